@@ -1,0 +1,1 @@
+"""The network: waveform to spectrograms (front end), to features (extractor), to logits (classifier)."""

@@ -1,0 +1,1 @@
+"""Phases of training, the store that makes each of them once, and the Lightning modules that train them."""

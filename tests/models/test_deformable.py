@@ -1,0 +1,170 @@
+"""Deformable convolution against torchvision, plain convolution, and a loop written from Section 3.1's equation."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torchvision.ops import deform_conv2d as torchvision_deform_conv2d
+
+from singtech.models.deformable import DeformableConv2d, deform_conv2d, paddings
+from singtech.models.network import initialise
+
+TABLE_1_KERNELS = [(4, 1), (16, 1), (1, 4), (1, 16)]
+
+
+def example(kernel, spread=2.0, channels=3, size=(9, 11), dtype=torch.float32, batch=2):
+    """Random features, offsets, mask and weight for a size-keeping deformable convolution."""
+    draw = torch.Generator().manual_seed(0)
+    taps = kernel[0] * kernel[1]
+    features = torch.randn(batch, channels, *size, generator=draw, dtype=dtype)
+    offset = spread * torch.randn(batch, 2 * taps, *size, generator=draw, dtype=dtype)
+    mask = 2 * torch.rand(batch, taps, *size, generator=draw, dtype=dtype)
+    weight = torch.randn(5, channels, *kernel, generator=draw, dtype=dtype)
+    return features, offset, mask, weight
+
+
+def top_left(kernel):
+    left, _, top, _ = paddings(kernel, "same")
+    return top, left
+
+
+@pytest.mark.parametrize("kernel", [*TABLE_1_KERNELS, (3, 3), (2, 5)])
+@pytest.mark.parametrize("spread", [0.7, 30.0], ids=["near", "far outside the map"])
+def test_gather_equals_torchvision_in_values_and_all_four_gradients(kernel, spread):
+    arguments = example(kernel, spread)
+    left, right, top, bottom = paddings(kernel, "same")
+
+    def reference(features, offset, mask, weight):
+        return torchvision_deform_conv2d(F.pad(features, (left, right, top, bottom)), offset, weight, mask=mask)
+
+    def ours(features, offset, mask, weight):
+        return deform_conv2d(features, offset, mask, weight, (top, left), backend="gather")
+
+    results = []
+    for operation in (reference, ours):
+        leaves = [a.clone().requires_grad_() for a in arguments]
+        output = operation(*leaves)
+        output.backward(torch.linspace(-1, 1, output.numel()).view_as(output))
+        results.append([output.detach(), *(leaf.grad for leaf in leaves)])
+    for name, expected, found in zip(("output", "features", "offset", "mask", "weight"), *results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
+@pytest.mark.parametrize("backend", ["gather", "torchvision"])
+@pytest.mark.parametrize("kernel", [*TABLE_1_KERNELS, (3, 3)])
+def test_with_zero_offsets_and_unit_mask_it_is_the_plain_convolution(kernel, backend):
+    features, offset, mask, weight = example(kernel)
+    plain = F.conv2d(F.pad(features, paddings(kernel, "same")), weight)
+    for ones in (torch.ones_like(mask), None):
+        ours = deform_conv2d(features, torch.zeros_like(offset), ones, weight, top_left(kernel), backend)
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(plain, F.conv2d(features, weight, padding="same"), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [(4, 1), (1, 4), (3, 2)])
+def test_on_random_offsets_it_is_the_sum_of_section_3_1(kernel):
+    features, offset, mask, weight = example(kernel, size=(5, 6), batch=1, channels=2)
+    ours = deform_conv2d(features, offset, mask, weight, top_left(kernel), backend="gather")
+    torch.testing.assert_close(ours, equation(features, offset, mask, weight, top_left(kernel)), rtol=1e-4, atol=1e-5)
+
+
+def equation(features, offset, mask, weight, padding):
+    """y(p0) = sum_m w(p_m) · mask_m · x(p0 + p_m + Δp_m), one multiplication at a time, x bilinear and 0 outside."""
+    _, channels, height, width = features.shape
+    out_channels, _, kernel_height, kernel_width = weight.shape
+
+    def value(channel, y, x):
+        total = 0.0
+        for row in (math.floor(y), math.floor(y) + 1):
+            for column in (math.floor(x), math.floor(x) + 1):
+                if 0 <= row < height and 0 <= column < width:
+                    share = (1 - abs(y - row)) * (1 - abs(x - column))
+                    total += share * features[0, channel, row, column].item()
+        return total
+
+    output = torch.zeros(1, out_channels, height, width)
+    for y in range(height):
+        for x in range(width):
+            for i in range(kernel_height):
+                for j in range(kernel_width):
+                    m = i * kernel_width + j
+                    dy, dx = offset[0, 2 * m, y, x].item(), offset[0, 2 * m + 1, y, x].item()
+                    for channel in range(channels):
+                        sampled = value(channel, y + i - padding[0] + dy, x + j - padding[1] + dx)
+                        output[0, :, y, x] += weight[:, channel, i, j] * mask[0, m, y, x] * sampled
+    return output
+
+
+def test_gradients_pass_gradcheck_in_double_precision():
+    features, offset, mask, weight = example((1, 3), 0.4, channels=2, size=(3, 4), dtype=torch.float64, batch=1)
+    leaves = [t.requires_grad_() for t in (features, offset, mask, weight)]
+    assert torch.autograd.gradcheck(lambda *a: deform_conv2d(*a, (0, 1), "gather"), leaves)
+
+
+def test_a_batch_of_none_and_strided_inputs_are_taken():
+    features, offset, mask, weight = example((1, 4))
+    whole = deform_conv2d(features, offset, mask, weight, (0, 1), "gather")
+    strided = features.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
+    torch.testing.assert_close(deform_conv2d(strided, offset, mask, weight, (0, 1), "gather"), whole)
+    none = deform_conv2d(features[:0], offset[:0], mask[:0], weight, (0, 1), "gather")
+    assert none.shape == (0, 5, 9, 11)
+
+
+@pytest.mark.parametrize("padding", ["same", "both"])
+@pytest.mark.parametrize("kernel", TABLE_1_KERNELS)
+def test_a_fresh_layer_is_the_plain_convolution_with_its_weight(kernel, padding):
+    layer = DeformableConv2d(3, 6, kernel, padding)
+    features = torch.randn(2, 3, 20, 21, generator=torch.Generator().manual_seed(1))
+    offset, mask = layer.offset_and_mask(features)
+    assert offset.count_nonzero() == 0
+    assert (mask == 1).all()
+    plain = F.conv2d(F.pad(features, paddings(kernel, padding)), layer.weight)
+    torch.testing.assert_close(layer(features), plain, rtol=1e-4, atol=1e-5)
+    grown = [1 if padding == "both" and k % 2 == 0 else 0 for k in kernel]
+    assert layer(features).shape[2:] == (20 + grown[0], 21 + grown[1])
+
+
+@pytest.mark.parametrize(("kernel", "still"), [((4, 1), 1), ((1, 4), 0)], ids=["upright", "lying"])
+def test_offsets_along_the_kernel_leave_the_other_direction_alone(kernel, still):
+    layer = DeformableConv2d(2, 3, kernel, directions="along")
+    torch.nn.init.normal_(layer.shift.weight)
+    offset, _ = layer.offset_and_mask(torch.randn(1, 2, 6, 6, generator=torch.Generator().manual_seed(1)))
+    assert offset[:, still::2].count_nonzero() == 0
+    assert offset[:, 1 - still :: 2].count_nonzero() > 0
+
+
+def test_a_layer_without_modulation_has_no_mask():
+    layer = DeformableConv2d(2, 3, (1, 4), modulated=False)
+    assert layer.offset_and_mask(torch.zeros(1, 2, 4, 4))[1] is None
+    assert layer.shift.out_channels == 2 * 4
+
+
+def test_a_deformable_layer_begins_with_its_plain_twins_weight():
+    plain, deformable = torch.nn.Conv2d(3, 6, (1, 4)), DeformableConv2d(3, 6, (1, 4))
+    for layer in (plain, deformable):
+        initialise(torch.nn.ModuleDict({"conv": layer}), seed=3)
+    assert torch.equal(plain.weight, deformable.weight)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f, o, m, w: (f[:, :2], o, m, w), "weight of 3 input channels for features of 2"),
+        (lambda f, o, m, w: (f, o[:, 1:], m, w), "offset of shape"),
+        (lambda f, o, m, w: (f, o, m[:, 1:], w), "mask of shape"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        deform_conv2d(*change(*example((1, 4))), (0, 1))
+
+
+def test_unknown_choices_are_named():
+    with pytest.raises(ValueError, match="backend=cudnn: expected auto, gather or torchvision"):
+        deform_conv2d(*example((1, 4)), (0, 1), backend="cudnn")
+    with pytest.raises(ValueError, match="padding=valid: expected same or both"):
+        DeformableConv2d(1, 1, (1, 4), padding="valid")
+    with pytest.raises(ValueError, match="directions=up: expected both or along"):
+        DeformableConv2d(1, 1, (1, 4), directions="up")

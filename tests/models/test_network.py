@@ -1,0 +1,112 @@
+"""The network's shapes and parameter counts (Table 1, Section 4.3) and its spectrograms (Section 4.2)."""
+
+import librosa
+import numpy as np
+import pytest
+import torch
+
+from singtech.models.network import oblong_network, parameter_count
+from singtech.models.spectrogram import FLOOR, MultiResolutionSpectrogram
+
+SAMPLES = 3 * 44100
+ARRANGEMENTS = {"none": (), "all": (1, 2, 3, 4), "early": (1, 2), "late": (3, 4), "last": (4,)}
+COUNTS = {  # with the hidden layer of 50, and Table 1 read literally
+    "none": (337_510, 333_300),
+    "all": (463_374, 459_164),
+    "early": (362_194, 357_984),
+    "late": (438_690, 434_480),
+    "last": (435_734, 431_524),
+}
+PAPER_COUNTS = {"none": 337.5, "all": 463.3, "early": 362.2, "late": 438.7, "last": 435.7}  # thousands, Section 4.3
+
+
+def network(dc="none", seed=0, samples=SAMPLES, **extractor):
+    return oblong_network(samples, 10, {}, seed, dc=ARRANGEMENTS[dc], **extractor)
+
+
+@pytest.mark.parametrize("dc", ARRANGEMENTS)
+def test_parameter_counts_are_the_papers(dc):
+    assert parameter_count(network(dc)) == COUNTS[dc][0]
+    assert parameter_count(network(dc, hidden=None)) == COUNTS[dc][1]
+    assert parameter_count(network(dc)) / 1000 == pytest.approx(PAPER_COUNTS[dc], abs=0.1)
+
+
+@pytest.mark.parametrize(("padding", "frames"), [("same", 2), ("both", 3)])
+def test_a_clip_of_three_seconds_ends_as_a_map_of_ten_by_two(padding, frames):
+    oblong = network("late", padding=padding).eval()
+    clip = torch.randn(1, SAMPLES, generator=torch.Generator().manual_seed(0))
+    spectrogram = oblong.front_end(clip)
+    assert spectrogram.shape == (1, 3, 1025, 259) == (1, *oblong.front_end.shape(SAMPLES))
+    with torch.no_grad():
+        maps = oblong.extractor.convolutions(spectrogram)
+        assert maps.shape == (1, 128, 10, frames) == (1, *oblong.extractor.map_shape)
+        assert oblong.features(clip).shape == (1, 30)
+        assert oblong(clip).shape == (1, 10)
+
+
+def test_flatten_keeps_every_position_of_the_map():
+    flat = network(aggregation="flatten")
+    assert flat.extractor.projection.hidden.in_features == 2560  # Yamamoto et al. (2021), size-keeping padding
+    assert network(aggregation="flatten", padding="both").extractor.projection.hidden.in_features == 3840
+
+
+def test_networks_of_one_seed_begin_alike_but_for_their_deformable_layers():
+    plain, late = network("none").state_dict(), network("late").state_dict()
+    shared = [name for name in plain if name in late]
+    assert len(shared) == len(plain) - 2  # the two biases that deformable layers do not have
+    assert all(torch.equal(plain[name], late[name]) for name in shared)
+    assert not torch.equal(network(seed=1).classifier.weight, network(seed=0).classifier.weight)
+
+
+def test_drawing_the_weights_leaves_the_global_generator_alone():
+    state = torch.random.get_rng_state()
+    network("late")
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("samples", [16000, 47616])
+def test_a_clip_too_short_for_the_pooling_is_one_clear_error(samples):
+    with pytest.raises(
+        ValueError, match=r"too few for the pooling of Table 1, which needs 96 of each: use longer clips"
+    ):
+        network(samples=samples)
+
+
+def test_unknown_choices_are_named():
+    with pytest.raises(ValueError, match="dc names layer 5: the network has layers 1 to 4"):
+        oblong_network(SAMPLES, 10, {}, 0, dc=(3, 5))
+    with pytest.raises(ValueError, match=r"model\.aggregation=max: expected average or flatten"):
+        network(aggregation="max")
+    with pytest.raises(ValueError, match=r"front_end\.scale=mel: expected log or linear"):
+        MultiResolutionSpectrogram(scale="mel")
+    with pytest.raises(ValueError, match=r"front_end\.level=loud: expected one of peak, rms, none"):
+        MultiResolutionSpectrogram(level="loud")
+    with pytest.raises(ValueError, match="none may be longer than n_fft=1024"):
+        MultiResolutionSpectrogram(n_fft=1024)
+
+
+def test_the_three_channels_are_librosas_magnitudes():
+    waveform = np.random.default_rng(0).normal(size=20000).astype(np.float32)
+    ours = MultiResolutionSpectrogram(scale="linear", level="none")(torch.from_numpy(waveform)[None])[0]
+    for channel, win_length in zip(ours, (2048, 1024, 512), strict=True):
+        magnitude = np.abs(
+            librosa.stft(waveform, n_fft=2048, win_length=win_length, hop_length=512, pad_mode="reflect")
+        )
+        np.testing.assert_allclose(channel.numpy(), magnitude / np.sqrt(2048), atol=1e-4)
+
+
+def test_the_logarithm_counts_decades_from_silence():
+    clip = torch.sin(torch.arange(20000) * 0.3)[None]
+    linear = MultiResolutionSpectrogram(scale="linear")(clip)
+    log = MultiResolutionSpectrogram()(clip)
+    expected = librosa.amplitude_to_db(linear.numpy(), ref=1.0, amin=FLOOR, top_db=None) / 20 + 5
+    np.testing.assert_allclose(log.numpy(), expected, atol=1e-4)
+    assert MultiResolutionSpectrogram()(torch.zeros(1, 20000)).count_nonzero() == 0
+
+
+@pytest.mark.parametrize("level", ["peak", "rms"])
+def test_a_clips_level_and_mean_do_not_matter_but_to_level_none(level):
+    clip = torch.randn(1, 20000, generator=torch.Generator().manual_seed(0))
+    levelled, plain = MultiResolutionSpectrogram(level=level), MultiResolutionSpectrogram(level="none")
+    torch.testing.assert_close(levelled(clip), levelled(0.1 * clip + 0.05), atol=1e-3, rtol=1e-3)
+    assert not torch.allclose(plain(clip), plain(0.1 * clip + 0.05), atol=0.5)
