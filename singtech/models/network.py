@@ -1,12 +1,11 @@
 """The whole network: front end, extractor and classifier, and its initial weights, drawn layer by layer."""
 
-import hashlib
-
 import torch
 from torch import Tensor, nn
 
 from singtech.models.oblong import OblongExtractor
 from singtech.models.spectrogram import MultiResolutionSpectrogram
+from singtech.streams import stream_seed
 
 
 class Network(nn.Module):
@@ -62,11 +61,6 @@ def initialise(module: nn.Module, seed: int, prefix: str = "") -> None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(stream_seed(seed, f"{prefix}{name}"))
                 layer.reset_parameters()
-
-
-def stream_seed(seed: int, name: str) -> int:
-    """A 63 bit seed for the stream called `name` of a run's seed."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "big") >> 1
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -1,0 +1,47 @@
+# Every target sets up what it needs; `make` alone says what there is.
+PYTHON ?= python3
+PY := .venv/bin/python
+ARGS ?=
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check data table2 table3 figure3 tables wheel clean
+
+help:  ## these lines
+	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  ARGS=\"…\" goes on to the commands, as in: make table3 ARGS=\"seed=0,1,2,3,4\""
+
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+setup: .venv/.ready  ## a .venv with the exact versions of constraints.txt
+
+demo: setup  ## Late, three strategies, four alphas on the synthetic corpus: Table 3 and Figure 3 in minutes
+	$(PY) -m singtech.prepare data=demo
+	$(PY) -m singtech.run -m experiments=figure3 data=demo $(ARGS)
+	$(PY) -m singtech.tables data=demo
+
+test: setup  ## the tests, in minutes; with real recordings if SINGTECH_REAL_VOCALSET names their folder
+	$(PY) -m pytest $(ARGS)
+
+check: setup  ## style and common mistakes
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+data: setup  ## fetch VocalSet (2 GB) if it is not there, slice it into clips, say what is in it
+	$(PY) -m singtech.prepare $(ARGS)
+
+table2 table3 figure3: setup  ## run what is missing of a table or figure of the paper, and render it
+	$(PY) -m singtech.prepare $(filter data=% data.%,$(ARGS))
+	$(PY) -m singtech.run -m experiments=$@ $(ARGS)
+	$(PY) -m singtech.tables $(filter data=%,$(ARGS))
+
+tables: setup  ## render all tables and figures from the results alone
+	$(PY) -m singtech.tables $(ARGS)
+
+wheel: setup  ## build the package into dist/
+	$(PY) -m pip wheel --quiet --no-deps -w dist .
+
+clean:  ## remove the .venv and caches, never outputs/
+	rm -rf .venv dist .pytest_cache .ruff_cache

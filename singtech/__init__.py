@@ -1,0 +1,16 @@
+"""Singing technique classification after Yamamoto, Nam and Terasawa (Interspeech 2022), to sweep and to question.
+
+The pipeline, and the module of each arrow (B clips, S samples, K techniques):
+
+    VocalSet zip or folder   -> recordings                  data.archive, data.manifest; data.demo makes a synthetic one
+    recordings               -> clips of 3 s, int16 store   data.clips
+    clips                    -> (B, S) waveforms            data.datamodule
+    waveforms                -> (B, 3, 1025, 259)           models.spectrogram: three window lengths as channels
+    spectrograms             -> (B, 30) features            models.oblong, models.deformable: the deformable oblong CNN
+    features                 -> (B, K) logits               models.network: its last, separate linear layer
+    strategy                 -> phases, trained once each   training.phases, training.store, training.learner
+    test logits              -> one row a run               metrics, training.runs
+    rows                     -> results.csv -> tables       results.collate, results.tables, results.figures
+
+Commands: python -m singtech.prepare, singtech.run, singtech.tables.
+"""

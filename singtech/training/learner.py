@@ -1,0 +1,196 @@
+"""The Lightning modules: one trains the whole network, one re-trains the classifier on features held fixed."""
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from singtech.models.network import Network
+from singtech.streams import stream_seed
+from singtech.training.loss import weighted_cross_entropy
+
+
+class Learner(LightningModule):
+    """Training by the weighted loss of Section 3.2; what is trained is the subclass's to say.
+
+    `curve` holds a dict for each finished epoch: epoch (counted over the run), loss, accuracy and macro F1 on the
+    training clips, the same on the validation singers if there are any. It travels in the checkpoints.
+
+    Args:
+        network: front end, extractor and classifier.
+        weights: (K,) loss weights.
+        optimizer: name (a class of `torch.optim`) and its arguments.
+        seed: of the run.
+        first_epoch: epochs of training before this phase.
+        optimizer_state: the optimiser's state to go on from.
+        reduction: of the loss over a batch, see `weighted_cross_entropy`.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        weights: Tensor,
+        optimizer: dict,
+        seed: int,
+        first_epoch: int = 0,
+        optimizer_state: dict | None = None,
+        reduction: str = "weights",
+    ) -> None:
+        super().__init__()
+        self.network, self.optimizer_settings, self.optimizer_state = network, optimizer, optimizer_state
+        self.seed, self.first_epoch, self.reduction = seed, first_epoch, reduction
+        self.register_buffer("weights", weights, persistent=False)
+        self.curve: list[dict[str, float]] = []
+        self.meters = nn.ModuleDict({"train": _meters(len(weights)), "validation": _meters(len(weights))})
+
+    def trained(self) -> nn.Module:
+        """The part whose weights move."""
+        raise NotImplementedError
+
+    def set_modes(self) -> None:
+        """Put every layer into the mode that it is trained in."""
+        raise NotImplementedError
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The run's optimiser on the part that is trained, with the state that it left off at."""
+        settings = dict(self.optimizer_settings)
+        optimizer = optimizer_class(settings.pop("name"))(self.trained().parameters(), **settings)
+        if self.optimizer_state is not None:
+            optimizer.load_state_dict(self.optimizer_state)
+            for group in optimizer.param_groups:
+                group["lr"] = settings.get("lr", group["lr"])
+        return optimizer
+
+    def on_train_epoch_start(self) -> None:
+        """Dropout draws from the seed and the epoch, whatever was drawn before."""
+        self.set_modes()
+        torch.manual_seed(stream_seed(self.seed, f"dropout/{self.absolute_epoch}"))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """The weighted loss of a batch: (B, S) waveforms or (B, D) features, (B,) technique indices."""
+        return self._measured(batch, "train")
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """The same on validation singers, for the curve alone."""
+        self._measured(batch, "validation")
+
+    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """(B, S) waveforms -> (B, D) features."""
+        return self.network.features(batch[0]).float()
+
+    def on_train_epoch_end(self) -> None:
+        """Add the epoch to the curve.
+
+        Raises:
+            FloatingPointError: the loss is not finite.
+        """
+        entry = {"epoch": self.absolute_epoch + 1, **self._read("train")}
+        if self.meters["validation"]["loss"].update_called:
+            entry |= {f"validation_{name}": value for name, value in self._read("validation").items()}
+        if not all(torch.isfinite(torch.tensor(value)) for value in entry.values()):
+            raise FloatingPointError(
+                f"the loss is {entry['loss']} in epoch {entry['epoch']}: training has diverged; try a smaller "
+                f"optimizer.lr than {self.optimizer_settings.get('lr')}."
+            )
+        self.curve.append(entry)
+        self.log_dict({name: value for name, value in entry.items() if name != "epoch"})
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Let the curve travel with the weights."""
+        checkpoint["curve"] = self.curve
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Take up the curve where it was."""
+        self.curve = list(checkpoint["curve"])
+
+    @property
+    def absolute_epoch(self) -> int:
+        """Epochs of the run before this one, over all its phases."""
+        return self.first_epoch + self.current_epoch
+
+    def _measured(self, batch: tuple[Tensor, Tensor], meters: str) -> Tensor:
+        inputs, targets = batch
+        logits = self(inputs).float()
+        loss = weighted_cross_entropy(logits, targets, self.weights, self.reduction)
+        for name, meter in self.meters[meters].items():
+            if name == "loss":
+                meter.update(loss.detach(), len(targets))
+            else:
+                meter.update(logits.detach(), targets)
+        return loss
+
+    def _read(self, meters: str) -> dict[str, float]:
+        values = {name: float(meter.compute()) for name, meter in self.meters[meters].items()}
+        for meter in self.meters[meters].values():
+            meter.reset()
+        return values
+
+
+class NetworkLearner(Learner):
+    """Trains extractor and classifier together."""
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(B, S) -> (B, K)."""
+        return self.network(waveform)
+
+    def trained(self) -> nn.Module:
+        """The whole network."""
+        return self.network
+
+    def set_modes(self) -> None:
+        """Dropout on, batch norm by batch."""
+        self.network.train()
+
+
+class ClassifierLearner(Learner):
+    """Re-trains the classifier alone, "after fixing the weights of the feature extractor part" (Section 3.3).
+
+    It takes features where they are given (two dimensions, the second of them D) and waveforms otherwise.
+
+    Args:
+        extractor: `eval` or `train`, the mode of the fixed extractor.
+    """
+
+    def __init__(self, *args, extractor: str = "eval", **options) -> None:
+        super().__init__(*args, **options)
+        self.extractor_mode = extractor
+        self.network.extractor.requires_grad_(False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, D) features or (B, S) waveforms -> (B, K)."""
+        if inputs.shape[1] != self.network.classifier.in_features:
+            with torch.no_grad():
+                inputs = self.network.features(inputs)
+        return self.network.classifier(inputs)
+
+    def trained(self) -> nn.Module:
+        """The classifier."""
+        return self.network.classifier
+
+    def set_modes(self) -> None:
+        """The extractor as told, the classifier in training."""
+        self.network.train()
+        self.network.extractor.train(self.extractor_mode == "train")
+
+
+def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
+    """The class of `torch.optim` with that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = getattr(torch.optim, str(name), None)
+    if not (isinstance(found, type) and issubclass(found, torch.optim.Optimizer)):
+        raise ValueError(f"optimizer.name={name}: torch.optim has no such optimiser; the paper's is Adam.")
+    return found
+
+
+def _meters(techniques: int) -> nn.ModuleDict:
+    return nn.ModuleDict(
+        {
+            "loss": MeanMetric(),
+            "accuracy": MulticlassAccuracy(techniques, average="micro"),
+            "f1": MulticlassF1Score(techniques, average="macro"),
+        }
+    )

@@ -1,0 +1,67 @@
+"""The weighted cross-entropy of Section 3.2."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+REDUCTIONS = ("weights", "clips")
+
+
+def class_weights(counts: Tensor, alpha: float, techniques: Sequence[str] | None = None) -> Tensor:
+    """Loss weight of each technique: its training-clip count to the power -alpha (Eq. 2).
+
+    Args:
+        counts: (K,) training clips per technique.
+        alpha: smoothing; 0 weighs all techniques alike, 1 by inverse frequency.
+        techniques: the K names, for the message.
+    Returns:
+        (K,) weights, not normalised.
+    Raises:
+        ValueError: alpha is negative or not a finite number, or a technique has no training clip.
+    """
+    alpha = checked_alpha(alpha)
+    missing = [str(techniques[k] if techniques else k) for k in (counts == 0).nonzero().flatten().tolist()]
+    if missing:
+        raise ValueError(f"no training clip of {', '.join(missing)}: is data.split right?")
+    return counts.float().pow(-alpha)
+
+
+def checked_alpha(alpha: float) -> float:
+    """`alpha` as a float.
+
+    Raises:
+        ValueError: it is negative, or not a finite number.
+    """
+    try:
+        number = float(alpha)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not 0 <= number < float("inf") or isinstance(alpha, bool):
+        raise ValueError(f"alpha={alpha}: expected a number from 0 (no weighting) up, 1 being inverse frequency.")
+    return number
+
+
+def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, reduction: str = "weights") -> Tensor:
+    """Mean of Eq. 1 over a batch.
+
+    The paper does not say how a batch's losses are averaged. `weights` divides their sum by the sum of the clips'
+    weights, as torch does and so most likely the authors, `clips` by the number of clips, which is Eq. 1 to the letter.
+
+    Args:
+        logits: (B, K).
+        targets: (B,) technique indices.
+        weights: (K,) the w_c of Eq. 2.
+        reduction: `weights` or `clips`.
+    Returns:
+        () the loss.
+    """
+    if reduction == "weights":
+        return F.cross_entropy(logits, targets, weights)
+    return F.cross_entropy(logits, targets, weights, reduction="sum") / len(targets)
+
+
+def technique_counts(targets: Tensor, techniques: int) -> Tensor:
+    """(N,) technique indices -> (K,) clips per technique."""
+    return torch.bincount(targets, minlength=techniques)

@@ -1,0 +1,148 @@
+"""The machine that a phase is trained on: Lightning's Trainer as we use it, its progress bar and its checkpoints."""
+
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, Checkpoint
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how to compute; none of it decides what comes out.
+
+    Args:
+        accelerator: `auto` picks a GPU, Apple's MPS or the CPU; or Lightning's name of one.
+        devices: how many.
+        precision: Lightning's name (this one does decide, and is part of a phase's key).
+        cache_features: re-train classifiers on features computed once, where the extractor is in eval mode.
+        progress: show bars.
+        loggers: called with a phase's folder, gives Lightning loggers.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    precision: str = "32-true"
+    cache_features: bool = True
+    progress: bool = True
+    loggers: Callable[[Path], list] = field(default=lambda folder: [])
+
+    def trainer(self, callbacks: list[Callback] | None = None, **options) -> pl.Trainer:
+        """A quiet Trainer on this machine."""
+        for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        for message in QUIET:
+            warnings.filterwarnings("ignore", message=message)
+        return pl.Trainer(
+            accelerator=self.accelerator,
+            devices=self.devices,
+            precision=self.precision,
+            callbacks=callbacks,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            **{"logger": False, **options},
+        )
+
+
+# What Lightning and torch advise and we have decided: clips come from memory, epochs may be short.
+QUIET = (
+    r".*does not have many workers.*",
+    r".*number of training batches .* is smaller than the logging interval.*",
+    r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
+    r".*Checkpoint directory .* exists and is not empty.*",
+    r".*You defined a `validation_step` but have no `val_dataloader`.*",
+    r".*GPU available but not used.*",
+    r".*MPS available but not used.*",
+)
+
+
+class PhaseProgress(Callback):
+    """One bar for a phase, over all its batches, so that the estimate is the time to the phase's end."""
+
+    def __init__(self, title: str, epochs: int, shown: bool = True) -> None:
+        self.title, self.epochs, self.shown, self.bar = title, epochs, shown, None
+
+    def on_train_start(self, trainer: pl.Trainer, learner: pl.LightningModule) -> None:
+        """Open the bar at the epoch that training goes on from."""
+        batches = int(trainer.num_training_batches)
+        self.bar = progress_bar(self.title, "batch", batches * self.epochs, self.shown, batches * trainer.current_epoch)
+
+    def on_train_batch_end(self, *_) -> None:
+        """One batch on."""
+        self.bar.update()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, learner: pl.LightningModule) -> None:
+        """Show what the epoch came to."""
+        last = learner.curve[-1]
+        shown = f"epoch {trainer.current_epoch + 1}/{self.epochs} loss {last['loss']:.3f} F1 {last['f1']:.3f}"
+        if "validation_f1" in last:
+            shown += f" validation F1 {last['validation_f1']:.3f}"
+        self.bar.set_postfix_str(shown, refresh=False)
+
+    def on_train_end(self, *_) -> None:
+        """Close the bar."""
+        self.bar.close()
+
+    def on_exception(self, *_) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+def progress_bar(title: str, unit: str, total: int, shown: bool = True, initial: int = 0) -> tqdm:
+    """A bar with an estimate; seldom redrawn where no person looks on."""
+    watched = sys.stderr.isatty()
+    return tqdm(
+        desc=title,
+        unit=unit,
+        total=total,
+        initial=initial,
+        disable=not shown,
+        mininterval=0.2 if watched else 10,
+        dynamic_ncols=True,
+        leave=True,
+        smoothing=0.05,
+        bar_format="{desc}: {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
+    )
+
+
+class EpochTimer(Callback):
+    """Adds each epoch's seconds to the curve, so that a phase's time is right however often it was interrupted."""
+
+    def on_train_epoch_start(self, *_) -> None:
+        """Start the clock."""
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, learner: pl.LightningModule) -> None:
+        """Read it."""
+        learner.curve[-1]["seconds"] = round(time.perf_counter() - self.started, 4)
+
+
+class EpochCheckpoint(Checkpoint):
+    """Writes the state of training after every epoch, in one step, over that of the epoch before."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, learner: pl.LightningModule) -> None:
+        """Called after all other callbacks, as Lightning does for checkpoints."""
+        trainer.save_checkpoint(self.path)
+
+
+@torch.no_grad()
+def batches_on(device: torch.device, loader: DataLoader, limit: int | None, read: Callable[[Tensor], Tensor]):
+    """The inputs of a loader's batches on a device, at most `limit` of them."""
+    for number, (inputs, _) in enumerate(loader):
+        if limit is not None and number >= limit:
+            return
+        yield read(inputs.to(device))
