@@ -1,5 +1,7 @@
 """The Lightning modules: one trains the whole network, one re-trains the classifier on features held fixed."""
 
+import time
+
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
@@ -42,7 +44,7 @@ class Learner(LightningModule):
         self.seed, self.first_epoch, self.reduction = seed, first_epoch, reduction
         self.register_buffer("weights", weights, persistent=False)
         self.curve: list[dict[str, float]] = []
-        self.meters = nn.ModuleDict({"train": _meters(len(weights)), "validation": _meters(len(weights))})
+        self.meters, self.validation_meters = _meters(len(weights)), _meters(len(weights))
 
     def trained(self) -> nn.Module:
         """The part whose weights move."""
@@ -64,16 +66,17 @@ class Learner(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Dropout draws from the seed and the epoch, whatever was drawn before."""
+        self.epoch_started = time.perf_counter()
         self.set_modes()
         torch.manual_seed(stream_seed(self.seed, f"dropout/{self.absolute_epoch}"))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The weighted loss of a batch: (B, S) waveforms or (B, D) features, (B,) technique indices."""
-        return self._measured(batch, "train")
+        return self._measured(batch, self.meters)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """The same on validation singers, for the curve alone."""
-        self._measured(batch, "validation")
+        self._measured(batch, self.validation_meters)
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """(B, S) waveforms -> (B, D) features."""
@@ -85,16 +88,16 @@ class Learner(LightningModule):
         Raises:
             FloatingPointError: the loss is not finite.
         """
-        entry = {"epoch": self.absolute_epoch + 1, **self._read("train")}
-        if self.meters["validation"]["loss"].update_called:
-            entry |= {f"validation_{name}": value for name, value in self._read("validation").items()}
+        entry = {"epoch": self.absolute_epoch + 1, **_read(self.meters)}
+        if self.validation_meters["loss"].update_called:
+            entry |= {f"validation_{name}": value for name, value in _read(self.validation_meters).items()}
         if not all(torch.isfinite(torch.tensor(value)) for value in entry.values()):
             raise FloatingPointError(
                 f"the loss is {entry['loss']} in epoch {entry['epoch']}: training has diverged; try a smaller "
                 f"optimizer.lr than {self.optimizer_settings.get('lr')}."
             )
-        self.curve.append(entry)
         self.log_dict({name: value for name, value in entry.items() if name != "epoch"})
+        self.curve.append(entry | {"seconds": round(time.perf_counter() - self.epoch_started, 4)})
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Let the curve travel with the weights."""
@@ -109,22 +112,16 @@ class Learner(LightningModule):
         """Epochs of the run before this one, over all its phases."""
         return self.first_epoch + self.current_epoch
 
-    def _measured(self, batch: tuple[Tensor, Tensor], meters: str) -> Tensor:
+    def _measured(self, batch: tuple[Tensor, Tensor], meters: nn.ModuleDict) -> Tensor:
         inputs, targets = batch
         logits = self(inputs).float()
         loss = weighted_cross_entropy(logits, targets, self.weights, self.reduction)
-        for name, meter in self.meters[meters].items():
+        for name, meter in meters.items():
             if name == "loss":
                 meter.update(loss.detach(), len(targets))
             else:
                 meter.update(logits.detach(), targets)
         return loss
-
-    def _read(self, meters: str) -> dict[str, float]:
-        values = {name: float(meter.compute()) for name, meter in self.meters[meters].items()}
-        for meter in self.meters[meters].values():
-            meter.reset()
-        return values
 
 
 class NetworkLearner(Learner):
@@ -189,8 +186,16 @@ def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
 def _meters(techniques: int) -> nn.ModuleDict:
     return nn.ModuleDict(
         {
-            "loss": MeanMetric(),
+            "loss": MeanMetric(nan_strategy="disable"),  # a loss that is not finite is to be seen
             "accuracy": MulticlassAccuracy(techniques, average="micro"),
             "f1": MulticlassF1Score(techniques, average="macro"),
         }
     )
+
+
+def _read(meters: nn.ModuleDict) -> dict[str, float]:
+    """What the meters came to over the epoch; they begin again."""
+    values = {name: float(meter.compute()) for name, meter in meters.items()}
+    for meter in meters.values():
+        meter.reset()
+    return values

@@ -5,10 +5,8 @@ decides its outcome, and appears in one step when the run is complete, so that a
 """
 
 import json
-import platform
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,89 +16,13 @@ import torch
 from filelock import FileLock
 
 from singtech.data.clips import Corpus
-from singtech.data.datamodule import VocalSetDataModule, as_waveform
 from singtech.files import atomic_folder
 from singtech.metrics import confusion, scores
-from singtech.models.network import Network, initialise, parameter_count
-from singtech.training.learner import ClassifierLearner, Learner, NetworkLearner
-from singtech.training.loss import class_weights
-from singtech.training.phases import Phase, digest, phase_keys
-from singtech.training.recalibration import recalibrate
-from singtech.training.store import Outcome, PhaseStore, StoredPhase
-from singtech.training.trainer import EpochCheckpoint, EpochTimer, Machine, PhaseProgress, batches_on
-
-BATCH_NORMS = ("recalibrated", "running")
-
-
-@dataclass(frozen=True)
-class Setup:
-    """All that decides what a run's phases come to, beside the phases themselves; hashed whole into their keys.
-
-    Args:
-        model: the model's name and the arguments that it is built with.
-        front_end: arguments of the front end.
-        optimizer: name and arguments; its `lr` is the paper's 1e-4 by default.
-        batch_size: clips a step.
-        keep_last: whether an epoch's last, smaller batch is kept.
-        max_batches: training batches an epoch at most, for smoke tests; None for all.
-        loss_reduction: `weights` or `clips`.
-        batch_norm: `recalibrated` or `running` statistics in evaluation.
-        precision: Lightning's name of it.
-        devices: how many train together.
-        seed: of initial weights, order of clips and dropout.
-        training_clips: fingerprint of the corpus's training clips.
-    """
-
-    model: Mapping
-    front_end: Mapping
-    optimizer: Mapping
-    seed: int
-    training_clips: str
-    batch_size: int = 64
-    keep_last: bool = True
-    max_batches: int | None = None
-    loss_reduction: str = "weights"
-    batch_norm: str = "recalibrated"
-    precision: str = "32-true"
-    devices: int = 1
-
-    def __post_init__(self) -> None:
-        if self.batch_norm not in BATCH_NORMS:
-            raise ValueError(f"batch_norm={self.batch_norm}: expected {' or '.join(BATCH_NORMS)}.")
-        if not isinstance(self.batch_size, int) or self.batch_size < 2:
-            raise ValueError(f"batch_size={self.batch_size}: expected a whole number from 2 up (batch norm needs two).")
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool):
-            raise ValueError(f"seed={self.seed}: expected a whole number.")
-        if not self.optimizer.get("lr", 0) > 0:
-            raise ValueError(f"optimizer.lr={self.optimizer.get('lr')}: expected a number above 0.")
-
-
-@dataclass(frozen=True)
-class Run:
-    """What to run.
-
-    Args:
-        names: data, model, dc, strategy, alpha and variant, as the row shall say them.
-        setup: see `Setup`.
-        phases: the strategy.
-        build: makes the network with its initial weights.
-    """
-
-    names: Mapping
-    setup: Setup
-    phases: tuple[Phase, ...]
-    build: Callable[[], Network]
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The keys of its phases."""
-        return phase_keys(asdict(self.setup), self.phases)
-
-    def name(self, test_clips: str) -> str:
-        """The run's folder: a readable slug, and the hash of its last phase and of the clips it is scored on."""
-        names = self.names
-        slug = f"{names['data']}-{names['model']}-dc_{names['dc']}-{names['strategy']}-alpha_{names['alpha']:g}"
-        return f"{slug}-seed_{self.setup.seed}-{digest([self.keys[-1], test_clips])[:8]}"
+from singtech.models.network import parameter_count
+from singtech.training.fit import Run, clip_features, train_phase
+from singtech.training.phases import digest
+from singtech.training.store import PhaseStore, StoredPhase
+from singtech.training.trainer import Machine
 
 
 @dataclass(frozen=True)
@@ -176,108 +98,9 @@ def _obtain_phases(
     return stored, trained
 
 
-def train_phase(
-    run: Run,
-    number: int,
-    before: tuple[StoredPhase, ...],
-    corpus: Corpus,
-    work: Path,
-    machine: Machine,
-    title: str = "",
-) -> Outcome:
-    """Train one phase of a run, going on from the checkpoint in `work` if there is one.
-
-    Args:
-        run: what is run.
-        number: which of its phases, from 0.
-        before: the phases before it.
-        corpus: with the training clips.
-        work: keeps the checkpoint of the last finished epoch.
-        machine: where and how to compute.
-        title: of the progress bar.
-    """
-    phase, setup = run.phases[number], run.setup
-    first_epoch = sum(earlier.epochs for earlier in run.phases[:number])
-    network = run.build()
-    if before:
-        before[-1].load_into(network)
-    if phase.start == "anew":
-        initialise(network.classifier, setup.seed, prefix="anew/classifier")
-    learner = _learner(run, number, network, before, corpus, first_epoch)
-    features = None
-    if phase.trains == "classifier" and phase.extractor == "eval" and machine.cache_features:
-        splits = [split for split in ("train", "validation") if len(corpus.rows(split))]
-        features = {split: _features(run, before, corpus, split, machine) for split in splits}
-    data = VocalSetDataModule(corpus, setup.batch_size, setup.seed, first_epoch, setup.keep_last, features)
-    checkpoint = work / "last.ckpt"
-    trainer = machine.trainer(
-        [PhaseProgress(title, phase.epochs, machine.progress), EpochTimer(), EpochCheckpoint(checkpoint)],
-        max_epochs=phase.epochs,
-        limit_train_batches=setup.max_batches if setup.max_batches is not None else 1.0,
-        logger=machine.loggers(work / "logs"),
-    )
-    trainer.fit(learner, data, ckpt_path=checkpoint if checkpoint.exists() else None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    started = time.perf_counter()
-    if phase.trains == "network" and setup.batch_norm == "recalibrated":
-        device = trainer.strategy.root_device
-        network.to(device)
-        with trainer.precision_plugin.forward_context():
-            recalibrate(network, batches_on(device, data.shuffled("train"), setup.max_batches, as_waveform))
-    network.cpu().eval()
-    seconds = sum(entry["seconds"] for entry in learner.curve) + time.perf_counter() - started
-    record = {
-        "phase": asdict(phase),
-        "setup": asdict(setup),
-        "before": [entry.key for entry in before],
-        "seconds": round(seconds, 3),
-        "device": device_name(trainer.strategy.root_device),
-        "torch": torch.__version__,
-    }
-    return Outcome(network, trainer.optimizers[0].state_dict(), learner.curve, record)
-
-
-def _learner(
-    run: Run, number: int, network: Network, before: tuple[StoredPhase, ...], corpus: Corpus, first_epoch: int
-) -> Learner:
-    """The Lightning module that trains a phase."""
-    phase, setup = run.phases[number], run.setup
-    optimizer = dict(setup.optimizer)
-    if phase.learning_rate is not None:
-        optimizer["lr"] = phase.learning_rate
-    goes_on = bool(before) and phase.start == "on" and run.phases[number - 1].trains == phase.trains
-    options = {
-        "weights": class_weights(torch.from_numpy(corpus.counts("train")), phase.alpha, corpus.techniques),
-        "optimizer": optimizer,
-        "seed": setup.seed,
-        "first_epoch": first_epoch,
-        "optimizer_state": before[-1].optimizer_state() if goes_on else None,
-        "reduction": setup.loss_reduction,
-    }
-    if phase.trains == "network":
-        return NetworkLearner(network, **options)
-    return ClassifierLearner(network, extractor=phase.extractor, **options)
-
-
-def _features(run: Run, stored: tuple[StoredPhase, ...], corpus: Corpus, split: str, machine: Machine) -> np.ndarray:
-    """(N, D) features of a split's clips, from the extractor as the last phase that changed it left it."""
-    source = [entry for entry, phase in zip(stored, run.phases, strict=False) if phase.changes_extractor][-1]
-
-    def compute() -> np.ndarray:
-        network = run.build()
-        source.load_into(network)
-        learner = NetworkLearner(network, torch.ones(len(corpus.techniques)), {}, run.setup.seed)
-        data = VocalSetDataModule(corpus, run.setup.batch_size)
-        data.predict_dataloader = lambda: data.in_order(split)
-        return torch.cat(machine.trainer().predict(learner, datamodule=data)).cpu().numpy()
-
-    return source.features(corpus.fingerprint(split), compute)
-
-
 def _logits(run: Run, stored: list[StoredPhase], corpus: Corpus, machine: Machine) -> np.ndarray:
     """(N, K) logits of the test clips: stored features through the last phase's classifier, on the CPU in float32."""
-    features = torch.from_numpy(_features(run, tuple(stored), corpus, "test", machine))
+    features = torch.from_numpy(clip_features(run, tuple(stored), corpus, "test", machine))
     network = run.build()
     stored[-1].load_into(network)
     with torch.no_grad():
@@ -297,7 +120,7 @@ def _row(run: Run, name: str, corpus: Corpus, stored: list[StoredPhase], machine
         "clips_train": len(corpus.rows("train")),
         "clips_test": len(corpus.rows("test")),
         "singers_test": " ".join(sorted(corpus.clips.loc[corpus.rows("test"), "singer"].unique())),
-        "device": records[-1]["device"] if len(records) == 1 else records[0]["device"],
+        "device": records[0]["device"],
         "precision": run.setup.precision,
         "torch": torch.__version__,
         "status": "complete",
@@ -318,10 +141,3 @@ def _confusion(corpus: Corpus, logits: np.ndarray) -> pd.DataFrame:
     """Test clips by true (rows) and predicted technique (columns)."""
     names = pd.Index(corpus.techniques, name="technique")
     return pd.DataFrame(confusion(corpus.targets("test"), logits), index=names, columns=list(corpus.techniques))
-
-
-def device_name(device: torch.device) -> str:
-    """What computed, for the row: the GPU's name, or the processor's kind."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({platform.machine()})"

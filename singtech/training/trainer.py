@@ -2,7 +2,6 @@
 
 import logging
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -81,13 +80,14 @@ class PhaseProgress(Callback):
         """One batch on."""
         self.bar.update()
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, learner: pl.LightningModule) -> None:
-        """Show what the epoch came to."""
-        last = learner.curve[-1]
-        shown = f"epoch {trainer.current_epoch + 1}/{self.epochs} loss {last['loss']:.3f} F1 {last['f1']:.3f}"
-        if "validation_f1" in last:
-            shown += f" validation F1 {last['validation_f1']:.3f}"
-        self.bar.set_postfix_str(shown, refresh=False)
+    def on_train_epoch_start(self, trainer: pl.Trainer, learner: pl.LightningModule) -> None:
+        """Show what the epoch before came to."""
+        if learner.curve:
+            last = learner.curve[-1]
+            shown = f", epoch {trainer.current_epoch}/{self.epochs}: loss {last['loss']:.3f}, F1 {last['f1']:.3f}"
+            if "validation_f1" in last:
+                shown += f", validation F1 {last['validation_f1']:.3f}"
+            self.bar.set_postfix_str(shown, refresh=False)
 
     def on_train_end(self, *_) -> None:
         """Close the bar."""
@@ -112,20 +112,8 @@ def progress_bar(title: str, unit: str, total: int, shown: bool = True, initial:
         dynamic_ncols=True,
         leave=True,
         smoothing=0.05,
-        bar_format="{desc}: {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
+        bar_format="{desc}: {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} [{elapsed}, {remaining} left{postfix}]",
     )
-
-
-class EpochTimer(Callback):
-    """Adds each epoch's seconds to the curve, so that a phase's time is right however often it was interrupted."""
-
-    def on_train_epoch_start(self, *_) -> None:
-        """Start the clock."""
-        self.started = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, learner: pl.LightningModule) -> None:
-        """Read it."""
-        learner.curve[-1]["seconds"] = round(time.perf_counter() - self.started, 4)
 
 
 class EpochCheckpoint(Checkpoint):

@@ -1,0 +1,153 @@
+"""The edge between Hydra's configuration and plain arguments, and between a person's mistakes and one clear sentence.
+
+Every command is a function of a composed configuration, run by `command`. Nothing below the commands sees a
+configuration; what they need of it is read here.
+"""
+
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from zipfile import BadZipFile
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from singtech.places import CONF, EXPERIMENTS
+
+# What a person can mend: everything else is a mistake of ours and shows its traceback.
+MENDABLE = (ValueError, OSError, FloatingPointError, BadZipFile, HydraException, OmegaConfBaseException)
+
+# Settings that say where things are and how they are shown, never what comes out.
+PLACES = ("output_dir", "trainer", "logger", "data.root", "data.source", "data.strict", "experiment", "condition")
+
+
+class Failures(list):
+    """What failed in this process, one sentence each; a sweep goes on and reports them at its end."""
+
+
+failures = Failures()
+
+
+def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
+    """A command-line program of a function of the configuration, in Hydra's manner.
+
+    A mistake that a person can mend ends in one sentence on standard error and exit status 1, without a traceback
+    (HYDRA_FULL_ERROR=1 in the environment shows it). In a sweep the other runs go on.
+    """
+
+    @functools.wraps(job)
+    def guarded(cfg: DictConfig) -> None:
+        try:
+            job(cfg)
+        except MENDABLE as problem:
+            if wants_traceback:
+                raise
+            failures.append(sentence(problem))
+            print(f"error: {failures[-1]}", file=sys.stderr, flush=True)
+
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+
+    def main() -> None:
+        arguments = sys.argv[1:]
+        if not any(argument.startswith("hydra.searchpath=") for argument in arguments):
+            sys.argv.append(f"hydra.searchpath=[file://{EXPERIMENTS.parent}]")
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing nine lines of its own
+        failures.clear()
+        try:
+            _check_values(arguments)
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(guarded)()
+        except MENDABLE as problem:
+            if wants_traceback:
+                raise
+            raise SystemExit(f"error: {sentence(problem)}") from None
+        except KeyboardInterrupt:
+            print("interrupted: the same command goes on from the last finished epoch.", file=sys.stderr)
+            raise SystemExit(130) from None
+        if len(failures) > 1:
+            print(f"error: {len(failures)} runs failed, see above.", file=sys.stderr)
+        if failures:
+            raise SystemExit(1)
+
+    return main
+
+
+def sentence(problem: BaseException) -> str:
+    """What a person should read of an error: one line."""
+    if isinstance(problem, MissingConfigException) and problem.options:
+        group, _, choice = str(problem.missing_cfg_file).rpartition("/")
+        return f"{group}={choice}: no such choice; there are {', '.join(sorted(problem.options))}."
+    if isinstance(problem, OSError) and problem.strerror and problem.filename:
+        return f"{problem.filename}: {problem.strerror}."
+    text = " ".join(str(problem).split()) or type(problem).__name__
+    return text.split(" full_key:")[0].split(" object_type=")[0]
+
+
+def _check_values(arguments: list[str]) -> None:
+    """Refuse a wrong alpha before the first run of a sweep, not after hours at its own."""
+    from singtech.training.loss import checked_alpha
+
+    settings = [argument for argument in arguments if argument.startswith("alpha=")]
+    for override in OverridesParser.create().parse_overrides(settings):
+        for value in override.sweep_iterator() if override.is_sweep_override() else [override.value()]:
+            checked_alpha(value)
+
+
+def plain(cfg: DictConfig) -> dict:
+    """The configuration as plain values, every reference resolved."""
+    return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+
+
+def scientific(settings: Mapping) -> dict:
+    """The configuration without its `PLACES`."""
+    kept = {}
+    for name, value in settings.items():
+        if name in PLACES:
+            continue
+        inner = [place.split(".", 1)[1] for place in PLACES if place.startswith(f"{name}.")]
+        kept[name] = {k: v for k, v in value.items() if k not in inner} if inner else value
+    return kept
+
+
+def variant(cfg: DictConfig) -> str:
+    """What a run differs in from its data's, model's, dc's and strategy's defaults, alpha and seed apart; "" if nothing.
+
+    Tables and figures show only runs that differ in nothing, so that an ablation is never averaged into them. A
+    corpus under a name of the person's own has its own techniques, split and clip length.
+    """
+    choices = HydraConfig.get().runtime.choices
+    given = [f"{group}={choices[group]}" for group in ("data", "model", "dc", "strategy") if choices.get(group)]
+    default = hydra.compose("config", [*given, f"alpha={cfg.alpha}", f"seed={cfg.seed}"])
+    ours, theirs = scientific(plain(cfg)), scientific(plain(default))
+    if ours["data"].pop("name") != theirs["data"].pop("name"):
+        theirs["data"] = ours["data"]
+    ours, theirs = dict(_flat(ours)), dict(_flat(theirs))
+    differing = [name for name in sorted(ours | theirs) if ours.get(name) != theirs.get(name)]
+    return " ".join(f"{name}={ours.get(name)}".replace(" ", "") for name in differing)
+
+
+def _flat(value: object, prefix: str = "") -> list[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        return [pair for key, item in value.items() for pair in _flat(item, f"{prefix}.{key}" if prefix else str(key))]
+    return [(prefix, value)]
+
+
+def commit() -> str:
+    """The checkout's commit, with "+dirty" if it has changes; "" outside a checkout."""
+    root = Path(__file__).parent.parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != root:
+            return ""
+        return git("rev-parse", "--short=12", "HEAD") + ("+dirty" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -1,0 +1,107 @@
+"""Train and score one run, or a sweep of them: python -m singtech.run [-m] [dc=late strategy=crt_wc alpha=0.2 …]."""
+
+import functools
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from singtech.config import command, commit, plain, scientific, variant
+from singtech.prepare import corpus_of
+
+
+def job(cfg: DictConfig) -> None:
+    """One run: its corpus, its phases, its row."""
+    from singtech.results.collate import collate
+    from singtech.training.runs import execute
+
+    corpus = corpus_of(cfg)
+    run = run_of(cfg, corpus)
+    print(f"\n== {run.name(corpus.fingerprint('test'))}", flush=True)
+    result = execute(
+        run,
+        corpus,
+        Path(cfg.output_dir),
+        machine_of(cfg),
+        provenance={"commit": commit()},
+        configuration=OmegaConf.to_yaml(OmegaConf.create(scientific(plain(cfg)))),
+        say=functools.partial(print, flush=True),
+    )
+    collate(Path(cfg.output_dir))
+    row = result.row
+    shown = "  ".join(
+        f"{label} {row[name]:.3f}"
+        for label, name in (
+            ("F1", "f1"),
+            ("Acc.", "accuracy"),
+            ("B-Acc.", "balanced_accuracy"),
+            ("Top-2", "top2_accuracy"),
+            ("Top-3", "top3_accuracy"),
+        )
+    )
+    there = "" if any(result.trained) else "  (nothing had to be trained)"
+    print(f"{shown}{there}", flush=True)
+
+
+def run_of(cfg: DictConfig, corpus):
+    """The run that a configuration asks for, on a corpus.
+
+    Raises:
+        ValueError: as `Setup`, `Phase` and the network's own arguments do.
+    """
+    from hydra.utils import get_method
+
+    from singtech.training.fit import Run, Setup
+    from singtech.training.phases import read_phases
+
+    settings = plain(cfg)
+    arguments = dict(settings["model"]["build"])
+    build = functools.partial(
+        get_method(arguments.pop("_target_")),
+        samples=corpus.waveforms.shape[1],
+        techniques=len(corpus.techniques),
+        front_end=settings["front_end"],
+        seed=settings["seed"],
+        **arguments,
+    )
+    setup = Setup(
+        model={"name": settings["model"]["name"], **arguments},
+        front_end=settings["front_end"],
+        optimizer=settings["optimizer"],
+        seed=settings["seed"],
+        training_clips=corpus.fingerprint("train"),
+        batch_size=settings["batch_size"],
+        keep_last=settings["keep_last"],
+        max_batches=settings["schedule"]["max_batches"],
+        loss_reduction=settings["loss_reduction"],
+        batch_norm=settings["batch_norm"],
+        precision=settings["precision"],
+        devices=settings["trainer"]["devices"],
+    )
+    phases = read_phases(settings["strategy"]["phases"])
+    names = {
+        "data": corpus.name,
+        "model": settings["model"]["name"],
+        "dc": settings["dc"]["name"],
+        "strategy": settings["strategy"]["name"],
+        "alpha": float(settings["alpha"]),
+        "variant": variant(cfg),
+    }
+    return Run(names, setup, phases, build)
+
+
+def machine_of(cfg: DictConfig):
+    """The machine that a configuration describes."""
+    from hydra.utils import instantiate
+
+    from singtech.training.trainer import Machine
+
+    def loggers(folder: Path) -> list:
+        return [instantiate(logger, save_dir=str(folder)) for logger in cfg.logger.loggers]
+
+    return Machine(precision=cfg.precision, loggers=loggers, **plain(cfg.trainer))
+
+
+main = command(job)
+
+if __name__ == "__main__":
+    main()

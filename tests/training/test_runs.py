@@ -1,0 +1,245 @@
+"""Runs: phases made once, resumed to the same bits, and what cRT holds fixed."""
+
+import functools
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pytorch_lightning.callbacks import Callback
+from safetensors.torch import load_file
+from sklearn.metrics import accuracy_score, f1_score
+
+import singtech.training.fit as fit
+from singtech.models.network import oblong_network
+from singtech.training.fit import Run, Setup
+from singtech.training.phases import Phase
+from singtech.training.runs import execute
+from singtech.training.trainer import Machine
+
+FRONT_END = {"n_fft": 256, "win_lengths": (256, 128, 64), "hop_length": 40}
+MACHINE = Machine(accelerator="cpu", progress=False)
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def a_run(corpus, phases, dc=(4,), seed=0, alpha=0.2, strategy="test", **changes):
+    build = functools.partial(oblong_network, corpus.waveforms.shape[1], len(corpus.techniques), FRONT_END, seed, dc=dc)
+    setup = Setup(
+        model={"name": "oblong", "dc": dc},
+        front_end=FRONT_END,
+        seed=seed,
+        training_clips=corpus.fingerprint("train"),
+        **{"batch_size": 8, "optimizer": {"name": "Adam", "lr": 1e-3}, **changes},
+    )
+    names = {"data": "tiny", "model": "oblong", "dc": "last", "strategy": strategy, "alpha": alpha, "variant": ""}
+    return Run(names, setup, tuple(phases), build)
+
+
+def run(corpus, folder, phases, machine=MACHINE, **options):
+    return execute(a_run(corpus, phases, **options), corpus, folder, machine, say=lambda line: None)
+
+
+def network(epochs=2, alpha=0.0):
+    return Phase("network", epochs, alpha)
+
+
+def classifier(epochs=3, alpha=0.2, **options):
+    return Phase("classifier", epochs, alpha, **{"start": "anew", **options})
+
+
+def weights(folder, result, phase=-1):
+    return load_file(folder / "phases" / result.row["phases"].split()[phase] / "weights.safetensors")
+
+
+def same(ours, theirs):
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("batch_norm", ["recalibrated", "running"])
+def test_joint_training_in_two_phases_is_one_long_training_bit_for_bit(corpus, tmp_path, batch_norm):
+    long = run(corpus, tmp_path, [network(4, 0.2)], batch_norm=batch_norm)
+    halves = run(corpus, tmp_path, [network(2, 0.2), network(2, 0.2)], batch_norm=batch_norm)
+    assert same(weights(tmp_path, long), weights(tmp_path, halves))
+    assert not same(weights(tmp_path, halves, 0), weights(tmp_path, halves, 1))
+    assert (long.folder / "predictions.csv").read_bytes() == (halves.folder / "predictions.csv").read_bytes()
+
+
+class Killed(Exception):
+    pass
+
+
+class KillAt(Callback):
+    """Stops training as a power cut would, in the middle of an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, trainer, learner, outputs, batch, batch_idx):
+        if trainer.current_epoch == self.epoch and batch_idx == 1:
+            raise Killed
+
+
+class KillingMachine(Machine):
+    """Pulls the plug in the last epoch of the phase that trains one part."""
+
+    def trainer(self, callbacks=None, **options):
+        if callbacks and self.kills in callbacks[0].title:
+            callbacks = [*callbacks, KillAt(2)]
+        return super().trainer(callbacks, **options)
+
+
+@pytest.mark.parametrize("kill_in", ["network", "classifier", "recalibration"])
+def test_an_interrupted_phase_resumes_to_the_same_bits(corpus, tmp_path, monkeypatch, kill_in):
+    phases = [network(3), classifier(3)]
+    undisturbed = run(corpus, tmp_path / "a", phases)
+    with monkeypatch.context() as patch:
+        patch.setattr(KillingMachine, "kills", kill_in, raising=False)
+        if kill_in == "recalibration":
+            patch.setattr(fit, "recalibrate", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            run(corpus, tmp_path / "b", phases, machine=KillingMachine(accelerator="cpu", progress=False))
+    assert not list((tmp_path / "b").glob("runs/[!.]*"))
+    assert len(list((tmp_path / "b").glob("phases/.*.work/last.ckpt"))) == 1
+    resumed = run(corpus, tmp_path / "b", phases)
+    for phase in (0, 1):
+        assert same(weights(tmp_path / "a", undisturbed, phase), weights(tmp_path / "b", resumed, phase))
+        pd.testing.assert_frame_equal(curve(tmp_path / "a", undisturbed, phase), curve(tmp_path / "b", resumed, phase))
+    files = [result.folder / "predictions.csv" for result in (undisturbed, resumed)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert not list((tmp_path / "b").glob("phases/.*.work"))
+
+
+def curve(folder, result, phase=0):
+    log = pd.read_csv(folder / "phases" / result.row["phases"].split()[phase] / "log.csv")
+    return log.drop(columns="seconds")
+
+
+def test_while_the_classifier_is_retrained_the_extractor_does_not_move(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network(), classifier()])
+    before, after = weights(tmp_path, result, 0), weights(tmp_path, result, 1)
+    extractor = [name for name in before if name.startswith("extractor.")]
+    assert any("running_mean" in name for name in extractor)
+    assert all(torch.equal(before[name], after[name]) for name in extractor)
+    assert not torch.equal(before["classifier.weight"], after["classifier.weight"])
+
+
+def test_in_train_mode_the_fixed_extractors_statistics_move_but_its_weights_do_not(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network(), classifier(extractor="train")])
+    before, after = weights(tmp_path, result, 0), weights(tmp_path, result, 1)
+    moved = {name.rsplit(".", 1)[1] for name in before if not torch.equal(before[name], after[name])}
+    assert {"running_mean", "running_var"} <= moved
+    parameters = [
+        name for name in before if name.startswith("extractor.") and "running" not in name and "num_" not in name
+    ]
+    assert all(torch.equal(before[name], after[name]) for name in parameters)
+
+
+def test_cached_features_give_the_same_classifier_as_uncached(corpus, tmp_path):
+    phases = [network(), classifier(6)]
+    cached = run(corpus, tmp_path / "a", phases)
+    uncached = run(corpus, tmp_path / "b", phases, Machine(accelerator="cpu", progress=False, cache_features=False))
+    ours, theirs = weights(tmp_path / "a", cached), weights(tmp_path / "b", uncached)
+    for name in ("classifier.weight", "classifier.bias"):
+        torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=1e-5)
+    logits = [pd.read_csv(result.folder / "predictions.csv").filter(like="logit_") for result in (cached, uncached)]
+    assert (logits[0].to_numpy().argmax(1) == logits[1].to_numpy().argmax(1)).all()
+
+
+def test_a_run_asked_for_twice_trains_nothing_and_gives_the_same_row(corpus, tmp_path):
+    first = run(corpus, tmp_path, [network(), classifier()])
+    second = run(corpus, tmp_path, [network(), classifier()])
+    assert first.trained == (True, True)
+    assert second.trained == (False, False)
+    assert second.row == first.row
+
+
+def test_the_same_seed_gives_the_same_row_and_another_seed_another(corpus, tmp_path):
+    rows = [
+        run(corpus, tmp_path / name, [network(), classifier()], seed=seed).row
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    circumstances = {"seconds", "finished"}
+    assert {k: v for k, v in rows[0].items() if k not in circumstances} == {
+        k: v for k, v in rows[1].items() if k not in circumstances
+    }
+    assert rows[2]["run"] != rows[0]["run"]
+    assert weights(tmp_path / "c", run(corpus, tmp_path / "c", [network(), classifier()], seed=1)).keys()
+
+
+def test_runs_share_the_phases_that_they_have_in_common(corpus, tmp_path):
+    first = run(corpus, tmp_path, [network(), classifier(alpha=0.2)])
+    second = run(corpus, tmp_path, [network(), classifier(alpha=1)])
+    same_as_first = run(corpus, tmp_path, [network(), classifier(alpha="0.2")], strategy="another")
+    assert second.trained == (False, True)
+    assert same_as_first.trained == (False, False)
+    assert same_as_first.row["run"] != first.row["run"]
+    assert same_as_first.row["f1"] == first.row["f1"]
+
+
+def test_a_row_holds_what_scikit_learn_makes_of_the_predictions(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network(), classifier()])
+    predictions = pd.read_csv(result.folder / "predictions.csv")
+    assert list(predictions)[:4] == ["recording", "singer", "technique", "start"]
+    assert len(predictions) == 12
+    named = predictions.filter(like="logit_").rename(columns=lambda name: name.removeprefix("logit_")).idxmax(axis=1)
+    assert result.row["accuracy"] == pytest.approx(accuracy_score(predictions["technique"], named))
+    macro = f1_score(predictions["technique"], named, average="macro", zero_division=0)
+    assert result.row["f1"] == pytest.approx(macro)
+    table = pd.read_csv(result.folder / "confusion.csv", index_col="technique")
+    assert table.to_numpy().sum() == 12
+    assert np.diag(table).sum() == (predictions["technique"] == named).sum()
+    assert json.loads((result.folder / "row.json").read_text()) == result.row
+    assert result.row["epochs"] == 5
+
+
+def test_a_rows_seconds_are_those_of_its_phases_when_they_were_trained(corpus, tmp_path):
+    first = run(corpus, tmp_path, [network(), classifier(alpha=0.2)])
+    second = run(corpus, tmp_path, [network(), classifier(alpha=0.5)])
+    shared = json.loads((tmp_path / "phases" / first.row["phases"].split()[0] / "phase.json").read_text())["seconds"]
+    assert shared > 0
+    assert first.row["seconds"] >= shared
+    assert second.row["seconds"] >= shared
+
+
+def test_a_joint_phase_that_starts_from_a_network_phase_keeps_its_optimiser(corpus, tmp_path, monkeypatch):
+    kept = run(corpus, tmp_path / "a", [network(2), network(2)])
+    monkeypatch.setattr(fit.StoredPhase, "optimizer_state", lambda self: None)
+    lost = run(corpus, tmp_path / "b", [network(2), network(2)])
+    assert not same(weights(tmp_path / "a", kept), weights(tmp_path / "b", lost))
+
+
+def test_a_diverging_run_stops_in_one_sentence_and_leaves_no_phase(corpus, tmp_path):
+    with pytest.raises(FloatingPointError, match=r"the loss is nan in epoch 1: training has diverged; try a smaller"):
+        run(corpus, tmp_path, [network()], optimizer={"name": "SGD", "lr": 1e30})
+    assert not list(tmp_path.glob("phases/[0-9a-f]*"))
+    assert not list(tmp_path.glob("runs/[!.]*"))
+
+
+def test_damaged_weights_are_named_with_the_folder_to_remove(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network(), classifier()])
+    phase = tmp_path / "phases" / result.row["phases"].split()[0]
+    (phase / "weights.safetensors").write_bytes(b"not weights")
+    shutil.rmtree(phase / "features")
+    with pytest.raises(ValueError, match=f"remove the folder {phase} and run again"):
+        run(corpus, tmp_path, [network(), classifier(alpha=1)])
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("batch_norm", "frozen", "batch_norm=frozen: expected recalibrated or running"),
+        ("batch_size", 1, "batch_size=1: expected a whole number from 2 up"),
+        ("seed", 0.5, r"seed=0.5: expected a whole number"),
+        ("optimizer", {"name": "Adam", "lr": 0}, r"optimizer.lr=0: expected a number above 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(corpus, setting, value, message):
+    with pytest.raises(ValueError, match=message):
+        a_run(corpus, [network()], **{setting: value})
+
+
+def test_an_optimiser_that_torch_does_not_have_is_named(corpus, tmp_path):
+    with pytest.raises(ValueError, match=r"optimizer.name=Adm: torch.optim has no such optimiser"):
+        run(corpus, tmp_path, [network()], optimizer={"name": "Adm", "lr": 1e-3})
