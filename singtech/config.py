@@ -116,7 +116,7 @@ def scientific(settings: Mapping) -> dict:
 
 
 def variant(cfg: DictConfig) -> str:
-    """What a run differs in from its data's, model's, dc's and strategy's defaults, alpha and seed apart; "" if nothing.
+    """What a run differs in from the defaults of its data, model, dc and strategy, alpha and seed apart; "" if nothing.
 
     Tables and figures show only runs that differ in nothing, so that an ablation is never averaged into them. A
     corpus under a name of the person's own has its own techniques, split and clip length.

@@ -59,7 +59,7 @@ class MultiResolutionSpectrogram(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):
             waveform = self._levelled(waveform.float())
             magnitudes = [self._magnitude(waveform, getattr(self, f"window_{w}")) for w in self.win_lengths]
-            spectrogram = torch.stack(magnitudes, dim=1)
+            spectrogram = torch.stack(magnitudes, dim=-1).permute(0, 3, 1, 2)  # channels last, as the network wants it
             return torch.log10(spectrogram.clamp(min=FLOOR) / FLOOR) if self.scale == "log" else spectrogram
 
     def _magnitude(self, waveform: Tensor, window: Tensor) -> Tensor:

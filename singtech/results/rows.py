@@ -1,0 +1,107 @@
+"""A run's result: `row.json` in its folder, a flat dictionary that is one row of results.csv."""
+
+import json
+import logging
+import math
+import os
+from pathlib import Path
+
+from singtech.files import write_text
+
+log = logging.getLogger(__name__)
+
+ROW = "row.json"
+CONDITION = ("run", "data", "model", "dc", "strategy", "alpha", "seed", "variant")  # what the run is
+SCORES = ("f1", "accuracy", "balanced_accuracy", "top2_accuracy", "top3_accuracy")  # the keys of metrics.scores
+CIRCUMSTANCES = (  # how it was made
+    *("parameters", "epochs", "seconds", "clips_train", "clips_test", "singers_test", "device", "precision", "torch"),
+    *("commit", "status", "data_fingerprint", "phases", "finished"),
+)
+NUMBERS = {"alpha", *SCORES, "parameters", "epochs", "seconds", "clips_train", "clips_test"}  # and every f1_<technique>
+
+
+def write_row(folder: str | os.PathLike, row: dict) -> Path:
+    """Write a run's row into its folder in one step; nan becomes null, so that the file is plain JSON.
+
+    Raises:
+        ValueError: the row lacks one of `CONDITION` or the status, or holds a value that is not text or a number.
+    """
+    row = {name: _plain(value) for name, value in row.items()}
+    fault = _fault(row)
+    if fault:
+        raise ValueError(f"{Path(folder) / ROW} is not written, for it would be unusable: {fault}.")
+    path = Path(folder) / ROW
+    write_text(path, json.dumps(row, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return path
+
+
+def read_rows(runs_folder: str | os.PathLike) -> list[dict]:
+    """The rows of all finished runs below `runs_folder`, in the order of their folders' names.
+
+    A row that is damaged, half there or a copy of another is left out and named in one warning line.
+    """
+    rows, faults, seen = [], [], set()
+    for folder in _folders(runs_folder):
+        try:
+            row = json.loads((folder / ROW).read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # not finished yet, or removed meanwhile
+        except (OSError, ValueError) as error:
+            faults.append(f"{folder.name}/{ROW} ({_line(error)})")
+            continue
+        fault = _fault(row) or (f"a second row of the run {row['run']}" if row["run"] in seen else "")
+        if fault:
+            faults.append(f"{folder.name}/{ROW} ({fault})")
+            continue
+        seen.add(row["run"])
+        rows.append(row)
+    if faults:
+        more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
+        log.warning("%s: %d unusable rows left out: %s%s", runs_folder, len(faults), "; ".join(faults[:5]), more)
+    return rows
+
+
+def _folders(runs_folder: str | os.PathLike) -> list[Path]:
+    """The runs' folders, sorted by name; names with a dot in front are folders still being written."""
+    try:
+        with os.scandir(runs_folder) as entries:
+            return [Path(entry.path) for entry in sorted(entries, key=lambda entry: entry.name) if entry.name[0] != "."]
+    except FileNotFoundError:
+        return []
+
+
+def _fault(row: object) -> str:
+    """What makes a row unusable, in a few words; empty where nothing does."""
+    if not isinstance(row, dict):
+        return f"it holds {type(row).__name__}, expected an object"
+    lacking = [name for name in (*CONDITION, "status") if row.get(name) is None]
+    if lacking:
+        return f"it has no {', '.join(lacking)}"
+    words = [name for name in (*CONDITION, "status") if name not in ("alpha", "seed") and type(row[name]) is not str]
+    words += [name for name, value in row.items() if isinstance(value, list | dict)]
+    if words:
+        return f"{words[0]} holds {row[words[0]]!r:.40}, expected text"
+    numbers = [name for name, value in row.items() if is_number(name) and type(value) not in (int, float, type(None))]
+    if numbers or type(row["seed"]) is not int:
+        name = numbers[0] if numbers else "seed"
+        return f"{name} holds {row[name]!r:.40}, expected a number"
+    if not math.isfinite(row["alpha"]):
+        return f"alpha is {row['alpha']}, expected a finite number"
+    if row["data"] in ("", ".", "..") or set(row["data"]) & set('/\\:*?"<>|\n'):
+        return f"data is {row['data']!r:.40}, expected a name that a folder can have"
+    return ""
+
+
+def is_number(column: str) -> bool:
+    """Whether a column holds numbers: the metrics, the F1 of a technique, counts."""
+    return column in NUMBERS or column.startswith("f1_")
+
+
+def _plain(value: object) -> object:
+    """A value as JSON knows it: numpy's numbers as Python's, nan as None."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]

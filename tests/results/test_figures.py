@@ -1,0 +1,127 @@
+"""Figure 3: what is drawn is what was measured; what was not is neither drawn nor hidden."""
+
+import math
+
+import pytest
+
+from singtech.places import EXPERIMENTS
+from singtech.results.collate import collate
+from singtech.results.experiments import read_experiment, read_published
+from singtech.results.figures import draw, points, render_figure
+from singtech.results.summaries import answer
+
+PAPER = read_published(EXPERIMENTS / "paper.csv")
+FIGURE = read_experiment(EXPERIMENTS / "figure3.yaml")
+
+
+@pytest.fixture
+def answered(tmp_path):
+    return lambda data="vocalset": answer(FIGURE, collate(tmp_path), data)
+
+
+@pytest.fixture
+def sweep(run):
+    """Two seeds of every point but cRT-WC at alpha 0.5; F1 at `alpha` is 0.5 + alpha / 10 ± 0.01."""
+
+    def put(data="vocalset"):
+        for strategy in ("joint", "crt_wfc", "crt_wc"):
+            for alpha in (0, 0.2, 0.5, 1.0):
+                for seed in (0, 1):
+                    if (strategy, alpha) != ("crt_wc", 0.5):
+                        run(0.49 + alpha / 10 + seed / 50, data=data, strategy=strategy, alpha=alpha, seed=seed)
+
+    return put
+
+
+def lines(figure):
+    """The drawn lines by their name in the legend."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    return {
+        label: handle[0] if isinstance(handle, tuple) else handle for label, handle in zip(labels, handles, strict=True)
+    }
+
+
+def test_lines_run_through_the_means(sweep, answered):
+    sweep()
+    drawn = lines(draw(answered(), PAPER))
+    for label in ("Joint-training", "cRT-WFC"):
+        assert drawn[label].get_ydata() == pytest.approx([0.5, 0.52, 0.55, 0.6])
+        assert drawn[label].get_xdata() == pytest.approx([0, 0.2, 0.5, 1], abs=0.03)
+    assert drawn["cRT-WC"].get_ydata() == pytest.approx([0.5, 0.52, math.nan, 0.6], nan_ok=True)
+
+
+def test_the_strategies_are_told_apart_without_colour(sweep, answered):
+    sweep()
+    drawn = [line for label, line in lines(draw(answered(), PAPER)).items() if "paper" not in label]
+    assert len({line.get_marker() for line in drawn}) == len({line.get_linestyle() for line in drawn}) == 3
+
+
+def test_alpha_has_the_papers_ticks(sweep, answered):
+    sweep()
+    figure = draw(answered(), PAPER)
+    figure.draw_without_rendering()
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["0", "0.2", "0.5", "1"]
+
+
+def test_the_papers_printed_points_are_marked_on_vocalset_only(sweep, answered):
+    sweep()
+    sweep("demo")
+    drawn = lines(draw(answered(), PAPER))
+    for label, f1 in (("Joint-training", 0.559), ("cRT-WFC", 0.582), ("cRT-WC", 0.62)):
+        marked = drawn[f"{label}, paper"]
+        assert list(marked.get_ydata()) == [f1]
+        assert list(marked.get_xdata()) == pytest.approx([0.2], abs=0.03)
+        assert marked.get_markerfacecolor() == "none"
+    assert not [label for label in lines(draw(answered("demo"), PAPER)) if "paper" in label]
+
+
+def test_the_demos_figure_says_so_in_its_title(sweep, answered):
+    sweep("demo")
+    title = " ".join(draw(answered("demo"), PAPER).get_suptitle().split())
+    assert (
+        title
+        == "Figure 3: macro F1 over α — demo corpus (synthetic voices): not VocalSet, not comparable with the paper"
+    )
+    assert draw(answered(), PAPER).get_suptitle() == ""
+
+
+def test_every_seed_is_a_dot(sweep, answered):
+    sweep()
+    axes = draw(answered(), PAPER).axes[0]
+    dots = [line for line in axes.get_lines() if line.get_marker() == "."]
+    assert sum(len(line.get_ydata()) for line in dots) == 11 * 2
+
+
+def test_the_numbers_stand_below_the_figure_with_what_is_missing(sweep, answered):
+    sweep()
+    found = answered()
+    table = points(found, PAPER)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert rows[0] == ["Methods", "", "α = 0", "α = 0.2", "α = 0.5", "α = 1"]
+    assert ["cRT-WC", "ours", "0.500 ± 0.014", "0.520 ± 0.014", "—", "0.600 ± 0.014"] in rows
+    assert ["", "seeds", "2", "2", "0", "2"] in rows
+    assert ["", "paper", "", "0.620", "", ""] in rows
+    assert ["", "difference", "", "-0.100", "", ""] in rows
+    command = "python -m singtech.run -m dc=late strategy=crt_wc alpha=0.5 seed=0,1"
+    assert found.missing == (("cRT-WC, α = 0.5, seeds 0, 1", command),)
+
+
+def test_files_are_written_and_the_same_each_time(tmp_path, sweep, answered):
+    sweep()
+    folder = tmp_path / "tables" / "vocalset"
+    paths = render_figure(answered(), PAPER, folder)
+    assert [path.name for path in paths] == ["figure3.md", "figure3.csv", "figure3.png", "figure3.pdf"]
+    before = [path.read_bytes() for path in paths]
+    assert before[2].startswith(b"\x89PNG")
+    assert before[3].startswith(b"%PDF")
+    assert b"CreationDate" not in before[3]
+    render_figure(answered(), PAPER, folder)
+    assert [path.read_bytes() for path in paths] == before
+    assert "](figure3.png)" in before[0].decode()
+    assert before[1].decode().count("\n") == 1 + 12
+
+
+def test_a_figure_without_runs_is_drawn_empty_and_says_so(answered):
+    (text,) = draw(answered(), PAPER).axes[0].texts
+    assert text.get_text() == "no run yet"
+    assert len(answered().missing) == 12

@@ -1,0 +1,87 @@
+"""A run's row: what is written is read again, and what is damaged is named and left out."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from singtech.metrics import METRICS
+from singtech.results.rows import SCORES, read_rows, write_row
+
+
+def test_a_row_is_read_as_it_was_written(tmp_path, run, make_row):
+    run(0.61, seed=3, alpha=0.5)
+    assert read_rows(tmp_path / "runs") == [make_row(0.61, seed=3, alpha=0.5)]
+
+
+def test_the_columns_of_the_metrics_are_those_that_are_computed():
+    assert SCORES == METRICS
+
+
+def test_numbers_of_numpy_and_a_technique_without_clips_become_plain_json(tmp_path, make_row):
+    path = write_row(tmp_path, make_row(np.float32(0.5), seed=np.int64(2), f1_trillo=float("nan")))
+    row = json.loads(path.read_text(), parse_constant=pytest.fail)  # NaN is not JSON
+    assert (row["f1"], row["seed"], row["f1_trillo"]) == (0.5, 2, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"alpha": None}, "it has no alpha"),
+        ({"alpha": "0.2"}, "alpha holds '0.2', expected a number"),
+        ({"alpha": float("inf")}, "expected a finite number"),
+        ({"seed": 0.5}, "seed holds 0.5, expected a number"),
+        ({"seed": True}, "seed holds True"),
+        ({"f1": "good"}, "f1 holds 'good'"),
+        ({"dc": 4}, "dc holds 4, expected text"),
+        ({"phases": ["a", "b"]}, "expected text"),
+        ({"data": "../elsewhere"}, "expected a name that a folder can have"),
+    ],
+)
+def test_an_unusable_row_is_not_written(tmp_path, make_row, given, message):
+    with pytest.raises(ValueError, match=message):
+        write_row(tmp_path, make_row(**given))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_runs_are_no_rows(tmp_path):
+    assert read_rows(tmp_path / "runs") == []
+
+
+def test_runs_still_being_made_are_passed_over_in_silence(tmp_path, run, caplog):
+    run()
+    (tmp_path / "runs" / "unfinished").mkdir()
+    run(seed=1).rename(tmp_path / "runs" / ".being-written.tmp")
+    (tmp_path / "runs" / "notes.txt").write_text("mine")
+    assert len(read_rows(tmp_path / "runs")) == 1
+    assert caplog.records == []
+
+
+def test_damaged_rows_are_left_out_and_named_in_one_line(tmp_path, run, make_row, caplog):
+    whole = run()
+    damaged = {
+        "half": (whole / "row.json").read_text()[:100],
+        "empty": "",
+        "list": "[1]",
+        "bytes": b"\xff\xfe",
+        "other": json.dumps({"run": "x"}),
+    }
+    for name, content in damaged.items():
+        (tmp_path / "runs" / name).mkdir()
+        (tmp_path / "runs" / name / "row.json").write_bytes(content if name == "bytes" else content.encode())
+    with caplog.at_level(logging.WARNING):
+        assert read_rows(tmp_path / "runs") == [make_row()]
+    (record,) = caplog.records
+    assert "\n" not in record.getMessage()
+    assert "5 unusable rows left out" in record.getMessage()
+    assert all(f"{name}/row.json" in record.getMessage() for name in damaged)
+    assert "it has no data, model" in record.getMessage()
+
+
+def test_a_copied_run_does_not_count_twice(tmp_path, run, caplog):
+    folder = run()
+    (tmp_path / "runs" / "zcopy").mkdir()
+    (tmp_path / "runs" / "zcopy" / "row.json").write_bytes((folder / "row.json").read_bytes())
+    assert len(read_rows(tmp_path / "runs")) == 1
+    assert "a second row of the run" in caplog.text

@@ -1,0 +1,113 @@
+"""Files and folders are whole or absent, whatever happens while they are written."""
+
+import os
+import stat
+
+import pytest
+
+from singtech.files import atomic_folder, atomic_path, write_text
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_text_is_written_as_given(tmp_path):
+    path = tmp_path / "deeper" / "table.md"
+    write_text(path, "α ± 0.1\r\nsecond\n")
+    assert path.read_bytes() == "α ± 0.1\r\nsecond\n".encode()
+    write_text(path, "shorter")
+    assert path.read_text() == "shorter"
+    assert names(path.parent) == ["table.md"]
+
+
+def test_nothing_is_there_until_the_block_has_ended(tmp_path):
+    path = tmp_path / "clips.npy"
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        assert not path.exists()
+        assert temporary.parent == path.parent
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"
+
+
+def test_a_failure_leaves_the_old_file_and_no_rest(tmp_path):
+    path = tmp_path / "results.csv"
+    write_text(path, "old")
+
+    def write_half():
+        with atomic_path(path) as temporary:
+            temporary.write_text("ne")
+            raise RuntimeError("interrupted")
+
+    with pytest.raises(RuntimeError, match="interrupted"):
+        write_half()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["results.csv"]
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "results.csv"
+    write_text(path, "old")
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["results.csv"]
+
+
+def test_files_and_folders_are_readable_as_the_umask_allows(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_text(tmp_path / "row.json", "{}")
+        with atomic_folder(tmp_path / "run"):
+            pass
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "row.json").stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o750
+
+
+def test_a_folder_appears_whole(tmp_path):
+    with atomic_folder(tmp_path / "phases" / "abc") as temporary:
+        (temporary / "log").mkdir()
+        (temporary / "log" / "epochs.csv").write_text("1")
+        assert not (tmp_path / "phases" / "abc").exists()
+    assert (tmp_path / "phases" / "abc" / "log" / "epochs.csv").read_text() == "1"
+    assert names(tmp_path / "phases") == ["abc"]
+
+
+def test_a_failure_leaves_no_folder(tmp_path):
+    def write_half():
+        with atomic_folder(tmp_path / "abc") as temporary:
+            (temporary / "weights").write_text("half")
+            raise RuntimeError("interrupted")
+
+    with pytest.raises(RuntimeError, match="interrupted"):
+        write_half()
+    assert names(tmp_path) == []
+
+
+def test_a_published_folder_is_never_overwritten(tmp_path):
+    with atomic_folder(tmp_path / "abc") as temporary:
+        (temporary / "weights").write_text("first")
+    with pytest.raises(FileExistsError, match="already there"), atomic_folder(tmp_path / "abc"):
+        pass
+    assert (tmp_path / "abc" / "weights").read_text() == "first"
+
+
+def test_whoever_publishes_a_folder_first_wins(tmp_path):
+    def publish_twice():
+        with atomic_folder(tmp_path / "abc") as late:
+            (late / "weights").write_text("late")
+            with atomic_folder(tmp_path / "abc") as early:
+                (early / "weights").write_text("early")
+
+    with pytest.raises(OSError, match="not empty"):
+        publish_twice()
+    assert (tmp_path / "abc" / "weights").read_text() == "early"
+    assert names(tmp_path) == ["abc"]

@@ -1,0 +1,96 @@
+"""The five metrics of Section 4.1 against values by hand and against second formulas."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from singtech.metrics import METRICS, confusion, scores
+
+# Six clips of belt, trill and vibrato: truth b b b t t v, named b b t t v v.
+TARGETS = np.array([0, 0, 0, 1, 1, 2])
+LOGITS = np.array([[5, 1, 0], [4, 2, 1], [2, 3, 1], [0, 9, 4], [1, 2, 3], [0, 1, 7]], dtype=float)
+NAMES = ("belt", "trill", "vibrato")
+
+
+def test_six_clips_score_as_counted_by_hand():
+    found = scores(TARGETS, LOGITS, NAMES)
+    assert list(found) == [*METRICS, "f1_belt", "f1_trill", "f1_vibrato"]
+    # belt: precision 2/2, recall 2/3; trill: 1/2 and 1/2; vibrato: 1/2 and 1/1
+    each = [0.8, 0.5, 2 / 3]
+    assert [found[f"f1_{name}"] for name in NAMES] == pytest.approx(each)
+    assert found["f1"] == pytest.approx(sum(each) / 3)
+    assert found["accuracy"] == pytest.approx(4 / 6)
+    assert found["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
+    assert found["top2_accuracy"] == 1.0  # both mistakes have the truth in second place
+    assert found["top3_accuracy"] == 1.0
+
+
+def test_confusion_has_the_truth_in_rows():
+    assert confusion(TARGETS, LOGITS).tolist() == [[2, 1, 0], [0, 1, 1], [0, 0, 1]]
+
+
+def test_top_accuracies_count_the_rank_of_the_truth():
+    targets = np.zeros(4, dtype=int)  # the truth ranks first, second, third and fourth
+    logits = np.array([[9, 1, 2, 3], [2, 9, 1, 0], [2, 9, 8, 0], [0, 3, 2, 1]], dtype=float)
+    found = scores(targets, logits, "abcd")
+    assert (found["accuracy"], found["top2_accuracy"], found["top3_accuracy"]) == (0.25, 0.5, 0.75)
+
+
+def test_a_technique_without_test_clips_has_no_f1_and_counts_in_no_average():
+    found = scores(np.array([0, 0, 1]), np.array([[3, 1, 0], [0, 1, 3], [0, 3, 1]], dtype=float), NAMES)
+    assert np.isnan(found["f1_vibrato"])
+    assert found["f1"] == pytest.approx((2 / 3 + 1) / 2)  # belt: precision 1, recall 1/2
+    assert found["balanced_accuracy"] == pytest.approx((1 / 2 + 1) / 2)
+
+
+def test_one_technique_alone_and_two_techniques_are_scored():
+    assert scores(np.array([1]), np.array([[0.0, 1.0]]), "ab")["f1"] == 1.0
+    two = scores(np.array([0, 1]), np.array([[0.0, 1.0], [1.0, 0.0]]), "ab")
+    assert (two["accuracy"], two["top2_accuracy"], two["top3_accuracy"]) == (0.0, 1.0, 1.0)
+
+
+def test_naming_one_technique_for_every_clip_gives_chance_in_balanced_accuracy():
+    targets = np.repeat(np.arange(10), 7)
+    logits = np.tile(np.eye(10)[4] + np.arange(10) / 100, (70, 1))
+    found = scores(targets, logits, [str(k) for k in range(10)])
+    assert found["balanced_accuracy"] == pytest.approx(0.1)
+    assert found["f1"] == pytest.approx(2 * 0.1 * 1.0 / 1.1 / 10)  # precision 0.1, recall 1, of one technique in ten
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@given(st.integers(0, 10_000), st.integers(1, 60), st.integers(4, 10))
+def test_metrics_equal_their_textbook_formulas(seed, clips, techniques):
+    generator = np.random.default_rng(seed)
+    targets = generator.integers(techniques, size=clips)
+    logits = generator.permuted(np.tile(np.arange(float(techniques)), (clips, 1)), axis=1)  # no ties
+    found = scores(targets, logits, [str(k) for k in range(techniques)])
+    counts = np.zeros((techniques, techniques))
+    for target, row in zip(targets, logits, strict=True):
+        counts[target, max(range(techniques), key=lambda k: row[k])] += 1
+    right, true, named = np.diag(counts), counts.sum(1), counts.sum(0)
+    present = true > 0
+    assert (confusion(targets, logits) == counts).all()
+    assert found["f1"] == pytest.approx((2 * right / np.maximum(true + named, 1))[present].mean())
+    assert found["balanced_accuracy"] == pytest.approx((right[present] / true[present]).mean())
+    rank = (logits > logits[np.arange(clips), targets][:, None]).sum(1)
+    assert found["accuracy"] == pytest.approx((rank < 1).mean())
+    assert found["top2_accuracy"] == pytest.approx((rank < 2).mean())
+    assert found["top3_accuracy"] == pytest.approx((rank < 3).mean())
+
+
+@pytest.mark.parametrize(
+    ("targets", "logits", "message"),
+    [
+        ([], np.zeros((0, 3)), "no test clip"),
+        ([0, 1], np.zeros((3, 3)), r"expected \(N,\) and \(N, 3\)"),
+        ([0, 1], np.zeros((2, 2)), "for 3 techniques"),
+        ([0], np.zeros(3), "expected"),
+        ([0, 1], [[0.0, np.nan, 1.0], [0.0, 1.0, 2.0]], "1 of 2 clips have logits that are not finite"),
+        ([0, 3], np.zeros((2, 3)), "targets run from 0 to 3, expected 0 to 2"),
+        ([-1, 0], np.zeros((2, 3)), "targets run from -1"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(targets, logits, message):
+    with pytest.raises(ValueError, match=message):
+        scores(np.array(targets, dtype=int), np.array(logits), NAMES)
