@@ -15,11 +15,12 @@ from zipfile import BadZipFile
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from singtech.places import CONF, EXPERIMENTS
+from singtech.training.phases import checked_alpha
 
 # What a person can mend: everything else is a mistake of ours and shows its traceback.
 MENDABLE = (ValueError, OSError, FloatingPointError, BadZipFile, HydraException, OmegaConfBaseException)
@@ -68,7 +69,7 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
                 raise
             raise SystemExit(f"error: {sentence(problem)}") from None
         except KeyboardInterrupt:
-            print("interrupted: the same command goes on from the last finished epoch.", file=sys.stderr)
+            print("interrupted: the same command goes on where this one stopped.", file=sys.stderr)
             raise SystemExit(130) from None
         if len(failures) > 1:
             print(f"error: {len(failures)} runs failed, see above.", file=sys.stderr)
@@ -80,6 +81,8 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
 
 def sentence(problem: BaseException) -> str:
     """What a person should read of an error: one line."""
+    if isinstance(problem, InstantiationException) and problem.__cause__ is not None:
+        return sentence(problem.__cause__)
     if isinstance(problem, MissingConfigException) and problem.options:
         group, _, choice = str(problem.missing_cfg_file).rpartition("/")
         return f"{group}={choice}: no such choice; there are {', '.join(sorted(problem.options))}."
@@ -91,8 +94,6 @@ def sentence(problem: BaseException) -> str:
 
 def _check_values(arguments: list[str]) -> None:
     """Refuse a wrong alpha before the first run of a sweep, not after hours at its own."""
-    from singtech.training.loss import checked_alpha
-
     settings = [argument for argument in arguments if argument.startswith("alpha=")]
     for override in OverridesParser.create().parse_overrides(settings):
         for value in override.sweep_iterator() if override.is_sweep_override() else [override.value()]:

@@ -90,10 +90,7 @@ class VocalSetDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Training clips, shuffled anew for every epoch."""
-        dataset = self._dataset("train")
-        drop_last = len(dataset) > self.batch_size and (not self.keep_last or len(dataset) % self.batch_size == 1)
-        sampler = EpochSampler(len(dataset), self.seed, self.first_epoch)
-        return self._loader(dataset, sampler=sampler, drop_last=drop_last)
+        return self._shuffled(self.first_epoch, self.keep_last)
 
     def val_dataloader(self) -> DataLoader | list:
         """Clips of the validation singers, if the split names any."""
@@ -103,15 +100,20 @@ class VocalSetDataModule(pl.LightningDataModule):
         """Every clip of a split, once, in the corpus's order."""
         return self._loader(self._dataset(split))
 
-    def shuffled(self, split: str) -> DataLoader:
-        """Every clip of a split, once, in one order that only the seed decides."""
-        dataset = self._dataset(split)
-        return self._loader(dataset, sampler=EpochSampler(len(dataset), self.seed, first_epoch=-1))
+    def recalibration(self) -> DataLoader:
+        """Training clips, once, in one mixed order that only the seed decides."""
+        return self._shuffled(-1, True)
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
         """int16 -> float32 between -1 and 1, on the device."""
         inputs, targets = batch
         return as_waveform(inputs), targets
+
+    def _shuffled(self, first_epoch: int, keep_last: bool) -> DataLoader:
+        dataset = self._dataset("train")
+        is_lone = len(dataset) % self.batch_size == 1 and len(dataset) > 1
+        drop_last = is_lone or (not keep_last and len(dataset) >= self.batch_size)
+        return self._loader(dataset, sampler=EpochSampler(len(dataset), self.seed, first_epoch), drop_last=drop_last)
 
     def _dataset(self, split: str) -> Dataset:
         targets = self.corpus.targets(split)

@@ -141,7 +141,7 @@ def train_phase(
         device = trainer.strategy.root_device
         network.to(device)
         with trainer.precision_plugin.forward_context():
-            recalibrate(network, batches_on(device, data.shuffled("train"), setup.max_batches, as_waveform))
+            recalibrate(network, batches_on(device, data.recalibration(), setup.max_batches, as_waveform))
     network.cpu().eval()
     seconds = sum(entry["seconds"] for entry in learner.curve) + time.perf_counter() - started
     record = {

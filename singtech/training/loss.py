@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from singtech.training.phases import checked_alpha
+
 REDUCTIONS = ("weights", "clips")
 
 
@@ -26,21 +28,6 @@ def class_weights(counts: Tensor, alpha: float, techniques: Sequence[str] | None
     if missing:
         raise ValueError(f"no training clip of {', '.join(missing)}: is data.split right?")
     return counts.float().pow(-alpha)
-
-
-def checked_alpha(alpha: float) -> float:
-    """`alpha` as a float.
-
-    Raises:
-        ValueError: it is negative, or not a finite number.
-    """
-    try:
-        number = float(alpha)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not 0 <= number < float("inf") or isinstance(alpha, bool):
-        raise ValueError(f"alpha={alpha}: expected a number from 0 (no weighting) up, 1 being inverse frequency.")
-    return number
 
 
 def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, reduction: str = "weights") -> Tensor:

@@ -10,8 +10,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from singtech.training.loss import checked_alpha
-
 # Raised whenever a change of the code changes what a phase comes to, so that stored phases of before are not taken.
 SCHEMA = 1
 
@@ -60,6 +58,21 @@ class Phase:
     def changes_extractor(self) -> bool:
         """Whether features made before the phase are stale after it."""
         return self.trains == "network" or self.extractor == "train"
+
+
+def checked_alpha(alpha: float) -> float:
+    """`alpha` as a float.
+
+    Raises:
+        ValueError: it is negative, or not a finite number.
+    """
+    try:
+        number = float(alpha)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not 0 <= number < float("inf") or isinstance(alpha, bool):
+        raise ValueError(f"alpha={alpha}: expected a number from 0 (no weighting) up, 1 being inverse frequency.")
+    return number
 
 
 def read_phases(entries: Sequence[Mapping]) -> tuple[Phase, ...]:

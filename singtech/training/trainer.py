@@ -62,6 +62,7 @@ QUIET = (
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*You defined a `validation_step` but have no `val_dataloader`.*",
+    r".*Total length of `list` across ranks is zero.*",
     r".*GPU available but not used.*",
     r".*MPS available but not used.*",
 )
@@ -86,7 +87,7 @@ class PhaseProgress(Callback):
         """Show what the epoch before came to."""
         if learner.curve:
             last = learner.curve[-1]
-            shown = f", epoch {trainer.current_epoch}/{self.epochs}: loss {last['loss']:.3f}, F1 {last['f1']:.3f}"
+            shown = f"epoch {trainer.current_epoch}/{self.epochs}: loss {last['loss']:.3f}, F1 {last['f1']:.3f}"
             if "validation_f1" in last:
                 shown += f", validation F1 {last['validation_f1']:.3f}"
             self.bar.set_postfix_str(shown, refresh=False)

@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from singtech.training.loss import checked_alpha, class_weights, weighted_cross_entropy
+from singtech.training.loss import class_weights, weighted_cross_entropy
+from singtech.training.phases import checked_alpha
 
 
 @pytest.mark.parametrize(

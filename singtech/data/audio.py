@@ -1,0 +1,105 @@
+"""One recording: from a file's bytes to its header, its waveform and 16-bit samples. What is no good says why.
+
+Waveforms are (S,) float32, full scale at 1. The sentences of the errors leave the file's name to the caller.
+"""
+
+import io
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+
+LONGEST_SECONDS = 3600  # of a recording, and
+MOST_SAMPLES = 1 << 29  # over its channels: so that a header that lies, or a hostile file, cannot fill the memory
+
+
+class Header(NamedTuple):
+    """What a recording says of itself, and whether it ends a little (up to 1 %) before it says so."""
+
+    samples: int
+    sample_rate: int
+    channels: int
+    ends_early: bool
+
+
+def read_header(data: bytes) -> Header:
+    """The header of a recording.
+
+    Raises:
+        ValueError: it is empty, no recording, cut short or too long to read at once.
+    """
+    if not data:
+        raise ValueError("it is empty (0 bytes)")
+    with _opened(data) as recording:
+        header = Header(recording.frames, recording.samplerate, recording.channels, ends_early=False)
+    missing, promised = _missing_bytes(data)
+    if missing > promised / 100:
+        raise ValueError(f"it is cut short: {missing:,} of its {promised:,} bytes of sound are missing")
+    if header.samples == 0:
+        raise ValueError("it holds no samples")
+    seconds = header.samples / header.sample_rate
+    if seconds > LONGEST_SECONDS or header.samples * header.channels > MOST_SAMPLES:
+        raise ValueError(
+            f"its header speaks of {header.channels} x {header.samples:,} samples ({seconds / 3600:,.1f} h); "
+            f"at most {LONGEST_SECONDS // 3600} h and {MOST_SAMPLES:,} samples are read at once"
+        )
+    return header._replace(ends_early=missing > 0)
+
+
+def read_waveform(data: bytes, sample_rate: int) -> np.ndarray:
+    """The waveform of a recording: channels mixed to one by their mean, resampled to `sample_rate`.
+
+    Raises:
+        ValueError: as `read_header`; or it cannot be decoded to its end or holds NaN or infinity.
+    """
+    header = read_header(data)
+    with _opened(data) as recording:
+        try:
+            channels = recording.read(dtype="float32", always_2d=True)  # (S, C)
+        except (RuntimeError, ValueError) as error:
+            raise ValueError("it is damaged or cut short: it cannot be decoded to its end") from error
+    if len(channels) < header.samples:
+        raise ValueError(f"it is cut short: {header.samples - len(channels):,} of its {header.samples:,} samples miss")
+    if not np.isfinite(channels).all():
+        raise ValueError("it holds NaN or infinite samples")
+    waveform = channels.mean(axis=1) if header.channels > 1 else channels[:, 0]
+    if header.sample_rate == sample_rate:
+        return waveform
+    import librosa
+
+    return librosa.resample(waveform, orig_sr=header.sample_rate, target_sr=sample_rate, res_type="soxr_hq")
+
+
+def to_int16(waveform: np.ndarray) -> tuple[np.ndarray, int]:
+    """(S,) 16-bit samples of a waveform, and how many lay beyond full scale and were brought back to it.
+
+    A 16-bit recording comes back as it was. There is no dither: the store is to be the same every time.
+    """
+    scaled = np.rint(waveform * 32768)
+    beyond = int(((scaled > 32768) | (scaled < -32768)).sum())  # 1.0 itself is full scale
+    return scaled.clip(-32768, 32767).astype(np.int16), beyond
+
+
+def _opened(data: bytes) -> soundfile.SoundFile:
+    try:
+        return soundfile.SoundFile(io.BytesIO(data))
+    except RuntimeError as error:
+        reason = getattr(error, "error_string", "").strip().rstrip(".")
+        raise ValueError(f"it is no readable WAV or FLAC recording{f' ({reason})' if reason else ''}") from error
+
+
+def _missing_bytes(data: bytes) -> tuple[int, int]:
+    """Bytes that a WAV's sound promises beyond the end of the file, and the bytes it promises.
+
+    libsndfile takes a shortened WAV as if it had been meant so. Lengths that no file has are those of a stream, whose
+    writer did not know them.
+    """
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        return 0, 0
+    place = 12
+    while place + 8 <= len(data):
+        promised = int.from_bytes(data[place + 4 : place + 8], "little")
+        if data[place : place + 4] == b"data":
+            return (max(0, place + 8 + promised - len(data)), promised) if promised < 0x7FFF0000 else (0, promised)
+        place += 8 + promised + promised % 2
+    return 0, 0

@@ -1,0 +1,76 @@
+"""Batches: every clip once an epoch, in an order that the seed and the epoch alone decide."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from singtech.data.datamodule import EpochSampler, VocalSetDataModule
+
+
+class Corpus:
+    """`train` training clips and three test clips of four samples; a clip's samples are its number."""
+
+    def __init__(self, train):
+        self.waveforms = np.repeat(np.arange(train + 3, dtype=np.int16)[:, None], 4, axis=1)
+        self.clips = pd.DataFrame({"split": ["train"] * train + ["test"] * 3})
+
+    def rows(self, split):
+        return np.flatnonzero((self.clips["split"] == split).to_numpy())
+
+    def targets(self, split):
+        return self.rows(split).astype(np.int64) % 2
+
+
+def clips(loader):
+    return [waveforms[:, 0].tolist() for waveforms, _ in loader]
+
+
+def order(loader, epoch):
+    loader.sampler.set_epoch(epoch)
+    return [clip for batch in clips(loader) for clip in batch]
+
+
+def test_every_epoch_has_every_training_clip_once_in_another_order():
+    loader = VocalSetDataModule(Corpus(10), batch_size=4).train_dataloader()
+    first, second = order(loader, 0), order(loader, 1)
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first != second
+    assert order(loader, 0) == first
+
+
+def test_a_phase_that_goes_on_meets_the_order_of_its_absolute_epoch():
+    whole = VocalSetDataModule(Corpus(10), batch_size=4).train_dataloader()
+    second_half = VocalSetDataModule(Corpus(10), batch_size=4, first_epoch=5).train_dataloader()
+    assert order(second_half, 2) == order(whole, 7)
+    assert order(VocalSetDataModule(Corpus(10), batch_size=4, seed=1).train_dataloader(), 7) != order(whole, 7)
+
+
+@pytest.mark.parametrize(
+    ("train", "keep_last", "sizes"),
+    [(10, True, [4, 4, 2]), (10, False, [4, 4]), (9, True, [4, 4]), (8, True, [4, 4]), (3, False, [3]), (1, True, [1])],
+)
+def test_the_last_smaller_batch_is_kept_unless_told_or_a_single_clip(train, keep_last, sizes):
+    loader = VocalSetDataModule(Corpus(train), batch_size=4, keep_last=keep_last).train_dataloader()
+    assert [len(batch) for batch in clips(loader)] == sizes
+    assert len(loader) == len(sizes)
+
+
+def test_test_clips_come_in_the_corpuss_order_with_their_technique():
+    loader = VocalSetDataModule(Corpus(10), batch_size=2).in_order("test")
+    assert clips(loader) == [[10, 11], [12]]
+    assert torch.cat([targets for _, targets in loader]).tolist() == [0, 1, 0]
+
+
+def test_waveforms_run_from_minus_one_to_one():
+    samples = torch.tensor([[-32768, 0, 16384]], dtype=torch.int16)
+    waveform, _ = VocalSetDataModule(Corpus(2)).on_after_batch_transfer((samples, torch.tensor([0])), 0)
+    assert waveform.dtype == torch.float32
+    assert waveform.tolist() == [[-1.0, 0.0, 0.5]]
+
+
+def test_drawing_an_order_leaves_the_global_generator_alone():
+    state = torch.random.get_rng_state()
+    clips(VocalSetDataModule(Corpus(10), batch_size=4).train_dataloader())
+    list(EpochSampler(10, seed=0))
+    assert torch.equal(torch.random.get_rng_state(), state)
