@@ -18,9 +18,9 @@ help:  ## these lines
 setup: .venv/.ready  ## a .venv with the exact versions of constraints.txt
 
 demo: setup  ## Late, three strategies, four alphas on the synthetic corpus: Table 3 and Figure 3 in minutes
-	$(PY) -m singtech.prepare data=demo
+	$(PY) -m singtech.prepare data=demo $(filter output_dir=%,$(ARGS))
 	$(PY) -m singtech.run -m experiments=figure3 data=demo $(ARGS)
-	$(PY) -m singtech.tables data=demo
+	$(PY) -m singtech.tables data=demo $(filter output_dir=%,$(ARGS))
 
 test: setup  ## the tests, in minutes; with real recordings if SINGTECH_REAL_VOCALSET names their folder
 	$(PY) -m pytest $(ARGS)
@@ -33,9 +33,9 @@ data: setup  ## fetch VocalSet (2 GB) if it is not there, slice it into clips, s
 	$(PY) -m singtech.prepare $(ARGS)
 
 table2 table3 figure3: setup  ## run what is missing of a table or figure of the paper, and render it
-	$(PY) -m singtech.prepare $(filter data=% data.%,$(ARGS))
+	$(PY) -m singtech.prepare $(filter data=% data.% output_dir=%,$(ARGS))
 	$(PY) -m singtech.run -m experiments=$@ $(ARGS)
-	$(PY) -m singtech.tables $(filter data=%,$(ARGS))
+	$(PY) -m singtech.tables $(filter output_dir=%,$(ARGS))
 
 tables: setup  ## render all tables and figures from the results alone
 	$(PY) -m singtech.tables $(ARGS)

@@ -4,8 +4,10 @@ Every command is a function of a composed configuration, run by `command`. Nothi
 configuration; what they need of it is read here.
 """
 
+import difflib
 import functools
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -86,6 +88,11 @@ def sentence(problem: BaseException) -> str:
     if isinstance(problem, MissingConfigException) and problem.options:
         group, _, choice = str(problem.missing_cfg_file).rpartition("/")
         return f"{group}={choice}: no such choice; there are {', '.join(sorted(problem.options))}."
+    unknown = re.match(r"Could not override '([^']*)'", str(problem))
+    if isinstance(problem, HydraException) and unknown:
+        close = difflib.get_close_matches(unknown[1], OmegaConf.load(CONF / "config.yaml"), n=1)
+        meant = f" (is {close[0]} meant?)" if close else ""
+        return f"{unknown[1]}: no such setting{meant}; the same command with --cfg job shows those there are."
     if isinstance(problem, OSError) and problem.strerror and problem.filename:
         return f"{problem.filename}: {problem.strerror}."
     text = " ".join(str(problem).split()) or type(problem).__name__

@@ -12,12 +12,12 @@ import torch
 from singtech.data.clips import Corpus
 from singtech.data.datamodule import VocalSetDataModule, as_waveform
 from singtech.models.network import Network, initialise
-from singtech.training.learner import ClassifierLearner, Learner, NetworkLearner
-from singtech.training.loss import class_weights
+from singtech.training.learner import ClassifierLearner, Learner, NetworkLearner, optimizer_class
+from singtech.training.loss import REDUCTIONS, class_weights
 from singtech.training.phases import Phase, digest, phase_keys
 from singtech.training.recalibration import recalibrate
 from singtech.training.store import Outcome, StoredPhase
-from singtech.training.trainer import EpochCheckpoint, Machine, PhaseProgress, batches_on
+from singtech.training.trainer import PRECISIONS, EpochCheckpoint, Machine, PhaseProgress, batches_on
 
 BATCH_NORMS = ("recalibrated", "running")
 
@@ -35,7 +35,7 @@ class Setup:
         max_batches: training batches an epoch at most, for smoke tests; None for all.
         loss_reduction: `weights` or `clips`.
         batch_norm: `recalibrated` or `running` statistics in evaluation.
-        precision: Lightning's name of it.
+        precision: one of `PRECISIONS`, Lightning's names.
         devices: how many train together.
         seed: of initial weights, order of clips and dropout.
         training_clips: fingerprint of the corpus's training clips.
@@ -55,14 +55,21 @@ class Setup:
     devices: int = 1
 
     def __post_init__(self) -> None:
-        if self.batch_norm not in BATCH_NORMS:
-            raise ValueError(f"batch_norm={self.batch_norm}: expected {' or '.join(BATCH_NORMS)}.")
+        for setting, choices in (
+            ("batch_norm", BATCH_NORMS),
+            ("loss_reduction", REDUCTIONS),
+            ("precision", PRECISIONS),
+        ):
+            if getattr(self, setting) not in choices:
+                raise ValueError(f"{setting}={getattr(self, setting)}: expected one of {', '.join(choices)}.")
         if not isinstance(self.batch_size, int) or self.batch_size < 2:
             raise ValueError(f"batch_size={self.batch_size}: expected a whole number from 2 up (batch norm needs two).")
         if not isinstance(self.seed, int) or isinstance(self.seed, bool):
             raise ValueError(f"seed={self.seed}: expected a whole number.")
-        if not self.optimizer.get("lr", 0) > 0:
-            raise ValueError(f"optimizer.lr={self.optimizer.get('lr')}: expected a number above 0.")
+        optimizer_class(self.optimizer["name"])
+        rate = self.optimizer.get("lr")
+        if not isinstance(rate, int | float) or not rate > 0:
+            raise ValueError(f"optimizer.lr={rate}: expected a number above 0.")
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,8 @@ def execute(
     """
     if not len(corpus.rows("test")):
         raise ValueError(f"data.split names no test singer of {corpus.name}: a run needs clips to be scored on.")
+    parameters = parameter_count(run.build())  # a network or a machine that cannot be is told before anything is made
+    machine.trainer()
     folder = Path(output_dir) / "runs" / run.name(corpus.fingerprint("test"))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
@@ -70,7 +72,7 @@ def execute(
         stored, trained = _obtain_phases(run, corpus, PhaseStore(Path(output_dir) / "phases"), machine, say)
         logits = _logits(run, stored, corpus, machine)
         targets = corpus.targets("test")
-        row = _row(run, folder.name, corpus, stored, machine)
+        row = _row(run, folder.name, corpus, stored, parameters)
         row |= scores(targets, logits, corpus.techniques) | dict(provenance or {})
         with atomic_folder(folder) as temporary:
             _predictions(corpus, logits).to_csv(temporary / "predictions.csv", index=False)
@@ -107,14 +109,14 @@ def _logits(run: Run, stored: list[StoredPhase], corpus: Corpus, machine: Machin
         return network.classifier.cpu().float()(features).numpy()
 
 
-def _row(run: Run, name: str, corpus: Corpus, stored: list[StoredPhase], machine: Machine) -> dict:
+def _row(run: Run, name: str, corpus: Corpus, stored: list[StoredPhase], parameters: int) -> dict:
     """The run's row but for its scores."""
     records = [entry.record for entry in stored]
     return {
         "run": name,
         **run.names,
         "seed": run.setup.seed,
-        "parameters": parameter_count(run.build()),
+        "parameters": parameters,
         "epochs": sum(phase.epochs for phase in run.phases),
         "seconds": round(sum(record["seconds"] for record in records), 3),
         "clips_train": len(corpus.rows("train")),

@@ -6,6 +6,7 @@ extractor makes of a set of clips). It appears in one step when the phase is don
 holds the checkpoint of the last finished epoch.
 """
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import pandas as pd
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from singtech.files import atomic_folder, atomic_path
@@ -122,8 +123,10 @@ class PhaseStore:
         with atomic_folder(self.folder / key) as folder:
             for logs in work.glob("logs/*"):
                 shutil.copytree(logs, folder / logs.name)
-            save_file(weights, folder / "weights.safetensors")
-            torch.save(outcome.optimizer_state, folder / "optimizer.pt")
+            (folder / "weights.safetensors").write_bytes(save(weights))
+            with io.BytesIO() as buffer:  # so that a full disk is Python's OSError, not torch's or safetensors' own
+                torch.save(outcome.optimizer_state, buffer)
+                (folder / "optimizer.pt").write_bytes(buffer.getbuffer())
             pd.DataFrame(outcome.curve).to_csv(folder / "log.csv", index=False)
             record = json.dumps({"key": key, **outcome.record}, indent=2) + "\n"
             (folder / "phase.json").write_text(record, encoding="utf-8")

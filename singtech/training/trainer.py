@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -23,7 +25,7 @@ class Machine:
     Args:
         accelerator: `auto` picks a GPU, Apple's MPS or the CPU; or Lightning's name of one.
         devices: how many.
-        precision: Lightning's name (this one does decide, and is part of a phase's key).
+        precision: one of `PRECISIONS` (this one does decide, and is part of a phase's key).
         cache_features: re-train classifiers on features computed once, where the extractor is in eval mode.
         progress: show bars.
         loggers: called with a phase's folder, gives Lightning loggers.

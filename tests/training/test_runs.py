@@ -229,7 +229,7 @@ def test_damaged_weights_are_named_with_the_folder_to_remove(corpus, tmp_path):
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
-        ("batch_norm", "frozen", "batch_norm=frozen: expected recalibrated or running"),
+        ("batch_norm", "frozen", "batch_norm=frozen: expected one of recalibrated, running"),
         ("batch_size", 1, "batch_size=1: expected a whole number from 2 up"),
         ("seed", 0.5, r"seed=0.5: expected a whole number"),
         ("optimizer", {"name": "Adam", "lr": 0}, r"optimizer.lr=0: expected a number above 0"),
@@ -240,6 +240,6 @@ def test_settings_that_cannot_be_are_named(corpus, setting, value, message):
         a_run(corpus, [network()], **{setting: value})
 
 
-def test_an_optimiser_that_torch_does_not_have_is_named(corpus, tmp_path):
+def test_an_optimiser_that_torch_does_not_have_is_named(corpus):
     with pytest.raises(ValueError, match=r"optimizer.name=Adm: torch.optim has no such optimiser"):
-        run(corpus, tmp_path, [network()], optimizer={"name": "Adm", "lr": 1e-3})
+        a_run(corpus, [network()], optimizer={"name": "Adm", "lr": 1e-3})

@@ -1,0 +1,83 @@
+"""What several parts' tests need: a person's own small corpus, and the commands called as from a shell."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+
+TECHNIQUES = ("straight", "trill", "vibrato")
+SINGERS = ("ann", "ben", "cid", "dot")
+
+# 0.6 s clips at 8 kHz give 129 bins by 121 frames: enough for Table 1's pooling, quick enough for a test.
+SMALL = (
+    "data.sample_rate=8000",
+    "data.clip_seconds=0.6",
+    "front_end.n_fft=256",
+    "front_end.win_lengths=[256,128,64]",
+    "front_end.hop_length=40",
+    "batch_size=4",
+    "trainer.accelerator=cpu",
+)
+
+
+def tone(technique, number):
+    """(5000,) a held, a shaking or a slowly wobbling tone in noise, another for every number."""
+    draw = np.random.default_rng(number)
+    time = np.arange(5000) / 8000
+    rate, extent = {"straight": (0, 0), "trill": (12, 0.15), "vibrato": (5, 0.04)}[technique]
+    phase = 2 * np.pi * draw.uniform(300, 600) * (time - extent * np.cos(2 * np.pi * rate * time) / max(rate, 1) / 6)
+    return 0.2 * sum(np.sin(k * phase) / k for k in range(1, 6)) + 0.01 * draw.normal(size=len(time))
+
+
+@pytest.fixture
+def own_corpus(tmp_path):
+    """A folder of four singers' recordings, two of each technique by each."""
+    root = tmp_path / "corpus"
+    for s, singer in enumerate(SINGERS):
+        for t, technique in enumerate(TECHNIQUES):
+            folder = root / singer / "scales" / technique
+            folder.mkdir(parents=True)
+            for take in range(2):
+                soundfile.write(
+                    folder / f"{singer}_{technique}_{take}.wav", tone(technique, 100 * s + 10 * t + take), 8000
+                )
+    return root
+
+
+@pytest.fixture
+def own(own_corpus, tmp_path):
+    """The settings that run on `own_corpus` in a test."""
+    return [
+        "data=folder",
+        f"data.root={own_corpus}",
+        "data.split.test=[dot]",
+        f"output_dir={tmp_path / 'outputs'}",
+        "trainer=smoke",
+        *SMALL,
+    ]
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Call a command as from a shell: `call("run", "dc=late")` gives its exit status, output and errors."""
+
+    def called(command, *arguments):
+        from importlib import import_module
+
+        module = import_module(f"singtech.{command}")
+        monkeypatch.setattr(sys, "argv", [f"singtech.{command}", *map(str, arguments)])
+        status = 0
+        capsys.readouterr()
+        try:
+            status = module.main() or 0
+        except SystemExit as stop:
+            status = stop.code
+            if isinstance(status, str):
+                print(status, file=sys.stderr)
+                status = 1
+        out, err = capsys.readouterr()
+        return SimpleNamespace(status=status or 0, out=out, err=err)
+
+    return called

@@ -1,0 +1,46 @@
+"""Imports point one way (the map in the README), and what needs no torch does not import it."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import singtech
+
+PACKAGE = Path(singtech.__file__).parent
+FLOOR = {"techniques", "metrics", "files", "streams", "places"}
+MAY_IMPORT = {
+    "data": FLOOR | {"data"},
+    "models": FLOOR | {"models"},
+    "results": FLOOR | {"results"},
+    "training": FLOOR | {"data", "models", "training"},
+    "config": FLOOR | {"training"},
+    "prepare": FLOOR | {"config", "data"},
+    "tables": FLOOR | {"results"},
+    "run": FLOOR | {"config", "prepare", "data", "models", "results", "training"},
+    **dict.fromkeys(FLOOR, FLOOR),
+}
+
+
+def imported(path):
+    """The parts of singtech that a module names in its imports, wherever they stand."""
+    parts = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [node.module] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        parts |= {name.split(".")[1] for name in names if name and name.startswith("singtech.")}
+    return parts
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    assert imported(path) <= MAY_IMPORT.get(part, set())
+
+
+@pytest.mark.parametrize("command", ["singtech", "singtech.prepare", "singtech.tables", "singtech.run"])
+def test_importing_a_command_imports_no_torch(command):
+    code = f"import sys, {command}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

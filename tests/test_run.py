@@ -1,0 +1,216 @@
+"""The command that runs and sweeps, as a person calls it."""
+
+import json
+import resource
+
+import pandas as pd
+import pytest
+
+from singtech.techniques import TECHNIQUES
+
+COLUMNS = (
+    "run data model dc strategy alpha seed f1 accuracy balanced_accuracy top2_accuracy top3_accuracy parameters epochs "
+    "seconds device precision torch commit status"
+).split()
+
+
+def results(tmp_path):
+    return pd.read_csv(tmp_path / "outputs" / "results.csv", keep_default_na=False)
+
+
+def phases(tmp_path):
+    return sorted(path for path in (tmp_path / "outputs" / "phases").glob("[0-9a-f]*") if path.is_dir())
+
+
+def trained(output):
+    return output.count(" trained ("), output.count(" taken from the store (")
+
+
+def test_the_sweep_of_the_mission_makes_four_rows_from_one_feature_phase(call, own, tmp_path):
+    sweep = ("-m", "dc=late", "strategy=crt_wc", "alpha=0,0.2,0.5,1")
+    first = call("run", *sweep, *own)
+    assert first.status == 0, first.err
+    rows = results(tmp_path)
+    assert rows["alpha"].tolist() == [0.0, 0.2, 0.5, 1.0]
+    assert set(rows["status"]) == {"complete"}
+    assert set(COLUMNS) <= set(rows.columns)
+    assert {f"f1_{name}" for name in ("straight", "trill", "vibrato")} <= set(rows.columns)
+    assert trained(first.out) == (5, 3)
+    before = (tmp_path / "outputs" / "results.csv").read_bytes()
+    again = call("run", *sweep, *own)
+    assert again.status == 0
+    assert trained(again.out) == (0, 0)
+    assert again.out.count("nothing had to be trained") == 4
+    assert (tmp_path / "outputs" / "results.csv").read_bytes() == before
+
+
+def test_three_strategies_at_four_alphas_train_eight_network_and_seven_classifier_phases(call, own, tmp_path):
+    done = call("run", "-m", "experiments=figure3", *own)
+    assert done.status == 0, done.err
+    assert len(results(tmp_path)) == 12
+    parts = [json.loads((phase / "phase.json").read_text())["phase"]["trains"] for phase in phases(tmp_path)]
+    assert sorted(parts) == ["classifier"] * 7 + ["network"] * 8
+    assert trained(done.out) == (15, 9)
+
+
+def test_alpha_0_and_alpha_0_point_0_are_one_run(call, own, tmp_path):
+    call("run", "alpha=0", *own)
+    call("run", "alpha=0.0", *own)
+    assert len(results(tmp_path)) == 1
+
+
+def test_a_condition_by_name_and_the_same_choices_typed_out_are_one_run(call, own, tmp_path):
+    call("run", "condition=late_crt_wc", *own)
+    call("run", "dc=late", "strategy=crt_wc", "alpha=0.2", *own)
+    assert len(results(tmp_path)) == 1
+
+
+def test_the_command_line_wins_over_a_condition(call, own, tmp_path):
+    done = call("run", "condition=late_crt_wc", "dc=none", "alpha=0.5", *own)
+    assert done.status == 0, done.err
+    row = results(tmp_path).iloc[0]
+    assert (row["dc"], row["strategy"], row["alpha"]) == ("none", "crt_wc", 0.5)
+
+
+def test_a_smoke_run_says_what_it_differs_in_and_never_mixes_with_full_ones(call, own, tmp_path):
+    call("run", *own)
+    row = results(tmp_path).iloc[0]
+    assert "schedule.features=1" in row["variant"]
+    assert "schedule.max_batches=2" in row["variant"]
+    assert "trainer" not in row["variant"]
+    longer = call("run", *own, "schedule.classifier=2")
+    assert trained(longer.out) == (1, 1)
+    assert len(results(tmp_path)) == 2
+
+
+def test_where_things_are_and_how_they_are_shown_makes_no_other_run(call, own, own_corpus, tmp_path):
+    call("run", *own)
+    moved = own_corpus.rename(tmp_path / "elsewhere")
+    done = call("run", *own, f"data.root={moved}", "trainer.progress=false", "logger=csv")
+    assert done.status == 0, done.err
+    assert len(results(tmp_path)) == 1
+    assert "nothing had to be trained" in done.out
+
+
+def test_a_repaired_corpus_makes_new_rows_instead_of_keeping_stale_ones(call, own, own_corpus, tmp_path):
+    import soundfile
+
+    from tests.conftest import tone
+
+    call("run", *own)
+    soundfile.write(own_corpus / "ann/scales/trill/ann_trill_0.wav", tone("trill", 999), 8000)
+    done = call("run", *own)
+    assert trained(done.out) == (2, 0)
+    assert len(results(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("logger", "log"), [("csv", "csv/version_0/metrics.csv"), ("tensorboard", "tensorboard/version_0")]
+)
+def test_loggers_write_into_the_phases_folder(call, own, tmp_path, logger, log):
+    done = call("run", *own, f"logger={logger}")
+    assert done.status == 0, done.err
+    for phase in phases(tmp_path):
+        assert (phase / log).exists()
+        assert list(pd.read_csv(phase / "log.csv"))[:4] == ["epoch", "loss", "accuracy", "f1"]
+
+
+def test_validation_singers_are_followed_but_never_scored(call, own, tmp_path):
+    done = call("run", *own, "data.split.validation=[cid]")
+    assert done.status == 0, done.err
+    log = pd.read_csv(phases(tmp_path)[0] / "log.csv")
+    assert {"validation_loss", "validation_f1"} <= set(log.columns)
+    assert results(tmp_path)["singers_test"].tolist() == ["dot"]
+
+
+def test_one_failing_run_does_not_stop_the_others_of_a_sweep(call, own, tmp_path):
+    done = call("run", "-m", "front_end.hop_length=4000,40", *(s for s in own if "hop" not in s))
+    assert done.status == 1
+    assert done.err.count("error: ") == 1
+    assert "too few for the pooling of Table 1" in done.err
+    assert len(results(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("dc=middle", "dc=middle: no such choice; there are all, early, last, late, none."),
+        ("strategy=crt", "strategy=crt: no such choice; there are crt_wc, crt_wfc, joint."),
+        ("model=resnet", "model=resnet: no such choice; there are"),
+        ("condition=best", "condition=best: no such choice; there are"),
+        ("alpha=abc", "alpha=abc: expected a number from 0"),
+        ("alpha=-0.1", "alpha=-0.1: expected a number from 0"),
+        ("alpha=nan", "alpha=nan: expected a number from 0"),
+        ("alpha=null", "alpha=None: expected a number from 0"),
+        ("seed=one", "seed=one: expected a whole number"),
+        ("batch_size=0", "batch_size=0: expected a whole number from 2"),
+        ("batch_norm=frozen", "batch_norm=frozen: expected one of recalibrated, running"),
+        ("loss_reduction=sum", "loss_reduction=sum: expected one of weights, clips"),
+        ("optimizer.name=Adm", "optimizer.name=Adm: torch.optim has no such optimiser"),
+        ("schedule.features=0", "epochs=0 in a phase: expected a whole number"),
+        ("front_end.scale=mel", "front_end.scale=mel: expected log or linear"),
+        ("precision=8", "precision=8: expected one of 32-true, bf16-mixed"),
+        ("trainer.accelerator=abacus", "accelerator='abacus'"),
+        ("model.build.dropuot=0.1", "model.build.dropuot: no such setting; the same command"),
+        ("alhpa=0.1", "alhpa: no such setting (is alpha meant?)"),
+        ("alpha", "alpha"),
+        ("data.split.test=[eve]", "eve"),
+        ("data.split.test=[]", "test"),
+        ("data.split.validation=[dot]", "dot"),
+        ("data.techniques=[straight,yodel]", "yodel"),
+        ("data.clip_seconds=0.2", "too few for the pooling of Table 1"),
+        ("data.root=/nowhere/at/all", "/nowhere/at/all"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_and_leaves_nothing_half_written(call, own, tmp_path, setting, message):
+    settings = [s for s in own if s.partition("=")[0] != setting.partition("=")[0]]
+    done = call("run", *settings, setting)
+    assert done.status == 1
+    lines = [line for line in done.err.splitlines() if line and "%|" not in line]
+    assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
+    assert len(lines) == 1, done.err
+    assert message in lines[0]
+    assert "Traceback" not in done.err + done.out
+    outputs = tmp_path / "outputs"
+    assert not list(outputs.glob("runs/[!.]*"))
+    assert not list(outputs.glob("phases/*"))
+    assert not (outputs / "results.csv").exists()
+
+
+@pytest.mark.parametrize("room", [100_000, 800_000, 2_000_000], ids=["clips", "checkpoint", "weights"])
+def test_a_disk_without_room_is_one_sentence_and_leaves_nothing_half_written(call, own, tmp_path, room):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))  # no file may grow larger, as on a full disk
+    try:
+        done = call("run", *own, "model.build.hidden=50")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert done.status == 1
+    errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "Traceback" not in done.err + done.out
+    outputs = tmp_path / "outputs"
+    assert not list(outputs.glob("runs/[!.]*"))
+    assert not list(outputs.glob("phases/[0-9a-f]*"))
+    assert not (outputs / "results.csv").exists()
+    mended = call("run", *own, "model.build.hidden=50")
+    assert mended.status == 0, mended.err
+
+
+def test_a_wrong_alpha_stops_a_sweep_before_its_first_run(call, own, tmp_path):
+    done = call("run", "-m", "alpha=0.2,abc", *own)
+    assert done.status == 1
+    assert (
+        done.err.strip() == "error: alpha=abc: expected a number from 0 (no weighting) up, 1 being inverse frequency."
+    )
+    assert not (tmp_path / "outputs" / "runs").exists()
+
+
+def test_the_default_is_the_papers_ten_techniques_in_our_order():
+    from omegaconf import OmegaConf
+
+    from singtech.places import CONF
+
+    for data in ("vocalset", "demo"):
+        settings = OmegaConf.load(CONF / "data" / f"{data}.yaml")
+        assert tuple(settings.get("data", settings).techniques) == TECHNIQUES
