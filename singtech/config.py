@@ -5,6 +5,7 @@ configuration; what they need of it is read here.
 """
 
 import difflib
+import errno
 import functools
 import os
 import re
@@ -93,6 +94,12 @@ def sentence(problem: BaseException) -> str:
         close = difflib.get_close_matches(unknown[1], OmegaConf.load(CONF / "config.yaml"), n=1)
         meant = f" (is {close[0]} meant?)" if close else ""
         return f"{unknown[1]}: no such setting{meant}; the same command with --cfg job shows those there are."
+    if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        where = f" for {problem.filename}" if problem.filename else ""
+        return (
+            f"no room on the disk{where} ({problem.strerror}): nothing half-written was kept; make room where "
+            "output_dir points and run the same command again, it goes on where this one stopped."
+        )
     if isinstance(problem, OSError) and problem.strerror and problem.filename:
         return f"{problem.filename}: {problem.strerror}."
     text = " ".join(str(problem).split()) or type(problem).__name__
@@ -131,8 +138,11 @@ def variant(cfg: DictConfig) -> str:
     """
     choices = HydraConfig.get().runtime.choices
     given = [f"{group}={choices[group]}" for group in ("data", "model", "dc", "strategy") if choices.get(group)]
-    default = hydra.compose("config", [*given, f"alpha={cfg.alpha}", f"seed={cfg.seed}"])
-    ours, theirs = scientific(plain(cfg)), scientific(plain(default))
+    ours, theirs = (  # references are not resolved: a shorter schedule is one difference, not one in every phase
+        scientific(OmegaConf.to_container(config)) for config in (cfg, hydra.compose("config", given))
+    )
+    for settings in (ours, theirs):
+        del settings["alpha"], settings["seed"]
     if ours["data"].pop("name") != theirs["data"].pop("name"):
         theirs["data"] = ours["data"]
     ours, theirs = dict(_flat(ours)), dict(_flat(theirs))

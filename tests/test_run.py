@@ -188,6 +188,8 @@ def test_a_disk_without_room_is_one_sentence_and_leaves_nothing_half_written(cal
     assert done.status == 1
     errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
+    assert "on the disk" in errors[0]
+    assert "make room" in errors[0]
     assert "Traceback" not in done.err + done.out
     outputs = tmp_path / "outputs"
     assert not list(outputs.glob("runs/[!.]*"))

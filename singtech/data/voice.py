@@ -1,0 +1,472 @@
+"""One sung recording, synthesised: the demo corpus's singer, from notes to a waveform.
+
+notes -> gestures, drawn 400 times a second (`Voice`) -> one production per technique bends them -> glottal pulses and
+breath noise -> vocal tract -> room. A source and a filter, as in every textbook since Fant (1960), in NumPy and SciPy:
+- glottal flow: Rosenberg's pulse C (JASA 1971), half a cosine up and a quarter down, derived, then a low-pass for the
+  return phase; every period has its own length (jitter) and strength (shimmer);
+- breath: noise that comes and goes with the glottis's opening;
+- tract: resonators in cascade (Klatt, JASA 1980), overlapping frames of 40 ms filtered each by its own response.
+
+Shapes: S samples, T control points (400 a second), R resonances of the tract, M frames of the tract filter.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+import scipy.signal
+
+CONTROL_RATE = 400
+
+VOWELS = ("a", "e", "i", "o", "u")
+
+# F1, F2, F3 in Hz: the means of Hillenbrand et al. (JASA 1995), men's and women's "hod", "hayed", "heed", "hoed",
+# "who'd". Higher resonances are those of a tube, 1000 Hz apart for a man.
+FORMANTS = {
+    "male": {
+        "a": (768, 1333, 2522),
+        "e": (476, 2089, 2691),
+        "i": (342, 2322, 3000),
+        "o": (497, 910, 2459),
+        "u": (378, 997, 2343),
+    },
+    "female": {
+        "a": (936, 1551, 2815),
+        "e": (536, 2530, 3047),
+        "i": (437, 2761, 3372),
+        "o": (555, 1035, 2828),
+        "u": (459, 1105, 2735),
+    },
+}
+TUBE = {"male": 1.0, "female": 1.17}
+RESONANCES = 8
+
+
+@dataclass(frozen=True)
+class Note:
+    """A pitch (MIDI number, 69 is 440 Hz) held on a vowel; without a vowel, a rest.
+
+    consonant: how it begins: "" (from the vowel before), "n" (nasal or liquid), "t" (stop) or "s" (fricative).
+    """
+
+    seconds: float
+    pitch: float
+    vowel: str = "a"
+    consonant: str = ""
+
+
+@dataclass(frozen=True)
+class Singer:
+    """A virtual singer: what stays the same from one recording to the next."""
+
+    name: str
+    voice: str  # female or male
+    tonic: float  # MIDI number of the scale's lowest note
+    tract: float  # resonances relative to the voice type's mean: above 1 is a shorter tract
+    ring: float  # 0 to 1: how far F3, F4 and F5 draw together into a singer's formant
+    open_quotient: float  # share of a period in which the glottis is open
+    closing: float  # share of the open time in which it closes: small is pressed
+    tilt: float  # Hz, corner of the return phase's low-pass
+    breath: float  # dB, breath noise relative to the pulses
+    jitter: float  # deviation of the periods, relative
+    shimmer: float  # deviation of the pulses' strength, relative
+    vibrato_rate: float  # Hz
+    vibrato_extent: float  # cents to either side
+    trill_rate: float  # Hz
+    trill_interval: float  # semitones
+    trillo_rate: float  # Hz
+    flap_rate: float  # Hz, of the lips in a lip trill
+    fry_rate: float  # Hz, pulses a second
+    glide_seconds: float  # from one note to the next
+    level: float  # dB below full scale of a straight tone's peak
+    room_seconds: float  # reverberation time
+    room_level: float  # dB, reverberation relative to the direct sound
+    noise_level: float  # dB below full scale of the room's noise
+
+
+@dataclass
+class Voice:
+    """The gestures of one recording, bent in place by its technique."""
+
+    seconds: float
+    times: np.ndarray  # (T,) s
+    pitch: np.ndarray  # (T,) MIDI number
+    loudness: np.ndarray  # (T,) amplitude of the pulses
+    breath: np.ndarray  # (T,) amplitude of the breath noise, relative to pulses of loudness 1
+    hiss: np.ndarray  # (T,) amplitude of the consonants' noise
+    formants: np.ndarray  # (T, R) Hz
+    onsets: np.ndarray  # (T,) s since the note began
+    lengths: np.ndarray  # (T,) s, the note's own
+    open_quotient: np.ndarray  # (T,)
+    closing: float
+    tilt: float
+    jitter: float
+    shimmer: float
+    uneven: float = 0.0  # every other period is longer by this, relative
+    bandwidth: float = 1.0
+    steady_breath: float = 0.3  # share of the breath noise that flows whether the glottis is open or not
+    level: float = 0.0  # dB relative to the singer's straight tone
+
+
+def sing(
+    notes: Sequence[Note], technique: str, singer: Singer, rng: np.random.Generator, sample_rate: int = 16000
+) -> np.ndarray:
+    """(S,) waveform within -1 to 1 of the notes, sung by the singer in one of the ten techniques.
+
+    Args:
+        notes: what to sing, rests included; together they are as long as the waveform.
+        rng: this recording's own stream; the same stream gives the same samples.
+    Raises:
+        ValueError: the technique or a note's vowel is unknown, or there is no vowel to sing.
+    """
+    if technique not in PRODUCTIONS:
+        raise ValueError(f"technique {technique!r} is unknown; the voice sings {', '.join(PRODUCTIONS)}.")
+    voice = phrase(notes, singer, rng)
+    PRODUCTIONS[technique](voice, singer, rng)
+    excitation, hiss = _excitation(voice, rng, sample_rate)
+    waveform = _tract(excitation, voice, singer, sample_rate) + hiss
+    return _room(waveform, voice, singer, rng, sample_rate)
+
+
+def phrase(notes: Sequence[Note], singer: Singer, rng: np.random.Generator) -> Voice:
+    """The gestures of the notes sung plainly: pitches that glide, vowels that follow, consonants, a soft end."""
+    sung = [i for i, note in enumerate(notes) if note.vowel]
+    unknown = sorted({note.vowel for note in notes} - {*VOWELS, ""})
+    if unknown or not sung:
+        raise ValueError(
+            f"vowels {unknown} in {len(notes)} notes: expected {', '.join(VOWELS)}, and '' for a rest only."
+        )
+    edges = np.cumsum([0.0] + [note.seconds for note in notes])  # s
+    times = np.arange(int(np.ceil(edges[-1] * CONTROL_RATE)) + 1) / CONTROL_RATE
+    index = np.clip(np.searchsorted(edges, times, side="right") - 1, 0, len(notes) - 1)
+    nearest = np.array([min(sung, key=lambda j: abs(j - i)) for i in range(len(notes))])  # rests borrow a neighbour's
+    pitch = np.array([notes[j].pitch for j in nearest])[index]
+    formants = np.array([_resonances(notes[j].vowel, singer) for j in nearest])[index]
+    onsets = times - edges[index]
+
+    loudness = np.isin(index, sung) * 10 ** ((pitch - singer.tonic) * rng.uniform(0.1, 0.3) / 20)  # dB a semitone
+    loudness *= 1 - rng.uniform(0.0, 0.3) * (onsets < 0.03)  # legato: a slight dip from note to note
+    consonants = np.array([note.consonant if note.vowel else "" for note in notes])[index]
+    mouth, hiss = _consonants(consonants, onsets, formants, singer)
+
+    pitch, formants = _smooth(pitch, singer.glide_seconds), _smooth(formants, 0.09)
+    formants[:, 0] = np.maximum(formants[:, 0], _hertz(pitch))  # a note above F1 opens the jaw, and F1 follows
+    pitch += _wander(len(times), 4.0, 0.06, rng) + _wander(len(times), 1.0, 0.08, rng)
+    loudness = mouth * _smooth(loudness, rng.uniform(0.05, 0.14)) * 10 ** (_wander(len(times), 2.0, 0.8, rng) / 20)
+    return Voice(
+        seconds=edges[-1],
+        times=times,
+        pitch=pitch,
+        loudness=loudness,
+        breath=loudness * 10 ** ((singer.breath + rng.normal(0, 2)) / 20),
+        hiss=hiss,
+        formants=formants,
+        onsets=onsets,
+        lengths=np.diff(edges)[index],
+        open_quotient=np.full_like(times, singer.open_quotient + rng.normal(0, 0.02)),
+        closing=singer.closing * rng.uniform(0.9, 1.1),
+        tilt=singer.tilt * 2 ** rng.normal(0, 0.2),
+        jitter=singer.jitter,
+        shimmer=singer.shimmer,
+    )
+
+
+def _consonants(
+    consonants: np.ndarray, onsets: np.ndarray, formants: np.ndarray, singer: Singer
+) -> tuple[np.ndarray, np.ndarray]:
+    """(T,) the share of the voice that each note's consonant lets out, and (T,) its noise; shapes nasals' formants."""
+    nasal = (consonants == "n") & (onsets < 0.07)
+    stop = (consonants == "t") & (onsets < 0.08)
+    fricative = (consonants == "s") & (onsets < 0.1)
+    formants[nasal] = _resonances("u", singer) * np.array([0.7, 1.4] + [1.0] * (RESONANCES - 2))
+    mouth = _smooth(1 - 0.6 * nasal - 1.0 * (stop | fricative), 0.03)
+    return mouth.clip(0, 1), _smooth(0.25 * (stop & (onsets > 0.065)) + 0.12 * fricative, 0.02)
+
+
+# The ten techniques. Each draws how far it goes, so that some are mild and lean towards a neighbour.
+
+
+def _straight(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+    """Holds: next to no vibrato, though few singers are free of it at the end of a note."""
+    _shake(voice, singer.vibrato_rate, rng.choice([2.0, 6.0, 14.0]), rng)
+
+
+def _vibrato(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+    """Pitch swings 30 to 110 cents to either side, 5 to 6.5 times a second."""
+    _shake(voice, singer.vibrato_rate, singer.vibrato_extent * rng.uniform(0.75, 1.2), rng)
+    voice.level += rng.uniform(0, 2)
+
+
+def _belt(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+    """Brightens and presses: a short open time, a sharp closure, the jaw dropped until F1 nears the second harmonic."""
+    degree = rng.uniform(0.5, 1.0)
+    voice.open_quotient -= 0.16 * degree
+    voice.closing *= 1 - 0.45 * degree
+    voice.tilt *= 1 + 3 * degree
+    voice.breath *= 10 ** (-8 * degree / 20)
+    second_harmonic = 2 * _hertz(voice.pitch)
+    wider = voice.formants[:, 0] * (1 + 0.15 * degree)
+    voice.formants[:, 0] = np.clip(second_harmonic, wider, 1.3 * wider)
+    voice.level += 3 + 6 * degree
+    _shake(voice, singer.vibrato_rate, rng.choice([4.0, 10.0, 30.0]), rng)
+
+
+def _breathy(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+    """Adds aspiration: the glottis hardly closes, the pulses round off, noise fills the upper harmonics."""
+    degree = rng.uniform(0.35, 1.0)
+    voice.open_quotient += (0.95 - voice.open_quotient) * degree
+    voice.closing += (0.5 - voice.closing) * degree
+    voice.tilt *= 1 - 0.88 * degree
+    voice.breath *= 10 ** ((1 + 6 * degree) / 20)
+    voice.bandwidth = 1 + 0.4 * degree
+    voice.level -= 4 * degree + rng.uniform(0, 8)
+    _shake(voice, singer.vibrato_rate, rng.choice([2.0, 6.0, 12.0]), rng)
+
+
+def _inhaled(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+    """Sung on the breath in: noise through the vowel that swells and breaks off, a faint unsteady voice in it."""
+    voiced = rng.uniform(0.02, 0.12)
+    through = voice.times / voice.seconds
+    swell = (0.3 + 0.7 * through ** rng.uniform(0.7, 1.6)) * 10 ** (_wander(len(through), 7.0, 1.5, rng) / 20)
+    voice.breath = voice.loudness * swell
+    voice.loudness = voiced * voice.breath * np.clip(1 + _wander(len(through), 5.0, 0.8, rng), 0, 2)
+    voice.steady_breath = 0.9
+    voice.pitch += rng.uniform(0, 7) + _wander(len(through), 6.0, 0.5, rng)
+    voice.closing = 0.7  # the flow runs the other way: the glottis bursts open and closes slowly
+    voice.jitter, voice.shimmer = 0.05, 0.3
+    voice.formants *= rng.uniform(1.0, 1.08)
+    voice.bandwidth = rng.uniform(1.3, 2.0)
+    voice.level -= rng.uniform(3, 9)
+
+
+def _lip_trill(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+    """Lips flapped open 15 to 30 times a second by the breath: the voice comes in puffs, muffled between them."""
+    cycles = _cycles(voice, singer.flap_rate * rng.uniform(0.93, 1.07), 0.05, rng)
+    puff = (0.5 + 0.5 * np.cos(2 * np.pi * cycles)) ** rng.uniform(1.0, 2.0)
+    floor = rng.uniform(0.1, 0.3)
+    muffled = _resonances("u", singer) * np.array([0.8, 0.9] + [1.0] * (RESONANCES - 2))
+    voice.formants += rng.uniform(0.5, 0.9) * (muffled - voice.formants)
+    voice.hiss += rng.uniform(0.02, 0.06) * voice.loudness * puff**3
+    voice.breath = (voice.breath + 0.04 * voice.loudness) * puff
+    voice.loudness *= floor + (1 - floor) * puff
+    voice.pitch += 0.15 * (puff - 0.5)
+    voice.tilt *= rng.uniform(0.5, 0.9)
+    voice.bandwidth = 1.5
+    voice.level -= rng.uniform(2, 7)
+
+
+def _spoken(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+    """Glides and stops: the pitch never rests on a note; it leaps with the stress and falls through the phrase."""
+    stress = rng.normal(0, 2.0, len(voice.times))[np.cumsum(voice.onsets < 1 / CONTROL_RATE)]  # one a syllable
+    through = voice.onsets / voice.lengths
+    voice.pitch += _smooth(stress, 0.22) + 2 * np.cos(np.pi * voice.times / voice.seconds) + 1 - 2 * through
+    voice.pitch = _smooth(voice.pitch, 0.12)
+    voice.jitter *= 1.5
+    voice.loudness *= 1 - 0.5 * through.clip(0, 1) ** 2
+    voice.tilt *= 1.2
+
+
+def _trill(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+    """Alternates with the note above, a semitone or a tone, 4.5 to 7 times a second, the corners rounded."""
+    cycles = _cycles(voice, singer.trill_rate * (0.85 + 0.15 * _ramp(voice, 1.5)), 0.03, rng)
+    swing = np.tanh(rng.uniform(1.2, 3.0) * np.sin(2 * np.pi * cycles))
+    extent = singer.trill_interval * rng.uniform(0.85, 1.15)
+    voice.pitch += extent * (0.5 + 0.5 * swing / np.abs(swing).max()) * _ramp(voice, 0.2)
+    voice.loudness *= 1 + 0.1 * swing
+    voice.level += rng.uniform(-2, 2)
+
+
+def _trillo(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+    """One note interrupted at the glottis 5 to 9 times a second, a little quicker towards its end."""
+    cycles = _cycles(voice, singer.trillo_rate * (0.88 + 0.12 * _ramp(voice, 3.0)), 0.04, rng)
+    gate = 1 / (1 + np.exp(-rng.uniform(4, 9) * (np.cos(2 * np.pi * cycles) + rng.uniform(0.0, 0.5))))
+    floor = rng.uniform(0.02, 0.25)
+    voice.breath *= 1 + rng.uniform(0, 6) * (1 - gate)
+    voice.loudness *= floor + (1 - floor) * gate
+    voice.pitch -= rng.uniform(0.05, 0.4) * (1 - gate)
+    voice.jitter *= 1.5
+    voice.level += rng.uniform(-3, 1)
+
+
+def _vocal_fry(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+    """Sparse irregular pulses, 20 to 70 a second, that hardly follow the melody; some slide in from the voice."""
+    follows = rng.uniform(0.0, 0.35)
+    fry = (
+        _midi(singer.fry_rate) + follows * (voice.pitch - voice.pitch.mean()) + _wander(len(voice.times), 3.0, 1.5, rng)
+    )
+    slide = rng.choice([0.0, 0.0, 0.5]) + 1e-3
+    sunk = np.clip((voice.times - rng.uniform(0.1, 0.4)) / slide, 0, 1)
+    voice.pitch += sunk * (fry - voice.pitch)
+    open_seconds = rng.uniform(0.004, 0.007)
+    voice.open_quotient = np.clip(open_seconds * _hertz(voice.pitch), 0.1, 0.6)
+    voice.closing *= 0.7
+    voice.jitter = rng.uniform(0.1, 0.3)
+    voice.shimmer = rng.uniform(0.15, 0.4)
+    voice.uneven = rng.uniform(0.0, 0.3)
+    voice.tilt *= rng.uniform(0.8, 1.6)
+    voice.breath *= rng.uniform(0.3, 1.5)
+    voice.level -= rng.uniform(2, 9)
+
+
+PRODUCTIONS: dict[str, Callable[[Voice, Singer, np.random.Generator], None]] = {
+    "belt": _belt,
+    "breathy": _breathy,
+    "inhaled": _inhaled,
+    "lip_trill": _lip_trill,
+    "spoken": _spoken,
+    "straight": _straight,
+    "trill": _trill,
+    "trillo": _trillo,
+    "vibrato": _vibrato,
+    "vocal_fry": _vocal_fry,
+}
+
+
+def _shake(voice: Voice, rate: float, extent: float, rng: np.random.Generator) -> None:
+    """Swing the pitch by `extent` cents to either side, growing through each note; the loudness swings a little too."""
+    cycles = _cycles(voice, rate * rng.uniform(0.95, 1.05), 0.03, rng)
+    swing = np.sin(2 * np.pi * cycles)
+    grown = np.clip(voice.onsets / (0.5 * voice.lengths).clip(0.1, 0.6), 0, 1)
+    depth = _smooth(0.35 + 0.65 * grown, 0.15) * (1 + _wander(len(swing), 1.5, 0.15, rng))
+    voice.pitch += extent / 100 * depth * swing
+    voice.loudness *= 1 + 0.001 * extent * depth * np.roll(swing, rng.integers(30))
+
+
+def _cycles(voice: Voice, rate: np.ndarray | float, unsteadiness: float, rng: np.random.Generator) -> np.ndarray:
+    """(T,) cycles gone by of a movement at `rate` Hz, whose rate itself wanders by `unsteadiness`, relative."""
+    wandering = rate * (1 + _wander(len(voice.times), 2.0, unsteadiness, rng))
+    return rng.uniform() + np.cumsum(wandering * np.ones_like(voice.times)) / CONTROL_RATE
+
+
+def _ramp(voice: Voice, seconds: float) -> np.ndarray:
+    """(T,) 0 to 1 over the first seconds of each note."""
+    return np.clip(voice.onsets / seconds, 0, 1)
+
+
+def _resonances(vowel: str, singer: Singer) -> np.ndarray:
+    """(R,) Hz of a vowel in this singer's tract, F3 to F5 drawn together as far as the singer's voice rings."""
+    tube = 1000 * TUBE[singer.voice]
+    resonances = np.array([*FORMANTS[singer.voice][vowel], *(tube * (np.arange(3, RESONANCES) + 0.5))])
+    resonances[2:5] += singer.ring * (TUBE[singer.voice] ** 0.6 * np.array([2600, 3000, 3500]) - resonances[2:5])
+    return resonances * singer.tract
+
+
+def _excitation(voice: Voice, rng: np.random.Generator, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """(S,) what enters the tract, pulses and breath, and (S,) the consonants' noise, made at the lips."""
+    samples = round(voice.seconds * sample_rate)
+    times = np.arange(samples) / sample_rate
+    finer = -(-32000 // sample_rate)  # pulses are drawn at 32 kHz or more and then decimated: their corners alias
+    pulses, opening = _pulses(voice, rng, samples * finer, sample_rate * finer)
+    if finer > 1:
+        pulses = scipy.signal.resample_poly(pulses, 1, finer)
+        opening = opening[::finer]
+    decay = np.exp(-2 * np.pi * min(voice.tilt, 0.45 * sample_rate) / sample_rate)
+    pulses = scipy.signal.lfilter([1 - decay], [1, -decay], pulses)
+    breath = rng.standard_normal(samples) * np.interp(times, voice.times, voice.breath)
+    breath *= voice.steady_breath + (1 - voice.steady_breath) * opening
+    high = scipy.signal.butter(2, min(2500, 0.3 * sample_rate), "highpass", fs=sample_rate, output="sos")
+    hiss = scipy.signal.sosfilt(high, rng.standard_normal(samples) * np.interp(times, voice.times, voice.hiss))
+    return pulses + breath, hiss
+
+
+def _pulses(voice: Voice, rng: np.random.Generator, samples: int, rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """(S,) derivative of the glottal flow, times the loudness, and (S,) the flow, 0 (shut) to 1."""
+    times = np.arange(samples) / rate
+    hertz = np.interp(times, voice.times, _hertz(voice.pitch))
+    period = (np.cumsum(hertz) / rate).astype(int)
+    number = np.arange(period[-1] + 1)
+    lengths = 1 + voice.jitter * rng.standard_normal(len(number)).clip(-2.5, 2.5) + voice.uneven * (-1.0) ** number
+    hertz /= lengths.clip(0.3)[period]
+    through = np.cumsum(hertz) / rate
+    period = through.astype(int)
+    through -= period
+    strength = (1 + voice.shimmer * rng.standard_normal(period[-1] + 1)).clip(0.1, 2)[period]
+
+    open_quotient = np.interp(times, voice.times, voice.open_quotient)
+    fall = open_quotient * voice.closing
+    rise = open_quotient - fall
+    up = np.pi * np.minimum(through / rise, 1)
+    down = np.pi / 2 * ((through - rise) / fall).clip(0, 1)
+    flow = np.where(through < rise, 0.5 - 0.5 * np.cos(up), np.cos(down))
+    derivative = np.where(through < rise, np.sin(up) / rise, np.where(down < np.pi / 2, -np.sin(down) / fall, 0))
+    derivative /= np.sqrt(0.5 / rise + 0.5 / fall)  # the root mean square of a period
+    return derivative * strength * np.interp(times, voice.times, voice.loudness), flow
+
+
+def _tract(excitation: np.ndarray, voice: Voice, singer: Singer, sample_rate: int) -> np.ndarray:
+    """(S,) the excitation through the vocal tract: frames of 40 ms, half overlapping, each by its own response."""
+    hop = round(0.02 * sample_rate)
+    frames = -(-len(excitation) // hop) + 1
+    centres = np.arange(frames) * hop / sample_rate
+    formants = np.stack([np.interp(centres, voice.times, track) for track in voice.formants.T], axis=1)
+    formants, which = np.unique(5 * np.round(formants / 5), axis=0, return_inverse=True)  # most frames repeat
+    response = _response(formants, voice.bandwidth, singer, sample_rate, 4 * hop)
+
+    padded = np.zeros((frames + 1) * hop)
+    padded[hop : hop + len(excitation)] = excitation
+    window = scipy.signal.get_window("hann", 2 * hop)
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, 2 * hop)[::hop] * window  # (M, 2 hop)
+    filtered = scipy.fft.irfft(scipy.fft.rfft(pieces, 4 * hop) * response[which.ravel()], 4 * hop)
+    waveform = np.zeros((frames + 3) * hop)
+    for quarter in range(4):
+        waveform[quarter * hop :][: frames * hop] += filtered[:, quarter * hop : (quarter + 1) * hop].ravel()
+    return waveform[hop : hop + len(excitation)]
+
+
+def _response(formants: np.ndarray, bandwidth: float, singer: Singer, sample_rate: int, n_fft: int) -> np.ndarray:
+    """(M, n_fft // 2 + 1) of resonators in cascade, 1 at 0 Hz, with the dip that the pockets beside the larynx make."""
+    delay = np.exp(-2j * np.pi * np.arange(n_fft // 2 + 1) / n_fft)
+
+    def resonator(hertz: np.ndarray, width: np.ndarray) -> np.ndarray:
+        radius = np.exp(-np.pi * width / sample_rate)
+        first = 2 * radius * np.cos(2 * np.pi * hertz / sample_rate)
+        return (1 - first[:, None] * delay + (radius**2)[:, None] * delay**2) / (1 - first + radius**2)[:, None]
+
+    pocket = np.array([4600.0 * TUBE[singer.voice] ** 0.3 * singer.tract])
+    response = resonator(pocket, np.array([800.0])) if pocket[0] < 0.45 * sample_rate else np.ones((1, len(delay)))
+    hertz = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
+    response = response * (1 + 1j * hertz / 2000) / (1 + 1j * hertz / 6000)  # high tones leave the mouth forwards
+    for hertz in formants.T:
+        if hertz.max() < 0.48 * sample_rate:
+            response = response / resonator(hertz, bandwidth * (45 + 0.025 * hertz))
+    return response
+
+
+def _room(waveform: np.ndarray, voice: Voice, singer: Singer, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
+    """(S,) the waveform as recorded: the singer's room around it, its level in this take, the room's noise below it."""
+    fading = np.arange(round(singer.room_seconds * sample_rate)) / sample_rate
+    tail = rng.standard_normal(len(fading)) * 10 ** (-3 * fading / singer.room_seconds)
+    tail *= 10 ** (singer.room_level / 20) / np.sqrt(np.sum(tail**2))
+    tail[: round(0.004 * sample_rate)] = 0
+    tail[0] = 1
+    recorded = scipy.signal.fftconvolve(waveform, tail)[: len(waveform)]
+    peak = min(10 ** ((singer.level + voice.level + rng.normal(0, 1.5)) / 20), 0.95)
+    recorded *= peak / max(np.abs(recorded).max(), 1e-9)
+    dark = np.exp(-2 * np.pi * 300 / sample_rate)
+    noise = scipy.signal.lfilter([1 - dark], [1, -dark], rng.standard_normal(len(waveform)))
+    return (recorded + noise * 10 ** (singer.noise_level / 20) / noise.std()).clip(-1, 1)
+
+
+def _hertz(pitch: np.ndarray | float) -> np.ndarray | float:
+    return 440.0 * 2.0 ** ((pitch - 69) / 12)
+
+
+def _midi(hertz: float) -> float:
+    return 69 + 12 * np.log2(hertz / 440)
+
+
+def _smooth(curve: np.ndarray, seconds: float) -> np.ndarray:
+    """A (T, ...) curve's steps rounded into slopes of that many seconds; its ends stay where they are."""
+    reach = max(1, round(seconds * CONTROL_RATE / 2))
+    window = np.hanning(2 * reach + 3)[1:-1]
+    padded = np.pad(curve, [(reach, reach)] + [(0, 0)] * (curve.ndim - 1), mode="edge")
+    window = (window / window.sum()).reshape(-1, *[1] * (curve.ndim - 1))
+    return scipy.signal.fftconvolve(padded, window, mode="valid", axes=0)
+
+
+def _wander(points: int, rate: float, deviation: float, rng: np.random.Generator) -> np.ndarray:
+    """(points,) a random curve about 0 that turns `rate` times a second."""
+    knots = rng.standard_normal(int(points / CONTROL_RATE * rate) + 3)
+    at = np.arange(points) / CONTROL_RATE * rate + rng.uniform()
+    return deviation * np.interp(at, np.arange(len(knots)), knots)
