@@ -147,6 +147,8 @@ def test_one_failing_run_does_not_stop_the_others_of_a_sweep(call, own, tmp_path
         ("batch_norm=frozen", "batch_norm=frozen: expected one of recalibrated, running"),
         ("loss_reduction=sum", "loss_reduction=sum: expected one of weights, clips"),
         ("optimizer.name=Adm", "optimizer.name=Adm: torch.optim has no such optimiser"),
+        ("retraining.start=over", "start=over in a phase: expected on or anew"),
+        ("retraining.learning_rate=0", "learning_rate=0 in a phase: expected a number above 0"),
         ("schedule.features=0", "epochs=0 in a phase: expected a whole number"),
         ("front_end.scale=mel", "front_end.scale=mel: expected log or linear"),
         ("precision=8", "precision=8: expected one of 32-true, bf16-mixed"),

@@ -51,6 +51,11 @@ class Phase:
         if not isinstance(self.epochs, int) or isinstance(self.epochs, bool) or self.epochs < 1:
             raise ValueError(f"epochs={self.epochs} in a phase: expected a whole number from 1 up.")
         object.__setattr__(self, "alpha", checked_alpha(self.alpha))
+        rate = self.learning_rate
+        if rate is not None and not (isinstance(rate, int | float) and rate > 0):
+            raise ValueError(
+                f"learning_rate={rate} in a phase: expected a number above 0, or null for the optimiser's."
+            )
         if self.trains == "network" and (self.start, self.extractor) != ("on", "eval"):
             raise ValueError("start and extractor are choices of a phase that trains the classifier alone.")
 
