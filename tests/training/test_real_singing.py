@@ -85,6 +85,8 @@ def test_recalibration_mends_what_dropout_does_to_batch_norms_running_statistics
         norm.momentum = 0.1
     recalibrate(trained, (as_waveform(samples) for samples, _ in VocalSetDataModule(corpus, 32).recalibration()))
     recalibrated = {split: macro_f1(trained, corpus, split) for split in ("train", "test")}
+    print(f"training clips: running {running:.3f}, by batch {by_batch:.3f}, recalibrated {recalibrated['train']:.3f};")
+    print(f"held-out singers, recalibrated {recalibrated['test']:.3f}")
     after_dropout = [norm.running_var / before for norm, before in zip(norms, running_variances, strict=True)][1:4]
     assert max(ratio.median().item() for ratio in after_dropout) < 0.95
     assert by_batch > running + 0.15
