@@ -1,7 +1,9 @@
 """The command that runs and sweeps, as a person calls it."""
 
 import json
+import os
 import resource
+import signal
 
 import pandas as pd
 import pytest
@@ -199,6 +201,22 @@ def test_a_disk_without_room_is_one_sentence_and_leaves_nothing_half_written(cal
     assert not (outputs / "results.csv").exists()
     mended = call("run", *own, "model.build.hidden=50")
     assert mended.status == 0, mended.err
+
+
+def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(call, own, tmp_path, monkeypatch):
+    def press(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("singtech.training.trainer.PhaseProgress.on_train_batch_end", press)
+        done = call("run", "-m", "alpha=0,0.2", *own, "trainer.progress=false")
+    assert done.status == 130
+    assert done.err.splitlines()[-1] == "interrupted: the same command goes on where this one stopped."
+    assert "Traceback" not in done.err + done.out
+    assert not (tmp_path / "outputs" / "results.csv").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert call("run", "-m", "alpha=0,0.2", *own).status == 0
+    assert len(results(tmp_path)) == 2
 
 
 def test_a_wrong_alpha_stops_a_sweep_before_its_first_run(call, own, tmp_path):

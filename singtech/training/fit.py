@@ -17,7 +17,7 @@ from singtech.training.loss import REDUCTIONS, class_weights
 from singtech.training.phases import Phase, digest, phase_keys
 from singtech.training.recalibration import recalibrate
 from singtech.training.store import Outcome, StoredPhase
-from singtech.training.trainer import PRECISIONS, EpochCheckpoint, Machine, PhaseProgress, batches_on
+from singtech.training.trainer import PRECISIONS, EpochCheckpoint, Machine, PhaseProgress, batches_on, interruptible
 
 BATCH_NORMS = ("recalibrated", "running")
 
@@ -140,9 +140,8 @@ def train_phase(
         limit_train_batches=setup.max_batches if setup.max_batches is not None else 1.0,
         logger=machine.loggers(work / "logs"),
     )
-    trainer.fit(learner, data, ckpt_path=checkpoint if checkpoint.exists() else None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    with interruptible(trainer):
+        trainer.fit(learner, data, ckpt_path=checkpoint if checkpoint.exists() else None)
     started = time.perf_counter()
     if phase.trains == "network" and setup.batch_norm == "recalibrated":
         device = trainer.strategy.root_device
@@ -196,7 +195,9 @@ def clip_features(
         learner = NetworkLearner(network, torch.ones(len(corpus.techniques)), {}, run.setup.seed)
         data = VocalSetDataModule(corpus, run.setup.batch_size)
         data.predict_dataloader = lambda: data.in_order(split)
-        return torch.cat(machine.trainer().predict(learner, datamodule=data)).cpu().numpy()
+        trainer = machine.trainer()
+        with interruptible(trainer):
+            return torch.cat(trainer.predict(learner, datamodule=data)).cpu().numpy()
 
     return source.features(corpus.fingerprint(split), compute)
 

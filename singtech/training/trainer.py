@@ -2,9 +2,11 @@
 
 import ctypes
 import logging
+import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,6 +57,19 @@ class Machine:
             num_sanity_val_steps=0,
             **{"logger": False, **options},
         )
+
+
+@contextmanager
+def interruptible(trainer: pl.Trainer) -> Iterator[None]:
+    """Ctrl-C is ctrl-C: Lightning would end the process without a word, and leave later ones unheard."""
+    heard = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if trainer.interrupted:
+            signal.signal(signal.SIGINT, heard)
+            raise KeyboardInterrupt from None
+        raise
 
 
 # What Lightning and torch advise and we have decided: clips come from memory, epochs may be short.
