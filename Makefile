@@ -18,6 +18,7 @@ help:  ## these lines
 setup: .venv/.ready  ## a .venv with the exact versions of constraints.txt
 
 demo: setup  ## Late, three strategies, four alphas on the synthetic corpus: Table 3 and Figure 3 in minutes
+	@echo "Synthetic voices, a smaller front end and 12 + 6 epochs (conf/data/demo.yaml): nothing of this is about VocalSet."
 	$(PY) -m singtech.prepare data=demo $(filter output_dir=%,$(ARGS))
 	$(PY) -m singtech.run -m experiments=figure3 data=demo $(ARGS)
 	$(PY) -m singtech.tables data=demo $(filter output_dir=%,$(ARGS))

@@ -28,35 +28,41 @@ from singtech.training.phases import checked_alpha
 # What a person can mend: everything else is a mistake of ours and shows its traceback.
 MENDABLE = (ValueError, OSError, FloatingPointError, BadZipFile, HydraException, OmegaConfBaseException)
 
+
+class CorpusProblem(Exception):
+    """The corpus cannot be had: no other run of a sweep could have it either."""
+
+
 # Settings that say where things are and how they are shown, never what comes out.
 PLACES = ("output_dir", "trainer", "logger", "data.root", "data.source", "data.strict", "experiment", "condition")
 
 
-class Failures(list):
-    """What failed in this process, one sentence each; a sweep goes on and reports them at its end."""
+WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"  # read before `main` sets it for Hydra
 
-
-failures = Failures()
+failures: list[str] = []  # what failed in this process, a sentence each; a sweep goes on and counts them at its end
 
 
 def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
     """A command-line program of a function of the configuration, in Hydra's manner.
 
     A mistake that a person can mend ends in one sentence on standard error and exit status 1, without a traceback
-    (HYDRA_FULL_ERROR=1 in the environment shows it). In a sweep the other runs go on.
+    (HYDRA_FULL_ERROR=1 in the environment shows it). In a sweep the other runs go on, but not without their corpus.
     """
 
     @functools.wraps(job)
     def guarded(cfg: DictConfig) -> None:
         try:
             job(cfg)
-        except MENDABLE as problem:
-            if wants_traceback:
+        except CorpusProblem as problem:
+            raise SystemExit(f"error: {problem}") from None
+        except Exception as problem:
+            elsewhere = (
+                HydraConfig.get().runtime.choices["hydra/launcher"] != "basic"
+            )  # failures are then the launcher's
+            if WANTS_TRACEBACK or elsewhere or not is_mendable(problem):
                 raise
             failures.append(sentence(problem))
             print(f"error: {failures[-1]}", file=sys.stderr, flush=True)
-
-    wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
 
     def main() -> None:
         arguments = sys.argv[1:]
@@ -68,7 +74,7 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
             _check_values(arguments)
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(guarded)()
         except MENDABLE as problem:
-            if wants_traceback:
+            if WANTS_TRACEBACK:
                 raise
             raise SystemExit(f"error: {sentence(problem)}") from None
         except KeyboardInterrupt:
@@ -80,6 +86,11 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
             raise SystemExit(1)
 
     return main
+
+
+def is_mendable(problem: Exception) -> bool:
+    """Whether a person can mend it; Lightning's own error is known by name, for importing it takes seconds."""
+    return isinstance(problem, MENDABLE) or type(problem).__name__ == "MisconfigurationException"
 
 
 def sentence(problem: BaseException) -> str:
@@ -137,12 +148,16 @@ def variant(cfg: DictConfig) -> str:
     corpus under a name of the person's own has its own techniques, split and clip length.
     """
     choices = HydraConfig.get().runtime.choices
+    unused = ["alpha", "seed"]
+    if all(phase.trains == "network" for phase in cfg.strategy.phases):
+        unused.append("retraining")
     given = [f"{group}={choices[group]}" for group in ("data", "model", "dc", "strategy") if choices.get(group)]
     ours, theirs = (  # references are not resolved: a shorter schedule is one difference, not one in every phase
         scientific(OmegaConf.to_container(config)) for config in (cfg, hydra.compose("config", given))
     )
     for settings in (ours, theirs):
-        del settings["alpha"], settings["seed"]
+        for name in unused:
+            del settings[name]
     if ours["data"].pop("name") != theirs["data"].pop("name"):
         theirs["data"] = ours["data"]
     ours, theirs = dict(_flat(ours)), dict(_flat(theirs))

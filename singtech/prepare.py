@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from singtech.config import command, plain
 from singtech.data.clips import Corpus, prepare, report
+from singtech.places import CONF
 
 
 def corpus_of(cfg: DictConfig) -> Corpus:
@@ -15,7 +17,14 @@ def corpus_of(cfg: DictConfig) -> Corpus:
     Raises:
         ValueError, OSError: as its source and `prepare` do.
     """
+    if OmegaConf.is_missing(cfg.data, "name"):
+        raise ValueError(
+            "data.name is not set: results stand under the corpus's name, so give it one, say data.name=choir."
+        )
     settings = plain(cfg.data)
+    choice, name = HydraConfig.get().runtime.choices["data"], settings["name"]
+    if name != choice and (CONF / "data" / f"{name}.yaml").exists():
+        raise ValueError(f"data.name={name}: that name is data={name}'s; give data={choice} one of its own, say choir.")
     source = instantiate(settings.pop("source"))
     settings.pop("root", None)
     return prepare(source, Path(cfg.output_dir) / "data", **settings)

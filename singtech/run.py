@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from singtech.config import command, commit, plain, scientific, variant
+from singtech.config import MENDABLE, CorpusProblem, command, commit, plain, scientific, sentence, variant
 from singtech.prepare import corpus_of
 
 
@@ -14,7 +14,10 @@ def job(cfg: DictConfig) -> None:
     from singtech.results.collate import collate
     from singtech.training.runs import execute
 
-    corpus = corpus_of(cfg)
+    try:
+        corpus = corpus_of(cfg)
+    except MENDABLE as problem:
+        raise CorpusProblem(sentence(problem)) from problem
     run = run_of(cfg, corpus)
     print(f"\n== {run.name(corpus.fingerprint('test'))}", flush=True)
     result = execute(
@@ -55,8 +58,9 @@ def run_of(cfg: DictConfig, corpus):
 
     settings = plain(cfg)
     arguments = dict(settings["model"]["build"])
+    target = arguments.pop("_target_")
     build = functools.partial(
-        get_method(arguments.pop("_target_")),
+        get_method(target),
         samples=corpus.waveforms.shape[1],
         techniques=len(corpus.techniques),
         front_end=settings["front_end"],
@@ -64,7 +68,7 @@ def run_of(cfg: DictConfig, corpus):
         **arguments,
     )
     setup = Setup(
-        model={"name": settings["model"]["name"], **arguments},
+        model={"name": settings["model"]["name"], "target": target, **arguments},
         front_end=settings["front_end"],
         optimizer=settings["optimizer"],
         seed=settings["seed"],

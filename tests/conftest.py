@@ -51,6 +51,7 @@ def own(own_corpus, tmp_path):
     """The settings that run on `own_corpus` in a test."""
     return [
         "data=folder",
+        "data.name=choir",
         f"data.root={own_corpus}",
         "data.split.test=[dot]",
         f"output_dir={tmp_path / 'outputs'}",

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "data": FLOOR | {"data"},
     "models": FLOOR | {"models"},
     "results": FLOOR | {"results"},
-    "training": FLOOR | {"data", "models", "training"},
+    "training": FLOOR | {"data", "models", "results", "training"},
     "config": FLOOR | {"training"},
     "prepare": FLOOR | {"config", "data"},
     "tables": FLOOR | {"results"},
@@ -29,6 +29,8 @@ def imported(path):
     parts = set()
     for node in ast.walk(ast.parse(path.read_text())):
         names = [node.module] if isinstance(node, ast.ImportFrom) else []
+        if names == ["singtech"]:
+            names = [f"singtech.{alias.name}" for alias in node.names]
         names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         parts |= {name.split(".")[1] for name in names if name and name.startswith("singtech.")}
     return parts

@@ -39,6 +39,15 @@ class MultiResolutionSpectrogram(nn.Module):
         level: str = "peak",
     ) -> None:
         super().__init__()
+        for setting, value in (
+            ("n_fft", n_fft),
+            ("hop_length", hop_length),
+            *(("win_lengths", w) for w in win_lengths),
+        ):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"front_end.{setting}={value}: expected whole samples from 1 up.")
+        if not win_lengths:
+            raise ValueError("front_end.win_lengths=[]: expected at least one window length in samples.")
         if max(win_lengths) > n_fft:
             raise ValueError(f"front_end.win_lengths={list(win_lengths)}: none may be longer than n_fft={n_fft}.")
         if scale not in SCALES:

@@ -88,7 +88,9 @@ def _choice(data: str) -> str:
     if data == COMPARABLE:
         return ""
     is_choice = (CONF / "data" / f"{data}.yaml").is_file()
-    return f" data={data}" if is_choice else f" data=folder data.name={data} data.root=FOLDER"
+    return (
+        f" data={data}" if is_choice else f' data=folder data.name={data} data.root=FOLDER "data.split.test=[SINGERS]"'
+    )
 
 
 def _asked(results: "pd.DataFrame", conditions: Iterable[Condition]) -> "pd.DataFrame":

@@ -1,10 +1,13 @@
 """Training one phase of a run, from the stored phases before it to what the store shall keep."""
 
+import logging
 import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -17,7 +20,18 @@ from singtech.training.loss import REDUCTIONS, class_weights
 from singtech.training.phases import Phase, digest, phase_keys
 from singtech.training.recalibration import recalibrate
 from singtech.training.store import Outcome, StoredPhase
-from singtech.training.trainer import PRECISIONS, EpochCheckpoint, Machine, PhaseProgress, batches_on, interruptible
+from singtech.training.trainer import (
+    PRECISIONS,
+    EpochCheckpoint,
+    Machine,
+    PassProgress,
+    PhaseProgress,
+    counted,
+    interruptible,
+    progress_bar,
+)
+
+log = logging.getLogger(__name__)
 
 BATCH_NORMS = ("recalibrated", "running")
 
@@ -66,10 +80,15 @@ class Setup:
             raise ValueError(f"batch_size={self.batch_size}: expected a whole number from 2 up (batch norm needs two).")
         if not isinstance(self.seed, int) or isinstance(self.seed, bool):
             raise ValueError(f"seed={self.seed}: expected a whole number.")
-        optimizer_class(self.optimizer["name"])
-        rate = self.optimizer.get("lr")
-        if not isinstance(rate, int | float) or not rate > 0:
-            raise ValueError(f"optimizer.lr={rate}: expected a number above 0.")
+        if self.max_batches is not None and not (isinstance(self.max_batches, int) and self.max_batches > 0):
+            raise ValueError(f"schedule.max_batches={self.max_batches}: expected a whole number from 1 up, or null.")
+        if not isinstance(self.keep_last, bool):
+            raise ValueError(f"keep_last={self.keep_last}: expected true or false.")
+        if self.devices != 1:
+            raise ValueError(
+                f"trainer.devices={self.devices}: a run takes one device; run several side by side instead."
+            )
+        _check_optimizer(**self.optimizer)
 
 
 @dataclass(frozen=True)
@@ -141,13 +160,17 @@ def train_phase(
         logger=machine.loggers(work / "logs"),
     )
     with interruptible(trainer):
-        trainer.fit(learner, data, ckpt_path=checkpoint if checkpoint.exists() else None)
+        trainer.fit(learner, data, ckpt_path=usable(checkpoint))
     started = time.perf_counter()
     if phase.trains == "network" and setup.batch_norm == "recalibrated":
         device = trainer.strategy.root_device
         network.to(device)
         with trainer.precision_plugin.forward_context():
-            recalibrate(network, batches_on(device, data.recalibration(), setup.max_batches, as_waveform))
+            loader = data.recalibration()
+            batches = min(len(loader), setup.max_batches or len(loader))
+            waveforms = (as_waveform(samples.to(device)) for samples, _ in islice(loader, batches))
+            with progress_bar("statistics of batch norm", "batch", batches, machine.progress) as bar:
+                recalibrate(network, counted(waveforms, bar))
     network.cpu().eval()
     seconds = sum(entry["seconds"] for entry in learner.curve) + time.perf_counter() - started
     record = {
@@ -159,6 +182,30 @@ def train_phase(
         "torch": torch.__version__,
     }
     return Outcome(network, trainer.optimizers[0].state_dict(), learner.curve, record)
+
+
+def _check_optimizer(name: str, **arguments) -> None:
+    """Refuse an optimiser that torch would refuse, before anything is trained with it."""
+    rate = arguments.get("lr")
+    if not isinstance(rate, int | float) or not rate > 0:
+        raise ValueError(f"optimizer.lr={rate}: expected a number above 0.")
+    try:
+        optimizer_class(name)([torch.zeros(1, requires_grad=True)], **arguments)
+    except TypeError as problem:
+        raise ValueError(f"optimizer: {name} cannot be made with {arguments} ({problem}).") from None
+
+
+def usable(checkpoint: Path) -> Path | None:
+    """The checkpoint, if it is there and can be read; a damaged one is removed with a warning."""
+    if not checkpoint.exists():
+        return None
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, UnpicklingError):
+        log.warning("%s is damaged and was removed: its phase begins anew.", checkpoint)
+        checkpoint.unlink()
+        return None
+    return checkpoint
 
 
 def _learner(
@@ -195,7 +242,7 @@ def clip_features(
         learner = NetworkLearner(network, torch.ones(len(corpus.techniques)), {}, run.setup.seed)
         data = VocalSetDataModule(corpus, run.setup.batch_size)
         data.predict_dataloader = lambda: data.in_order(split)
-        trainer = machine.trainer()
+        trainer = machine.trainer([PassProgress(f"features of the {split} clips", machine.progress)])
         with interruptible(trainer):
             return torch.cat(trainer.predict(learner, datamodule=data)).cpu().numpy()
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -47,8 +46,3 @@ def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, red
     if reduction == "weights":
         return F.cross_entropy(logits, targets, weights)
     return F.cross_entropy(logits, targets, weights, reduction="sum") / len(targets)
-
-
-def technique_counts(targets: Tensor, techniques: int) -> Tensor:
-    """(N,) technique indices -> (K,) clips per technique."""
-    return torch.bincount(targets, minlength=techniques)

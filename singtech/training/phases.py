@@ -2,7 +2,7 @@
 
 A strategy is a list of phases, written in `conf/strategy`. A phase's key is a hash of everything that decides its
 outcome: the set-up that all phases of a run share, the phases before it, and its own specification. Names for people,
-paths, loggers and machines are not in it.
+paths and loggers are not in it, nor is the machine but for its precision and number of devices.
 """
 
 import hashlib
@@ -88,6 +88,8 @@ def read_phases(entries: Sequence[Mapping]) -> tuple[Phase, ...]:
     """
     phases = []
     for entry in entries:
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"strategy.phases: {entry} is no phase; expected trains, epochs, alpha and so on.")
         try:
             phases.append(Phase(**entry))
         except TypeError as problem:

@@ -53,7 +53,7 @@ class _Moments:
 
     def __call__(self, norm: nn.Module, inputs: tuple[Tensor]) -> None:
         maps = inputs[0].detach().float().transpose(0, 1).flatten(1)  # (C, positions)
-        variance, mean = (moment.double().cpu() for moment in torch.var_mean(maps, dim=1, correction=0))
+        variance, mean = (moment.cpu().double() for moment in torch.var_mean(maps, dim=1, correction=0))
         count = maps.shape[1]
         self.mean = (self.mean * self.count + mean * count) / (self.count + count)
         self.square = (self.square * self.count + (variance + mean.square()) * count) / (self.count + count)

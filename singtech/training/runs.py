@@ -19,6 +19,7 @@ from singtech.data.clips import Corpus
 from singtech.files import atomic_folder
 from singtech.metrics import confusion, scores
 from singtech.models.network import parameter_count
+from singtech.results.rows import write_row
 from singtech.training.fit import Run, clip_features, train_phase
 from singtech.training.phases import digest
 from singtech.training.store import PhaseStore, StoredPhase
@@ -27,7 +28,10 @@ from singtech.training.trainer import Machine
 
 @dataclass(frozen=True)
 class Result:
-    """A run's row, and for each of its phases whether it was trained now (True) or taken from the store."""
+    """A run's row, and for each of its phases whether it was trained now (True) or taken from the store.
+
+    The row's seconds are those that its phases took to train, whenever that was.
+    """
 
     row: dict
     folder: Path
@@ -61,13 +65,24 @@ def execute(
     """
     if not len(corpus.rows("test")):
         raise ValueError(f"data.split names no test singer of {corpus.name}: a run needs clips to be scored on.")
-    parameters = parameter_count(run.build())  # a network or a machine that cannot be is told before anything is made
+    # a network or a machine that cannot be is told before anything is made
+    try:
+        parameters = parameter_count(run.build())
+    except (TypeError, RuntimeError) as problem:
+        raise ValueError(f"no network can be built with front_end and model.build as given: {problem}") from None
+    if run.setup.precision == "16-mixed" and (machine.accelerator == "cpu" or not torch.cuda.is_available()):
+        raise ValueError("precision=16-mixed needs an NVIDIA GPU, and there is none: use bf16-mixed or 32-true.")
     machine.trainer()
     folder = Path(output_dir) / "runs" / run.name(corpus.fingerprint("test"))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if (folder / "row.json").exists():
             row = json.loads((folder / "row.json").read_text(encoding="utf-8"))
+            if len(run.names["variant"]) < len(
+                row["variant"]
+            ):  # what differed then did not matter, or is the default now
+                row |= run.names
+                write_row(folder, row)
             return Result(row, folder, (False,) * len(run.phases))
         stored, trained = _obtain_phases(run, corpus, PhaseStore(Path(output_dir) / "phases"), machine, say)
         logits = _logits(run, stored, corpus, machine)
@@ -78,7 +93,7 @@ def execute(
             _predictions(corpus, logits).to_csv(temporary / "predictions.csv", index=False)
             _confusion(corpus, logits).to_csv(temporary / "confusion.csv")
             (temporary / "config.yaml").write_text(configuration, encoding="utf-8")
-            (temporary / "row.json").write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
+            write_row(temporary, row)
     return Result(row, folder, tuple(trained))
 
 

@@ -126,7 +126,7 @@ class PhaseStore:
             (folder / "weights.safetensors").write_bytes(save(weights))
             with io.BytesIO() as buffer:  # so that a full disk is Python's OSError, not torch's or safetensors' own
                 torch.save(outcome.optimizer_state, buffer)
-                (folder / "optimizer.pt").write_bytes(buffer.getbuffer())
+                (folder / "optimizer.pt").write_bytes(buffer.getvalue())
             pd.DataFrame(outcome.curve).to_csv(folder / "log.csv", index=False)
             record = json.dumps({"key": key, **outcome.record}, indent=2) + "\n"
             (folder / "phase.json").write_text(record, encoding="utf-8")

@@ -5,29 +5,26 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint
-from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how to compute; none of it decides what comes out.
+    """Where and how to compute; of it only `precision` and `devices` decide what comes out.
 
     Args:
         accelerator: `auto` picks a GPU, Apple's MPS or the CPU; or Lightning's name of one.
         devices: how many.
-        precision: one of `PRECISIONS` (this one does decide, and is part of a phase's key).
+        precision: one of `PRECISIONS`.
         cache_features: re-train classifiers on features computed once, where the extractor is in eval mode.
         progress: show bars.
         loggers: called with a phase's folder, gives Lightning loggers.
@@ -119,6 +116,30 @@ class PhaseProgress(Callback):
             self.bar.close()
 
 
+class PassProgress(Callback):
+    """One bar for one pass over clips that nothing is learned from."""
+
+    def __init__(self, title: str, shown: bool = True) -> None:
+        self.title, self.shown, self.bar = title, shown, None
+
+    def on_predict_start(self, trainer: pl.Trainer, learner: pl.LightningModule) -> None:
+        """Open the bar."""
+        self.bar = progress_bar(self.title, "batch", sum(trainer.num_predict_batches), self.shown)
+
+    def on_predict_batch_end(self, *_) -> None:
+        """One batch on."""
+        self.bar.update()
+
+    def on_predict_end(self, *_) -> None:
+        """Close the bar."""
+        self.bar.close()
+
+    def on_exception(self, *_) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.close()
+
+
 def progress_bar(title: str, unit: str, total: int, shown: bool = True, initial: int = 0) -> tqdm:
     """A bar with an estimate; seldom redrawn where no person looks on."""
     watched = sys.stderr.isatty()
@@ -159,10 +180,8 @@ def keep_memory() -> None:
         ctypes.CDLL(None).mallopt(option, value)
 
 
-@torch.no_grad()
-def batches_on(device: torch.device, loader: DataLoader, limit: int | None, read: Callable[[Tensor], Tensor]):
-    """The inputs of a loader's batches on a device, at most `limit` of them."""
-    for number, (inputs, _) in enumerate(loader):
-        if limit is not None and number >= limit:
-            return
-        yield read(inputs.to(device))
+def counted(items: Iterable, bar: tqdm) -> Iterator:
+    """The items, each of them counted by the bar when it has been used."""
+    for item in items:
+        yield item
+        bar.update()

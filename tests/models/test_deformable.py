@@ -63,6 +63,22 @@ def test_with_zero_offsets_and_unit_mask_it_is_the_plain_convolution(kernel, bac
     torch.testing.assert_close(plain, F.conv2d(features, weight, padding="same"), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("kernel", [*TABLE_1_KERNELS, (3, 3)])
+def test_both_backends_are_one_operation(kernel):
+    arguments = example(kernel)
+    ours, reference = (deform_conv2d(*arguments, top_left(kernel), backend) for backend in ("gather", "torchvision"))
+    torch.testing.assert_close(ours, reference, rtol=1e-4, atol=1e-4)
+
+
+def test_in_half_precision_positions_and_sums_stay_exact():
+    layer = DeformableConv2d(3, 6, (1, 4))
+    torch.nn.init.normal_(layer.shift.weight)
+    features = torch.randn(2, 3, 8, 9, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        halved = layer(features)
+    torch.testing.assert_close(halved, layer(features))
+
+
 @pytest.mark.parametrize("kernel", [(4, 1), (1, 4), (3, 2)])
 def test_on_random_offsets_it_is_the_sum_of_section_3_1(kernel):
     features, offset, mask, weight = example(kernel, size=(5, 6), batch=1, channels=2)

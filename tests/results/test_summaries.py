@@ -105,7 +105,9 @@ def test_a_command_names_all_that_is_not_the_default(monkeypatch, tmp_path):
     assert command(WC, "demo", [0]).endswith("run dc=late strategy=crt_wc alpha=0.2 seed=0 data=demo")
     several = command(Condition("", "cnn1d", "none", "joint", 0.0), "vocalset", [1, 2])
     assert several == "python -m singtech.run -m model=cnn1d dc=none strategy=joint alpha=0.0 seed=1,2"
-    assert command(WC, "choir", [0]).endswith("data=folder data.name=choir data.root=FOLDER")
+    assert command(WC, "choir", [0]).endswith(
+        'data=folder data.name=choir data.root=FOLDER "data.split.test=[SINGERS]"'
+    )
 
 
 def test_the_reader_sees_what_the_runs_were_made_with(run, answered):

@@ -165,7 +165,11 @@ def test_the_same_seed_gives_the_same_row_and_another_seed_another(corpus, tmp_p
         k: v for k, v in rows[1].items() if k not in circumstances
     }
     assert rows[2]["run"] != rows[0]["run"]
-    assert weights(tmp_path / "c", run(corpus, tmp_path / "c", [network(), classifier()], seed=1)).keys()
+    predictions = [
+        (tmp_path / name / "runs" / row["run"] / "predictions.csv") for name, row in zip("abc", rows, strict=True)
+    ]
+    assert predictions[0].read_bytes() == predictions[1].read_bytes()
+    assert predictions[0].read_bytes() != predictions[2].read_bytes()
 
 
 def test_runs_share_the_phases_that_they_have_in_common(corpus, tmp_path):
