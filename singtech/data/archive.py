@@ -41,7 +41,7 @@ def fetch_vocalset(
         ConnectionError: nothing is there and the server cannot be reached.
     """
     root = Path(root).expanduser()
-    found = _found_at(root)
+    found = found_at(root)
     if found is not None:
         return found
     target = root if root.suffix == ".zip" else root / ZIPS[0]
@@ -63,13 +63,13 @@ def own_recordings(root: str | os.PathLike | None) -> Path:
     """
     if not root:
         raise ValueError("data.root is not set: give the folder that holds <singer>/…/<technique>/<recording>.wav.")
-    found = _found_at(Path(root).expanduser())
+    found = found_at(Path(root).expanduser())
     if found is None:
         raise FileNotFoundError(f"data.root={root}: nothing is there; expected a folder or a zip with recordings.")
     return found
 
 
-def _found_at(root: Path) -> Path | None:
+def found_at(root: Path) -> Path | None:
     """The zip or folder to read at `root`, or None where nothing is."""
     if root.is_file():
         return root

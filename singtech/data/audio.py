@@ -46,8 +46,8 @@ def read_header(data: bytes) -> Header:
     return header._replace(ends_early=missing > 0)
 
 
-def read_waveform(data: bytes, sample_rate: int) -> np.ndarray:
-    """The waveform of a recording: channels mixed to one by their mean, resampled to `sample_rate`.
+def read_channels(data: bytes) -> tuple[np.ndarray, int]:
+    """(S, C) float32 samples of a recording, each channel apart, and its sample rate.
 
     Raises:
         ValueError: as `read_header`; or it cannot be decoded to its end or holds NaN or infinity.
@@ -55,19 +55,34 @@ def read_waveform(data: bytes, sample_rate: int) -> np.ndarray:
     header = read_header(data)
     with _opened(data) as recording:
         try:
-            channels = recording.read(dtype="float32", always_2d=True)  # (S, C)
+            channels = recording.read(dtype="float32", always_2d=True)
         except (RuntimeError, ValueError) as error:
             raise ValueError("it is damaged or cut short: it cannot be decoded to its end") from error
     if len(channels) < header.samples:
         raise ValueError(f"it is cut short: {header.samples - len(channels):,} of its {header.samples:,} samples miss")
     if not np.isfinite(channels).all():
         raise ValueError("it holds NaN or infinite samples")
-    waveform = channels.mean(axis=1) if header.channels > 1 else channels[:, 0]
-    if header.sample_rate == sample_rate:
+    return channels, header.sample_rate
+
+
+def read_waveform(data: bytes, sample_rate: int) -> np.ndarray:
+    """The waveform of a recording: channels mixed to one by their mean, resampled to `sample_rate`.
+
+    Raises:
+        ValueError: as `read_channels`.
+    """
+    channels, own_rate = read_channels(data)
+    waveform = mixed(channels)
+    if own_rate == sample_rate:
         return waveform
     import librosa
 
-    return librosa.resample(waveform, orig_sr=header.sample_rate, target_sr=sample_rate, res_type="soxr_hq")
+    return librosa.resample(waveform, orig_sr=own_rate, target_sr=sample_rate, res_type="soxr_hq")
+
+
+def mixed(channels: np.ndarray) -> np.ndarray:
+    """(S,) the mean of (S, C) channels."""
+    return channels.mean(axis=1) if channels.shape[1] > 1 else channels[:, 0]
 
 
 def to_int16(waveform: np.ndarray) -> tuple[np.ndarray, int]:

@@ -2,10 +2,11 @@
 
 A corpus's folder `<name>-<key>` holds, whole or not at all:
     manifest.csv   a row a recording (see `singtech.data.manifest`)
-    clips.csv      a row a clip: recording, singer, technique, context, split, start (seconds), samples (before padding)
+    clips.csv      a row a clip: recording, singer, technique, context, start (seconds), samples (unpadded), digest
     clips.npy      (N, S) int16, row n the audio of clip n, zeros after its samples
-    corpus.json    settings, notes and fingerprints
-The key is a hash of the settings and of what the source holds, so that a changed source is prepared anew.
+    corpus.json    settings, singers and notes
+The key is a hash of the settings and of what the source holds, so that a changed source is prepared anew. Who trains
+and who is tested is no part of it: a split or a fold is a view of the store (`singtech.data.splits`).
 """
 
 import hashlib
@@ -16,11 +17,12 @@ import os
 import re
 import shutil
 import sys
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,25 +30,28 @@ import pandas as pd
 from singtech.data.archive import Source, open_source
 from singtech.data.cutting import Sliced, clip_length, clip_spans, slice_recording
 from singtech.data.download import require_room, room_reported
-from singtech.data.manifest import SPLITS, Survey, counted, in_threads, left_out, require_sides, survey
+from singtech.data.manifest import Survey, counted, in_threads, left_out, names_of, singers_of, survey
+from singtech.data.splits import SPLITS, Split, absences, checked_split, require_singers, resolved, sides, spoilt
 from singtech.files import atomic_folder
 
-SCHEMA = 1  # raised when the code's meaning changes: older stores are then made anew
-TEXT = dict.fromkeys(("path", "recording", "singer", "technique", "context", "split"), str)
+SCHEMA = 2  # raised when the code's meaning changes: older stores are then made anew
+TEXT = dict.fromkeys(("path", "recording", "singer", "technique", "context", "digest"), str)
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Prepared clips.
+    """Prepared clips, seen under a split.
 
     Attributes:
         techniques: K names, in the order of the targets.
-        clips: N rows (see the module).
+        clips: N rows (see the module), with the split of each.
         waveforms: (N, S) int16, memory-mapped and read-only.
         notes: a line for each thing that was corrected, left out or odd.
         folder: where all this is.
+        recordings: a row for each recording that has clips (see `singtech.data.manifest`), with its split.
+        fold: None, or which fold's singers are tested.
     """
 
     name: str
@@ -57,6 +62,8 @@ class Corpus:
     waveforms: np.ndarray
     notes: list[str]
     folder: Path
+    recordings: pd.DataFrame
+    fold: int | None = None
 
     def rows(self, split: str) -> np.ndarray:
         """(n,) indices of the clips of "train", "validation" or "test"."""
@@ -76,9 +83,26 @@ class Corpus:
     def fingerprint(self, split: str) -> str:
         """Hash of what a split's clips are: audio, technique, singer, recording and start; and of the techniques.
 
-        Computed when the store was written; the same from WAV or FLAC, zip or folder.
+        The same from WAV or FLAC, zip or folder, and whatever the other splits hold.
         """
-        return _json(self.folder)["fingerprints"][split]
+        return self._digest(self.clips["digest"].iloc[self.rows(split)])
+
+    @property
+    def state(self) -> str:
+        """The same hash over all clips, whatever the split."""
+        return self._digest(self.clips["digest"])
+
+    def _digest(self, digests: Iterable[str]) -> str:
+        content = [self.techniques, self.sample_rate, self.waveforms.shape[1], *digests]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def lengths(self) -> pd.DataFrame:
+        """How much there is of each technique and split that occurs: its recordings, minutes and clips, in order."""
+        of = ["technique", "split"]
+        minutes = self.recordings["samples"] / self.recordings["sample_rate"] / 60
+        table = self.recordings.assign(minutes=minutes).groupby(of)["minutes"].agg(recordings="size", minutes="sum")
+        table["clips"] = self.clips.groupby(of).size()
+        return table.loc[[pair for pair in product(self.techniques, SPLITS) if pair in table.index]].reset_index()
 
 
 def prepare(
@@ -88,6 +112,8 @@ def prepare(
     name: str,
     techniques: Sequence[str] | None,
     split: Mapping[str, Sequence[str]],
+    fold: int | None = None,
+    folds: int = 5,
     clip_seconds: float = 3.0,
     sample_rate: int = 44100,
     remainder: str = "drop",
@@ -100,6 +126,7 @@ def prepare(
         folder: the corpus becomes `folder/<name>-<key>`.
         techniques: the folders to take, in the order of the targets; None for all that are there, sorted.
         split: singers of "test" and, optionally, of "validation"; all others train.
+        fold: None, or test the singers of this fold of `folds` instead of those of `split` (see `fold_singers`).
         remainder: what becomes of the end of a recording that fills no clip: `drop`, or `pad` with zeros to a clip. A
             recording shorter than a clip gives one padded clip either way.
         trim_silence: None, or leave out the beginning and end that stay this many dB below the recording's peak.
@@ -108,26 +135,26 @@ def prepare(
         ValueError: a setting or the source is wrong; one sentence says which and how.
         OSError: the source cannot be read, or the store not written, for instance for lack of space.
     """
-    settings = checked_settings(name, techniques, split, clip_seconds, sample_rate, remainder, trim_silence)
+    view = checked_split(split, fold, folds)
+    settings = checked_settings(name, techniques, clip_seconds, sample_rate, remainder, trim_silence)
     with open_source(source_path) as source:
         key = hashlib.sha256(json.dumps([SCHEMA, settings, source.signature()]).encode()).hexdigest()
         place = Path(folder) / f"{name}-{key[:8]}"
-        corpus = _opened(place, key, strict)
-        if corpus is None:
+        store = _opened(place, key, strict)
+        if store is None:
             Path(folder).mkdir(parents=True, exist_ok=True)
             with _lock(place):
-                corpus = _opened(place, key, strict, warn=True)  # another process may have made it meanwhile
-                if corpus is None:
+                store = _opened(place, key, strict, warn=True)  # another process may have made it meanwhile
+                if store is None:
                     _remove_remains(place)
-                    _write(source, place, key, settings, strict)
-                    corpus, _ = _read(place, key)
-    return corpus
+                    _write(source, place, key, settings, view, strict)
+                    store = _read(place, key)
+    return _seen(store, view)
 
 
 def checked_settings(
     name: str,
     techniques: Sequence[str] | None,
-    split: Mapping[str, Sequence[str]],
     clip_seconds: float,
     sample_rate: int,
     remainder: str,
@@ -148,13 +175,9 @@ def checked_settings(
         raise ValueError(f"data.remainder={remainder}: expected drop or pad.")
     if trim_silence is not None and not (_is_number(trim_silence) and 0 < trim_silence <= 200):
         raise ValueError(f"data.trim_silence={trim_silence}: expected null, or dB below the peak, such as 40.")
-    if not isinstance(split, Mapping):
-        raise ValueError(f"data.split={split}: expected test: [singers], validation: [singers].")
-    sides = sorted({*split, *SPLITS[1:]})
     return {
         "name": name,
-        "techniques": None if techniques is None else _names("data.techniques", techniques),
-        "split": {side: sorted(set(_names(f"data.split.{side}", split.get(side) or []))) for side in sides},
+        "techniques": None if techniques is None else names_of("data.techniques", techniques),
         "clip_seconds": float(clip_seconds),
         "sample_rate": int(sample_rate),
         "remainder": remainder,
@@ -166,79 +189,94 @@ def report(corpus: Corpus) -> str:
     """What a corpus holds, to print: per technique and split the recordings, minutes and clips; then the notes."""
     from tabulate import tabulate
 
-    recordings = pd.read_csv(corpus.folder / "manifest.csv", dtype=TEXT, na_filter=False)
-    recordings["minutes"] = recordings["samples"] / recordings["sample_rate"] / 60
-    sides = [side for side in SPLITS if (recordings["split"] == side).any()]
+    lengths = corpus.lengths()
+    there = [side for side in SPLITS if side in set(lengths["split"])]
     rows = []
     for technique in (*corpus.techniques, None):
         row = [technique or "all"]
-        for side in (*sides, None):
-            of, clips = (_part(table, technique, side) for table in (recordings, corpus.clips))
-            row += [f"{len(of):,}", f"{of['minutes'].sum():,.2f}", f"{len(clips):,}"]
+        for side in (*there, None):
+            part = lengths
+            for column, value in (("technique", technique), ("split", side)):
+                part = part if value is None else part[part[column] == value]
+            row += [f"{part['recordings'].sum():,}", f"{part['minutes'].sum():,.2f}", f"{part['clips'].sum():,}"]
         rows.append(row)
     header = ["\ntechnique"]
-    for side in (*sides, "all"):
+    for side in (*there, "all"):
         header += [f"{side}\nrecordings", "\nminutes", "\nclips"]
     table = tabulate(rows, header, disable_numparse=True, colalign=["left", *["right"] * (len(header) - 1)])
     audio = f"clips of {corpus.clip_seconds:g} s at {corpus.sample_rate:,} Hz"
-    return "\n".join([f"{corpus.name}: {audio}, in {corpus.folder}", "", table, "", *(f"- {n}" for n in corpus.notes)])
+    name = corpus.name if corpus.fold is None else f"{corpus.name}, fold {corpus.fold}"
+    return "\n".join([f"{name}: {audio}, in {corpus.folder}", "", table, "", *(f"- {n}" for n in corpus.notes)])
 
 
-def _part(table: pd.DataFrame, technique: str | None, side: str | None) -> pd.DataFrame:
-    """The rows of a technique (None: of all) and of a split (None: of all)."""
-    chosen = np.ones(len(table), dtype=bool)
-    for column, value in (("technique", technique), ("split", side)):
-        if value is not None:
-            chosen &= (table[column] == value).to_numpy()
-    return table[chosen]
+class _Store(NamedTuple):
+    """What stands in a corpus's folder."""
+
+    settings: dict
+    techniques: list[str]
+    singers: list[str]
+    notes: list[str]
+    unusable: list[str]
+    clips: pd.DataFrame
+    waveforms: np.ndarray
+    recordings: pd.DataFrame
+    folder: Path
 
 
-def _opened(place: Path, key: str, strict: bool, warn: bool = False) -> Corpus | None:
-    """The corpus at `place`; None where there is none, or one that is not whole."""
+def _seen(store: _Store, view: Split) -> Corpus:
+    """A store under a split.
+
+    Raises:
+        ValueError: the split does not fit it.
+    """
+    require_singers(view, store.singers)
+    view = resolved(view, store.clips)
+    clips = store.clips.assign(split=sides(view, store.clips, store.techniques, "clip", store.unusable))
+    recordings = store.recordings.assign(split=[view.side(singer) for singer in store.recordings["singer"]])
+    return Corpus(
+        store.settings["name"],
+        tuple(store.techniques),
+        store.settings["sample_rate"],
+        store.settings["clip_seconds"],
+        clips,
+        store.waveforms,
+        [*store.notes, *absences(view, recordings, store.techniques)],
+        store.folder,
+        recordings,
+        view.fold,
+    )
+
+
+def _opened(place: Path, key: str, strict: bool, warn: bool = False) -> _Store | None:
+    """The store at `place`; None where there is none, or one that is not whole."""
     if not place.exists():
         return None
     try:
-        corpus, unusable = _read(place, key)
+        store = _read(place, key)
     except (ValueError, KeyError, TypeError, EOFError, FileNotFoundError) as problem:
         if warn:
             log.warning("%s is damaged (%s); it is made anew.", place, " ".join(str(problem).split()))
         return None
-    if strict and unusable:
-        raise ValueError(f"{unusable[0]}; mend or remove it, or leave it out with data.strict=false.")
-    return corpus
+    if strict and store.unusable:
+        raise ValueError(f"{store.unusable[0]}; mend or remove it, or leave it out with data.strict=false.")
+    return store
 
 
-def _read(place: Path, key: str) -> tuple[Corpus, list[str]]:
-    """What is stored at `place`, and its unusable recordings.
+def _read(place: Path, key: str) -> _Store:
+    """What is stored at `place`.
 
     Raises:
         ValueError, KeyError, TypeError, EOFError, FileNotFoundError: it does not fit together.
     """
-    stored = _json(place)
+    stored = json.loads((place / "corpus.json").read_text(encoding="utf-8"))
     clips = pd.read_csv(place / "clips.csv", dtype=TEXT, na_filter=False)
+    recordings = pd.read_csv(place / "manifest.csv", dtype=TEXT, na_filter=False)
     waveforms = np.load(place / "clips.npy", mmap_mode="r")
     expected = len(clips), clip_length(stored["settings"])
     surplus = (place / "clips.npy").stat().st_size - waveforms.offset - waveforms.nbytes
-    if stored["key"] != key or waveforms.dtype != np.int16 or waveforms.shape != expected or surplus:
+    if stored.pop("key") != key or waveforms.dtype != np.int16 or waveforms.shape != expected or surplus:
         raise ValueError(f"clips.npy has {waveforms.shape} samples and {surplus} bytes more, expected {expected}")
-    if not (place / "manifest.csv").is_file() or set(stored["fingerprints"]) != set(SPLITS):
-        raise ValueError("manifest.csv or a fingerprint is missing")
-    settings = stored["settings"]
-    corpus = Corpus(
-        settings["name"],
-        tuple(stored["techniques"]),
-        settings["sample_rate"],
-        settings["clip_seconds"],
-        clips,
-        waveforms,
-        stored["notes"],
-        place,
-    )
-    return corpus, stored["unusable"]
-
-
-def _json(place: Path) -> dict:
-    return json.loads((place / "corpus.json").read_text(encoding="utf-8"))
+    return _Store(**stored, clips=clips, waveforms=waveforms, recordings=recordings, folder=place)
 
 
 def _lock(place: Path):
@@ -259,13 +297,17 @@ def _remove_remains(place: Path) -> None:
         shutil.rmtree(remains, ignore_errors=True)
 
 
-def _write(source: Source, place: Path, key: str, settings: dict, strict: bool) -> None:
-    """Survey a source and write its store."""
-    found = survey(source, settings["techniques"], settings["split"], strict)
+def _write(source: Source, place: Path, key: str, settings: dict, view: Split, strict: bool) -> None:
+    """Survey a source and write its store. A wrong split is said at once: it costs no reading, or no cutting."""
+    singers = singers_of(source)
+    require_singers(view, singers)
+    found = survey(source, settings["techniques"], strict)
+    if view.fold is None:
+        sides(view, found.recordings, found.techniques, "recording", found.unusable)
     needed = _bytes_needed(found.recordings, settings)
     require_room(place.parent, f"preparing {place.name}", needed)
     with room_reported(place.parent, f"preparing {place.name}", needed), atomic_folder(place) as temporary:
-        clips, fingerprints, notes, unusable = _cut(source, found, temporary / "clips.npy", settings, strict)
+        clips, notes, unusable = _cut(source, found, temporary / "clips.npy", settings, strict)
         used = found.recordings["path"].isin(clips.pop("path"))
         found.recordings[used].to_csv(temporary / "manifest.csv", index=False, lineterminator="\n")
         clips.to_csv(temporary / "clips.csv", index=False, lineterminator="\n")
@@ -279,20 +321,18 @@ def _write(source: Source, place: Path, key: str, settings: dict, strict: bool) 
             "key": key,
             "settings": settings,
             "techniques": found.techniques,
+            "singers": singers,
             "notes": lines,
             "unusable": unusable,
-            "fingerprints": fingerprints,
         }
         (temporary / "corpus.json").write_text(json.dumps(stored, indent=1), encoding="utf-8")
 
 
 def _cut(
     source: Source, found: Survey, path: Path, settings: dict, strict: bool
-) -> tuple[pd.DataFrame, dict[str, str], list[str], list[str]]:
-    """Write `path`; give its clips (with their recording's path), the fingerprints, notes and unusable recordings."""
+) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Write `path`; give its clips (with their recording's path), notes and unusable recordings."""
     rows, unusable, seen = [], list(found.unusable), Counter()
-    opening = json.dumps([list(found.techniques), settings["sample_rate"], clip_length(settings)]).encode()
-    hashes = {side: hashlib.sha256(opening) for side in SPLITS}
     recordings = {recording.path: recording for recording in found.recordings.itertuples()}
 
     def work(name: str) -> Sliced:
@@ -316,15 +356,17 @@ def _cut(
                 ]
                 audio = clip.astype("<i2", copy=False).tobytes()
                 file.write(audio)
-                hashes[recording.split].update(json.dumps(identity).encode() + audio)
-                rows.append((name, *identity[:3], recording.context, recording.split, start, valid))
+                digest = hashlib.blake2b(json.dumps(identity).encode() + audio, digest_size=16).hexdigest()
+                rows.append((name, *identity[:3], recording.context, start, valid, digest))
         file.seek(0)
         _npy_header(file, len(rows), clip_length(settings))
-    columns = ["path", "recording", "singer", "technique", "context", "split", "start", "samples"]
+    columns = ["path", "recording", "singer", "technique", "context", "start", "samples", "digest"]
     clips = pd.DataFrame(rows, columns=columns)
     clips["start"] = clips["start"] / settings["sample_rate"]
-    require_sides(clips, found.techniques, "clip", unusable)
-    return clips, {side: value.hexdigest() for side, value in hashes.items()}, _notes(seen, settings), unusable
+    missing = [technique for technique in found.techniques if technique not in set(clips["technique"])]
+    if missing:
+        raise ValueError(f"no clip of {', '.join(missing)}: leave it out of data.techniques.{spoilt(unusable)}")
+    return clips, _notes(seen, settings), unusable
 
 
 def _npy_header(file, clips: int, clip_samples: int) -> None:
@@ -372,9 +414,3 @@ def _bytes_needed(recordings: pd.DataFrame, settings: dict) -> int:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _names(setting: str, names: Iterable[str]) -> list[str]:
-    if isinstance(names, str | Mapping) or not isinstance(names, Sequence):
-        raise ValueError(f"{setting}={names}: expected a list, [{names}].")
-    return [unicodedata.normalize("NFC", str(name)) for name in names]  # as folders' names are

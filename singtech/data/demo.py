@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from singtech.data.vocalset import CLIP_SECONDS, CLIPS, TEST_SINGERS
 from singtech.data.voice import VOWELS, Note, Singer, sing
 from singtech.files import atomic_folder
 from singtech.streams import stream_seed
@@ -22,14 +23,6 @@ from singtech.techniques import TECHNIQUES
 SCHEMA = 1  # raised when the same settings make other recordings than before
 
 SINGERS = (*(f"female{i}" for i in range(1, 10)), *(f"male{i}" for i in range(1, 12)))
-TEST_SINGERS = ("female2", "female8", "male3", "male5", "male10")
-CLIP_SECONDS = 3.0
-
-# Clips of VocalSet's training and test singers, by technique, in the order of TECHNIQUES: what is scaled down.
-VOCALSET_CLIPS = {
-    "train": dict(zip(TECHNIQUES, (333, 360, 109, 267, 56, 920, 230, 189, 775, 376), strict=True)),
-    "test": dict(zip(TECHNIQUES, (90, 95, 48, 109, 17, 318, 93, 53, 284, 211), strict=True)),
-}
 FEWEST = {"train": 5, "test": 3}  # clips of the rarest technique, so that it can be learned and scored at all
 
 CONTEXTS = {
@@ -129,8 +122,8 @@ def repertoire(seed: int, clips_train: int, clips_test: int) -> list[Recording]:
     for split, clips in (("train", clips_train), ("test", clips_test)):
         singers = [name for name in SINGERS if (name in TEST_SINGERS) == (split == "test")]
         fewest = max(1, min(FEWEST[split], clips // 20))
-        total = sum(VOCALSET_CLIPS[split].values())
-        for technique, vocalset_clips in VOCALSET_CLIPS[split].items():
+        total = sum(CLIPS[split].values())  # VocalSet's, to be scaled down
+        for technique, vocalset_clips in CLIPS[split].items():
             share = max(fewest, round(clips * vocalset_clips / total))
             recordings += _deal(technique, singers, share, stream(seed, f"{split}/{technique}"))
     return sorted(recordings, key=lambda recording: recording.path)

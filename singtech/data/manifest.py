@@ -1,4 +1,4 @@
-"""Which recordings a corpus has: singer and technique from the folders, split by singer, what is odd said.
+"""Which recordings a corpus has: singer and technique from the folders, what is odd said.
 
 A manifest is a table with a row for each recording:
     path         below the source's base
@@ -6,7 +6,6 @@ A manifest is a table with a row for each recording:
     technique    its last folder (a `vibrado` folder is vibrato)
     context      what lies between, joined by "/"; VocalSet's arpeggios, scales, long_tones, excerpts
     samples, sample_rate    as in the file
-    split        train, validation or test
 """
 
 import difflib
@@ -28,8 +27,7 @@ from singtech.data.audio import Header, read_header
 from singtech.data.download import bar_interval
 from singtech.techniques import MISSPELT
 
-SPLITS = ("train", "validation", "test")
-COLUMNS = ["path", "singer", "technique", "context", "samples", "sample_rate", "split"]
+COLUMNS = ["path", "singer", "technique", "context", "samples", "sample_rate"]
 
 
 class Survey(NamedTuple):
@@ -41,41 +39,36 @@ class Survey(NamedTuple):
     unusable: list[str]
 
 
-def survey(
-    source: Source, techniques: Sequence[str] | None, split: Mapping[str, Sequence[str]], strict: bool = False
-) -> Survey:
-    """Find, read the headers of, and split the recordings of a source.
+def survey(source: Source, techniques: Sequence[str] | None, strict: bool = False) -> Survey:
+    """Find and read the headers of the recordings of a source.
 
     Args:
         techniques: the folders to take, in the order of the targets; None for all that are there, sorted.
-        split: singers of "test" and, optionally, of "validation"; all others train.
         strict: stop at a recording that cannot be used instead of leaving it out.
     Raises:
-        ValueError: an unknown technique or singer, a singer on two sides, a technique without a training recording,
-            or, if strict, a recording that cannot be used.
+        ValueError: an unknown technique, or, if strict, a recording that cannot be used.
     """
-    notes: list[str] = []
-    everything = _placed(source.names(), notes)
+    everything, notes = placed(source.names())
     found = everything["technique"].value_counts()
     techniques = tuple(sorted(found.index) if techniques is None else techniques)
     require_known(techniques, sorted(found.index))
-    require_split(split, sorted(everything["singer"].unique(), key=_by_number))
     chosen = everything[everything["technique"].isin(techniques)].reset_index(drop=True)
     others = {name: count for name, count in found.items() if name not in techniques}
     if others:
-        notes.append(f"left out {counted(sum(others.values()), 'recording')} of other techniques: {_listed(others)}")
+        notes.append(f"left out {counted(sum(others.values()), 'recording')} of other techniques: {listed(others)}")
     _note_names(chosen, notes)
-    side = {singer: name for name in split for singer in split[name] or ()}
-    chosen["split"] = [side.get(singer, "train") for singer in chosen["singer"]]
-    _note_absences(chosen, techniques, split, notes)
     chosen, unusable = _with_headers(source, chosen, strict, notes)
-    require_sides(chosen, techniques, "recording", unusable)
     return Survey(chosen[COLUMNS], notes, techniques, unusable)
 
 
-def _placed(names: Iterable[str], notes: list[str]) -> pd.DataFrame:
-    """The recordings among `names` with the path, singer, technique and context that their folders say."""
-    rows, other_kinds, misplaced, there = [], Counter(), [], set()
+def singers_of(source: Source) -> list[str]:
+    """Every singer of a source, of whatever technique; female9 before female10."""
+    return sorted(placed(source.names())[0]["singer"].unique(), key=_by_number)
+
+
+def placed(names: Iterable[str]) -> tuple[pd.DataFrame, list[str]]:
+    """The recordings among `names` with the path, singer, technique and context that their folders say; and notes."""
+    rows, other_kinds, misplaced, there, notes = [], Counter(), [], set(), []
     for name in sorted(names, key=lambda name: (not name.lower().endswith(".wav"), name)):
         place = PurePosixPath(name)
         if not is_recording(name):
@@ -95,13 +88,13 @@ def _placed(names: Iterable[str], notes: list[str]) -> pd.DataFrame:
             notes.append(f"{counted(count, 'recording')} in {wrong} folders counted as {right}")
     recordings["technique"] = recordings["technique"].replace(MISSPELT)
     if other_kinds:
-        notes.append(f"left out {counted(other_kinds.total(), 'file')} neither .wav nor .flac: {_listed(other_kinds)}")
+        notes.append(f"left out {counted(other_kinds.total(), 'file')} neither .wav nor .flac: {listed(other_kinds)}")
     if misplaced:
         notes.append(
             f"left out {counted(len(misplaced), 'recording')} not in a <singer>/…/<technique>/ folder, "
             f"such as {shown(misplaced[0])}"
         )
-    return recordings
+    return recordings, notes
 
 
 def _note_names(recordings: pd.DataFrame, notes: list[str]) -> None:
@@ -120,28 +113,13 @@ def _note_names(recordings: pd.DataFrame, notes: list[str]) -> None:
         notes.append(f"{counted(nameless, 'recording')} without the singer in the name; the folder says who sings")
 
 
-def _note_absences(
-    recordings: pd.DataFrame, techniques: Sequence[str], split: Mapping[str, Sequence[str]], notes: list[str]
-) -> None:
-    """Say which singers of the split, and which of its techniques, have no recording."""
-    for side in SPLITS[1:]:
-        part = recordings[recordings["split"] == side]
-        for singer in split.get(side) or ():
-            if singer not in set(part["singer"]):
-                notes.append(f"{side} singer {singer} has no recording of the techniques asked for")
-        for technique in techniques:
-            if len(part) and technique not in set(part["technique"]):
-                notes.append(f"no {side} recording of {technique}: its scores will not be defined")
-
-
 def _with_headers(
     source: Source, recordings: pd.DataFrame, strict: bool, notes: list[str]
 ) -> tuple[pd.DataFrame, list[str]]:
     """The recordings that can be used, each once, with samples and sample_rate, and a line for each that cannot."""
 
     def header(path: str) -> tuple[Header, str]:
-        if path != shown(path):
-            raise ValueError("its name is no UTF-8 or has a line break; rename it")
+        require_plain(path)
         data = source.read(path)
         return read_header(data), hashlib.blake2b(data, digest_size=16).hexdigest()
 
@@ -151,7 +129,7 @@ def _with_headers(
             unusable.append(left_out(path, result, strict))
         else:
             headers[path] = result
-    copies = _copies({path: digest for path, (_, digest) in headers.items()})
+    copies = copies_of({path: digest for path, (_, digest) in headers.items()})
     notes += [f"left out {shown(copy)}: byte for byte {shown(kept)}" for copy, kept in sorted(copies.items())]
     kept = recordings[recordings["path"].isin(headers.keys() - copies.keys())].reset_index(drop=True)
     of = [headers[path][0] for path in kept["path"]]
@@ -164,7 +142,7 @@ def _with_headers(
     return kept, unusable
 
 
-def _copies(digests: Mapping[str, str]) -> dict[str, str]:
+def copies_of(digests: Mapping[str, str]) -> dict[str, str]:
     """For each path whose bytes stand elsewhere too, the path that is kept: the shortest name, then the first."""
     kept: dict[str, str] = {}
     copies = {}
@@ -185,39 +163,6 @@ def require_known(techniques: Sequence[str], there: Sequence[str]) -> None:
     twice = [technique for technique, count in Counter(techniques).items() if count > 1]
     if twice or not techniques:
         raise ValueError(f"data.techniques {f'names {twice[0]} twice' if twice else 'is empty'}: give each one once.")
-
-
-def require_split(split: Mapping[str, Sequence[str]], there: Sequence[str]) -> None:
-    """That a split has test singers, that all its singers are there, and that each is on one side only."""
-    unknown = sorted(set(split) - set(SPLITS[1:]))
-    if unknown:
-        raise ValueError(f"data.split.{unknown[0]}: a split names test and validation singers; all others train.")
-    if not split.get("test"):
-        raise ValueError(f"data.split.test names no singer: name at least one of {', '.join(there)}.")
-    for side in SPLITS[1:]:
-        for singer in split.get(side) or ():
-            if singer not in there:
-                near = [name for name in there if name.lower() == singer.lower()]
-                near = near or difflib.get_close_matches(singer, there, n=1)
-                hint = f" Did you mean {near[0]}?" if near else ""
-                raise ValueError(f"data.split.{side} names {singer}, found are {', '.join(there)}.{hint}")
-    both = sorted(set(split["test"]) & set(split.get("validation") or ()))
-    if both:
-        raise ValueError(f"data.split names {both[0]} as a test and as a validation singer: choose one side.")
-
-
-def require_sides(table: pd.DataFrame, techniques: Sequence[str], what: str, unusable: Sequence[str]) -> None:
-    """That a table of recordings or clips has a training row of every technique, and a test row."""
-    trained = set(table.loc[table["split"] == "train", "technique"])
-    missing = [technique for technique in techniques if technique not in trained]
-    spoilt = f" {counted(len(unusable), 'recording')} could not be used, first: {unusable[0]}." if unusable else ""
-    if missing:
-        raise ValueError(
-            f"no training {what} of {', '.join(missing)}: leave it out of data.techniques, "
-            f"or let one of its singers train (data.split).{spoilt}"
-        )
-    if not (table["split"] == "test").any():
-        raise ValueError(f"no test {what} of these techniques: choose other singers in data.split.test.{spoilt}")
 
 
 def left_out(path: str, problem: Exception, strict: bool) -> str:
@@ -271,7 +216,25 @@ def shown(path: str) -> str:
     return path.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n")
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def names_of(setting: str, names: object) -> list[str]:
+    """A list of names as folders' names are compared: composed alike.
+
+    Raises:
+        ValueError: it is no list.
+    """
+    if isinstance(names, str | Mapping) or not isinstance(names, Sequence):
+        raise ValueError(f"{setting}={names}: expected a list, [{names}].")
+    return [unicodedata.normalize("NFC", str(name)) for name in names]
+
+
+def require_plain(path: str) -> None:
+    """That a path can stand in a table."""
+    if path != shown(path):
+        raise ValueError("its name is no UTF-8 or has a line break; rename it")
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """slow_piano 397, forte 100: names with their counts, the most first."""
     most_first = sorted(counts, key=lambda name: (-counts[name], name))
     return ", ".join(f"{shown(name)} {counts[name]:,}" for name in most_first)
 

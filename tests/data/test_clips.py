@@ -184,11 +184,82 @@ def test_a_store_is_opened_without_reading_a_recording_again(sounds, folder_of, 
 
 def test_a_changed_source_or_setting_is_prepared_anew(sounds, folder_of, ready):
     root = folder_of(sounds.choir())
-    folders = {ready(root).folder, ready(root, clip_seconds=0.25).folder, ready(root, split={"test": ["male1"]}).folder}
+    folders = {ready(root).folder, ready(root, clip_seconds=0.25).folder}
     (root / "male1/scales/straight/m1_straight_a.wav").write_bytes(sounds.wav(2.0, pitch=901))
     changed = ready(root)
-    assert len({*folders, changed.folder}) == 4
+    assert len({*folders, changed.folder}) == 3
     assert len(changed.clips) == 26
+
+
+def test_a_split_or_fold_is_another_view_of_the_same_store(sounds, folder_of, ready, monkeypatch):
+    root = folder_of(sounds.choir())
+    first = ready(root)
+    monkeypatch.setattr(FolderSource, "read", None)  # no recording is read again
+    views = [
+        ready(root, split={"test": ["male1"], "validation": ["female1"]}),
+        *(ready(root, fold=fold, folds=3) for fold in range(3)),
+    ]
+    for view in views:
+        assert view.folder == first.folder
+        assert view.state == first.state
+        pd.testing.assert_frame_equal(view.clips.drop(columns="split"), first.clips.drop(columns="split"))
+        assert np.array_equal(view.waveforms, first.waveforms)
+    assert set(views[0].clips["singer"].iloc[views[0].rows("validation")]) == {"female1"}
+    tested = [set(view.clips["singer"].iloc[view.rows("test")]) for view in views[1:]]
+    assert sorted(map(sorted, tested)) == [["female1"], ["male1"], ["male10"]]
+    assert [view.fold for view in (first, *views)] == [None, None, 0, 1, 2]
+    by_hand = views[1 + tested.index({"male10"})]  # a fold is the split that names its singers
+    assert [by_hand.fingerprint(side) for side in ("train", "test")] == [
+        first.fingerprint(side) for side in ("train", "test")
+    ]
+
+
+def test_state_changes_with_any_clip(sounds, folder_of, ready):
+    files = sounds.choir()
+    before = ready(folder_of(files))
+    files["male10/scales/straight/m10_straight_a.wav"] = sounds.wav(pitch=901)
+    assert ready(folder_of(files, "other")).state != before.state
+    assert before.state != before.fingerprint("train")
+
+
+def test_a_wrong_split_of_a_store_that_is_there_is_one_sentence_and_leaves_it(sounds, folder_of, ready, tmp_path):
+    messa = {"male7/scales/messa/m7_messa.wav": sounds.wav(pitch=998)}
+    root = folder_of(sounds.choir() | messa | {"male1/long_tones/trill/m1_trill.wav": sounds.wav(pitch=999)})
+    techniques = ["straight", "trill"]
+    place = ready(root, techniques=techniques).folder
+    for view, said in (
+        ({"split": {"test": ["male2"]}}, "data.split.test names male2, found are female1, male1, male7, male10"),
+        ({"split": {"test": ["male1"]}}, "no training clip of trill: leave it out of data.techniques"),
+        ({"split": {"test": ["male7"]}}, "no test clip of these techniques"),
+        ({"fold": 0, "folds": 4}, "data.folds=4: the corpus has 3 singers"),
+        ({"fold": 0, "split": {"validation": ["male1"]}}, "data.split.validation names male1: with data.fold=0"),
+        ({"fold": 5}, "data.fold=5: expected null, or one of the 5 folds, 0 to 4"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            ready(root, techniques=techniques, **view)
+    assert stores(tmp_path) == [place.name]
+    notes = ready(root, techniques=techniques, split={"test": ["male10", "male7"]}).notes
+    assert notes[-2:] == [
+        "test singer male7 has no recording of the techniques asked for",
+        "no test recording of trill: its scores will not be defined",
+    ]
+
+
+def test_lengths_are_those_of_each_technique_and_split_that_occurs(sounds, folder_of, ready):
+    files = sounds.choir(seconds=6) | {"female1/long_tones/trill/x.wav": sounds.wav(9, pitch=901)}
+    split = {"test": ["male10"], "validation": ["male1"]}
+    corpus = ready(folder_of(files), techniques=["vibrato", "trill", "straight"], split=split, clip_seconds=3.0)
+    lengths = corpus.lengths()
+    assert lengths.columns.tolist() == ["technique", "split", "recordings", "minutes", "clips"]
+    assert lengths.to_numpy().tolist() == [
+        ["vibrato", "train", 2, pytest.approx(0.2), 4],
+        ["vibrato", "validation", 2, pytest.approx(0.2), 4],
+        ["vibrato", "test", 2, pytest.approx(0.2), 4],
+        ["trill", "train", 1, pytest.approx(0.15), 3],
+        ["straight", "train", 2, pytest.approx(0.2), 4],
+        ["straight", "validation", 2, pytest.approx(0.2), 4],
+        ["straight", "test", 2, pytest.approx(0.2), 4],
+    ]
 
 
 def test_wav_or_flac_zip_or_folder_are_one_corpus(sounds, folder_of, zip_of, ready):
@@ -290,11 +361,23 @@ def test_what_could_not_be_used_is_counted_last_and_warned_of(sounds, folder_of,
     assert caplog.messages == ["3 recordings could not be used: python -m singtech.prepare says which."]
 
 
+def test_when_nothing_of_a_technique_can_be_used_the_first_reason_is_said(sounds, folder_of, ready):
+    spoilt = {name: b"" if "vibrato" in name else data for name, data in sounds.choir().items()}
+    with pytest.raises(
+        ValueError, match=r"no training recording of vibrato: .* 6 recordings could not be used, first: "
+    ):
+        ready(folder_of(spoilt))
+
+
+def test_accents_compare_alike_however_they_are_composed(sounds, folder_of, ready):
+    files = {"Jose\u0301/straight/a.wav": sounds.wav(), "Ann/straight/a.wav": sounds.wav(pitch=500)}
+    corpus = ready(folder_of(files), techniques=None, split={"test": ["Jos\u00e9"]})
+    assert corpus.recordings["split"].tolist() == ["train", "test"]
+
+
 def test_a_technique_whose_every_clip_is_bad_leaves_no_store(sounds, folder_of, ready, tmp_path):
     silent = {name: sounds.pcm([0] * (100 + n)) for n, name in enumerate(sounds.choir()) if "vibrato" in name}
-    with pytest.raises(
-        ValueError, match=r"no training clip of vibrato: .* 6 recordings could not be used, first: female1/"
-    ):
+    with pytest.raises(ValueError, match=r"no clip of vibrato: .* 6 recordings could not be used, first: female1/"):
         ready(folder_of(sounds.choir() | silent))
     assert stores(tmp_path) == []
 
@@ -382,6 +465,11 @@ def test_two_at_once_make_one_store(sounds, folder_of, ready, monkeypatch, capsy
         ({"split": {"test": "male10"}}, r"data.split.test=male10: expected a list, \[male10\]"),
         ({"split": None}, r"data.split=None: expected test: \[singers\]"),
         ({"split": {"test": ["male10"], "train": ["male1"]}}, "data.split.train: a split names test and validation"),
+        ({"split": {"test": []}}, "data.split.test names no singer: name at least one of female1, male1, male10"),
+        ({"split": {"test": ["Male10"]}}, "data.split.test names Male10, .* Did you mean male10"),
+        ({"split": {"test": ["female1", "male1", "male10"]}}, "no training recording of straight, vibrato"),
+        ({"fold": "first"}, "data.fold=first: expected null, or one of the 5 folds, 0 to 4"),
+        ({"folds": 1}, "data.folds=1: expected a whole number of folds, two or more"),
         ({"name": "my/choir"}, "data.name=my/choir: expected letters"),
         ({"name": ""}, "data.name=: expected letters"),
     ],
@@ -413,10 +501,10 @@ def test_progress_is_shown(sounds, folder_of, ready, capsys):
 
 
 def test_data_modules_come_without_torch_and_importing_them_is_light():
-    modules = ", ".join(
-        f"singtech.data.{name}" for name in ("archive", "audio", "clips", "cutting", "download", "manifest")
-    )
-    code = f"import {modules}, sys; print([n for n in ('torch', 'librosa', 'requests', 'tqdm') if n in sys.modules])"
+    names = ("archive", "audio", "clips", "cutting", "download", "folds", "manifest", "splits", "verification")
+    modules = ", ".join(f"singtech.data.{name}" for name in names)
+    heavy = ("torch", "librosa", "requests", "sklearn", "tqdm")
+    code = f"import {modules}, sys; print([name for name in {heavy} if name in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
 

@@ -1,4 +1,4 @@
-"""The folders say who sings and how; what is odd is said; a wrong split or technique is one sentence."""
+"""The folders say who sings and how; what is odd is said; a wrong technique is one sentence."""
 
 import os
 import struct
@@ -11,7 +11,7 @@ import pytest
 
 from singtech.data.archive import open_source
 from singtech.data.clips import clip_spans
-from singtech.data.manifest import survey
+from singtech.data.manifest import singers_of, survey
 from singtech.techniques import TECHNIQUES
 
 REAL = Path(os.environ.get("SINGTECH_REAL_VOCALSET", "absent")) / "vocalset11_files.csv"
@@ -22,12 +22,10 @@ RECORDINGS = dict(zip(TECHNIQUES, (205, 200, 100, 202, 20, 360, 95, 100, 260, 19
 TRAIN_CLIPS = dict(zip(TECHNIQUES, (333, 360, 109, 267, 56, 920, 230, 189, 775, 376), strict=True))
 TEST_CLIPS = dict(zip(TECHNIQUES, (90, 95, 48, 109, 17, 318, 93, 53, 284, 211), strict=True))
 
-SPLIT = {"test": ["male10"], "validation": []}
 
-
-def surveyed(root, techniques=("straight", "vibrato"), split=SPLIT, strict=False):
+def surveyed(root, techniques=("straight", "vibrato"), strict=False):
     with open_source(root) as source:
-        return survey(source, techniques, split, strict)
+        return survey(source, techniques, strict)
 
 
 @pytest.mark.real
@@ -53,12 +51,12 @@ def test_all_of_vocalset_gives_the_known_recordings_and_clips(packed, tmp_path):
             (root / folder).mkdir(parents=True)
         for path, data in files.items():
             (root / path).write_bytes(data)
-    found = surveyed(root, TECHNIQUES, {"test": TEST_SINGERS, "validation": []}, strict=True)
+    found = surveyed(root, TECHNIQUES, strict=True)
 
     recordings = found.recordings
+    recordings["split"] = ["test" if singer in TEST_SINGERS else "train" for singer in recordings["singer"]]
     assert recordings["technique"].value_counts().to_dict() == RECORDINGS
     assert recordings["split"].value_counts().to_dict() == {"train": 1301, "test": 439}
-    assert sorted(recordings.loc[recordings["split"] == "test", "singer"].unique()) == sorted(TEST_SINGERS)
     assert recordings["singer"].nunique() == 20
     assert found.unusable == []
     assert found.notes == [
@@ -95,14 +93,14 @@ def test_folders_say_singer_technique_and_context(sounds, folder_of):
         }
     )
     found = surveyed(root, ["trill", "trillo", "lip_trill"])
-    columns = ["path", "singer", "context", "technique", "samples", "sample_rate", "split"]
+    columns = ["path", "singer", "context", "technique", "samples", "sample_rate"]
     assert found.recordings[columns].to_numpy().tolist() == [
-        ["male1/long_tones/trill/m1_long_trill_a.wav", "male1", "long_tones", "trill", 8000, 8000, "train"],
-        ["male1/trill/m1.1_trill.wav", "male1", "", "trill", 44100, 44100, "train"],
-        ["male1/trillo/m1_trillo.wav", "male1", "", "trillo", 12000, 8000, "train"],
-        ["male10/long_tones/trillo/trill_a.wav", "male10", "long_tones", "trillo", 8000, 8000, "test"],
-        ["male11/scales/high/lip_trill/m11_a.wav", "male11", "scales/high", "lip_trill", 8000, 8000, "train"],
-        ["male11/scales/lip_trill/m11_ trill a.WAV", "male11", "scales", "lip_trill", 8000, 8000, "train"],
+        ["male1/long_tones/trill/m1_long_trill_a.wav", "male1", "long_tones", "trill", 8000, 8000],
+        ["male1/trill/m1.1_trill.wav", "male1", "", "trill", 44100, 44100],
+        ["male1/trillo/m1_trillo.wav", "male1", "", "trillo", 12000, 8000],
+        ["male10/long_tones/trillo/trill_a.wav", "male10", "long_tones", "trillo", 8000, 8000],
+        ["male11/scales/high/lip_trill/m11_a.wav", "male11", "scales/high", "lip_trill", 8000, 8000],
+        ["male11/scales/lip_trill/m11_ trill a.WAV", "male11", "scales", "lip_trill", 8000, 8000],
     ]
     assert "1 recording mixed from 2 channels to mono" in found.notes
 
@@ -122,7 +120,7 @@ def test_male10_is_not_named_after_male1(sounds, folder_of):
 
 def test_ones_own_singers_need_not_be_in_the_names(sounds, folder_of):
     files = {f"{singer}/{name}": data for singer in ("ann", "ben") for name, data in voice(sounds, singer).items()}
-    assert surveyed(folder_of(files), ["straight"], {"test": ["ben"]}).notes == []
+    assert surveyed(folder_of(files), ["straight"]).notes == []
 
 
 def voice(sounds, singer):
@@ -169,7 +167,7 @@ def test_without_a_list_all_technique_folders_are_taken_sorted(sounds, folder_of
     for singer in ("ann", "ben"):
         for number, technique in enumerate(("yodel", "growl", "Vibrato")):
             files[f"{singer}/{technique}/x.wav"] = sounds.wav(pitch=300 + 10 * number + len(files))
-    assert surveyed(folder_of(files), None, {"test": ["ann"]}).techniques == ("Vibrato", "growl", "yodel")
+    assert surveyed(folder_of(files), None).techniques == ("Vibrato", "growl", "yodel")
 
 
 @pytest.mark.parametrize(
@@ -186,49 +184,10 @@ def test_a_technique_that_is_not_there_is_named(techniques, said, sounds, folder
         surveyed(folder_of(sounds.choir()), techniques)
 
 
-@pytest.mark.parametrize(
-    ("split", "said"),
-    [
-        ({"test": ["male2"]}, "data.split.test names male2, found are female1, male1, male10. Did you mean male1"),
-        ({"test": ["Male10"]}, "data.split.test names Male10, .* Did you mean male10"),
-        (
-            {"test": ["male1"], "validation": ["bob"]},
-            "data.split.validation names bob, found are female1, male1, male10.$",
-        ),
-        ({"test": ["male1"], "validation": ["male1"]}, "names male1 as a test and as a validation singer"),
-        ({"test": []}, "data.split.test names no singer: name at least one of female1, male1, male10"),
-        ({"validation": ["male1"]}, "data.split.test names no singer"),
-        ({"test": ["male1"], "train": ["male10"]}, "data.split.train: a split names test and validation singers"),
-        ({"test": ["female1", "male1", "male10"]}, "no training recording of straight, vibrato"),
-    ],
-)
-def test_a_wrong_split_is_said(split, said, sounds, folder_of):
-    with pytest.raises(ValueError, match=said):
-        surveyed(folder_of(sounds.choir()), split=split)
-
-
-def test_singers_of_the_split_are_on_their_side_and_all_others_train(sounds, folder_of):
-    found = surveyed(folder_of(sounds.choir()), split={"test": ["male10"], "validation": ["female1"]})
-    sides = found.recordings.groupby("singer")["split"].unique().map(list).to_dict()
-    assert sides == {"male10": ["test"], "female1": ["validation"], "male1": ["train"]}
-
-
-def test_a_technique_that_no_training_singer_has_is_an_error(sounds, folder_of):
-    files = sounds.choir() | {"male10/long_tones/trill/m10_trill.wav": sounds.wav(pitch=999)}
-    with pytest.raises(ValueError, match="no training recording of trill: leave it out of data.techniques"):
-        surveyed(folder_of(files), ["straight", "trill"])
-
-
-def test_a_technique_that_no_test_singer_has_is_said(sounds, folder_of):
-    files = sounds.choir() | {
-        "male1/long_tones/trill/m1_trill.wav": sounds.wav(pitch=999),
-        "male7/scales/messa/m7_messa.wav": sounds.wav(pitch=998),
-    }
-    notes = surveyed(folder_of(files), ["straight", "trill"], {"test": ["male10", "male7"]}).notes
-    assert "no test recording of trill: its scores will not be defined" in notes
-    assert "test singer male7 has no recording of the techniques asked for" in notes
-    with pytest.raises(ValueError, match="no test recording of these techniques"):
-        surveyed(folder_of(files), ["straight", "trill"], {"test": ["male7"]})
+def test_singers_are_all_that_are_there_in_order_of_their_numbers(sounds, folder_of):
+    files = sounds.choir() | {"male9/scales/messa/m9_messa.wav": b""}
+    with open_source(folder_of(files)) as source:
+        assert singers_of(source) == ["female1", "male1", "male9", "male10"]
 
 
 def bad_recordings(sounds):
@@ -257,14 +216,6 @@ def test_one_bad_recording_is_named_and_left_out_or_stops_if_strict(kind, sounds
         surveyed(root, strict=True)
 
 
-def test_when_nothing_of_a_technique_can_be_used_the_first_reason_is_said(sounds, folder_of):
-    spoilt = {name: b"" if "vibrato" in name else data for name, data in sounds.choir().items()}
-    with pytest.raises(
-        ValueError, match=r"no training recording of vibrato: .* 6 recordings could not be used, first: "
-    ):
-        surveyed(folder_of(spoilt))
-
-
 def test_a_wav_whose_writer_did_not_know_its_length_is_whole(sounds, folder_of):
     streamed = bytearray(sounds.wav(pitch=444))
     streamed[4:8] = streamed[40:44] = b"\xff\xff\xff\xff"
@@ -291,4 +242,4 @@ def test_a_name_that_is_no_text_is_left_out_and_shown(sounds, folder_of):
 
 def test_accents_compare_alike_however_they_are_composed(sounds, folder_of):
     files = {"Jose\u0301/straight/a.wav": sounds.wav(), "Ann/straight/a.wav": sounds.wav(pitch=500)}
-    assert surveyed(folder_of(files), None, {"test": ["Jos\u00e9"]}).recordings["split"].tolist() == ["train", "test"]
+    assert surveyed(folder_of(files), None).recordings["singer"].tolist() == ["Ann", "Jos\u00e9"]

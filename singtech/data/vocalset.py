@@ -1,0 +1,44 @@
+"""What is known of VocalSet: its recordings by group, its copies, its official test singers, its clips.
+
+`vocalset.csv`, beside this module, has a row for each singer, context and technique: how many of VocalSet 1.1's 3,613
+recordings it holds, copies too, and their seconds together. The misspelt `vibrado` folder counts as vibrato.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from singtech.techniques import TECHNIQUES
+
+TEST_SINGERS = ("female2", "female8", "male3", "male5", "male10")  # test_singers_technique.txt; the other 15 train
+
+SAMPLE_RATE = 44100
+CLIP_SECONDS = 3.0
+
+# Clips of 3 s of the training and test singers, copies left out, by technique in the order of TECHNIQUES.
+CLIPS = {
+    "train": dict(zip(TECHNIQUES, (333, 360, 109, 267, 56, 920, 230, 189, 775, 376), strict=True)),
+    "test": dict(zip(TECHNIQUES, (90, 95, 48, 109, 17, 318, 93, 53, 284, 211), strict=True)),
+}
+
+# Recordings that are byte for byte the one of the same name without "(1)", and their seconds.
+COPIES = {
+    "female2/scales/slow_piano/f2_scales_f_slow_piano_u(1)": 12.1671,
+    "female2/scales/straight/f2_scales_straight_u(1)": 11.5874,
+    "female2/scales/vibrato/f2_scales_vibrato_a(1)": 10.8966,
+}
+
+
+class Known(NamedTuple):
+    """What a corpus is known to hold: groups of recordings, copies, test singers and clips, as in this module."""
+
+    groups: pd.DataFrame
+    copies: dict[str, float]
+    test_singers: tuple[str, ...]
+    clips: dict[str, dict[str, int]]
+
+
+def known_vocalset() -> Known:
+    """What is known of VocalSet 1.1, and so of 1.2, which holds the same audio."""
+    return Known(pd.read_csv(Path(__file__).with_name("vocalset.csv")), COPIES, TEST_SINGERS, CLIPS)
