@@ -3,10 +3,11 @@ PYTHON ?= python3
 PY := .venv/bin/python
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check data table2 table3 figure3 tables wheel clean
+.PHONY: help setup demo test check data verify plan paper table2 table3 figure3 table2_joint choices folds tables \
+	pictures wheel clean
 
 help:  ## these lines
-	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9_ -]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  ARGS=\"…\" goes on to the commands, as in: make table3 ARGS=\"seed=0,1,2,3,4\""
 
 .venv/.ready: pyproject.toml constraints.txt
@@ -33,10 +34,28 @@ check: setup  ## style and common mistakes
 data: setup  ## fetch VocalSet (2 GB) if it is not there, slice it into clips, say what is in it
 	$(PY) -m singtech.prepare $(ARGS)
 
-table2 table3 figure3: setup  ## run what is missing of a table or figure of the paper, and render it
-	$(PY) -m singtech.prepare $(filter data=% data.% output_dir=%,$(ARGS))
+PLACE = $(filter data=% data.% output_dir=%,$(ARGS))
+
+paper: setup plan  ## everything in the paper: print the plan, run what is missing, render all
+	$(PY) -m singtech.prepare $(PLACE)
+	status=0; for experiment in table2 figure3; do \
+		$(PY) -m singtech.run -m experiments=$$experiment $(ARGS) || status=$$?; \
+		test $$status -ne 130 || exit 130; \
+	done; $(PY) -m singtech.tables $(filter output_dir=%,$(ARGS)) && exit $$status
+
+plan: setup  ## what `make paper` would run and train, how long, how much disk
+	$(PY) -m singtech.plan $(ARGS)
+
+table2 table3 figure3 table2_joint choices folds: setup  ## run what is missing of one experiment, and render it
+	$(PY) -m singtech.prepare $(PLACE)
 	$(PY) -m singtech.run -m experiments=$@ $(ARGS)
 	$(PY) -m singtech.tables $(filter output_dir=%,$(ARGS))
+
+verify: setup  ## compare a VocalSet with what is known of it
+	$(PY) -m singtech.verify $(ARGS)
+
+pictures: setup  ## waveform and spectrograms of one clip of each technique
+	$(PY) -m singtech.pictures $(ARGS)
 
 tables: setup  ## render all tables and figures from the results alone
 	$(PY) -m singtech.tables $(ARGS)

@@ -34,7 +34,7 @@ class CorpusProblem(Exception):
 
 
 # Settings that say where things are and how they are shown, never what comes out.
-PLACES = ("output_dir", "trainer", "logger", "data.root", "data.source", "data.strict", "experiment", "condition")
+PLACES = ("output_dir", "trainer", "logger", "data.root", "data.source", "data.strict", "experiment")
 
 
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"  # read before `main` sets it for Hydra
@@ -71,7 +71,7 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing nine lines of its own
         failures.clear()
         try:
-            _check_values(arguments)
+            check_values(arguments)
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(guarded)()
         except MENDABLE as problem:
             if WANTS_TRACEBACK:
@@ -117,7 +117,7 @@ def sentence(problem: BaseException) -> str:
     return text.split(" full_key:")[0].split(" object_type=")[0]
 
 
-def _check_values(arguments: list[str]) -> None:
+def check_values(arguments: list[str]) -> None:
     """Refuse a wrong alpha before the first run of a sweep, not after hours at its own."""
     settings = [argument for argument in arguments if argument.startswith("alpha=")]
     for override in OverridesParser.create().parse_overrides(settings):
@@ -142,8 +142,9 @@ def scientific(settings: Mapping) -> dict:
 
 
 def variant(cfg: DictConfig) -> str:
-    """What a run differs in from the defaults of its data, model, dc and strategy, alpha and seed apart; "" if nothing.
+    """What a run differs in from the defaults of its data, model, dc and strategy; "" if nothing.
 
+    Alpha, seed and fold, which rows name apart, are left out, as are settings of a re-training that does not happen.
     Tables and figures show only runs that differ in nothing, so that an ablation is never averaged into them. A
     corpus under a name of the person's own has its own techniques, split and clip length.
     """
@@ -158,6 +159,8 @@ def variant(cfg: DictConfig) -> str:
     for settings in (ours, theirs):
         for name in unused:
             del settings[name]
+        for name in ("fold", *(["folds"] if cfg.data.fold is None else ["split"])):
+            del settings["data"][name]
     if ours["data"].pop("name") != theirs["data"].pop("name"):
         theirs["data"] = ours["data"]
     ours, theirs = dict(_flat(ours)), dict(_flat(theirs))

@@ -6,8 +6,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from singtech.config import command, plain
+from singtech.config import command, plain, variant
 from singtech.data.clips import Corpus, prepare, report
+from singtech.files import write_text
 from singtech.places import CONF
 
 
@@ -30,9 +31,24 @@ def corpus_of(cfg: DictConfig) -> Corpus:
     return prepare(source, Path(cfg.output_dir) / "data", **settings)
 
 
+def keep_lengths(cfg: DictConfig, corpus: Corpus, differs: str) -> None:
+    """Write `corpora/<data>.csv`: recordings, minutes and clips of each technique and split, which tables read.
+
+    Not for a corpus cut otherwise than its default, whose lengths would stand for the default's.
+    """
+    if any(setting.startswith("data.") for setting in differs.split()):
+        return
+    fold = "" if corpus.fold is None else f"-fold_{corpus.fold}"
+    path, text = Path(cfg.output_dir) / "corpora" / f"{corpus.name}{fold}.csv", corpus.lengths().to_csv(index=False)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
 def job(cfg: DictConfig) -> None:
     """Prepare, and print per technique and split the recordings, minutes and clips, and what was found odd."""
-    print(report(corpus_of(cfg)))
+    corpus = corpus_of(cfg)
+    keep_lengths(cfg, corpus, variant(cfg))
+    print(report(corpus))
 
 
 main = command(job)

@@ -1,12 +1,13 @@
 """Train and score one run, or a sweep of them: python -m singtech.run [-m] [dc=late strategy=crt_wc alpha=0.2 …]."""
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from singtech.config import MENDABLE, CorpusProblem, command, commit, plain, scientific, sentence, variant
-from singtech.prepare import corpus_of
+from singtech.prepare import corpus_of, keep_lengths
 
 
 def job(cfg: DictConfig) -> None:
@@ -19,6 +20,8 @@ def job(cfg: DictConfig) -> None:
     except MENDABLE as problem:
         raise CorpusProblem(sentence(problem)) from problem
     run = run_of(cfg, corpus)
+    run = replace(run, names=run.names | {"variant": variant(cfg)})
+    keep_lengths(cfg, corpus, run.names["variant"])
     print(f"\n== {run.name(corpus.fingerprint('test'))}", flush=True)
     result = execute(
         run,
@@ -46,30 +49,34 @@ def job(cfg: DictConfig) -> None:
 
 
 def run_of(cfg: DictConfig, corpus):
-    """The run that a configuration asks for, on a corpus.
+    """The run that a configuration asks for, on a corpus, its `variant` not told yet.
 
     Raises:
-        ValueError: as `Setup`, `Phase` and the network's own arguments do.
+        ValueError: as `Setup`, `Phase` and the network's own arguments do; or a choice that the model has no use for.
     """
     from hydra.utils import get_method
 
     from singtech.training.fit import Run, Setup
+    from singtech.training.forest import Forest
     from singtech.training.phases import read_phases
 
     settings = plain(cfg)
-    arguments = dict(settings["model"]["build"])
+    model = settings["model"]
+    for group, choice in model["fixed"].items():
+        chosen = settings[group]["name"]
+        if chosen != choice:
+            raise ValueError(f"{group}={chosen}: model={model['name']} has no use for it; leave {group} out.")
+    arguments = dict(model["build"])
     target = arguments.pop("_target_")
     build = functools.partial(
         get_method(target),
         samples=corpus.waveforms.shape[1],
         techniques=len(corpus.techniques),
-        front_end=settings["front_end"],
         seed=settings["seed"],
         **arguments,
     )
     setup = Setup(
-        model={"name": settings["model"]["name"], "target": target, **arguments},
-        front_end=settings["front_end"],
+        model={"target": target, **arguments},
         optimizer=settings["optimizer"],
         seed=settings["seed"],
         training_clips=corpus.fingerprint("train"),
@@ -78,19 +85,21 @@ def run_of(cfg: DictConfig, corpus):
         max_batches=settings["schedule"]["max_batches"],
         loss_reduction=settings["loss_reduction"],
         batch_norm=settings["batch_norm"],
+        selection=settings["selection"],
         precision=settings["precision"],
         devices=settings["trainer"]["devices"],
     )
     phases = read_phases(settings["strategy"]["phases"])
     names = {
         "data": corpus.name,
-        "model": settings["model"]["name"],
+        "fold": "" if corpus.fold is None else str(corpus.fold),
+        "model": model["name"],
         "dc": settings["dc"]["name"],
         "strategy": settings["strategy"]["name"],
         "alpha": float(settings["alpha"]),
-        "variant": variant(cfg),
+        "variant": "",
     }
-    return Run(names, setup, phases, build)
+    return Run(names, setup, phases, build, Forest(**model["forest"]) if model["forest"] else None)
 
 
 def machine_of(cfg: DictConfig):

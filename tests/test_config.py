@@ -5,25 +5,34 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from singtech.config import scientific
+from singtech.config import _flat, scientific
 from singtech.places import CONF, EXPERIMENTS
 from singtech.training.phases import read_phases
 
-# Every named condition written out: deformable layers, then each phase as (trains, epochs, alpha, start).
+# Every named condition written out: model, deformable layers, then each phase as (trains, epochs, alpha, start).
+JOINT_PLAIN = [("network", 100, 0.0, "on"), ("network", 100, 0.0, "on")]
 JOINT = [("network", 100, 0.2, "on"), ("network", 100, 0.2, "on")]
 WFC = [("network", 100, 0.2, "on"), ("classifier", 100, 0.2, "anew")]
 WC = [("network", 100, 0.0, "on"), ("classifier", 100, 0.2, "anew")]
 PLAIN = [("network", 100, 0.0, "on"), ("classifier", 100, 0.0, "anew")]
 CONDITIONS = {
-    "none_plain": ([], PLAIN),
-    "none_weighted": ([], WFC),
-    "all": ([1, 2, 3, 4], WFC),
-    "early": ([1, 2], WFC),
-    "late": ([3, 4], WFC),
-    "last": ([4], WFC),
-    "late_joint": ([3, 4], JOINT),
-    "late_crt_wc": ([3, 4], WC),
+    "cnn1d_plain": ("cnn1d", [], JOINT_PLAIN),
+    "cnn1d_weighted": ("cnn1d", [], JOINT),
+    "forest_plain": ("oblong_forest", [], JOINT_PLAIN),
+    "forest_weighted": ("oblong_forest", [], JOINT),
+    "none_plain": ("oblong", [], PLAIN),
+    "none_weighted": ("oblong", [], WFC),
+    "all": ("oblong", [1, 2, 3, 4], WFC),
+    "early": ("oblong", [1, 2], WFC),
+    "late": ("oblong", [3, 4], WFC),
+    "last": ("oblong", [4], WFC),
+    "late_joint": ("oblong", [3, 4], JOINT),
+    "late_crt_wc": ("oblong", [3, 4], WC),
 }
+
+
+FLIPPED = ("alpha", "batch_size", "keep_last", "precision", "batch_norm", "loss_reduction", "selection", "schedule")
+FLIPPED += ("optimizer", "retraining", "front_end", "data", "dc", "model")
 
 
 def composed(*overrides):
@@ -43,9 +52,64 @@ def test_every_condition_file_is_written_out_here():
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_a_condition_composes_to_what_it_says(name):
     settings = composed(f"condition={name}")
-    layers, phases = CONDITIONS[name]
-    assert settings["model"]["build"]["dc"] == layers
+    model, layers, phases = CONDITIONS[name]
+    assert settings["model"]["name"] == model
+    assert settings["dc"]["layers"] == settings["model"]["build"].get("dc", []) == layers
     assert phases_of(settings) == phases
+
+
+def test_the_baselines_are_what_is_published_of_them():
+    wave, forest = composed("condition=cnn1d_plain"), composed("condition=forest_plain")
+    assert wave["optimizer"] == {"name": "RMSprop", "lr": 1e-4, "weight_decay": 1e-3}
+    assert forest["optimizer"] == {"name": "Adam", "lr": 1e-4}
+    assert forest["model"]["build"] == composed("dc=none")["model"]["build"] | {"aggregation": "flatten"}
+    assert forest["model"]["forest"] == {"trees": 100, "balanced": True}
+
+
+CHOICES = {  # what each choice flips, written out; the alpha of Late cRT-WC stays 0.2 but where it is named
+    "default": {},
+    "dcn_v1": {"model.build.modulated": False},
+    "along": {"model.build.directions": "along"},
+    "unpooled": {"model.build.pool_deformable": False},
+    "padding_both": {"model.build.padding": "both"},
+    "flatten": {"model.build.aggregation": "flatten"},
+    "no_hidden": {"model.build.hidden": None},
+    "scale_linear": {"front_end.scale": "linear"},
+    "scale_db": {"front_end.scale": "db"},
+    "level_rms": {"front_end.level": "rms"},
+    "level_none": {"front_end.level": "none"},
+    "lr_published": {"optimizer.lr": 1e-3},
+    "loss_clips": {"loss_reduction": "clips"},
+    "running": {"batch_norm": "running"},
+    "drop_last": {"keep_last": False},
+    "start_on": {"retraining.start": "on"},
+    "rate_1e5": {"retraining.learning_rate": 1e-5},
+    "extractor_train": {"retraining.extractor": "train"},
+    "published_retraining": {
+        "retraining.extractor": "train",
+        "retraining.learning_rate": 1e-5,
+        "retraining.start": "on",
+        "schedule.classifier": 10,
+    },
+    "sampler": {"alpha": 0.0, "retraining.sampler": "balanced"},
+    "trim_silence": {"data.trim_silence": 40.0},
+    "remainder_pad": {"data.remainder": "pad"},
+    "best_epoch": {"data.split.validation": ["female3", "male2", "male6"], "selection": "best"},
+}
+
+
+def test_every_choice_is_written_out_here():
+    assert {path.stem for path in (CONF / "choice").glob("*.yaml")} == set(CHOICES)
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_choice_flips_what_it_says_and_nothing_else(name):
+    def flat(settings):
+        entries = [entry for group in FLIPPED for entry in _flat(settings[group], group)]
+        return {name: value for name, value in entries if not name.startswith("model.build.front_end")}  # a reference
+
+    ours, theirs = flat(composed(f"choice={name}")), flat(composed())
+    assert {key: value for key, value in ours.items() if value != theirs[key]} == CHOICES[name]
 
 
 def test_the_defaults_are_section_4s():

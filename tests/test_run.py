@@ -9,6 +9,7 @@ import signal
 import pandas as pd
 import pytest
 
+from singtech.places import EXPERIMENTS
 from singtech.techniques import TECHNIQUES
 
 COLUMNS = (
@@ -126,6 +127,53 @@ def test_validation_singers_are_followed_but_never_scored(call, own, tmp_path):
     assert results(tmp_path)["singers_test"].tolist() == ["dot"]
 
 
+def test_the_baselines_run_and_collate_like_the_rest(call, own, tmp_path):
+    done = call("run", "-m", "model=cnn1d,oblong_forest", "alpha=0.0", *own, "data.clip_seconds=3.0")
+    assert done.status == 0, done.err
+    rows = results(tmp_path).set_index("model")
+    assert rows[["dc", "strategy", "alpha"]].drop_duplicates().values.tolist() == [["none", "joint", 0.0]]
+    flat = call("run", "dc=none", "strategy=joint", "alpha=0.0", "choice=flatten", *own, "data.clip_seconds=3.0")
+    assert trained(flat.out) == (0, 2)  # the forest's extractor is the flattened network trained jointly
+    assert len(results(tmp_path)) == 3
+
+
+def test_a_forests_settings_make_another_run_of_the_same_phases(call, own, tmp_path):
+    call("run", "model=oblong_forest", *own)
+    other = call("run", "model=oblong_forest", "model.forest.trees=50", *own)
+    assert trained(other.out) == (0, 2)
+    assert sorted(results(tmp_path)["variant"].str.contains("model.forest.trees=50")) == [False, True]
+
+
+def test_folds_are_rows_of_their_own_on_one_clip_store(call, own, tmp_path):
+    own = [setting for setting in own if not setting.startswith("data.split")]
+    done = call("run", "-m", "data.fold=0,1", "data.folds=2", *own)
+    assert done.status == 0, done.err
+    rows = results(tmp_path)
+    assert rows["fold"].tolist() == [0, 1]
+    sides = [set(singers.split()) for singers in rows["singers_test"]]
+    assert sides[0] | sides[1] == {"ann", "ben", "cid", "dot"}
+    assert not sides[0] & sides[1]
+    assert rows["corpus_fingerprint"].nunique() == 1
+    assert rows["data_fingerprint"].nunique() == 2
+    assert "fold" not in " ".join(rows["variant"]).replace("data.folds=2", "")
+    assert len(list((tmp_path / "outputs" / "data").glob("choir-*/clips.npy"))) == 1
+    lengths = pd.read_csv(tmp_path / "outputs" / "corpora" / "choir-fold_1.csv")
+    assert lengths["clips"].sum() == 24
+
+
+@pytest.mark.parametrize("choice", ["sampler", "published_retraining", "scale_db", "padding_both"])
+def test_a_choice_is_a_row_that_says_what_it_flips(call, own, tmp_path, choice):
+    from singtech.results.experiments import read_experiments
+
+    done = call("run", f"choice={choice}", *own, "schedule.classifier=1")
+    assert done.status == 0, done.err
+    variant = results(tmp_path)["variant"].tolist()[0].split()
+    (choices,) = (experiment for experiment in read_experiments(EXPERIMENTS) if experiment.name == "choices")
+    said = [condition.variant.split() for condition in choices.conditions if condition.choice == choice]
+    assert said
+    assert set(said[0]) - {"schedule.classifier=10"} <= set(variant)
+
+
 def test_one_failing_run_does_not_stop_the_others_of_a_sweep(call, own, tmp_path):
     done = call("run", "-m", "front_end.hop_length=4000,40", *(s for s in own if "hop" not in s))
     assert done.status == 1
@@ -138,6 +186,13 @@ def test_one_failing_run_does_not_stop_the_others_of_a_sweep(call, own, tmp_path
     ("setting", "message"),
     [
         ("dc=middle", "dc=middle: no such choice; there are all, early, last, late, none."),
+        (("model=cnn1d", "dc=late"), "dc=late: model=cnn1d has no use for it; leave dc out."),
+        (("model=oblong_forest", "strategy=crt_wc"), "strategy=crt_wc: model=oblong_forest has no use for it"),
+        ("retraining.sampler=often", "sampler=often in a phase: expected natural or balanced."),
+        ("selection=middle", "selection=middle: expected one of last, best."),
+        ("selection=best", "selection=best: there is no validation singer; name some in data.split.validation."),
+        ("model=cnn1d", "too few for the poolings of the 1DCNN, which need 21551"),
+        (("model=oblong_forest", "model.forest.trees=0"), "model.forest.trees=0: expected a whole number from 1 up."),
         ("strategy=crt", "strategy=crt: no such choice; there are crt_wc, crt_wfc, joint."),
         ("model=resnet", "model=resnet: no such choice; there are"),
         ("condition=best", "condition=best: no such choice; there are"),
@@ -181,8 +236,9 @@ def test_one_failing_run_does_not_stop_the_others_of_a_sweep(call, own, tmp_path
     ],
 )
 def test_a_wrong_setting_is_one_sentence_and_leaves_nothing_half_written(call, own, tmp_path, setting, message):
-    settings = [s for s in own if s.partition("=")[0] != setting.partition("=")[0]]
-    done = call("run", *settings, setting)
+    wrong = (setting,) if isinstance(setting, str) else setting
+    names = [w.partition("=")[0] for w in wrong]
+    done = call("run", *(s for s in own if s.partition("=")[0] not in names), *wrong)
     assert done.status == 1
     lines = [line for line in done.err.splitlines() if line and "%|" not in line]
     assert [line for line in lines if line.startswith("error: ")] == lines[-1:]

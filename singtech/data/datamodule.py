@@ -17,10 +17,19 @@ class EpochSampler(Sampler[int]):
 
     Whoever comes to an epoch, after an interruption or in a phase that goes on from another, meets it in the same
     order. Lightning calls `set_epoch` before each epoch, counted from the phase's start.
+
+    Args:
+        clips: N.
+        seed: of the run.
+        first_epoch: epochs before the phase.
+        targets: (N,) technique indices, to draw N clips with replacement instead, every technique as likely.
     """
 
-    def __init__(self, clips: int, seed: int, first_epoch: int = 0) -> None:
+    def __init__(self, clips: int, seed: int, first_epoch: int = 0, targets: np.ndarray | None = None) -> None:
         self.clips, self.seed, self.first_epoch, self.epoch = clips, seed, first_epoch, 0
+        self.likelihood = None
+        if targets is not None:
+            self.likelihood = torch.from_numpy(1.0 / np.bincount(targets)[targets])
 
     def set_epoch(self, epoch: int) -> None:
         """Tell which epoch of the phase comes next."""
@@ -31,7 +40,9 @@ class EpochSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         draw = torch.Generator().manual_seed(stream_seed(self.seed, f"order/{self.first_epoch + self.epoch}"))
-        return iter(torch.randperm(self.clips, generator=draw).tolist())
+        if self.likelihood is None:
+            return iter(torch.randperm(self.clips, generator=draw).tolist())
+        return iter(torch.multinomial(self.likelihood, self.clips, replacement=True, generator=draw).tolist())
 
 
 class ClipDataset(Dataset):
@@ -73,6 +84,7 @@ class VocalSetDataModule(pl.LightningDataModule):
         first_epoch: epochs of training before this phase.
         keep_last: False leaves the last incomplete batch out, as the authors' published code does.
         features: by split, to give (B, D) features instead of waveforms.
+        sampler: `natural`, or `balanced` to train on every technique equally often, see `EpochSampler`.
     """
 
     def __init__(
@@ -83,14 +95,15 @@ class VocalSetDataModule(pl.LightningDataModule):
         first_epoch: int = 0,
         keep_last: bool = True,
         features: dict[str, np.ndarray] | None = None,
+        sampler: str = "natural",
     ) -> None:
         super().__init__()
         self.corpus, self.batch_size, self.seed, self.first_epoch = corpus, batch_size, seed, first_epoch
-        self.keep_last, self.features_of = keep_last, features
+        self.keep_last, self.features_of, self.sampler = keep_last, features, sampler
 
     def train_dataloader(self) -> DataLoader:
-        """Training clips, shuffled anew for every epoch."""
-        return self._shuffled(self.first_epoch, self.keep_last)
+        """Training clips, shuffled (or drawn) anew for every epoch."""
+        return self._shuffled(self.first_epoch, self.keep_last, balanced=self.sampler == "balanced")
 
     def val_dataloader(self) -> DataLoader | list:
         """Clips of the validation singers, if the split names any."""
@@ -109,11 +122,13 @@ class VocalSetDataModule(pl.LightningDataModule):
         inputs, targets = batch
         return as_waveform(inputs), targets
 
-    def _shuffled(self, first_epoch: int, keep_last: bool) -> DataLoader:
+    def _shuffled(self, first_epoch: int, keep_last: bool, balanced: bool = False) -> DataLoader:
         dataset = self._dataset("train")
+        targets = self.corpus.targets("train") if balanced else None
         is_lone = len(dataset) % self.batch_size == 1 and len(dataset) > 1
         drop_last = is_lone or (not keep_last and len(dataset) >= self.batch_size)
-        return self._loader(dataset, sampler=EpochSampler(len(dataset), self.seed, first_epoch), drop_last=drop_last)
+        sampler = EpochSampler(len(dataset), self.seed, first_epoch, targets)
+        return self._loader(dataset, sampler=sampler, drop_last=drop_last)
 
     def _dataset(self, split: str) -> Dataset:
         targets = self.corpus.targets(split)

@@ -82,7 +82,8 @@ class OblongExtractor(nn.Module):
                 f"{LEAST_BINS} of each: use longer clips (data.clip_seconds) or a shorter hop (front_end.hop_length)."
             )
         self.convolutions = nn.Sequential(OrderedDict(blocks)).to(memory_format=torch.channels_last)
-        self.aggregation = nn.AdaptiveAvgPool2d(1) if aggregation == "average" else nn.Identity()
+        average = [nn.AdaptiveAvgPool2d(1)] if aggregation == "average" else []
+        self.aggregation = nn.Sequential(*average, nn.Flatten())
         pooled_features = channels if aggregation == "average" else channels * grid[0] * grid[1]
         self.projection = _projection(pooled_features, hidden, features, hidden_dropout)
         self.map_shape = (channels, *grid)
@@ -91,7 +92,19 @@ class OblongExtractor(nn.Module):
         """(B, C, F, T) -> (B, D)."""
         spectrogram = spectrogram.contiguous(memory_format=torch.channels_last)
         maps = self.convolutions(spectrogram)  # (B, 128, 10, 2) for 3 s at 44.1 kHz
-        return self.projection(self.aggregation(maps).flatten(1))
+        return self.projection(self.aggregation(maps))
+
+    def parts(self) -> list[tuple[str, nn.Module]]:
+        """What is applied one after the other, under the names of Table 1 (which does not have the hidden layer)."""
+        named = []
+        for block, (_, kernel, pool) in zip(self.convolutions, LAYERS, strict=True):
+            pooling = f", MP({pool[0]}×{pool[1]})" if hasattr(block, "pool") else ""
+            named.append((f"Conv({kernel[0]}×{kernel[1]}){pooling}", block))
+        named.append(("Flatten" if len(self.aggregation) == 1 else "Global AP", self.aggregation))
+        *hidden, features = self.projection
+        if hidden:
+            named.append((f"FC {hidden[0].out_features} (hidden)", nn.Sequential(*hidden)))
+        return [*named, ("FC (Feature)", features)]
 
 
 class PaddedConv2d(nn.Conv2d):

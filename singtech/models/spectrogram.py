@@ -1,20 +1,27 @@
 """Waveforms to multi-resolution spectrograms (Section 4.2), computed on the device, inside the network.
 
-Three short-time Fourier transforms of one clip, alike but for the window's length, are stacked as channels. Choices
-that the paper leaves open: the transform is normalised by sqrt(n_fft) and the magnitude taken in logarithm, as in the
-authors' published code; a clip's mean is removed and its peak set to 1, as there, since VocalSet's recordings were not
-made at one level. The logarithm counts from its floor, so that silence is 0: what a convolution's padding, and a
-deformable kernel that looks outside the map, then see is silence.
+Three short-time Fourier transforms of one clip, alike but for the window's length, are stacked as channels, after the
+clip was brought to a common level (`singtech.models.level`). The paper does not say how magnitudes are scaled:
+
+- `log`, the default: decades above a floor. Loudness is heard so, and the authors' published code takes a logarithm
+  too. It counts from its floor, so that silence is 0: what a convolution's padding, and a deformable kernel that looks
+  outside the map, then see is silence. Values run from 0 to about 6, as a network likes them.
+- `db`: what the published code does, 10·log10 of the magnitude (torchaudio's decibels of a power, given a magnitude),
+  each window's transform divided by the root of the window's energy. There 0 is a magnitude of 1, so that the zeros of
+  a padding are a loud sound around a map whose silence lies at -100.
+- `linear`: the magnitude.
 """
 
 import torch
 from torch import Tensor, nn
 
-# Magnitude below which nothing is told apart, after the normalisation: the rounding noise of 16 bit audio.
-FLOOR = 1e-5
+from singtech.models.level import checked_level, levelled
 
-LEVELS = ("peak", "rms", "none")
-SCALES = ("log", "linear")
+# Magnitude below which `log` tells nothing apart, after the normalisation: the rounding noise of 16 bit audio.
+FLOOR = 1e-5
+DB_FLOOR = 1e-10  # torchaudio's
+
+SCALES = ("log", "linear", "db")
 
 
 class MultiResolutionSpectrogram(nn.Module):
@@ -24,7 +31,8 @@ class MultiResolutionSpectrogram(nn.Module):
         n_fft: length of the transform in samples; shorter windows are padded with zeros.
         win_lengths: the W window lengths in samples (Hann).
         hop_length: samples from one frame to the next.
-        scale: `log`, decades above the floor (0 is silence, 5 is a magnitude of 1), or `linear` magnitude.
+        scale: `log`, decades above the floor (0 is silence, 5 is a magnitude of 1), `linear` or `db` (see the module).
+            The transform is divided by sqrt(n_fft), for `db` by the root of the window's energy.
         level: `peak`, `rms` or `none`: what is set to 1 in each clip after its mean is removed (`none` leaves it all).
     Raises:
         ValueError: a window longer than the transform, or an unknown scale or level.
@@ -52,10 +60,8 @@ class MultiResolutionSpectrogram(nn.Module):
             raise ValueError(f"front_end.win_lengths={list(win_lengths)}: none may be longer than n_fft={n_fft}.")
         if scale not in SCALES:
             raise ValueError(f"front_end.scale={scale}: expected {' or '.join(SCALES)}.")
-        if level not in LEVELS:
-            raise ValueError(f"front_end.level={level}: expected one of {', '.join(LEVELS)}.")
         self.n_fft, self.win_lengths, self.hop_length = n_fft, tuple(win_lengths), hop_length
-        self.scale, self.level = scale, level
+        self.scale, self.level = scale, checked_level(level)
         for win_length in self.win_lengths:
             self.register_buffer(f"window_{win_length}", torch.hann_window(win_length), persistent=False)
 
@@ -66,31 +72,23 @@ class MultiResolutionSpectrogram(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, S) -> (B, W, F, T), always in float32: half precision has no Fourier transform everywhere."""
         with torch.autocast(waveform.device.type, enabled=False):
-            waveform = self._levelled(waveform.float())
+            waveform = levelled(waveform.float(), self.level)
             magnitudes = [self._magnitude(waveform, getattr(self, f"window_{w}")) for w in self.win_lengths]
             spectrogram = torch.stack(magnitudes, dim=-1).permute(0, 3, 1, 2)  # channels last, as the network wants it
-            return torch.log10(spectrogram.clamp(min=FLOOR) / FLOOR) if self.scale == "log" else spectrogram
+            if self.scale == "log":
+                return torch.log10(spectrogram.clamp(min=FLOOR) / FLOOR)
+            return 10 * torch.log10(spectrogram.clamp(min=DB_FLOOR)) if self.scale == "db" else spectrogram
 
     def _magnitude(self, waveform: Tensor, window: Tensor) -> Tensor:
         """(B, S) -> (B, F, T), frames centred on multiples of the hop, the signal mirrored at its ends."""
-        return torch.stft(
+        magnitude = torch.stft(
             waveform,
             self.n_fft,
             self.hop_length,
             len(window),
             window,
             center=True,
-            normalized=True,
+            normalized=self.scale != "db",
             return_complex=True,
         ).abs()
-
-    def _levelled(self, waveform: Tensor) -> Tensor:
-        """Without its mean and at a common level; a silent clip stays silent."""
-        if self.level == "none":
-            return waveform
-        waveform = waveform - waveform.mean(dim=1, keepdim=True)
-        if self.level == "peak":
-            size = waveform.abs().amax(dim=1, keepdim=True)
-        else:
-            size = waveform.square().mean(dim=1, keepdim=True).sqrt()
-        return waveform / size.clamp(min=FLOOR)
+        return magnitude / window.square().sum().sqrt() if self.scale == "db" else magnitude

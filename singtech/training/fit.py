@@ -3,7 +3,7 @@
 import logging
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,10 +11,12 @@ from pickle import UnpicklingError
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from singtech.data.clips import Corpus
 from singtech.data.datamodule import VocalSetDataModule, as_waveform
 from singtech.models.network import Network, initialise
+from singtech.training.forest import Forest
 from singtech.training.learner import ClassifierLearner, Learner, NetworkLearner, optimizer_class
 from singtech.training.loss import REDUCTIONS, class_weights
 from singtech.training.phases import Phase, digest, phase_keys
@@ -34,6 +36,8 @@ from singtech.training.trainer import (
 log = logging.getLogger(__name__)
 
 BATCH_NORMS = ("recalibrated", "running")
+SELECTIONS = ("last", "best")
+JUDGED_BY = 512  # training clips that batch norm's statistics rest on while the validation singers are looked at
 
 
 @dataclass(frozen=True)
@@ -41,14 +45,14 @@ class Setup:
     """All that decides what a run's phases come to, beside the phases themselves; hashed whole into their keys.
 
     Args:
-        model: the model's name and the arguments that it is built with.
-        front_end: arguments of the front end.
+        model: what builds the network, and with which arguments.
         optimizer: name and arguments; its `lr` is the paper's 1e-4 by default.
         batch_size: clips a step.
         keep_last: whether an epoch's last, smaller batch is kept.
         max_batches: training batches an epoch at most, for smoke tests; None for all.
         loss_reduction: `weights` or `clips`.
         batch_norm: `recalibrated` or `running` statistics in evaluation.
+        selection: a phase ends with its `last` epoch, or with the `best` by macro F1 on the validation singers.
         precision: one of `PRECISIONS`, Lightning's names.
         devices: how many train together.
         seed: of initial weights, order of clips and dropout.
@@ -56,7 +60,6 @@ class Setup:
     """
 
     model: Mapping
-    front_end: Mapping
     optimizer: Mapping
     seed: int
     training_clips: str
@@ -65,6 +68,7 @@ class Setup:
     max_batches: int | None = None
     loss_reduction: str = "weights"
     batch_norm: str = "recalibrated"
+    selection: str = "last"
     precision: str = "32-true"
     devices: int = 1
 
@@ -72,6 +76,7 @@ class Setup:
         for setting, choices in (
             ("batch_norm", BATCH_NORMS),
             ("loss_reduction", REDUCTIONS),
+            ("selection", SELECTIONS),
             ("precision", PRECISIONS),
         ):
             if getattr(self, setting) not in choices:
@@ -96,16 +101,18 @@ class Run:
     """What to run.
 
     Args:
-        names: data, model, dc, strategy, alpha and variant, as the row shall say them.
+        names: data, fold, model, dc, strategy, alpha and variant, as the row shall say them.
         setup: see `Setup`.
         phases: the strategy.
         build: makes the network with its initial weights.
+        forest: what classifies the features instead of the network's last layer, if anything does.
     """
 
     names: Mapping
     setup: Setup
     phases: tuple[Phase, ...]
     build: Callable[[], Network]
+    forest: Forest | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -115,8 +122,12 @@ class Run:
     def name(self, test_clips: str) -> str:
         """The run's folder: a readable slug, and the hash of its last phase and of the clips it is scored on."""
         names = self.names
-        slug = f"{names['data']}-{names['model']}-dc_{names['dc']}-{names['strategy']}-alpha_{names['alpha']:g}"
-        return f"{slug}-seed_{self.setup.seed}-{digest([self.keys[-1], test_clips])[:8]}"
+        data = names["data"] + (f"-fold_{names['fold']}" if names["fold"] else "")
+        slug = f"{data}-{names['model']}-dc_{names['dc']}-{names['strategy']}-alpha_{names['alpha']:g}"
+        decides = [self.keys[-1], test_clips]
+        if self.forest is not None:
+            decides += [asdict(self.forest), names["alpha"]]
+        return f"{slug}-seed_{self.setup.seed}-{digest(decides)[:8]}"
 
 
 def train_phase(
@@ -151,7 +162,9 @@ def train_phase(
     if phase.trains == "classifier" and phase.extractor == "eval" and machine.cache_features:
         splits = [split for split in ("train", "validation") if len(corpus.rows(split))]
         features = {split: clip_features(run, before, corpus, split, machine) for split in splits}
-    data = VocalSetDataModule(corpus, setup.batch_size, setup.seed, first_epoch, setup.keep_last, features)
+    data = VocalSetDataModule(
+        corpus, setup.batch_size, setup.seed, first_epoch, setup.keep_last, features, phase.sampler
+    )
     checkpoint = work / "last.ckpt"
     trainer = machine.trainer(
         [PhaseProgress(title, phase.epochs, machine.progress), EpochCheckpoint(checkpoint)],
@@ -162,7 +175,11 @@ def train_phase(
     with interruptible(trainer):
         trainer.fit(learner, data, ckpt_path=usable(checkpoint))
     started = time.perf_counter()
-    if phase.trains == "network" and setup.batch_norm == "recalibrated":
+    optimizer_state = trainer.optimizers[0].state_dict()
+    if setup.selection == "best":
+        network.load_state_dict(learner.best["weights"])
+        optimizer_state = learner.best["optimizer"]
+    if phase.changes_extractor and setup.batch_norm == "recalibrated":
         device = trainer.strategy.root_device
         network.to(device)
         with trainer.precision_plugin.forward_context():
@@ -177,11 +194,12 @@ def train_phase(
         "phase": asdict(phase),
         "setup": asdict(setup),
         "before": [entry.key for entry in before],
+        "epoch": learner.best.get("epoch", first_epoch + phase.epochs),
         "seconds": round(seconds, 3),
         "device": device_name(trainer.strategy.root_device),
         "torch": torch.__version__,
     }
-    return Outcome(network, trainer.optimizers[0].state_dict(), learner.curve, record)
+    return Outcome(network, optimizer_state, learner.curve, record)
 
 
 def _check_optimizer(name: str, **arguments) -> None:
@@ -224,10 +242,21 @@ def _learner(
         "first_epoch": first_epoch,
         "optimizer_state": before[-1].optimizer_state() if goes_on else None,
         "reduction": setup.loss_reduction,
+        "selects": setup.selection == "best",
     }
     if phase.trains == "network":
-        return NetworkLearner(network, **options)
+        if setup.batch_norm == "recalibrated":
+            options["training_clips"] = lambda: _some_training_clips(corpus, setup, learner.device)
+        learner = NetworkLearner(network, **options)
+        return learner
     return ClassifierLearner(network, extractor=phase.extractor, **options)
+
+
+def _some_training_clips(corpus: Corpus, setup: Setup, device: torch.device) -> Iterator[Tensor]:
+    """(B, S) waveforms of `JUDGED_BY` training clips or a little more, the same every time."""
+    loader = VocalSetDataModule(corpus, setup.batch_size, setup.seed).recalibration()
+    for samples, _ in islice(loader, max(1, JUDGED_BY // setup.batch_size)):
+        yield as_waveform(samples.to(device))
 
 
 def clip_features(

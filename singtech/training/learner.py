@@ -1,6 +1,8 @@
 """The Lightning modules: one trains the whole network, one re-trains the classifier on features held fixed."""
 
+import copy
 import time
+from collections.abc import Callable, Iterable
 
 import torch
 from pytorch_lightning import LightningModule
@@ -11,13 +13,16 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from singtech.models.network import Network
 from singtech.streams import stream_seed
 from singtech.training.loss import weighted_cross_entropy
+from singtech.training.recalibration import recalibrate
 
 
 class Learner(LightningModule):
     """Training by the weighted loss of Section 3.2; what is trained is the subclass's to say.
 
     `curve` holds a dict for each finished epoch: epoch (counted over the run), loss, accuracy and macro F1 on the
-    training clips, the same on the validation singers if there are any. It travels in the checkpoints.
+    training clips, the same on the validation singers if there are any. `best` holds the epoch, weights and optimiser
+    state of the epoch with the highest macro F1 on the validation singers, the first of equal ones, where epochs are
+    selected. Both travel in the checkpoints.
 
     Args:
         network: front end, extractor and classifier.
@@ -27,6 +32,7 @@ class Learner(LightningModule):
         first_epoch: epochs of training before this phase.
         optimizer_state: the optimiser's state to go on from.
         reduction: of the loss over a batch, see `weighted_cross_entropy`.
+        selects: whether to keep the best epoch.
     """
 
     def __init__(
@@ -38,12 +44,13 @@ class Learner(LightningModule):
         first_epoch: int = 0,
         optimizer_state: dict | None = None,
         reduction: str = "weights",
+        selects: bool = False,
     ) -> None:
         super().__init__()
         self.network, self.optimizer_settings, self.optimizer_state = network, optimizer, optimizer_state
         self.seed, self.first_epoch, self.reduction = seed, first_epoch, reduction
         self.register_buffer("weights", weights, persistent=False)
-        self.curve: list[dict[str, float]] = []
+        self.selects, self.best, self.curve = selects, {}, []
         self.meters, self.validation_meters = _meters(len(weights)), _meters(len(weights))
 
     def trained(self) -> nn.Module:
@@ -98,14 +105,17 @@ class Learner(LightningModule):
             )
         self.log_dict({name: value for name, value in entry.items() if name != "epoch"})
         self.curve.append(entry | {"seconds": round(time.perf_counter() - self.epoch_started, 4)})
+        if self.selects and entry["validation_f1"] > self.best.get("f1", -1.0):
+            kept = {"weights": self.network.state_dict(), "optimizer": self.optimizers().optimizer.state_dict()}
+            self.best = {"epoch": entry["epoch"], "f1": entry["validation_f1"], **copy.deepcopy(kept)}
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        """Let the curve travel with the weights."""
-        checkpoint["curve"] = self.curve
+        """Let the curve and the best epoch travel with the weights."""
+        checkpoint["curve"], checkpoint["best"] = self.curve, self.best
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        """Take up the curve where it was."""
-        self.curve = list(checkpoint["curve"])
+        """Take them up where they were."""
+        self.curve, self.best = list(checkpoint["curve"]), dict(checkpoint["best"])
 
     @property
     def absolute_epoch(self) -> int:
@@ -125,7 +135,28 @@ class Learner(LightningModule):
 
 
 class NetworkLearner(Learner):
-    """Trains extractor and classifier together."""
+    """Trains extractor and classifier together.
+
+    Args:
+        training_clips: gives (B, S) waveforms on the network's device, on which batch norm's statistics are estimated
+            for each look at the validation singers and then forgotten; None to look with the running ones.
+    """
+
+    def __init__(self, *args, training_clips: Callable[[], Iterable[Tensor]] | None = None, **options) -> None:
+        super().__init__(*args, **options)
+        self.training_clips, self.running = training_clips, {}
+
+    def on_validation_epoch_start(self) -> None:
+        """Judge the network by the statistics that it will be used with."""
+        if self.training_clips is not None:
+            self.running = {name: value.clone() for name, value in self.network.named_buffers()}
+            recalibrate(self.network, self.training_clips())
+
+    def on_validation_epoch_end(self) -> None:
+        """Give training its running statistics back."""
+        for name, value in self.network.named_buffers():
+            if name in self.running:
+                value.copy_(self.running[name])
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, S) -> (B, K)."""

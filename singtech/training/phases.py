@@ -26,6 +26,8 @@ class Phase:
             gives the classifier new weights first, as Kang et al. (2020) do.
         extractor: `eval` or `train`, the mode of the fixed extractor while the classifier is trained. The paper says
             "fixing the weights"; in `train` (the authors' published code) dropout and batch statistics still move.
+        sampler: `natural`, every clip once an epoch, or `balanced`, as many draws with every technique as likely (the
+            class-balanced sampler that Kang et al. re-train with).
         learning_rate: where it differs from the run's, as in the published code's re-training (1e-5).
         name: for people; not part of the key.
     Raises:
@@ -37,6 +39,7 @@ class Phase:
     alpha: float
     start: str = "on"
     extractor: str = "eval"
+    sampler: str = "natural"
     learning_rate: float | None = None
     name: str = field(default="", compare=False)
 
@@ -45,6 +48,7 @@ class Phase:
             ("trains", ("network", "classifier")),
             ("start", ("on", "anew")),
             ("extractor", ("eval", "train")),
+            ("sampler", ("natural", "balanced")),
         ):
             if getattr(self, setting) not in choices:
                 raise ValueError(f"{setting}={getattr(self, setting)} in a phase: expected {' or '.join(choices)}.")

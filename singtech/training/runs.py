@@ -18,9 +18,11 @@ from filelock import FileLock
 from singtech.data.clips import Corpus
 from singtech.files import atomic_folder
 from singtech.metrics import confusion, scores
+from singtech.models.layers import describe
 from singtech.models.network import parameter_count
 from singtech.results.rows import write_row
 from singtech.training.fit import Run, clip_features, train_phase
+from singtech.training.forest import forest_logits
 from singtech.training.phases import digest
 from singtech.training.store import PhaseStore, StoredPhase
 from singtech.training.trainer import Machine
@@ -65,6 +67,8 @@ def execute(
     """
     if not len(corpus.rows("test")):
         raise ValueError(f"data.split names no test singer of {corpus.name}: a run needs clips to be scored on.")
+    if run.setup.selection == "best" and not len(corpus.rows("validation")):
+        raise ValueError("selection=best: there is no validation singer; name some in data.split.validation.")
     # a network or a machine that cannot be is told before anything is made
     try:
         parameters = parameter_count(run.build())
@@ -92,6 +96,8 @@ def execute(
         with atomic_folder(folder) as temporary:
             _predictions(corpus, logits).to_csv(temporary / "predictions.csv", index=False)
             _confusion(corpus, logits).to_csv(temporary / "confusion.csv")
+            layers = describe(run.build(), corpus.waveforms.shape[1])
+            pd.DataFrame(layers).to_csv(temporary / "layers.csv", index=False)
             (temporary / "config.yaml").write_text(configuration, encoding="utf-8")
             write_row(temporary, row)
     return Result(row, folder, tuple(trained))
@@ -116,12 +122,19 @@ def _obtain_phases(
 
 
 def _logits(run: Run, stored: list[StoredPhase], corpus: Corpus, machine: Machine) -> np.ndarray:
-    """(N, K) logits of the test clips: stored features through the last phase's classifier, on the CPU in float32."""
-    features = torch.from_numpy(clip_features(run, tuple(stored), corpus, "test", machine))
+    """(N, K) logits of the test clips: stored features through the last phase's classifier, on the CPU in float32.
+
+    A forest learns from the stored features of the training clips, anew every time: it is not kept.
+    """
+    features = clip_features(run, tuple(stored), corpus, "test", machine)
+    if run.forest is not None:
+        known = clip_features(run, tuple(stored), corpus, "train", machine)
+        options = (run.names["alpha"], run.setup.seed)
+        return forest_logits(run.forest, known, corpus.targets("train"), features, len(corpus.techniques), *options)
     network = run.build()
     stored[-1].load_into(network)
     with torch.no_grad():
-        return network.classifier.cpu().float()(features).numpy()
+        return network.classifier.cpu().float()(torch.from_numpy(features)).numpy()
 
 
 def _row(run: Run, name: str, corpus: Corpus, stored: list[StoredPhase], parameters: int) -> dict:
@@ -142,6 +155,7 @@ def _row(run: Run, name: str, corpus: Corpus, stored: list[StoredPhase], paramet
         "torch": torch.__version__,
         "status": "complete",
         "data_fingerprint": digest([corpus.fingerprint("train"), corpus.fingerprint("test")]),
+        "corpus_fingerprint": corpus.state[:16],
         "phases": " ".join(entry.key for entry in stored),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -1,12 +1,9 @@
-"""The network's shapes and parameter counts (Table 1, Section 4.3) and its spectrograms (Section 4.2)."""
+"""The network's shapes and parameter counts (Table 1, Section 4.3)."""
 
-import librosa
-import numpy as np
 import pytest
 import torch
 
 from singtech.models.network import oblong_network, parameter_count
-from singtech.models.spectrogram import FLOOR, MultiResolutionSpectrogram
 
 SAMPLES = 3 * 44100
 ARRANGEMENTS = {"none": (), "all": (1, 2, 3, 4), "early": (1, 2), "late": (3, 4), "last": (4,)}
@@ -77,36 +74,3 @@ def test_unknown_choices_are_named():
         oblong_network(SAMPLES, 10, {}, 0, dc=(3, 5))
     with pytest.raises(ValueError, match=r"model\.aggregation=max: expected average or flatten"):
         network(aggregation="max")
-    with pytest.raises(ValueError, match=r"front_end\.scale=mel: expected log or linear"):
-        MultiResolutionSpectrogram(scale="mel")
-    with pytest.raises(ValueError, match=r"front_end\.level=loud: expected one of peak, rms, none"):
-        MultiResolutionSpectrogram(level="loud")
-    with pytest.raises(ValueError, match="none may be longer than n_fft=1024"):
-        MultiResolutionSpectrogram(n_fft=1024)
-
-
-def test_the_three_channels_are_librosas_magnitudes():
-    waveform = np.random.default_rng(0).normal(size=20000).astype(np.float32)
-    ours = MultiResolutionSpectrogram(scale="linear", level="none")(torch.from_numpy(waveform)[None])[0]
-    for channel, win_length in zip(ours, (2048, 1024, 512), strict=True):
-        magnitude = np.abs(
-            librosa.stft(waveform, n_fft=2048, win_length=win_length, hop_length=512, pad_mode="reflect")
-        )
-        np.testing.assert_allclose(channel.numpy(), magnitude / np.sqrt(2048), atol=1e-4)
-
-
-def test_the_logarithm_counts_decades_from_silence():
-    clip = torch.sin(torch.arange(20000) * 0.3)[None]
-    linear = MultiResolutionSpectrogram(scale="linear")(clip)
-    log = MultiResolutionSpectrogram()(clip)
-    expected = librosa.amplitude_to_db(linear.numpy(), ref=1.0, amin=FLOOR, top_db=None) / 20 + 5
-    np.testing.assert_allclose(log.numpy(), expected, atol=1e-4)
-    assert MultiResolutionSpectrogram()(torch.zeros(1, 20000)).count_nonzero() == 0
-
-
-@pytest.mark.parametrize("level", ["peak", "rms"])
-def test_a_clips_level_and_mean_do_not_matter_but_to_level_none(level):
-    clip = torch.randn(1, 20000, generator=torch.Generator().manual_seed(0))
-    levelled, plain = MultiResolutionSpectrogram(level=level), MultiResolutionSpectrogram(level="none")
-    torch.testing.assert_close(levelled(clip), levelled(0.1 * clip + 0.05), atol=1e-3, rtol=1e-3)
-    assert not torch.allclose(plain(clip), plain(0.1 * clip + 0.05), atol=0.5)

@@ -13,7 +13,7 @@ class TinyCorpus:
     """What training asks of a corpus, in memory: 30 training, 6 validation and 12 test clips of 0.6 s at 8 kHz."""
 
     name = "tiny"
-    sample_rate, clip_seconds, techniques = 8000, 0.6, TECHNIQUES
+    sample_rate, clip_seconds, techniques, fold, state = 8000, 0.6, TECHNIQUES, None, "0123456789abcdef" * 4
 
     def __init__(self, counts=(16, 9, 5), validation=2, test=4, seed=0):
         draw = np.random.default_rng(seed)

@@ -48,8 +48,7 @@ def trained(corpus, tmp_path_factory):
     """The plain network after three epochs, with the running statistics that training left."""
     build = functools.partial(oblong_network, corpus.waveforms.shape[1], 3, FRONT_END, 0, dc=())
     setup = Setup(
-        model={"name": "oblong"},
-        front_end=FRONT_END,
+        model={"front_end": FRONT_END, "dc": ()},
         optimizer={"name": "Adam", "lr": 1e-3},
         seed=0,
         training_clips=corpus.fingerprint("train"),

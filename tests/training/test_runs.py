@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score, f1_score
 import singtech.training.fit as fit
 from singtech.models.network import oblong_network
 from singtech.training.fit import Run, Setup
+from singtech.training.forest import Forest
 from singtech.training.phases import Phase
 from singtech.training.runs import execute
 from singtech.training.trainer import Machine
@@ -24,17 +25,16 @@ MACHINE = Machine(accelerator="cpu", progress=False)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def a_run(corpus, phases, dc=(4,), seed=0, alpha=0.2, strategy="test", **changes):
+def a_run(corpus, phases, dc=(4,), seed=0, alpha=0.2, strategy="test", forest=None, **changes):
     build = functools.partial(oblong_network, corpus.waveforms.shape[1], len(corpus.techniques), FRONT_END, seed, dc=dc)
     setup = Setup(
-        model={"name": "oblong", "dc": dc},
-        front_end=FRONT_END,
+        model={"front_end": FRONT_END, "dc": dc},
         seed=seed,
         training_clips=corpus.fingerprint("train"),
         **{"batch_size": 8, "optimizer": {"name": "Adam", "lr": 1e-3}, **changes},
     )
-    names = {"data": "tiny", "model": "oblong", "dc": "last", "strategy": strategy, "alpha": alpha, "variant": ""}
-    return Run(names, setup, tuple(phases), build)
+    names = {"data": "tiny", "fold": "", "model": "oblong", "dc": "last", "strategy": strategy}
+    return Run(names | {"alpha": alpha, "variant": ""}, setup, tuple(phases), build, forest)
 
 
 def run(corpus, folder, phases, machine=MACHINE, **options):
@@ -126,7 +126,7 @@ def test_while_the_classifier_is_retrained_the_extractor_does_not_move(corpus, t
 
 
 def test_in_train_mode_the_fixed_extractors_statistics_move_but_its_weights_do_not(corpus, tmp_path):
-    result = run(corpus, tmp_path, [network(), classifier(extractor="train")])
+    result = run(corpus, tmp_path, [network(), classifier(extractor="train")], batch_norm="running")
     before, after = weights(tmp_path, result, 0), weights(tmp_path, result, 1)
     moved = {name.rsplit(".", 1)[1] for name in before if not torch.equal(before[name], after[name])}
     assert {"running_mean", "running_var"} <= moved
@@ -134,6 +134,74 @@ def test_in_train_mode_the_fixed_extractors_statistics_move_but_its_weights_do_n
         name for name in before if name.startswith("extractor.") and "running" not in name and "num_" not in name
     ]
     assert all(torch.equal(before[name], after[name]) for name in parameters)
+
+
+def test_what_train_mode_did_to_the_statistics_is_forgotten_where_they_are_recalibrated(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network(), classifier(extractor="train")])
+    before, after = weights(tmp_path, result, 0), weights(tmp_path, result, 1)
+    statistics = [name for name in before if "running" in name]
+    assert statistics
+    assert all(torch.allclose(before[name], after[name]) for name in statistics)
+
+
+def test_the_best_epoch_is_kept_with_its_weights_and_optimiser_state(corpus, tmp_path):
+    last = run(corpus, tmp_path, [network(6)], selection="last")
+    best = run(corpus, tmp_path, [network(6)], selection="best")
+    judged = curve(tmp_path, best)["validation_f1"].tolist()
+    assert curve(tmp_path, last)["validation_f1"].tolist() == judged
+    stored = json.loads((tmp_path / "phases" / best.row["phases"] / "phase.json").read_text())
+    epoch = 1 + max(range(6), key=lambda k: (judged[k], -k))  # the first of equal ones
+    assert stored["epoch"] == epoch
+    until_then = run(corpus, tmp_path, [network(epoch)])
+    assert same(weights(tmp_path, best), weights(tmp_path, until_then))
+    states = [
+        torch.load(tmp_path / "phases" / result.row["phases"] / "optimizer.pt", weights_only=True)["state"]
+        for result in (best, until_then)
+    ]
+    assert all(torch.equal(states[0][k]["exp_avg"], states[1][k]["exp_avg"]) for k in states[0])
+
+
+def test_a_look_at_the_validation_singers_changes_nothing_in_training(corpus, tmp_path):
+    from tests.training.conftest import TinyCorpus
+
+    without = TinyCorpus(validation=0)
+    seen, unseen = run(corpus, tmp_path, [network(2)]), run(without, tmp_path / "b", [network(2)])
+    ours, theirs = curve(tmp_path, seen), curve(tmp_path / "b", unseen)
+    assert "validation_f1" in ours
+    assert "validation_f1" not in theirs
+    assert ours[theirs.columns].equals(theirs)
+
+
+def test_selecting_the_best_epoch_needs_validation_singers(tmp_path):
+    from tests.training.conftest import TinyCorpus
+
+    with pytest.raises(ValueError, match=r"selection=best: there is no validation singer"):
+        run(TinyCorpus(validation=0), tmp_path, [network()], selection="best")
+
+
+def test_a_forest_classifies_the_stored_features_and_a_second_run_repeats_its_bytes(corpus, tmp_path):
+    forest = Forest(trees=20)
+    first = run(corpus, tmp_path, [network()], forest=forest)
+    features = next((tmp_path / "phases" / first.row["phases"] / "features").glob("*.npy"))
+    assert features.exists()
+    bytes_then = (first.folder / "predictions.csv").read_bytes()
+    shutil.rmtree(first.folder)
+    second = run(corpus, tmp_path, [network()], forest=forest)
+    assert second.trained == (False,)
+    assert (second.folder / "predictions.csv").read_bytes() == bytes_then
+    plain = run(corpus, tmp_path, [network()])
+    assert plain.folder != second.folder
+    logits = pd.read_csv(second.folder / "predictions.csv").filter(like="logit_").to_numpy()
+    assert np.allclose((np.exp(logits) - 1e-6).sum(axis=1), 1.0, atol=1e-5)
+
+
+def test_a_run_writes_its_layers(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network(1)])
+    layers = pd.read_csv(result.folder / "layers.csv")
+    assert layers["layer"].tolist()[:2] == ["Conv(4×1), MP(4×4)", "Conv(16×1), MP(4×4)"]
+    assert layers["channels"].tolist()[:4] == [32, 64, 128, 128]
+    assert layers["deformable"].tolist()[:4] == [False, False, False, True]
+    assert layers["parameters"].sum() == result.row["parameters"]
 
 
 def test_cached_features_give_the_same_classifier_as_uncached(corpus, tmp_path):

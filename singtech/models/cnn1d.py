@@ -1,0 +1,114 @@
+"""The 1DCNN of Wilkins et al. (ISMIR 2018), Table 2's first baseline: three convolutions on the waveform itself.
+
+It is trained jointly, so alpha smooths the weights of its loss (Eq. 2) and nothing else. Sizes are those of Wilkins et
+al. as the paper's authors re-implemented them; what their published code trains it with is in `conf/model/cnn1d.yaml`.
+Not said there is the waveform's level: it is the spectrograms' (`singtech.models.level`), so that the models of Table 2
+hear the same clip.
+"""
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from singtech.models.level import checked_level, levelled
+from singtech.models.network import Network, initialise
+
+LAYERS = ((16, 128), (8, 64), (32, 256))  # channels and kernel (samples) of the three convolutions, without padding
+POOL, STRIDE = 64, 8  # of the max pooling after each
+
+
+class Waveform(nn.Module):
+    """(B, S) waveform to (B, 1, S), at a common level."""
+
+    def __init__(self, level: str = "peak") -> None:
+        super().__init__()
+        self.level = checked_level(level)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(B, S) -> (B, 1, S)."""
+        return levelled(waveform.float(), self.level).unsqueeze(1)
+
+
+class WaveformExtractor(nn.Module):
+    """(B, 1, S) waveforms to (B, D) features: convolution, batch norm, ReLU and max pooling three times, then dense.
+
+    Args:
+        samples: S.
+        features: D, width of the dense layer, which ends in ReLU and dropout.
+        dropout: after it.
+    Raises:
+        ValueError: a clip too short for the three poolings.
+    """
+
+    def __init__(self, samples: int, features: int = 32, dropout: float = 0.4) -> None:
+        super().__init__()
+        if samples < least_samples():
+            raise ValueError(
+                f"a clip has {samples} samples, too few for the poolings of the 1DCNN, which need {least_samples()}: "
+                "use longer clips (data.clip_seconds)."
+            )
+        channels, blocks = 1, []
+        for number, (out_channels, kernel) in enumerate(LAYERS, start=1):
+            blocks.append((f"layer{number}", _block(channels, out_channels, kernel)))
+            channels, samples = out_channels, (samples - kernel + 1 - POOL) // STRIDE + 1
+        self.convolutions = nn.Sequential(OrderedDict(blocks))
+        self.projection = nn.Sequential(
+            OrderedDict(
+                features=nn.Linear(channels * samples, features), activation=nn.ReLU(), dropout=nn.Dropout(dropout)
+            )
+        )
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(B, 1, S) -> (B, D)."""
+        maps = self.convolutions(waveform)  # (B, 32, 217) for 3 s at 44.1 kHz
+        return self.projection(maps.flatten(1))
+
+    def parts(self) -> list[tuple[str, nn.Module]]:
+        """What is applied one after the other, under names in the manner of Table 1."""
+        convolutions = [
+            (f"Conv1d({kernel}), MP({POOL}/{STRIDE})", block)
+            for block, (_, kernel) in zip(self.convolutions, LAYERS, strict=True)
+        ]
+        return [*convolutions, ("Flatten", nn.Flatten()), ("FC (Feature)", self.projection)]
+
+
+def cnn1d_network(
+    samples: int, techniques: int, seed: int, level: str = "peak", features: int = 32, dropout: float = 0.4
+) -> Network:
+    """The 1DCNN with its initial weights.
+
+    Args:
+        samples: S, samples a clip.
+        techniques: K.
+        seed: see `initialise`.
+        level: of a clip, as in front of the spectrograms.
+        features, dropout: see `WaveformExtractor`.
+    Raises:
+        ValueError: a clip too short, or an unknown level.
+    """
+    with torch.random.fork_rng(devices=[]):  # what the layers draw when they are made is drawn anew below
+        extractor = WaveformExtractor(samples, features, dropout)
+        network = Network(Waveform(level), extractor, nn.Linear(features, techniques))
+    initialise(network, seed)
+    return network
+
+
+def least_samples() -> int:
+    """Samples that a clip needs to leave one position after the last pooling."""
+    samples = 1
+    for _, kernel in reversed(LAYERS):
+        samples = (samples - 1) * STRIDE + POOL + kernel - 1
+    return samples
+
+
+def _block(in_channels: int, channels: int, kernel: int) -> nn.Sequential:
+    """Convolution, batch norm, max pooling and ReLU; the maximum first, on which ReLU comes to the same."""
+    return nn.Sequential(
+        OrderedDict(
+            conv=nn.Conv1d(in_channels, channels, kernel),
+            norm=nn.BatchNorm1d(channels),
+            pool=nn.MaxPool1d(POOL, STRIDE),
+            activation=nn.ReLU(inplace=True),
+        )
+    )

@@ -1,0 +1,91 @@
+"""The random forest on a network's features (Yamamoto et al. 2021), Table 2's baseline "Oblong".
+
+The network is trained jointly under alpha, which smooths the weights of its loss (Eq. 2) and so shapes the features. In
+the forest, which takes the place of the last layer, alpha does this:
+
+- balanced (imbalanced-learn's, as in the authors' published code): nothing. Every tree is grown on as many clips of
+  each technique as the rarest has, drawn with replacement, so the forest knows no imbalance to correct (Chen et al.
+  2004).
+- not balanced (scikit-learn's): a clip weighs as its technique does in Eq. 2, which decides how often it is drawn for a
+  tree or counts in it, as the version of scikit-learn has it; alpha 0 is the plain forest.
+
+A forest is grown in seconds, so none is stored: features and seed make it again, bit for bit.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from singtech.streams import stream_seed
+
+SMALLEST = 1e-6  # added to a probability before its logarithm: a forest's may be 0
+
+
+@dataclass(frozen=True)
+class Forest:
+    """How a forest is grown.
+
+    Args:
+        trees: how many.
+        balanced: whether every tree sees as many clips of each technique.
+    Raises:
+        ValueError: no whole number of trees, or `balanced` neither true nor false.
+    """
+
+    trees: int = 100
+    balanced: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.trees, int) or isinstance(self.trees, bool) or self.trees < 1:
+            raise ValueError(f"model.forest.trees={self.trees}: expected a whole number from 1 up.")
+        if not isinstance(self.balanced, bool):
+            raise ValueError(f"model.forest.balanced={self.balanced}: expected true or false.")
+
+
+def forest_logits(
+    forest: Forest,
+    features: np.ndarray,
+    targets: np.ndarray,
+    test_features: np.ndarray,
+    techniques: int,
+    alpha: float,
+    seed: int,
+) -> np.ndarray:
+    """Grow a forest on the training clips and ask it about the test clips.
+
+    Args:
+        forest: how it is grown.
+        features: (M, D) of the training clips.
+        targets: (M,) their technique indices.
+        test_features: (N, D).
+        techniques: K.
+        alpha: of Eq. 2; a balanced forest has no use for it.
+        seed: of the run.
+    Returns:
+        (N, K) float32 log(p + 1e-6), a technique without training clips at p = 0.
+    Raises:
+        ValueError: alpha is not a number from 0 up.
+    """
+    classifier = _classifier(forest, targets, alpha, stream_seed(seed, "forest") % 2**32)
+    classifier.fit(features, targets)
+    probabilities = np.zeros((len(test_features), techniques))
+    probabilities[:, classifier.classes_] = classifier.predict_proba(test_features)
+    return np.log(probabilities + SMALLEST).astype(np.float32)
+
+
+def _classifier(forest: Forest, targets: np.ndarray, alpha: float, seed: int):
+    """The library's forest; on one thread, for several add up its trees' answers in another order each time."""
+    if forest.balanced:
+        from imblearn.ensemble import BalancedRandomForestClassifier
+
+        return BalancedRandomForestClassifier(
+            forest.trees, sampling_strategy="all", replacement=True, bootstrap=False, n_jobs=1, random_state=seed
+        )
+    import torch
+    from sklearn.ensemble import RandomForestClassifier
+
+    from singtech.training.loss import class_weights
+
+    present, counts = np.unique(targets, return_counts=True)
+    weights = dict(zip(present.tolist(), class_weights(torch.from_numpy(counts), alpha).tolist(), strict=True))
+    return RandomForestClassifier(forest.trees, class_weight=weights, n_jobs=1, random_state=seed)

@@ -1,0 +1,156 @@
+"""What a set of runs would take, before any of it is trained: phases and runs to make, seconds, bytes.
+
+Nothing is trained for it but a few steps on noise, from which the time is estimated, and nothing is stored.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from singtech.data.clips import Corpus
+from singtech.models.network import parameter_count
+from singtech.training.fit import Run, device_name
+from singtech.training.learner import ClassifierLearner, Learner, NetworkLearner
+from singtech.training.phases import Phase
+from singtech.training.trainer import Machine
+
+NUMBER_BYTES = 4
+ROW_BYTES = 20_000  # a run's folder without its predictions
+PREDICTION_BYTES = 200  # a test clip's line
+FORWARD = 1 / 3  # of a training step's time: the passes that nothing is learned from
+
+
+@dataclass
+class Plan:
+    """Runs that are asked for, each once however often it is asked for, and what of them is under `output_dir`."""
+
+    output_dir: Path
+    runs: dict[str, bool] = field(default_factory=dict)  # name -> whether it is there
+    phases: dict[str, tuple[Run, Phase, Corpus]] = field(default_factory=dict)  # key -> by which run first
+    there: set[str] = field(default_factory=set)
+    begun: set[str] = field(default_factory=set)
+    corpora: dict[str, Corpus] = field(default_factory=dict)  # run name -> on what
+
+    def add(self, run: Run, corpus: Corpus) -> bool:
+        """Ask for a run on a corpus; whether it is there."""
+        name = run.name(corpus.fingerprint("test"))
+        self.runs[name] = (self.output_dir / "runs" / name / "row.json").exists()
+        self.corpora[name] = corpus
+        store = self.output_dir / "phases"
+        for phase, key in zip(run.phases, run.keys, strict=True):
+            self.phases.setdefault(key, (run, phase, corpus))
+            if (store / key / "phase.json").exists():
+                self.there.add(key)
+            elif (store / f".{key}.work" / "last.ckpt").exists():
+                self.begun.add(key)
+        return self.runs[name]
+
+    @property
+    def missing(self) -> list[tuple[Run, Phase, Corpus]]:
+        """The phases that have to be trained."""
+        return [entry for key, entry in self.phases.items() if key not in self.there]
+
+    def count(self, trains: str) -> int:
+        """Phases to train, of the network or of the classifier."""
+        return sum(phase.trains == trains for _, phase, _ in self.missing)
+
+    def epochs(self, trains: str) -> int:
+        """Epochs to train, of the network or of the classifier."""
+        return sum(phase.epochs for _, phase, _ in self.missing if phase.trains == trains)
+
+    def bytes_needed(self) -> int:
+        """Of the missing phases (weights, the optimiser's two moments, features) and runs, roughly."""
+        sizes: dict[str, int] = {}
+        needed = 0
+        for run, phase, corpus in self.missing:
+            size = sizes.setdefault(_built(run), NUMBER_BYTES * parameter_count(run.build()))
+            needed += size if phase.trains == "classifier" else 3 * size + NUMBER_BYTES * 30 * _passed(corpus)
+        for name, is_there in self.runs.items():
+            needed += 0 if is_there else ROW_BYTES + PREDICTION_BYTES * len(self.corpora[name].rows("test"))
+        return needed
+
+    def seconds(self, speeds: Mapping[str, "Speed"]) -> float:
+        """That the missing phases take one after the other."""
+        total = 0.0
+        for run, phase, corpus in self.missing:
+            speed, clips = speeds[_built(run)], len(corpus.rows("train"))
+            if phase.trains == "network":
+                total += speed.network * (phase.epochs * clips + FORWARD * (clips + _passed(corpus)))
+            elif phase.extractor == "train":
+                total += speed.network * FORWARD * phase.epochs * clips
+            else:
+                total += speed.classifier * phase.epochs * clips
+        return total
+
+    def networks(self) -> dict[str, tuple[Run, Corpus]]:
+        """The different networks of the missing phases, one run of each."""
+        return {_built(run): (run, corpus) for run, _, corpus in reversed(self.missing)}
+
+    def measure(self, machine: Machine) -> dict[str, "Speed"]:
+        """A few training steps of each different network of the missing phases."""
+        return {built: _speed(run, corpus, machine) for built, (run, corpus) in self.networks().items()}
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds a clip of training the network, and the classifier on features; of which condition, on what."""
+
+    network: float
+    classifier: float
+    condition: str
+    device: str
+
+
+def _built(run: Run) -> str:
+    """What runs of one speed have in common."""
+    return f"{run.setup.model} {run.setup.batch_size} {run.setup.precision}"
+
+
+def _passed(corpus: Corpus) -> int:
+    """Clips whose features are computed once a network phase is done."""
+    return len(corpus.rows("train")) + len(corpus.rows("test"))
+
+
+def _speed(run: Run, corpus: Corpus, machine: Machine) -> Speed:
+    trainer = machine.trainer()
+    device = trainer.strategy.root_device
+    network = run.build().to(device)
+    batch = run.setup.batch_size if device.type == "cuda" else min(run.setup.batch_size, 4)
+    settings = (torch.ones(len(corpus.techniques)), {"name": "SGD", "lr": 1e-6}, run.setup.seed)
+    of_network = _step(
+        NetworkLearner(network, *settings), torch.randn(batch, corpus.waveforms.shape[1], device=device), trainer
+    )
+    features = torch.randn(run.setup.batch_size, network.classifier.in_features, device=device)
+    of_classifier = _step(ClassifierLearner(network, *settings), features, trainer)
+    condition = f"{run.names['model']} dc={run.names['dc']}"
+    return Speed(of_network / batch, of_classifier / len(features), condition, device_name(device))
+
+
+def _step(learner: Learner, inputs: Tensor, trainer, least_seconds: float = 0.5, most: int = 20) -> float:
+    """Median seconds of a training step, the first of them left out."""
+    learner.to(inputs.device)
+    targets = torch.arange(len(inputs), device=inputs.device) % len(learner.weights)
+    optimizer = learner.configure_optimizers()
+    learner.set_modes()
+    times: list[float] = []
+    while len(times) < 3 or (sum(times) < least_seconds and len(times) < most):
+        started = time.perf_counter()
+        with trainer.precision_plugin.forward_context():
+            loss = learner.training_step((inputs, targets), 0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if inputs.device.type == "cuda":
+            torch.cuda.synchronize(inputs.device)
+        times.append(time.perf_counter() - started)
+    return median(times[1:])
+
+
+def in_words(speeds: Sequence[Speed]) -> str:
+    """What was measured, fastest first."""
+    return ", ".join(f"{1000 * s.network:.3g} ms {s.condition}" for s in sorted(speeds, key=lambda s: s.network))

@@ -1,0 +1,47 @@
+"""Compare VocalSet with what is known of it: python -m singtech.verify [data=vocalset data.root=…].
+
+Every recording is decoded to its end. What was found goes to `<output_dir>/verification/<name>.csv`, whole; the exit
+status is 0 if the paper's protocol can be run on it. Other corpora are listened to, with nothing to compare them with.
+"""
+
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from singtech.config import command
+from singtech.data.archive import found_at, open_source
+from singtech.data.verification import report, verify
+from singtech.data.vocalset import SAMPLE_RATE, known_vocalset
+from singtech.files import write_text
+
+
+def job(cfg: DictConfig) -> None:
+    """Verify, write the findings, print the first of each kind and the conclusion.
+
+    Raises:
+        FileNotFoundError: VocalSet is not there; it is not downloaded.
+        SystemExit: with status 1, when the paper's protocol cannot be run.
+    """
+    choice = HydraConfig.get().runtime.choices["data"]
+    name = choice if OmegaConf.is_missing(cfg.data, "name") else cfg.data.name
+    if choice == "vocalset":
+        path, sample_rate, known = found_at(Path(cfg.data.root).expanduser()), SAMPLE_RATE, known_vocalset()
+        if path is None:
+            raise FileNotFoundError(f"data.root={cfg.data.root}: VocalSet is not there; `make data` fetches it.")
+    else:
+        path, sample_rate, known = instantiate(cfg.data.source), cfg.data.sample_rate, None
+    with open_source(path) as source:
+        found = verify(source, sample_rate, known)
+    findings = Path(cfg.output_dir) / "verification" / f"{name}.csv"
+    write_text(findings, found.findings.to_csv(index=False, lineterminator="\n"))
+    print(f"{path}: {report(found)}\n\nEvery finding is in {findings}.\n{found.conclusion()}")
+    if found.problems:
+        raise SystemExit(1)
+
+
+main = command(job)
+
+if __name__ == "__main__":
+    main()

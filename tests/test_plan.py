@@ -1,0 +1,78 @@
+"""A plan counts what the paper asks for and what is there, and trains nothing."""
+
+import re
+
+import pytest
+
+from singtech.plan import composed
+from singtech.training.planning import Plan, Speed
+
+
+def numbers(out, line):
+    """The numbers of the plan's line that begins with a word."""
+    (found,) = (text for text in out.splitlines() if text.startswith(line))
+    return [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", found)]
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """A machine on which every clip takes a hundredth of a second, and a classifier's clip a thousandth of that."""
+
+    def measure(plan, machine):
+        return {built: Speed(0.01, 1e-5, "a network", "a machine") for built in plan.networks()}
+
+    monkeypatch.setattr(Plan, "measure", measure)
+
+
+def test_the_papers_plan_is_1300_epochs_of_13_network_phases_for_its_oblong_rows(call, tmp_path, measured):
+    plan = call("plan", "experiments=table3,figure3", f"output_dir={tmp_path}")
+    assert plan.status == 0, plan.err
+    assert numbers(plan.out, "runs") == [12, 0]  # Table 3's rows are points of Figure 3
+    assert numbers(plan.out, "phases") == [15, 0, 8, 7]
+    assert numbers(plan.out, "epochs") == [800, 700]
+    assert "VocalSet is not here" in plan.out
+    # 800 epochs of 3,615 clips and, after each of 8 phases, a third of 3,615 + 4,933; 700 epochs of the classifier
+    hours = (0.01 * (800 * 3615 + 8 * (3615 + 4933) / 3) + 1e-5 * 700 * 3615) / 3600
+    assert f"about {hours:.1f} h on a machine" in plan.out
+    whole = call("plan", f"output_dir={tmp_path}", "condition=none_plain,none_weighted,all,early,late,last")
+    assert whole.status == 0, whole.err
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_plan_knows_what_is_there(call, own):
+    before = call("plan", "experiments=table3", *own)
+    assert before.status == 0, before.err
+    assert numbers(before.out, "runs") == [3, 0]
+    assert numbers(before.out, "phases") == [5, 0, 3, 2]
+    done = call("run", "-m", "condition=late,late_crt_wc", *own)
+    assert done.status == 0, done.err
+    after = call("plan", "experiments=table3", *own)
+    assert numbers(after.out, "runs") == [3, 2]
+    assert numbers(after.out, "phases") == [5, 4, 1, 0]
+    assert call("run", "condition=late_joint", *own).status == 0
+    nothing = call("plan", "experiments=table3", *own)
+    assert numbers(nothing.out, "epochs") == [0, 0]
+    assert "time" not in nothing.out
+
+
+def test_a_plan_sweeps_as_the_run_command_does():
+    jobs = [cfg for _, cfg in composed(["figure3"], ["seed=0,1", "alpha=0.0,1.0"])]
+    asked = [(cfg.strategy.name, cfg.alpha, cfg.seed) for cfg in jobs]
+    expected = [(s, a, seed) for s in ("joint", "crt_wfc", "crt_wc") for seed in (0, 1) for a in (0.0, 1.0)]
+    assert sorted(asked) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["experiments=table9"], "experiments=table9: no such choice; there are"),
+        (["alpha=abc"], "alpha=abc: expected a number"),
+        (["experiments=table3", "lerning_rate=1"], "lerning_rate: no such setting"),
+        (["experiments=table3", "data=folder", "data.name=choir"], "data.root is not set"),
+    ],
+)
+def test_a_mistake_is_one_sentence(call, tmp_path, arguments, message):
+    said = call("plan", *arguments, f"output_dir={tmp_path}")
+    assert said.status == 1
+    assert message in said.err
+    assert said.err.count("\n") == 1
