@@ -2,12 +2,15 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 ARGS ?=
+PLACE = $(filter-out data.fold=%,$(filter data=% data.% output_dir=%,$(ARGS)))
+EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2_joint choices folds
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check data verify plan paper table2 table3 figure3 table2_joint choices folds tables \
-	pictures wheel clean
+.PHONY: help setup demo test check data verify plan paper figure2 $(EXPERIMENTS) tables pictures wheel clean
 
 help:  ## these lines
-	@awk -F ':.*## ' '/^[a-z0-9_ -]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  or one table or figure, running what is missing of it:"
+	@echo "    make $(EXPERIMENTS)" | fold -s -w 110
 	@echo "  ARGS=\"…\" goes on to the commands, as in: make table3 ARGS=\"seed=0,1,2,3,4\""
 
 .venv/.ready: pyproject.toml constraints.txt
@@ -34,8 +37,6 @@ check: setup  ## style and common mistakes
 data: setup  ## fetch VocalSet (2 GB) if it is not there, slice it into clips, say what is in it
 	$(PY) -m singtech.prepare $(ARGS)
 
-PLACE = $(filter data=% data.% output_dir=%,$(ARGS))
-
 paper: setup plan  ## everything in the paper: print the plan, run what is missing, render all
 	$(PY) -m singtech.prepare $(PLACE)
 	status=0; for experiment in table2 figure3; do \
@@ -46,9 +47,13 @@ paper: setup plan  ## everything in the paper: print the plan, run what is missi
 plan: setup  ## what `make paper` would run and train, how long, how much disk
 	$(PY) -m singtech.plan $(ARGS)
 
-table2 table3 figure3 table2_joint choices folds: setup  ## run what is missing of one experiment, and render it
+$(EXPERIMENTS): setup
 	$(PY) -m singtech.prepare $(PLACE)
 	$(PY) -m singtech.run -m experiments=$@ $(ARGS)
+	$(PY) -m singtech.tables $(filter output_dir=%,$(ARGS))
+
+figure2: setup  ## the length of each technique; needs no run
+	$(PY) -m singtech.prepare $(PLACE)
 	$(PY) -m singtech.tables $(filter output_dir=%,$(ARGS))
 
 verify: setup  ## compare a VocalSet with what is known of it

@@ -8,9 +8,10 @@ The pipeline, and the module of each arrow (B clips, S samples, K techniques):
     waveforms                -> (B, 3, 1025, 259)           models.spectrogram: three window lengths as channels
     spectrograms             -> (B, 30) features            models.oblong, models.deformable: the deformable oblong CNN
     features                 -> (B, K) logits               models.network: its last, separate linear layer
+    (the baselines           -> (B, K) logits               models.cnn1d on the waveform; training.forest on features)
     strategy                 -> phases, trained once each   training.phases, training.store, training.learner
     test logits              -> one row a run               metrics, training.runs
     rows                     -> results.csv -> tables       results.collate, results.tables, results.figures
 
-Commands: python -m singtech.prepare, singtech.run, singtech.tables.
+Commands: python -m singtech.prepare, verify, plan, run, tables, pictures.
 """

@@ -146,7 +146,8 @@ def variant(cfg: DictConfig) -> str:
 
     Alpha, seed and fold, which rows name apart, are left out, as are settings of a re-training that does not happen.
     Tables and figures show only runs that differ in nothing, so that an ablation is never averaged into them. A
-    corpus under a name of the person's own has its own techniques, split and clip length.
+    corpus under a name of the person's own has its own techniques, split and clip length, and of its settings differs
+    only in what a `choice` flips.
     """
     choices = HydraConfig.get().runtime.choices
     unused = ["alpha", "seed"]
@@ -161,9 +162,12 @@ def variant(cfg: DictConfig) -> str:
             del settings[name]
         for name in ("fold", *(["folds"] if cfg.data.fold is None else ["split"])):
             del settings["data"][name]
-    if ours["data"].pop("name") != theirs["data"].pop("name"):
-        theirs["data"] = ours["data"]
+    is_own = ours["data"].pop("name") != theirs["data"].pop("name")
     ours, theirs = dict(_flat(ours)), dict(_flat(theirs))
+    if is_own:
+        chosen = OmegaConf.load(CONF / "choice" / f"{choices.get('choice') or 'default'}.yaml")
+        flipped = dict(_flat(OmegaConf.to_container(chosen)))
+        theirs |= {name: ours[name] for name in ours if name.startswith("data.") and name not in flipped}
     differing = [name for name in sorted(ours | theirs) if ours.get(name) != theirs.get(name)]
     return " ".join(f"{name}={ours.get(name)}".replace(" ", "") for name in differing)
 

@@ -1,4 +1,4 @@
-"""What a sweep would do, before it does it: python -m singtech.plan [experiments=table2,figure3] [data=demo seed=0,1,2 …].
+"""What a sweep would do, before it does it: python -m singtech.plan [experiments=table2,figure3] [seed=0,1,2 …].
 
 For the same settings as `singtech.run -m` takes it counts the runs and phases that are asked for and those that are
 there, estimates the time from a short measurement on this machine, and the disk. It trains and stores nothing.
@@ -61,14 +61,14 @@ def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
         f"runs    {len(plan.runs)} different ones, {sum(plan.runs.values())} there",
         f"phases  {len(plan.phases)} different ones, {len(plan.there)} there; {to_train} to train"
         + (f", {len(plan.begun)} of them begun" if plan.begun else ""),
-        f"epochs  {plan.epochs('network'):,} through the network, {plan.epochs('classifier'):,} of the classifier alone",
+        f"epochs  {plan.epochs('network'):,} through the network, {plan.epochs('classifier'):,} of the classifier",
     ]
     if plan.missing:
         speeds = plan.measure(machine_of(cfg))
         device = next(iter(speeds.values())).device
         lines += [
-            f"time    about {_duration(plan.seconds(speeds))} on {device}, one run after the other; roughly, from a few",
-            f"        steps of each network on noise (a clip: {in_words(list(speeds.values()))})",
+            f"time    about {_duration(plan.seconds(speeds))} on {device}, one run after the other; roughly, from a",
+            f"        few steps of each network on noise (a clip: {in_words(list(speeds.values()))})",
         ]
     unprepared = [corpus for corpus in corpora.values() if isinstance(corpus, Unprepared)]
     needed = plan.bytes_needed() + max((corpus.bytes_needed for corpus in unprepared), default=0)

@@ -1,6 +1,7 @@
 """Collate all runs and render the paper's tables and figures from them: `python -m singtech.tables`, without torch.
 
-It takes `data=NAME`, for one corpus, and `output_dir=FOLDER`.
+Each corpus has a folder `tables/<data>/`, whose README.md shows all of them. The command takes `data=NAME`, for one
+corpus, and `output_dir=FOLDER`.
 """
 
 import sys
@@ -8,12 +9,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from singtech.places import EXPERIMENTS
-from singtech.results.collate import RESULTS, collate
+from singtech.results.collate import RESULTS, collate, read_collated
+from singtech.results.confusions import render_confusion
+from singtech.results.curves import render_curve
 from singtech.results.experiments import read_experiments, read_published
-from singtech.results.figures import render_figure
-from singtech.results.summaries import answer
-from singtech.results.tables import markdown, render_table
+from singtech.results.index import write_index
+from singtech.results.layers import render_layers
+from singtech.results.lengths import render_lengths
+from singtech.results.tables import render_table
 
+RENDER = {
+    "table": render_table,
+    "curve": render_curve,
+    "layers": render_layers,
+    "lengths": render_lengths,
+    "confusion": render_confusion,
+}
 SHOWN = "table3"  # printed at the end
 
 
@@ -30,32 +41,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def render(output_dir: Path, data: str | None = None) -> tuple[list[Path], list[str]]:
-    """Render every experiment for every corpus that has runs (or for one), into `tables/<data>/`.
+    """Render every experiment for every corpus that was prepared or has runs (or for one), into `tables/<data>/`.
 
     Returns:
         The paths written, and Table 3 of each corpus as Markdown.
     Raises:
-        FileNotFoundError: there are no runs to render.
+        FileNotFoundError: there is nothing to render.
     """
-    results = collate(output_dir)
+    collate(output_dir)
+    collated = read_collated(output_dir)
     path = output_dir / RESULTS
-    if not len(results):
+    if not collated.corpora:
         raise FileNotFoundError(f"{path}: no run yet. Make some with `make demo`, or with `python -m singtech.run`.")
-    corpora = sorted(set(results["data"]))
-    if data is not None and data not in corpora:
-        there = ", ".join(corpora)
+    if data is not None and data not in collated.corpora:
+        there = ", ".join(collated.corpora)
         raise FileNotFoundError(
             f"{path}: no run on data={data}, only on {there}. Make one with `python -m singtech.run`."
         )
     published = read_published(EXPERIMENTS / "paper.csv")
+    experiments = read_experiments(EXPERIMENTS)
     paths, pages = [], []
-    for name in corpora if data is None else [data]:
+    for name in collated.corpora if data is None else [data]:
         folder = output_dir / "tables" / name
-        for experiment in read_experiments(EXPERIMENTS):
-            found = answer(experiment, results, name)
-            paths += (render_figure if experiment.is_figure else render_table)(found, published, folder)
-            if experiment.name == SHOWN:
-                pages.append(markdown(found, published))
+        for experiment in experiments:
+            paths += RENDER[experiment.kind](experiment, collated, published, name, folder)
+        paths.append(write_index(folder, name, experiments))
+        pages.append((folder / f"{SHOWN}.md").read_text(encoding="utf-8"))
     return paths, pages
 
 

@@ -15,10 +15,12 @@ NAMES = ("belt", "trill", "vibrato")
 
 def test_six_clips_score_as_counted_by_hand():
     found = scores(TARGETS, LOGITS, NAMES)
-    assert list(found) == [*METRICS, "f1_belt", "f1_trill", "f1_vibrato"]
+    by_technique = [f"{metric}_{name}" for metric in ("f1", "recall") for name in NAMES]
+    assert list(found) == [*METRICS, *by_technique]
     # belt: precision 2/2, recall 2/3; trill: 1/2 and 1/2; vibrato: 1/2 and 1/1
     each = [0.8, 0.5, 2 / 3]
     assert [found[f"f1_{name}"] for name in NAMES] == pytest.approx(each)
+    assert [found[f"recall_{name}"] for name in NAMES] == pytest.approx([2 / 3, 1 / 2, 1])
     assert found["f1"] == pytest.approx(sum(each) / 3)
     assert found["accuracy"] == pytest.approx(4 / 6)
     assert found["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
@@ -37,9 +39,9 @@ def test_top_accuracies_count_the_rank_of_the_truth():
     assert (found["accuracy"], found["top2_accuracy"], found["top3_accuracy"]) == (0.25, 0.5, 0.75)
 
 
-def test_a_technique_without_test_clips_has_no_f1_and_counts_in_no_average():
+def test_a_technique_without_test_clips_has_no_score_and_counts_in_no_average():
     found = scores(np.array([0, 0, 1]), np.array([[3, 1, 0], [0, 1, 3], [0, 3, 1]], dtype=float), NAMES)
-    assert np.isnan(found["f1_vibrato"])
+    assert np.isnan([found["f1_vibrato"], found["recall_vibrato"]]).all()
     assert found["f1"] == pytest.approx((2 / 3 + 1) / 2)  # belt: precision 1, recall 1/2
     assert found["balanced_accuracy"] == pytest.approx((1 / 2 + 1) / 2)
 
@@ -72,7 +74,9 @@ def test_metrics_equal_their_textbook_formulas(seed, clips, techniques):
     present = true > 0
     assert (confusion(targets, logits) == counts).all()
     assert found["f1"] == pytest.approx((2 * right / np.maximum(true + named, 1))[present].mean())
-    assert found["balanced_accuracy"] == pytest.approx((right[present] / true[present]).mean())
+    recall = right[present] / true[present]
+    assert found["balanced_accuracy"] == pytest.approx(recall.mean())
+    assert [found[f"recall_{k}"] for k in np.flatnonzero(present)] == pytest.approx(list(recall))
     rank = (logits > logits[np.arange(clips), targets][:, None]).sum(1)
     assert found["accuracy"] == pytest.approx((rank < 1).mean())
     assert found["top2_accuracy"] == pytest.approx((rank < 2).mean())

@@ -63,7 +63,7 @@ def test_a_plan_sweeps_as_the_run_command_does():
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("arguments", "message"),
     [
         (["experiments=table9"], "experiments=table9: no such choice; there are"),
         (["alpha=abc"], "alpha=abc: expected a number"),

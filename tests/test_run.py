@@ -169,9 +169,17 @@ def test_a_choice_is_a_row_that_says_what_it_flips(call, own, tmp_path, choice):
     assert done.status == 0, done.err
     variant = results(tmp_path)["variant"].tolist()[0].split()
     (choices,) = (experiment for experiment in read_experiments(EXPERIMENTS) if experiment.name == "choices")
-    said = [condition.variant.split() for condition in choices.conditions if condition.choice == choice]
+    said = [condition.variant.split() for condition in choices.conditions if condition.overrides == f"choice={choice}"]
     assert said
     assert set(said[0]) - {"schedule.classifier=10"} <= set(variant)
+
+
+def test_a_choice_of_ones_own_corpus_is_told_apart_from_the_corpus_own_settings(call, own, tmp_path):
+    call("run", *own)
+    call("run", "choice=remainder_pad", *own)
+    variants = results(tmp_path)["variant"].tolist()
+    assert sorted("data.remainder=pad" in variant for variant in variants) == [False, True]
+    assert not any("clip_seconds" in variant for variant in variants)
 
 
 def test_one_failing_run_does_not_stop_the_others_of_a_sweep(call, own, tmp_path):

@@ -1,43 +1,101 @@
-"""All runs in one file: `results.csv`, one row a run, rebuilt from the `row.json` files after every run and sweep."""
+"""All runs in three files, rebuilt from the runs' folders after every run and sweep, and read again without torch.
+
+`results.csv` has one row a run, `layers.csv` the layers of every network that was run (Table 1), and `confusions.csv`
+what each run took each technique for. With `corpora/<data>.csv`, the clips of a corpus, they are all that tables and
+figures are made of.
+"""
 
 import csv
 import io
 import math
 import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from singtech.files import write_text
-from singtech.results.rows import CIRCUMSTANCES, CONDITION, SCORES, is_number, read_rows
+from singtech.results.rows import BY_TECHNIQUE, CIRCUMSTANCES, CONDITION, SCORES, is_number, read_rows
 from singtech.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RESULTS = "results.csv"
-_ORDER = ("data", "model", "dc", "strategy", "alpha", "variant", "seed", "run")
+RESULTS, LAYERS, CONFUSIONS, CORPORA = "results.csv", "layers.csv", "confusions.csv", "corpora"
+_ORDER = ("data", "model", "dc", "strategy", "alpha", "variant", "fold", "seed", "run")
+_NETWORK = ("data", "model", "dc", "variant")  # what decides a network's layers
+LAYER = ("number", "layer", "channels", "output", "deformable", "parameters")  # of a run's layers.csv
+_CONFUSION = ("run", "technique", "predicted", "clips")
+_LENGTHS = ("technique", "split", "recordings", "minutes", "clips")
+
+
+@dataclass(frozen=True, eq=False)
+class Collated:
+    """What there is to make tables and figures of; a frame is empty where its file is not there.
+
+    Attributes:
+        results: one row a run.
+        layers: one row a layer of each data, model, dc and variant.
+        confusions: run, technique, predicted, clips; pairs without a clip are left out.
+        lengths: of each corpus technique, split, recordings, minutes, clips.
+    """
+
+    results: "pd.DataFrame"
+    layers: "pd.DataFrame"
+    confusions: "pd.DataFrame"
+    lengths: "dict[str, pd.DataFrame]"
+
+    @property
+    def corpora(self) -> list[str]:
+        """The corpora that were prepared or have runs, by name."""
+        return sorted({*self.results["data"], *self.lengths})
+
+    def lengths_of(self, data: str) -> "pd.DataFrame":
+        """A corpus's lengths, empty where it was not prepared here."""
+        return self.lengths[data] if data in self.lengths else _read(Path(), _LENGTHS)
 
 
 def collate(output_dir: str | os.PathLike) -> "pd.DataFrame":
-    """Rebuild `results.csv` from the runs on disk, and read it.
+    """Rebuild `results.csv`, `layers.csv` and `confusions.csv` from the runs on disk, and read the first.
 
-    The same runs give the same bytes; a file that would not change is not touched. Where no run is on disk, a
-    `results.csv` that is there (brought from another machine, say) is kept and read as it is.
+    The same runs give the same bytes; a file that would not change is not touched. Where no run is on disk, files
+    that are there (brought from another machine, say) are kept and read as they are.
 
     Returns:
         One row a run, sorted by condition and seed; empty where nothing has been run.
     """
     output_dir = Path(output_dir)
-    path = output_dir / RESULTS
-    if (output_dir / "runs").is_dir():
+    runs = output_dir / "runs"
+    if runs.is_dir():
         with FileLock(output_dir / f".{RESULTS}.lock"):  # read under the lock too, or an older view could come last
-            rows = read_rows(output_dir / "runs")
-            text = _text(rows)
-            if rows and not (path.is_file() and path.read_bytes() == text.encode()):
-                write_text(path, text)
+            rows = read_rows(runs)
+            texts = {RESULTS: _text(rows), LAYERS: _layers(runs, rows), CONFUSIONS: _confusions(runs, rows)}
+            for name, text in texts.items():
+                path = output_dir / name
+                if rows and not (path.is_file() and path.read_bytes() == text.encode()):
+                    write_text(path, text)
+    path = output_dir / RESULTS
     return read_results(path) if path.is_file() else _typed(_text([]), path)
+
+
+def read_collated(output_dir: str | os.PathLike) -> Collated:
+    """Everything collated, as it is on disk.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
+    output_dir = Path(output_dir)
+    path = output_dir / RESULTS
+    corpora = sorted((output_dir / CORPORA).glob("*.csv"))
+    return Collated(
+        read_results(path) if path.is_file() else _typed(_text([]), path),
+        _read(output_dir / LAYERS, (*_NETWORK, *LAYER)),
+        _read(output_dir / CONFUSIONS, _CONFUSION),
+        {path.stem: _read(path, _LENGTHS) for path in corpora if not re.search(r"-fold_\d+$", path.stem)},
+    )
 
 
 def read_results(path: str | os.PathLike) -> "pd.DataFrame":
@@ -53,11 +111,22 @@ def read_results(path: str | os.PathLike) -> "pd.DataFrame":
     return _typed(path.read_text(encoding="utf-8"), path)
 
 
+def csv_text(header: Iterable[object], lines: Iterable[Iterable[object]]) -> str:
+    """A CSV file's text."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(lines)
+    return file.getvalue()
+
+
 def columns(rows: list[dict]) -> list[str]:
-    """results.csv's columns: the condition, the metrics, F1 by technique, the circumstances, what else rows hold."""
+    """results.csv's columns: condition, metrics, metrics of each technique, circumstances, what else rows hold."""
     names = set().union(*rows) if rows else set()
-    techniques = [f"f1_{technique}" for technique in TECHNIQUES]
-    techniques += sorted(name for name in names - set(techniques) if name.startswith("f1_"))
+    techniques = []
+    for prefix in BY_TECHNIQUE:
+        usual = [f"{prefix}{technique}" for technique in TECHNIQUES]
+        techniques += usual + sorted(name for name in names - set(usual) if name.startswith(prefix))
     fixed = [*CONDITION, *SCORES, *techniques, *CIRCUMSTANCES]
     return fixed + sorted(names - set(fixed))
 
@@ -66,12 +135,38 @@ def _text(rows: list[dict]) -> str:
     """The CSV of the rows, sorted."""
     rows = [{**row, "alpha": float(row["alpha"])} for row in rows]
     names = columns(rows)
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(names)
-    for row in sorted(rows, key=lambda row: tuple(row[name] for name in _ORDER)):
-        writer.writerow([_field(row.get(name)) for name in names])
-    return file.getvalue()
+    ordered = sorted(rows, key=lambda row: tuple(row[name] for name in _ORDER))
+    return csv_text(names, ([_field(row.get(name)) for name in names] for row in ordered))
+
+
+def _layers(runs: Path, rows: list[dict]) -> str:
+    """The layers of each network, from its newest complete run that says them."""
+    newest = {}
+    for row in sorted(rows, key=lambda row: (row.get("finished") or "", row["run"]), reverse=True):
+        key = tuple(row[name] for name in _NETWORK)
+        if row["status"] == "complete" and key not in newest:
+            lines = _lines(runs / row["run"] / LAYERS)
+            if lines and tuple(lines[0]) == LAYER:
+                newest[key] = lines[1:]
+    return csv_text((*_NETWORK, *LAYER), ((*key, *line) for key in sorted(newest) for line in newest[key]))
+
+
+def _confusions(runs: Path, rows: list[dict]) -> str:
+    """Each run's confusion.csv in long form."""
+    long = []
+    for row in sorted(rows, key=lambda row: row["run"]):
+        header, *lines = _lines(runs / row["run"] / "confusion.csv") or [[]]
+        pairs = ((line[0], *pair) for line in lines for pair in zip(header[1:], line[1:], strict=False))
+        long += [(row["run"], *pair) for pair in pairs if pair[2] != "0"]
+    return csv_text(_CONFUSION, long)
+
+
+def _lines(path: Path) -> list[list[str]]:
+    """A small CSV file of a run, empty where it is not there."""
+    try:
+        return list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _field(value: object) -> object:
@@ -79,18 +174,31 @@ def _field(value: object) -> object:
 
 
 def _typed(text: str, path: Path) -> "pd.DataFrame":
+    """results.csv as a frame; a file from before there were folds has none."""
+    frame = _frame(text, [name for name in (*CONDITION, *SCORES, "status") if name != "fold"], path)
+    return frame if "fold" in frame else frame.assign(fold="")
+
+
+def _read(path: Path, header: Sequence[str]) -> "pd.DataFrame":
+    return _frame(path.read_text(encoding="utf-8") if path.is_file() else ",".join(header), header, path)
+
+
+def _frame(text: str, needed: Sequence[str], path: Path) -> "pd.DataFrame":
+    """CSV text with text as text and numbers as numbers."""
     import pandas as pd
 
     try:
         frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-        lacking = [name for name in (*CONDITION, *SCORES, "status") if name not in frame]
+        lacking = [name for name in needed if name not in frame]
         if lacking:
             raise ValueError(f"it has no column {', '.join(lacking)}")
         for name in frame.columns:
-            if is_number(name):
+            if is_number(name) or name == "minutes":
                 frame[name] = pd.to_numeric(frame[name]).astype(float)
-        frame["seed"] = pd.to_numeric(frame["seed"]).astype("int64")
+            elif name in ("seed", "number", "channels", "recordings", "clips"):
+                frame[name] = pd.to_numeric(frame[name]).astype("int64")
     except ValueError as error:  # pandas' parser errors are ValueErrors
         why = " ".join(str(error).split())
-        raise ValueError(f"{path} is damaged ({why}); remove it and run `make tables` to rebuild it.") from error
+        rebuilt = "python -m singtech.prepare" if path.parent.name == CORPORA else "make tables"
+        raise ValueError(f"{path} is damaged ({why}); remove it and run `{rebuilt}` to rebuild it.") from error
     return frame

@@ -3,41 +3,89 @@
 import csv
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from singtech.places import CONF
+
 COMPARABLE = "vocalset"  # the only corpus on which a difference from the paper means something
+KINDS = ("table", "curve", "layers", "lengths", "confusion")
+REFERENCES = ("chance", "majority")
+_LAST = 99  # the position of what is not in the paper
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A row of a table or a point of a figure: a model with its dc, strategy and alpha, by the name that is printed."""
+    """A row of a table or a point of a figure: a model with its dc, strategy and alpha, by the name that is printed.
+
+    Attributes:
+        variant: the settings that its choice flips, as results.csv spells them; "" for none.
+        overrides: how a command asks for it: `condition=late`, `choice=flatten`; "" is by its dc, strategy and alpha.
+        group: what heads the rows of its kind in a long table.
+    """
 
     label: str
     model: str
     dc: str
     strategy: str
     alpha: float
+    variant: str = ""
+    overrides: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """The conditions that one table or figure compares, in printed order."""
+    """The conditions that one table or figure compares, in printed order.
 
-    name: str  # table3
+    Attributes:
+        name: of its file and artefact: table3.
+        kind: one of `KINDS`, which says how it is rendered.
+        header: over the labels.
+        metrics: column of results.csv -> as printed; `f1_*` and `recall_*` stand for all techniques not named before.
+        published: the artefact of paper.csv whose numbers stand beside ours, by label.
+        references: which of `REFERENCES` a table shows below its rows.
+        baseline: the label of the row that every other is compared with, seed by seed; "" for none.
+        folds: over how many folds of the singers its rows go; 0 is the corpus's own split.
+        techniques: those that a confusion is about.
+        is_transposed: the metrics are the lines and the conditions the columns.
+        position: in the paper's order.
+    """
+
+    name: str
+    kind: str
     title: str
     caption: str
-    header: str  # over the labels
-    metrics: dict[str, str]  # column of results.csv -> as printed
-    conditions: tuple[Condition, ...]
-    is_figure: bool
+    header: str
+    metrics: dict[str, str] = field(default_factory=dict)
+    conditions: tuple[Condition, ...] = ()
+    published: str = ""
+    references: tuple[str, ...] = ()
+    baseline: str = ""
+    folds: int = 0
+    techniques: tuple[str, ...] = ()
+    is_transposed: bool = False
+    position: int = _LAST
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind is {self.kind!r}, expected one of {', '.join(KINDS)}")
+        if self.kind == "curve" and len(self.metrics) != 1:
+            raise ValueError(f"a curve draws one metric, here are {len(self.metrics)}")
+        if self.kind == "confusion" and len(self.conditions) != 1:
+            raise ValueError(f"a confusion shows one row, here are {len(self.conditions)}")
+        unknown = [name for name in self.references if name not in REFERENCES]
+        if unknown:
+            raise ValueError(f"references name {unknown[0]!r}, expected {' or '.join(REFERENCES)}")
+        if self.baseline and self.baseline not in [condition.label for condition in self.conditions]:
+            raise ValueError(f"baseline {self.baseline!r} is no row's label")
 
 
 Published = Mapping[tuple[str, str, float | None, str], float]  # (artefact, label, alpha, metric) -> value
 
 
 def read_experiments(folder: str | os.PathLike) -> list[Experiment]:
-    """Every experiment of a folder, by name.
+    """Every experiment of a folder, in the paper's order, what goes beyond it last.
 
     Raises:
         FileNotFoundError: the folder holds none.
@@ -46,11 +94,11 @@ def read_experiments(folder: str | os.PathLike) -> list[Experiment]:
     paths = sorted(Path(folder).glob("*.yaml"))
     if not paths:
         raise FileNotFoundError(f"{folder}: no experiments/*.yaml; is singtech installed whole?")
-    return [read_experiment(path) for path in paths]
+    return sorted(map(read_experiment, paths), key=lambda experiment: (experiment.position, experiment.name))
 
 
 def read_experiment(path: str | os.PathLike) -> Experiment:
-    """One experiment: `rows` make a table, `series` (each with a list of alphas) a figure.
+    """One experiment: `rows` are conditions, and so is every alpha of each of the `series` of a curve.
 
     Raises:
         ValueError: the file is no YAML, or lacks what an experiment needs.
@@ -60,17 +108,24 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
     path = Path(path)
     try:
         asked = yaml.safe_load(path.read_text(encoding="utf-8"))["experiment"]
-        is_figure = "series" in asked
-        conditions = [
-            Condition(entry["label"], entry["model"], entry["dc"], entry["strategy"], float(alpha))
-            for entry in asked["series" if is_figure else "rows"]
-            for alpha in (entry["alpha"] if is_figure else [entry["alpha"]])
-        ]
-        if is_figure and len(asked["metrics"]) != 1:
-            raise ValueError(f"a figure draws one metric, here are {len(asked['metrics'])}")
-        words = {name: str(asked[name]).strip() for name in ("title", "caption", "header")}
+        kind, conditions = asked["kind"], ()
+        if kind == "curve":
+            conditions = tuple(_condition(entry, alpha) for entry in asked["series"] for alpha in entry["alpha"])
+        elif kind != "lengths":
+            conditions = tuple(_condition(entry, entry["alpha"]) for entry in asked["rows"])
         return Experiment(
-            path.stem, **words, metrics=dict(asked["metrics"]), conditions=tuple(conditions), is_figure=is_figure
+            path.stem,
+            kind,
+            **{name: str(asked[name]).strip() for name in ("title", "caption", "header")},
+            metrics=dict(asked["metrics"] if kind in ("table", "curve") else {}),
+            conditions=conditions,
+            published=asked.get("published", path.stem),
+            references=tuple(asked.get("references", ())),
+            baseline=asked.get("baseline", ""),
+            folds=int(asked.get("folds", 0)),
+            techniques=tuple(asked.get("techniques", ())),
+            is_transposed=bool(asked.get("transposed", False)),
+            position=int(asked.get("position", _LAST)),
         )
     except KeyError as error:
         raise ValueError(f"{path}: an experiment needs {error}, as in table3.yaml.") from error
@@ -87,3 +142,33 @@ def read_published(path: str | os.PathLike) -> dict[tuple[str, str, float | None
             )
             for line in csv.DictReader(file)
         }
+
+
+def _condition(entry: Mapping, alpha: object) -> Condition:
+    """A row as a condition; `condition` and `choice` are how a command asks for it."""
+    return Condition(
+        **{name: entry[name] for name in ("label", "model", "dc", "strategy")},
+        alpha=float(alpha),
+        variant=_variant(entry["choice"]) if "choice" in entry else "",
+        overrides=" ".join(f"{group}={entry[group]}" for group in ("condition", "choice") if group in entry),
+        group=entry.get("group", ""),
+    )
+
+
+def _variant(choice: str) -> str:
+    """The settings of `conf/choice/<choice>.yaml`, as the column `variant` spells them: without alpha, by name."""
+    from omegaconf import OmegaConf
+
+    path = CONF / "choice" / f"{choice}.yaml"
+    if not path.is_file():
+        raise ValueError(f"{path} is not there, which choice={choice} names")
+    settings = dict(_flat(OmegaConf.to_container(OmegaConf.load(path), resolve=False)))
+    settings.pop("alpha", None)
+    return " ".join(f"{name}={settings[name]}".replace(" ", "") for name in sorted(settings))
+
+
+def _flat(settings: object, prefix: str = "") -> list[tuple[str, object]]:
+    """Nested settings by their dotted names."""
+    if isinstance(settings, Mapping):
+        return [pair for key, item in settings.items() for pair in _flat(item, f"{prefix}.{key}" if prefix else key)]
+    return [(prefix, settings)]

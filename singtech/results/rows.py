@@ -11,13 +11,15 @@ from singtech.files import write_text
 log = logging.getLogger(__name__)
 
 ROW = "row.json"
-CONDITION = ("run", "data", "model", "dc", "strategy", "alpha", "seed", "variant")  # what the run is
+CONDITION = ("run", "data", "fold", "model", "dc", "strategy", "alpha", "seed", "variant")  # what the run is
 SCORES = ("f1", "accuracy", "balanced_accuracy", "top2_accuracy", "top3_accuracy")  # the keys of metrics.scores
+BY_TECHNIQUE = ("f1_", "recall_")  # and of each technique, also by metrics.scores
 CIRCUMSTANCES = (  # how it was made
     *("parameters", "epochs", "seconds", "clips_train", "clips_test", "singers_test", "device", "precision", "torch"),
-    *("commit", "status", "data_fingerprint", "phases", "finished"),
+    *("commit", "status", "data_fingerprint", "corpus_fingerprint", "phases", "finished"),
 )
-NUMBERS = {"alpha", *SCORES, "parameters", "epochs", "seconds", "clips_train", "clips_test"}  # and every f1_<technique>
+NUMBERS = {"alpha", *SCORES, "parameters", "epochs", "seconds", "clips_train", "clips_test"}
+UNFOLDED = {"fold": ""}  # what a row says that names no fold: the run is on the corpus's own split
 
 
 def write_row(folder: str | os.PathLike, row: dict) -> Path:
@@ -26,7 +28,7 @@ def write_row(folder: str | os.PathLike, row: dict) -> Path:
     Raises:
         ValueError: the row lacks one of `CONDITION` or the status, or holds a value that is not text or a number.
     """
-    row = {name: _plain(value) for name, value in row.items()}
+    row = UNFOLDED | {name: _plain(value) for name, value in row.items()}
     fault = _fault(row)
     if fault:
         raise ValueError(f"{Path(folder) / ROW} is not written, for it would be unusable: {fault}.")
@@ -49,6 +51,7 @@ def read_rows(runs_folder: str | os.PathLike) -> list[dict]:
         except (OSError, ValueError) as error:
             faults.append(f"{folder.name}/{ROW} ({_line(error)})")
             continue
+        row = UNFOLDED | row if isinstance(row, dict) else row
         fault = _fault(row) or (f"a second row of the run {row['run']}" if row["run"] in seen else "")
         if fault:
             faults.append(f"{folder.name}/{ROW} ({fault})")
@@ -93,8 +96,8 @@ def _fault(row: object) -> str:
 
 
 def is_number(column: str) -> bool:
-    """Whether a column holds numbers: the metrics, the F1 of a technique, counts."""
-    return column in NUMBERS or column.startswith("f1_")
+    """Whether a column holds numbers: the metrics, those of a technique, counts."""
+    return column in NUMBERS or column.startswith(BY_TECHNIQUE)
 
 
 def _plain(value: object) -> object:

@@ -3,45 +3,88 @@
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import isnan
 from typing import TYPE_CHECKING
 
-from singtech.places import CONF
+import numpy as np
+
+from singtech.results.collate import Collated
+from singtech.results.commands import command, prepare, sweep
 from singtech.results.experiments import COMPARABLE, Condition, Experiment
+from singtech.results.references import Reference, references
+from singtech.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_DECIDES = ["model", "dc", "strategy", "alpha", "variant"]  # which condition a run is of
+
 
 @dataclass(frozen=True)
 class Summary:
-    """A condition over its seeds."""
+    """A condition over its seeds, or over folds of the singers.
+
+    Attributes:
+        condition: which.
+        cells: (fold, seed) of every run that counts; the fold is "" on the corpus's own split.
+        values: metric -> one value a cell.
+        runs: their names.
+    """
 
     condition: Condition
-    seeds: tuple[int, ...]
-    values: dict[str, tuple[float, ...]]  # metric -> one value a seed
+    cells: tuple[tuple[str, int], ...] = ()
+    values: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    runs: tuple[str, ...] = ()
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """What the mean goes over: the folds where there are some, else the seeds."""
+        return tuple(sorted({int(fold or seed) for fold, seed in self.cells}))
 
     def mean(self, metric: str) -> float | None:
-        """Mean over the seeds; None without a run, or where a run lacks the metric."""
-        values = self.values.get(metric, ())
-        return None if not values or any(map(isnan, values)) else statistics.fmean(values)
+        """Mean over the units, a fold's value being the mean of its seeds; None where a run lacks the metric."""
+        return _mean(_by_unit(self._known(metric))) if self._is_whole(metric) else None
 
     def deviation(self, metric: str) -> float | None:
-        """Sample standard deviation over the seeds (n - 1); None with fewer than two."""
-        return None if self.mean(metric) is None or len(self.seeds) < 2 else statistics.stdev(self.values[metric])
+        """Sample standard deviation over the units (n - 1); None with fewer than two."""
+        return _deviation(_by_unit(self._known(metric))) if self._is_whole(metric) else None
+
+    def change(self, baseline: "Summary", metric: str) -> tuple[float | None, float | None]:
+        """Mean and deviation of the differences from the baseline over the runs that both have."""
+        ours, theirs = self._known(metric), baseline._known(metric)
+        differences = _by_unit({cell: ours[cell] - theirs[cell] for cell in ours if cell in theirs})
+        return _mean(differences), _deviation(differences)
+
+    def _known(self, metric: str) -> dict[tuple[str, int], float]:
+        values = zip(self.cells, self.values.get(metric, ()), strict=False)
+        return {cell: value for cell, value in values if not isnan(value)}
+
+    def _is_whole(self, metric: str) -> bool:
+        return len(self._known(metric)) == len(self.cells)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the runs on one corpus say to an experiment."""
+    """What the runs on one corpus say to an experiment.
+
+    Attributes:
+        experiment: what was asked, every metric written out.
+        data: on which corpus.
+        summaries: in the order of the experiment's conditions.
+        missing: what, and the command that makes it.
+        sweep: the command that makes all the runs that are missing; "" where none is.
+        notes: what a reader must know of the numbers, a sentence each.
+        references: what they are to be read against.
+    """
 
     experiment: Experiment
     data: str
-    summaries: tuple[Summary, ...]  # in the order of the experiment's conditions
-    missing: tuple[tuple[str, str], ...]  # (what, the command that makes it)
-    sweep: str  # the command that makes all of it, as far as it is missing
-    notes: tuple[str, ...]  # what a reader must know of the numbers, a sentence each
+    summaries: tuple[Summary, ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()
+    sweep: str = ""
+    notes: tuple[str, ...] = ()
+    references: tuple[Reference, ...] = ()
 
     @property
     def is_comparable(self) -> bool:
@@ -53,6 +96,16 @@ class Answer:
         """The experiment's title, with the corpus where it is not the paper's."""
         return self.experiment.title + ("" if self.is_comparable else f" — {corpus(self.data)}")
 
+    @property
+    def units(self) -> str:
+        """What the means go over."""
+        return "folds" if self.experiment.folds else "seeds"
+
+    @property
+    def baseline(self) -> Summary | None:
+        """The summary that the others are compared with."""
+        return next((s for s in self.summaries if s.condition.label == self.experiment.baseline), None)
+
 
 def corpus(data: str) -> str:
     """What a reader must know of a corpus that is not the paper's."""
@@ -60,60 +113,86 @@ def corpus(data: str) -> str:
     return f"{name}: not VocalSet, not comparable with the paper"
 
 
-def answer(experiment: Experiment, results: "pd.DataFrame", data: str) -> Answer:
+def answer(experiment: Experiment, collated: Collated, data: str) -> Answer:
     """Answer an experiment with the runs on one corpus.
 
-    Only complete runs count whose `variant` is empty: all but the condition is as the corpus has it by default. Of a
+    Only complete runs count whose settings are the corpus's defaults but for what the condition itself flips. Of a
     condition and seed that was run more than once, the run that ended last counts, on the newest state of the corpus.
     """
-    counted, left_out = _counted(results[results["data"] == data], experiment.conditions)
-    summaries = tuple(_summary(counted, condition, experiment.metrics) for condition in experiment.conditions)
-    notes = [*_on_seeds(experiment, summaries), *left_out, *_on_circumstances(counted)]
-    seeds = sorted({seed for summary in summaries for seed in summary.seeds}) or [0]
-    missing = tuple(_missing(experiment, summaries, data, seeds))
-    sweep = f"python -m singtech.run -m experiments={experiment.name} seed={','.join(map(str, seeds))}{_choice(data)}"
-    return Answer(experiment, data, summaries, missing, sweep, tuple(notes))
+    results = collated.results[collated.results["data"] == data]
+    experiment = replace(experiment, metrics=_all_metrics(experiment.metrics, results))
+    counted, left_out = _counted(results, experiment)
+    groups = {_key(*key): runs for key, runs in counted.groupby(_DECIDES, sort=False)} if len(counted) else {}
+    summaries = tuple(_summary(groups.get(_asked(c)), c, experiment) for c in experiment.conditions)
+    known = references(experiment.references, collated.lengths_of(data))
+    missing = _missing(experiment, summaries, data)
+    everything = sweep(experiment, data, _wanted_seeds(summaries)) if missing else ""
+    if len(known) < len(experiment.references):
+        missing.append((f"{' and '.join(experiment.references)}, from the clips of the corpus", prepare(data)))
+    notes = [*_on_units(experiment, summaries), *left_out, *_on_circumstances(counted)]
+    return Answer(experiment, data, summaries, tuple(missing), everything, tuple(notes), known)
 
 
-def command(condition: Condition, data: str, seeds: Sequence[int]) -> str:
-    """The command that runs a condition with these seeds."""
-    model = "" if condition.model == "oblong" else f" model={condition.model}"
-    choices = f"dc={condition.dc} strategy={condition.strategy} alpha={condition.alpha}"
-    multirun = " -m" if len(seeds) > 1 else ""
-    return f"python -m singtech.run{multirun}{model} {choices} seed={','.join(map(str, seeds))}{_choice(data)}"
+def printed(technique: str) -> str:
+    """A technique's name as a person writes it."""
+    return technique.replace("_", " ")
 
 
-def _choice(data: str) -> str:
-    """How a command names the corpus: the default not at all, a folder of one's own by its name."""
-    if data == COMPARABLE:
-        return ""
-    is_choice = (CONF / "data" / f"{data}.yaml").is_file()
-    return (
-        f" data={data}" if is_choice else f' data=folder data.name={data} data.root=FOLDER "data.split.test=[SINGERS]"'
-    )
+def in_order(techniques: Iterable[str]) -> list[str]:
+    """Techniques in the paper's order, those that it does not have after them by name."""
+    techniques = sorted(techniques)
+    return [name for name in TECHNIQUES if name in techniques] + [n for n in techniques if n not in TECHNIQUES]
 
 
-def _asked(results: "pd.DataFrame", conditions: Iterable[Condition]) -> "pd.DataFrame":
-    """The runs of any of the conditions."""
-    wanted = {(asked.model, asked.dc, asked.strategy, round(asked.alpha, 9)) for asked in conditions}
-    keys = zip(results["model"], results["dc"], results["strategy"], results["alpha"].round(9), strict=True)
-    return results.loc[[key in wanted for key in keys]]
+def _all_metrics(metrics: dict[str, str], results: "pd.DataFrame") -> dict[str, str]:
+    """The metrics with `f1_*` written out: one a technique that the runs were scored on, or that the paper has."""
+    written = {}
+    for name, heading in metrics.items():
+        if not name.endswith("_*"):
+            written[name] = heading
+            continue
+        prefix = name.removesuffix("*")
+        there = [n.removeprefix(prefix) for n in results if n.startswith(prefix) and results[n].notna().any()]
+        all_of_them = {f"{prefix}{technique}": printed(technique) for technique in in_order(there or TECHNIQUES)}
+        written |= {name: heading for name, heading in all_of_them.items() if name not in metrics}
+    return written
 
 
-def _counted(runs: "pd.DataFrame", conditions: Iterable[Condition]) -> tuple["pd.DataFrame", list[str]]:
-    """Of the runs on one corpus those that count for the conditions, and a sentence on those that do not."""
-    runs = runs.assign(**{name: "" for name in ("data_fingerprint", "finished") if name not in runs})
-    runs = runs.sort_values("finished", kind="stable")
-    complete = runs[(runs["status"] == "complete") & (runs["variant"] == "")]
-    state = complete["data_fingerprint"].iloc[-1] if len(complete) else ""
-    asked, complete = _asked(runs, conditions), _asked(complete, conditions)
-    current = complete[complete["data_fingerprint"] == state]
-    latest = current.drop_duplicates(["model", "dc", "strategy", "alpha", "seed"], keep="last")
-    unfinished = asked["status"] != "complete"
-    variants = asked["variant"][~unfinished & (asked["variant"] != "")]
+def _key(model: str, dc: str, strategy: str, alpha: float, variant: str) -> tuple:
+    return model, dc, strategy, round(alpha, 9), variant
+
+
+def _asked(condition: Condition) -> tuple:
+    return _key(condition.model, condition.dc, condition.strategy, condition.alpha, condition.variant)
+
+
+def _counted(runs: "pd.DataFrame", experiment: Experiment) -> tuple["pd.DataFrame", list[str]]:
+    """Of the runs on one corpus those that count for the conditions, and a sentence on those that do not.
+
+    A corpus's newest state is looked for among the runs that cut it alike, for some choices cut it otherwise. A run
+    with settings that nobody asked for, such as a short one on a part of the corpus, decides nothing.
+    """
+    fingerprints = ("data_fingerprint", "corpus_fingerprint")
+    runs = runs.assign(**{name: "" for name in (*fingerprints, "finished") if name not in runs})
+    runs = runs.assign(cut=runs["variant"].map(_cut)).sort_values("finished", kind="stable")
+    variants = {condition.variant for condition in experiment.conditions}
+    complete = runs[(runs["status"] == "complete") & runs["variant"].isin(variants)]
+    is_current = _has_newest(runs, complete, ["cut"], "corpus_fingerprint")
+    is_current &= _has_newest(runs, complete, ["cut", "fold"], "data_fingerprint")
+    runs = runs.assign(is_current=is_current)
+    runs = runs[runs["fold"].isin([str(k) for k in range(experiment.folds)] if experiment.folds else [""])]
+    wanted = {_asked(condition) for condition in experiment.conditions}
+    keys = [_key(*key) for key in zip(*(runs[name] for name in _DECIDES), strict=True)]
+    asked = runs.loc[[key in wanted for key in keys]]
+    without_variant = {key[:-1] for key in wanted}
+    alike = runs.loc[[key[:-1] in without_variant and key not in wanted and key[-1] != "" for key in keys]]
+    others = alike["variant"][alike["status"] == "complete"]
+    complete = asked[asked["status"] == "complete"]
+    current = complete[complete["is_current"]]
+    latest = current.drop_duplicates([*_DECIDES, "fold", "seed"], keep="last")
     reasons = {
-        f"with other settings than the default ({_first(sorted(set(variants)))})": len(variants),
-        "not complete": unfinished.sum(),
+        f"with other settings than the default ({_first(sorted(set(others)))})": len(others),
+        "not complete": len(asked) - len(complete),
         "on an earlier state of the corpus": len(complete) - len(current),
         "made anew since": len(current) - len(latest),
     }
@@ -121,50 +200,81 @@ def _counted(runs: "pd.DataFrame", conditions: Iterable[Condition]) -> tuple["pd
     return latest, [f"Runs left out: {', '.join(left_out)}."] if left_out else []
 
 
-def _summary(runs: "pd.DataFrame", condition: Condition, metrics: Iterable[str]) -> Summary:
-    runs = _asked(runs, [condition]).sort_values("seed")
-    values = {metric: tuple(runs[metric].tolist()) if metric in runs else () for metric in metrics}
-    return Summary(condition, tuple(runs["seed"].tolist()), values)
+def _has_newest(runs: "pd.DataFrame", complete: "pd.DataFrame", by: list[str], fingerprint: str) -> np.ndarray:
+    """Which runs have the fingerprint of the complete run that ended last among those alike in `by`."""
+    newest = dict(zip(zip(*(complete[name] for name in by), strict=True), complete[fingerprint], strict=True))
+    there = zip(zip(*(runs[name] for name in by), strict=True), runs[fingerprint], strict=True)
+    return np.array([newest.get(key) == value for key, value in there], dtype=bool)
 
 
-def _missing(
-    experiment: Experiment, summaries: Sequence[Summary], data: str, wanted: Sequence[int]
-) -> list[tuple[str, str]]:
-    """Each condition that lacks a seed which another has, with the command that fills it."""
+def _cut(variant: str) -> str:
+    """What of a variant decides which clips there are."""
+    return " ".join(setting for setting in variant.split() if setting.startswith("data."))
+
+
+def _summary(runs: "pd.DataFrame | None", condition: Condition, experiment: Experiment) -> Summary:
+    if runs is None:
+        return Summary(condition)
+    runs = runs.sort_values(["fold", "seed"])
+    cells = tuple(zip(runs["fold"], (int(seed) for seed in runs["seed"]), strict=True))
+    values = {metric: tuple(runs[metric].tolist()) for metric in experiment.metrics if metric in runs}
+    return Summary(condition, cells, values, tuple(runs["run"]))
+
+
+def _wanted_seeds(summaries: Iterable[Summary]) -> list[int]:
+    return sorted({seed for summary in summaries for _, seed in summary.cells}) or [0]
+
+
+def _missing(experiment: Experiment, summaries: Sequence[Summary], data: str) -> list[tuple[str, str]]:
+    """Each condition that lacks a seed which another has, or a fold, with the command that fills it."""
     missing = []
+    wanted = _wanted_seeds(summaries)
     for summary in summaries:
-        seeds = [seed for seed in wanted if seed not in summary.seeds]
-        if seeds:
+        lacking: dict[tuple[int, ...], list[str]] = {}
+        for fold in map(str, range(experiment.folds)) if experiment.folds else [""]:
+            seeds = tuple(seed for seed in wanted if (fold, seed) not in summary.cells)
+            if seeds:
+                lacking.setdefault(seeds, []).append(fold)
+        for seeds, folds in lacking.items():
+            where = f", {_listed('fold', folds)}" if experiment.folds else ""
             name = _name(experiment, summary.condition).rstrip(",")
-            missing.append((f"{name}, {_seeds(seeds)}", command(summary.condition, data, seeds)))
+            missing.append((f"{name}{where}, {_listed('seed', seeds)}", command(summary.condition, data, seeds, folds)))
     return missing
 
 
-def _on_seeds(experiment: Experiment, summaries: Sequence[Summary]) -> list[str]:
-    """How many seeds the means rest on, and which of them rest on others than most."""
-    there = [summary for summary in summaries if summary.seeds]
+def _on_units(experiment: Experiment, summaries: Sequence[Summary]) -> list[str]:
+    """What the means rest on, and which of them rest on others than most."""
+    there = [summary for summary in summaries if summary.units]
     if not there:
         return []
-    counts = Counter(summary.seeds for summary in there)
-    usual = max(counts, key=lambda seeds: (counts[seeds], len(seeds)))
-    others = [summary for summary in there if summary.seeds != usual]
-    many = any(len(summary.seeds) > 1 for summary in there)
-    notes = [f"Ours: {'mean ± sample standard deviation (n - 1) over seeds' if many else 'one seed, so no deviation'}."]
+    unit = "fold" if experiment.folds else "seed"
+    counts = Counter(summary.units for summary in there)
+    usual = max(counts, key=lambda units: (counts[units], len(units)))
+    others = [summary for summary in there if summary.units != usual]
+    many = any(len(summary.units) > 1 for summary in there)
+    notes = [
+        f"Ours: {f'mean ± sample standard deviation (n - 1) over {unit}s' if many else f'one {unit}, so no deviation'}."
+    ]
     if others:
-        each = "; ".join(f"{_name(experiment, summary.condition)} has {_seeds(summary.seeds)}" for summary in others)
-        notes.append(f"Seeds are uneven, so the means do not pair: {_seeds(usual)}, but {each}.")
+        each = "; ".join(f"{_name(experiment, s.condition)} has {_listed(unit, s.units)}" for s in others)
+        notes.append(f"{unit.title()}s are uneven, so the means do not pair: {_listed(unit, usual)}, but {each}.")
     else:
-        notes.append(f"Seeds: {', '.join(map(str, usual))}.")
+        notes.append(f"{unit.title()}s: {', '.join(map(str, usual))}.")
+    if experiment.folds:
+        seeds = ", ".join(map(str, _wanted_seeds(there)))
+        notes.append(f"A fold's value is the mean over its seeds ({seeds}, where none is missing).")
+    if experiment.baseline:
+        notes.append(f"To {experiment.baseline}: mean ± deviation of the differences, {unit} by {unit}.")
     return notes
 
 
 def _name(experiment: Experiment, condition: Condition) -> str:
     """A condition's name among the others of its table or figure."""
-    return f"{condition.label}, α = {condition.alpha:g}," if experiment.is_figure else condition.label
+    return f"{condition.label}, α = {condition.alpha:g}," if experiment.kind == "curve" else condition.label
 
 
-def _seeds(seeds: Sequence[int]) -> str:
-    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+def _listed(unit: str, items: Sequence[object]) -> str:
+    return f"{unit}{'s' * (len(items) > 1)} {', '.join(map(str, items))}"
 
 
 def _on_circumstances(runs: "pd.DataFrame") -> list[str]:
@@ -177,3 +287,19 @@ def _on_circumstances(runs: "pd.DataFrame") -> list[str]:
 
 def _first(items: Sequence[str], most: int = 4) -> str:
     return " | ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+def _by_unit(values: dict[tuple[str, int], float]) -> list[float]:
+    """One value a unit: the mean over the seeds of each fold, or each seed's own."""
+    units: dict[int, list[float]] = {}
+    for (fold, seed), value in values.items():
+        units.setdefault(int(fold or seed), []).append(value)
+    return list(map(statistics.fmean, units.values()))
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return statistics.fmean(values) if values else None
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    return statistics.stdev(values) if len(values) > 1 else None

@@ -1,116 +1,73 @@
 """Tables as the paper prints them, ours beside its numbers: Markdown to read, CSV to compute with, LaTeX to print."""
 
-import csv
-import io
-import re
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
-from tabulate import tabulate
-
 from singtech.files import write_text
-from singtech.results.experiments import Condition, Published
-from singtech.results.summaries import Answer
+from singtech.results.collate import Collated, csv_text
+from singtech.results.experiments import Condition, Experiment, Published
+from singtech.results.pages import Line, document, latex_table, pipes, shown, shown_change, tabular
+from singtech.results.summaries import Answer, Summary, answer
 
-NONE = "—"  # a cell without a number
-COLUMNS = (
-    *("data", "artefact", "label", "model", "dc", "strategy", "alpha", "metric"),
-    *("mean", "deviation", "seeds", "paper", "difference"),
-)
-Line = list[str]  # the cells of one printed line; a cell between ** is bold
-
-_TEX = {
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-    **{"±": r"$\pm$", "α": r"$\alpha$", "−": "$-$", "—": "--", "<": "$<$", ">": "$>$", "|": "$|$"},
-    "[": "{[}",  # first in a line it would be the argument of the line break before it
-}
+COLUMNS = ("data", "artefact", "label", "model", "dc", "strategy", "alpha", "variant", "metric", "mean", "deviation")
 
 
-def render_table(answer: Answer, published: Published, folder: Path) -> list[Path]:
+def render_table(
+    experiment: Experiment, collated: Collated, published: Published, data: str, folder: Path
+) -> list[Path]:
     """Write a table as `<name>.md`, `.csv` and `.tex` into `folder`; the paths written."""
-    texts = {"md": markdown(answer, published), "csv": long_form(answer, published), "tex": latex(answer, published)}
-    paths = [folder / f"{answer.experiment.name}.{suffix}" for suffix in texts]
+    found = answer(experiment, collated, data)
+    return write_texts(
+        folder / experiment.name,
+        {"md": markdown(found, published), "csv": long_form(found, published), "tex": latex(found, published)},
+    )
+
+
+def write_texts(stem: Path, texts: dict[str, str]) -> list[Path]:
+    """Write `<stem>.<suffix>` for each suffix; the paths written."""
+    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in texts]
     for path, text in zip(paths, texts.values(), strict=True):
         write_text(path, text)
     return paths
 
 
-def markdown(answer: Answer, published: Published) -> str:
+def markdown(found: Answer, published: Published) -> str:
     """The table for reading: of each row ours, the paper's and the difference; then notes and the missing cells."""
-    header = _header(answer)
-    lines = [line for lines in _rows(answer, published) for line in lines]
-    return document(answer, pipes(header, lines, left=2))
+    header, groups, left = _laid_out(found, published)
+    return document(found, pipes(header, [line for group in groups for line in group], left))
 
 
-def latex(answer: Answer, published: Published) -> str:
+def latex(found: Answer, published: Published) -> str:
     """The same table as a LaTeX `table` for the package booktabs; notes and missing cells are comments in it."""
-    header = _header(answer)
-    rows = ["\n".join(map(_tex_line, lines)) for lines in _rows(answer, published)]
-    notes = [r"Needs \usepackage{booktabs}.", *answer.notes]
-    notes += [f"Missing: {what}: {command}" for what, command in answer.missing]
-    label = re.sub("[^A-Za-z0-9]+", "-", f"{answer.experiment.name}-{answer.data}")
-    lines = [
-        *(f"% {' '.join(note.split())}" for note in notes),
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{tex(answer.title)}. {tex(answer.experiment.caption)}}}",
-        rf"\label{{tab:{label}}}",
-        rf"\begin{{tabular}}{{ll{'r' * (len(header) - 2)}}}",
-        r"\toprule",
-        _tex_line(header),
-        r"\midrule",
-        "\n\\addlinespace\n".join(rows),
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
+    return latex_table(found, tabular(*_laid_out(found, published)))
 
 
-def long_form(answer: Answer, published: Published) -> str:
+def long_form(found: Answer, published: Published) -> str:
     """The numbers as CSV, one line a condition and metric; six decimals, the difference on the paper's corpus only."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for summary in answer.summaries:
+    base = found.baseline
+    change = ["change", "change_deviation"] if base else []
+    lines = []
+    for summary in found.summaries:
         asked = summary.condition
-        for metric in answer.experiment.metrics:
-            mean, paper = summary.mean(metric), printed_value(answer, published, asked, metric)
-            difference = mean - paper if answer.is_comparable and None not in (mean, paper) else None
-            numbers = [mean, summary.deviation(metric), len(summary.seeds), paper, difference]
-            condition = [asked.label, asked.model, asked.dc, asked.strategy, asked.alpha]
-            rounded = ["" if number is None else round(number, 6) for number in numbers]
-            writer.writerow([answer.data, answer.experiment.name, *condition, metric, *rounded])
-    return file.getvalue()
+        for metric in found.experiment.metrics:
+            mean, paper = summary.mean(metric), printed_value(found, published, asked, metric)
+            difference = mean - paper if found.is_comparable and None not in (mean, paper) else None
+            numbers = [mean, summary.deviation(metric), len(summary.units), paper, difference]
+            numbers += summary.change(base, metric) if base and summary is not base else [None] * len(change)
+            condition = [asked.label, asked.model, asked.dc, asked.strategy, asked.alpha, asked.variant]
+            lines.append([found.data, found.experiment.name, *condition, metric, *map(_rounded, numbers)])
+    for reference in found.references:
+        for metric in found.experiment.metrics:
+            numbers = [reference.values.get(metric), *[None] * (4 + len(change))]
+            words = [found.data, found.experiment.name, reference.label, *[""] * 5, metric]
+            lines.append([*words, *map(_rounded, numbers)])
+    return csv_text([*COLUMNS, found.units, "paper", "difference", *change], lines)
 
 
-def printed_value(answer: Answer, published: Published, condition: Condition, metric: str) -> float | None:
+def printed_value(found: Answer, published: Published, condition: Condition, metric: str) -> float | None:
     """What the paper prints for a cell; None where it prints nothing."""
-    return published.get((answer.experiment.name, condition.label, condition.alpha, metric))
-
-
-def _header(answer: Answer) -> Line:
-    return [answer.experiment.header, "", "Seeds", *answer.experiment.metrics.values()]
-
-
-def _rows(answer: Answer, published: Published) -> list[list[Line]]:
-    """Of each condition the lines ours, paper (where it prints any) and difference (where it means something)."""
-    metrics = answer.experiment.metrics
-    ours = [[summary.mean(metric) for metric in metrics] for summary in answer.summaries]
-    paper = [[printed_value(answer, published, s.condition, metric) for metric in metrics] for s in answer.summaries]
-    best_ours, best_paper = best(ours), best(paper)
-    rows = []
-    for k, summary in enumerate(answer.summaries):
-        deviations = [summary.deviation(metric) for metric in metrics]
-        numbers = list(map(shown, ours[k], deviations))
-        lines = [[summary.condition.label, "ours", str(len(summary.seeds)), *_bold(numbers, best_ours[k])]]
-        if any(value is not None for value in paper[k]):
-            lines.append(["", "paper", "", *_bold(list(map(shown, paper[k])), best_paper[k])])
-            if answer.is_comparable and summary.seeds:
-                lines.append(["", "difference", "", *map(shown_difference, ours[k], paper[k])])
-        rows.append(lines)
-    return rows
+    return published.get((found.experiment.published, condition.label, condition.alpha, metric))
 
 
 def best(numbers: Sequence[Sequence[float | None]]) -> list[list[bool]]:
@@ -130,52 +87,62 @@ def best(numbers: Sequence[Sequence[float | None]]) -> list[list[bool]]:
     return [list(row) for row in zip(*is_best, strict=True)]
 
 
-def shown(mean: float | None, deviation: float | None = None) -> str:
-    """A number as printed: `0.612 ± 0.013`, without deviation `0.612`, without any `—`."""
-    if mean is None:
-        return NONE
-    return f"{mean:.3f}" + (f" ± {deviation:.3f}" if deviation is not None else "")
+def _laid_out(found: Answer, published: Published) -> tuple[Line, list[list[Line]], int]:
+    """The header, the lines in groups, and how many columns are words."""
+    experiment = found.experiment
+    header = [experiment.header, "", found.units.title(), *experiment.metrics.values()]
+    rows = _rows(found, published)
+    if experiment.is_transposed:
+        names = [f"{label}, {what}" if what else label for label, lines in rows for what, *_ in lines]
+        cells = [line[1:] for _, lines in rows for line in lines]
+        lines = [list(line) for line in zip(header[2:], *cells, strict=True)]
+        return [experiment.header, *names], [lines[:1], lines[1:]], 1
+    groups = [[[label if number == 0 else "", *line] for number, line in enumerate(lines)] for label, lines in rows]
+    heads = [condition.group for condition in experiment.conditions]
+    headed = []
+    for head, members in groupby(zip(heads, groups, strict=False), key=lambda pair: pair[0]):
+        headed += [[[f"*{head}*", *[""] * (len(header) - 1)]]] if head else []
+        headed += [group for _, group in members]
+    return header, headed + groups[len(heads) :], 2
 
 
-def shown_difference(ours: float | None, paper: float | None) -> str:
-    """Ours less the paper's, with its sign."""
-    if ours is None or paper is None:
-        return NONE
-    text = f"{ours - paper:+.3f}"
-    return "+0.000" if text == "-0.000" else text
+def _rows(found: Answer, published: Published) -> list[tuple[str, list[Line]]]:
+    """Of each condition its label and the lines ours, paper (where it prints any), difference (where it means
+    something) and change from the baseline; then the references."""
+    metrics = found.experiment.metrics
+    ours = [[summary.mean(metric) for metric in metrics] for summary in found.summaries]
+    paper = [[printed_value(found, published, s.condition, metric) for metric in metrics] for s in found.summaries]
+    best_ours, best_paper = best(ours), best(paper)
+    rows = []
+    for k, summary in enumerate(found.summaries):
+        deviations = [summary.deviation(metric) for metric in metrics]
+        lines = [["ours", str(len(summary.units)), *_bold(list(map(shown, ours[k], deviations)), best_ours[k])]]
+        if any(value is not None for value in paper[k]):
+            lines.append(["paper", "", *_bold(list(map(shown, paper[k])), best_paper[k])])
+            if found.is_comparable and summary.units:
+                lines.append(["difference", "", *map(_difference, ours[k], paper[k])])
+        if found.baseline and summary is not found.baseline:
+            lines.append(_change(summary, found.baseline, metrics))
+        rows.append((summary.condition.label, lines))
+    for reference in found.references:
+        numbers = [shown(reference.values.get(metric)) for metric in metrics]
+        rows.append((reference.label, [["computed", "", *numbers]]))
+    return rows
+
+
+def _change(summary: Summary, baseline: Summary, metrics: dict[str, str]) -> Line:
+    changes = [shown_change(*summary.change(baseline, metric)) for metric in metrics]
+    return [f"to {baseline.condition.label}", "", *changes]
+
+
+def _difference(ours: float | None, paper: float | None) -> str:
+    """Ours less the paper's."""
+    return shown_change(None if ours is None or paper is None else ours - paper)
 
 
 def _bold(numbers: Sequence[str], is_best: Sequence[bool]) -> Line:
     return [f"**{number}**" if bold else number for number, bold in zip(numbers, is_best, strict=True)]
 
 
-def document(answer: Answer, *parts: str) -> str:
-    """A Markdown page: title, caption, the parts, notes, and the missing cells with the commands that fill them."""
-    notes = [f"- {note}" for note in answer.notes]
-    page = [f"# {answer.title}", answer.experiment.caption, *parts, "\n".join(notes)]
-    if answer.missing:
-        page += ["## Missing", "\n".join(f"- {what}: `{command}`" for what, command in answer.missing)]
-        page += [f"All at once, running only what is missing: `{answer.sweep}`"]
-    return "\n\n".join(part for part in page if part) + "\n"
-
-
-def pipes(header: Line, lines: Sequence[Line], left: int) -> str:
-    """A Markdown table, readable as text too; the first `left` columns are aligned left, the others right."""
-    alignment = ["left"] * left + ["right"] * (len(header) - left)
-    cells = [[cell.replace("|", r"\|") for cell in line] for line in lines]
-    return tabulate(cells, header, tablefmt="pipe", disable_numparse=True, colalign=alignment)
-
-
-def tex(text: str) -> str:
-    """Text as LaTeX prints it, the characters that it takes for commands escaped."""
-    return "".join(_TEX.get(character, character) for character in text)
-
-
-def _tex_line(line: Line) -> str:
-    return " & ".join(map(_tex_cell, line)) + r" \\"
-
-
-def _tex_cell(cell: str) -> str:
-    if bold := re.fullmatch(r"\*\*(.*)\*\*", cell):
-        return rf"\textbf{{{tex(bold[1])}}}"
-    return f"${cell}$" if re.fullmatch(r"[+-]\d.*", cell) else tex(cell)
+def _rounded(number: float | None) -> float | str:
+    return "" if number is None else round(number, 6)

@@ -1,9 +1,22 @@
-"""Runs as training writes them, with numbers that the test chooses."""
+"""Runs as training writes them and corpora as preparing writes them, with numbers that the test chooses."""
+
+import csv
 
 import pytest
 
+from singtech.results.collate import collate, read_collated
 from singtech.results.rows import write_row
 from singtech.techniques import TECHNIQUES
+
+# FACTS of Table 1: layer, channels, output of one clip, parameters plain and deformable, which arrangements deform it.
+LAYERS = [
+    ("Conv(4×1), MP(4×4)", 32, "32×256×64", 480, 3012, "all early"),
+    ("Conv(16×1), MP(4×4)", 64, "64×64×16", 32960, 55112, "all early"),
+    ("Conv(1×4), MP(3×3)", 128, "128×21×5", 33152, 36108, "all late"),
+    ("Conv(1×16), MP(2×2)", 128, "128×10×2", 262528, 360752, "all late last"),
+    ("Global AP", 128, "128", 0, 0, ""),
+    ("FC (Softmax)", 10, "10", 8390, 8390, ""),
+]
 
 
 @pytest.fixture
@@ -11,15 +24,16 @@ def make_row():
     """A row; each metric is `f1` unless it is given."""
 
     def make(f1=0.5, **given):
-        condition = {"data": "vocalset", "model": "oblong", "dc": "late", "strategy": "crt_wc", "alpha": 0.2, "seed": 0}
-        condition |= {"variant": ""} | {name: given[name] for name in given if name in (*condition, "variant")}
+        condition = {"data": "vocalset", "fold": "", "model": "oblong", "dc": "late", "strategy": "crt_wc"}
+        condition |= {"alpha": 0.2, "seed": 0, "variant": ""}
+        condition |= {name: given[name] for name in given if name in condition}
         metrics = ("f1", "accuracy", "balanced_accuracy", "top2_accuracy", "top3_accuracy")
         row = {"run": "-".join(map(str, condition.values())).replace(" ", "_"), **condition}
-        row |= dict.fromkeys([*metrics, *(f"f1_{technique}" for technique in TECHNIQUES)], f1)
+        row |= dict.fromkeys([*metrics, *(f"{m}_{t}" for m in ("f1", "recall") for t in TECHNIQUES)], f1)
         row |= {"parameters": 438690, "epochs": 200, "seconds": 12.5, "clips_train": 3615, "clips_test": 1318}
         row |= {"singers_test": "female2 female8", "device": "cpu", "precision": "32-true", "torch": "2.14.1"}
-        row |= {"commit": "0012345", "status": "complete", "data_fingerprint": "f", "phases": "a b"}
-        return row | {"finished": "2026-01-01T00:00:00+00:00"} | given
+        row |= {"commit": "0012345", "status": "complete", "data_fingerprint": "f", "corpus_fingerprint": "c"}
+        return row | {"phases": "a b", "finished": "2026-01-01T00:00:00+00:00"} | given
 
     return make
 
@@ -35,3 +49,56 @@ def run(tmp_path, make_row):
         return folder
 
     return put
+
+
+@pytest.fixture
+def put_layers():
+    """Put Table 1's layers into a run's folder, deformable as its arrangement says."""
+
+    def put(folder, dc):
+        with (folder / "layers.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["number", "layer", "channels", "output", "deformable", "parameters"])
+            for number, (name, channels, output, plain, deformable, arrangements) in enumerate(LAYERS, 1):
+                is_deformable = dc in arrangements.split()
+                count = deformable if is_deformable else plain
+                writer.writerow([number, name, channels, output, is_deformable, count])
+
+    return put
+
+
+@pytest.fixture
+def put_confusion():
+    """Put a confusion matrix (lines of counts) of these techniques into a run's folder."""
+
+    def put(folder, techniques, counts):
+        lines = [",".join(["technique", *techniques])]
+        lines += [",".join([name, *map(str, line)]) for name, line in zip(techniques, counts, strict=True)]
+        (folder / "confusion.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    return put
+
+
+@pytest.fixture
+def put_corpus(tmp_path):
+    """Put a corpus's lengths; of each technique and split (recordings, minutes, clips)."""
+
+    def put(data, lengths):
+        path = tmp_path / "corpora" / f"{data}.csv"
+        path.parent.mkdir(exist_ok=True)
+        lines = [",".join(map(str, (*key, *values))) for key, values in lengths.items()]
+        path.write_text("\n".join(["technique,split,recordings,minutes,clips", *lines]) + "\n", encoding="utf-8")
+        return path
+
+    return put
+
+
+@pytest.fixture
+def collated(tmp_path):
+    """Collate what was put below `tmp_path`, and read it."""
+
+    def read(folder=tmp_path):
+        collate(folder)
+        return read_collated(folder)
+
+    return read

@@ -6,7 +6,7 @@ import threading
 import pytest
 from filelock import FileLock
 
-from singtech.results.collate import collate, read_results
+from singtech.results.collate import collate, read_collated, read_results
 from singtech.techniques import TECHNIQUES
 
 
@@ -16,25 +16,30 @@ def header(path):
 
 
 def test_one_row_a_run_sorted_by_condition_and_seed(tmp_path, run):
+    run(alpha=0.2, seed=0, fold="1")
     for alpha, seed in [(0.5, 0), (0.2, 10), (0.2, 2), (0, 1)]:
         run(alpha=alpha, seed=seed)
     run(data="demo", seed=7)
     frame = collate(tmp_path)
     found = list(zip(frame["data"], frame["alpha"], frame["seed"], strict=True))
-    later = [("vocalset", 0.0, 1), ("vocalset", 0.2, 2), ("vocalset", 0.2, 10), ("vocalset", 0.5, 0)]
-    assert found == [("demo", 0.2, 7), *later]
+    later = [(0.0, 1), (0.2, 2), (0.2, 10), (0.2, 0), (0.5, 0)]
+    assert found == [("demo", 0.2, 7), *(("vocalset", *each) for each in later)]
+    assert frame["fold"].tolist() == ["", "", "", "", "1", ""]
 
 
 def test_columns_stand_in_a_fixed_order(tmp_path, run):
-    run(f1_yodel=0.1, f1_growl=0.2, gpu_hours=1.5)
+    run(f1_yodel=0.1, f1_growl=0.2, recall_growl=0.3, gpu_hours=1.5)
     collate(tmp_path)
-    first = "run data model dc strategy alpha seed variant f1 accuracy balanced_accuracy top2_accuracy top3_accuracy"
+    first = (
+        "run data fold model dc strategy alpha seed variant f1 accuracy balanced_accuracy top2_accuracy top3_accuracy"
+    )
     last = (
         "parameters epochs seconds clips_train clips_test singers_test device precision torch commit status "
-        "data_fingerprint phases finished"
+        "data_fingerprint corpus_fingerprint phases finished"
     )
-    techniques = [f"f1_{technique}" for technique in TECHNIQUES]
-    expected = [*first.split(), *techniques, "f1_growl", "f1_yodel", *last.split(), "gpu_hours"]
+    f1 = [*(f"f1_{technique}" for technique in TECHNIQUES), "f1_growl", "f1_yodel"]
+    recall = [*(f"recall_{technique}" for technique in TECHNIQUES), "recall_growl"]
+    expected = [*first.split(), *f1, *recall, *last.split(), "gpu_hours"]
     assert header(tmp_path / "results.csv") == expected
 
 
@@ -121,3 +126,85 @@ def test_a_file_cut_short_says_what_to_do(tmp_path, run):
     path.write_text(path.read_text().replace(",0.5,", ",half,", 1))
     with pytest.raises(ValueError, match="damaged .*half"):
         read_results(path)
+
+
+def test_a_file_from_before_there_were_folds_has_none(tmp_path, run):
+    run()
+    path = tmp_path / "results.csv"
+    frame = collate(tmp_path)
+    frame.drop(columns="fold").to_csv(path, index=False)
+    assert read_results(path)["fold"].tolist() == [""]
+
+
+def test_layers_are_those_of_the_newest_complete_run_of_each_network(tmp_path, run, put_layers, collated):
+    put_layers(run(dc="late", seed=0, finished="2026-01-01"), "none")
+    put_layers(run(dc="late", seed=1, finished="2026-02-01"), "late")
+    put_layers(run(dc="late", seed=2, finished="2026-03-01", status="failed"), "all")
+    run(dc="late", seed=3, finished="2026-04-01")  # from before runs wrote their layers
+    put_layers(run(dc="early"), "early")
+    put_layers(run(dc="late", variant="model.build.hidden=None"), "late")
+    layers = collated().layers
+    networks = layers[["data", "model", "dc", "variant"]].drop_duplicates().itertuples(index=False)
+    assert [tuple(network) for network in networks] == [
+        ("vocalset", "oblong", "early", ""),
+        ("vocalset", "oblong", "late", ""),
+        ("vocalset", "oblong", "late", "model.build.hidden=None"),
+    ]
+    late = layers[(layers["dc"] == "late") & (layers["variant"] == "")]
+    assert late["number"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert late["deformable"].tolist() == ["False", "False", "True", "True", "False", "False"]
+    assert late["parameters"].tolist() == [480, 32960, 36108, 360752, 0, 8390]
+    assert late["layer"].iloc[0] == "Conv(4×1), MP(4×4)"
+
+
+def test_confusions_are_long_and_without_zeros(tmp_path, run, put_confusion, collated):
+    put_confusion(run(seed=1), ("trill", "trillo"), [[5, 0], [2, 3]])
+    put_confusion(run(seed=0), ("trill", "trillo"), [[4, 1], [0, 5]])
+    run(seed=2)
+    rows = collated().confusions.itertuples(index=False)
+    name = "vocalset--oblong-late-crt_wc-0.2-{}-".format
+    assert [tuple(row) for row in rows] == [
+        (name(0), "trill", "trill", 4),
+        (name(0), "trill", "trillo", 1),
+        (name(0), "trillo", "trillo", 5),
+        (name(1), "trill", "trill", 5),
+        (name(1), "trillo", "trill", 2),
+        (name(1), "trillo", "trillo", 3),
+    ]
+
+
+def test_layers_and_confusions_brought_without_their_runs_are_kept(tmp_path, run, put_layers, put_confusion, collated):
+    folder = run()
+    put_layers(folder, "late")
+    put_confusion(folder, ("trill",), [[5]])
+    collated()
+    brought = tmp_path / "laptop"
+    brought.mkdir()
+    for name in ("results.csv", "layers.csv", "confusions.csv"):
+        (tmp_path / name).rename(brought / name)
+    there = collated(brought)
+    assert (len(there.results), len(there.layers), len(there.confusions)) == (1, 6, 1)
+
+
+def test_corpora_are_those_prepared_and_those_with_runs_and_no_folds(run, put_corpus, collated):
+    run(data="choir")
+    put_corpus("demo", {("trill", "test"): (2, 0.25, 5)})
+    put_corpus("demo-fold_3", {("trill", "test"): (1, 0.1, 2)})
+    there = collated()
+    assert there.corpora == ["choir", "demo"]
+    assert there.lengths_of("demo").to_dict("records") == [
+        {"technique": "trill", "split": "test", "recordings": 2, "minutes": 0.25, "clips": 5}
+    ]
+    assert list(there.lengths_of("choir")) == list(there.lengths_of("demo"))
+    assert len(there.lengths_of("choir")) == 0
+
+
+def test_a_damaged_list_of_clips_says_how_to_make_it_anew(tmp_path, put_corpus):
+    put_corpus("demo", {("trill", "test"): ("two", 0.25, 5)})
+    with pytest.raises(ValueError, match=r"demo\.csv is damaged .*two.*run `python -m singtech\.prepare`"):
+        read_collated(tmp_path)
+
+
+def test_nothing_collated_is_nothing_to_read(tmp_path):
+    there = read_collated(tmp_path / "absent")
+    assert (there.corpora, len(there.results), len(there.layers), len(there.confusions)) == ([], 0, 0, 0)

@@ -35,6 +35,8 @@ def test_numbers_of_numpy_and_a_technique_without_clips_become_plain_json(tmp_pa
         ({"seed": True}, "seed holds True"),
         ({"f1": "good"}, "f1 holds 'good'"),
         ({"dc": 4}, "dc holds 4, expected text"),
+        ({"fold": 4}, "fold holds 4, expected text"),
+        ({"recall_belt": "all"}, "recall_belt holds 'all', expected a number"),
         ({"phases": ["a", "b"]}, "expected text"),
         ({"data": "../elsewhere"}, "expected a name that a folder can have"),
     ],
@@ -43,6 +45,15 @@ def test_an_unusable_row_is_not_written(tmp_path, make_row, given, message):
     with pytest.raises(ValueError, match=message):
         write_row(tmp_path, make_row(**given))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_row_that_names_no_fold_is_of_the_corpus_s_own_split(tmp_path, make_row):
+    row = make_row()
+    del row["fold"]
+    (tmp_path / "older").mkdir()
+    (tmp_path / "older" / "row.json").write_text(json.dumps(row))
+    assert read_rows(tmp_path) == [make_row()]
+    assert json.loads(write_row(tmp_path / "newer", row).read_text())["fold"] == ""
 
 
 def test_no_runs_are_no_rows(tmp_path):

@@ -1,22 +1,25 @@
 """Which runs count for a condition, what they say together, and what is said of those that are missing."""
 
 import statistics
+from dataclasses import replace
 
 import pytest
 
-from singtech.results import summaries
-from singtech.results.collate import collate
+from singtech.results import commands
+from singtech.results.commands import command
 from singtech.results.experiments import Condition, Experiment
-from singtech.results.summaries import answer, command
+from singtech.results.summaries import answer
 
 JOINT = Condition("Joint-training", "oblong", "late", "joint", 0.2)
-WC = Condition("cRT-WC", "oblong", "late", "crt_wc", 0.2)
-TABLE = Experiment("table3", "Table 3", "", "Methods", {"f1": "F1"}, (JOINT, WC), is_figure=False)
+WC = Condition("cRT-WC", "oblong", "late", "crt_wc", 0.2, overrides="condition=late_crt_wc")
+TABLE = Experiment("table3", "table", "Table 3", "", "Methods", {"f1": "F1"}, (JOINT, WC))
+JOINTLY = "dc=late strategy=joint alpha=0.2"
+FOLDS = replace(TABLE, name="folds", folds=3, baseline="Joint-training")
 
 
 @pytest.fixture
-def answered(tmp_path):
-    return lambda data="vocalset": answer(TABLE, collate(tmp_path), data)
+def answered(collated):
+    return lambda data="vocalset", experiment=TABLE: answer(experiment, collated(), data)
 
 
 def test_mean_and_deviation_are_over_seeds(run, answered):
@@ -24,10 +27,10 @@ def test_mean_and_deviation_are_over_seeds(run, answered):
     for seed, f1 in enumerate(values):
         run(f1, seed=seed)
     joint, wc = answered().summaries
-    assert (wc.seeds, wc.values["f1"]) == ((0, 1, 2), tuple(values))
+    assert (wc.units, wc.values["f1"]) == ((0, 1, 2), tuple(values))
     assert wc.mean("f1") == pytest.approx(0.6)
     assert wc.deviation("f1") == pytest.approx(0.1) == pytest.approx(statistics.stdev(values))
-    assert (joint.seeds, joint.mean("f1"), joint.deviation("f1")) == ((), None, None)
+    assert (joint.units, joint.mean("f1"), joint.deviation("f1")) == ((), None, None)
 
 
 def test_one_seed_has_no_deviation_and_the_reader_is_told(run, answered):
@@ -64,11 +67,18 @@ def test_runs_on_an_earlier_state_of_the_corpus_are_never_averaged_in(run, answe
     assert "Runs left out: 2 on an earlier state of the corpus." in found.notes
 
 
+def test_a_short_run_on_another_state_of_the_corpus_leaves_the_whole_ones_counting(run, answered):
+    run(0.5, finished="2026-01-01")
+    part = {"data_fingerprint": "part", "corpus_fingerprint": "part"}
+    run(0.9, variant="schedule.features=1", **part, finished="2026-02-01")
+    assert answered().summaries[1].values["f1"] == (0.5,)
+
+
 def test_a_seed_run_twice_counts_once_the_later(run, answered):
     run(0.9, run="zz", finished="2026-01-01")
     run(0.5, run="aa", finished="2026-02-01")
     found = answered()
-    assert (found.summaries[1].seeds, found.summaries[1].values["f1"]) == ((0,), (0.5,))
+    assert (found.summaries[1].units, found.summaries[1].values["f1"]) == ((0,), (0.5,))
     assert "Runs left out: 1 made anew since." in found.notes
 
 
@@ -101,8 +111,12 @@ def test_where_nothing_was_run_seed_0_is_missing(answered):
 def test_a_command_names_all_that_is_not_the_default(monkeypatch, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "demo.yaml").write_text("")
-    monkeypatch.setattr(summaries, "CONF", tmp_path)
-    assert command(WC, "demo", [0]).endswith("run dc=late strategy=crt_wc alpha=0.2 seed=0 data=demo")
+    monkeypatch.setattr(commands, "CONF", tmp_path)
+    assert command(JOINT, "demo", [0]).endswith("run dc=late strategy=joint alpha=0.2 seed=0 data=demo")
+    assert command(WC, "vocalset", [0]) == "python -m singtech.run condition=late_crt_wc seed=0"
+    assert command(WC, "vocalset", [0], [""]) == "python -m singtech.run condition=late_crt_wc seed=0"
+    folds = "python -m singtech.run -m condition=late_crt_wc data.fold=0,4 seed=0"
+    assert command(WC, "vocalset", [0], ["0", "4"]) == folds
     several = command(Condition("", "cnn1d", "none", "joint", 0.0), "vocalset", [1, 2])
     assert several == "python -m singtech.run -m model=cnn1d dc=none strategy=joint alpha=0.0 seed=1,2"
     assert command(WC, "choir", [0]).endswith(
@@ -115,3 +129,113 @@ def test_the_reader_sees_what_the_runs_were_made_with(run, answered):
     run(seed=1, device="cpu", commit="abc+dirty")
     made = "Runs made with device NVIDIA H200 | cpu; precision 32-true; torch 2.14.1; commit abc | abc+dirty."
     assert made in answered().notes
+
+
+def test_runs_on_folds_are_no_part_of_the_corpus_s_own_split(run, answered):
+    run(0.5)
+    run(0.9, fold="1", data_fingerprint="other")
+    assert answered().summaries[1].values["f1"] == (0.5,)
+    assert not [note for note in answered().notes if "left out" in note]
+
+
+def test_the_units_of_a_cross_validation_are_folds_each_the_mean_of_its_seeds(run, answered):
+    for fold, values in (("0", [0.4, 0.6]), ("1", [0.7, 0.7]), ("2", [0.6, 0.6])):
+        for seed, f1 in enumerate(values):
+            run(f1, fold=fold, seed=seed, data_fingerprint=f"fold {fold}")
+    run(0.1)
+    found = answered(experiment=FOLDS)
+    wc = found.summaries[1]
+    assert (found.units, wc.units) == ("folds", (0, 1, 2))
+    assert wc.mean("f1") == pytest.approx(0.6)  # of 0.5, 0.7, 0.6
+    assert wc.deviation("f1") == pytest.approx(0.1)
+    assert "Ours: mean ± sample standard deviation (n - 1) over folds." in found.notes
+    assert "A fold's value is the mean over its seeds (0, 1, where none is missing)." in found.notes
+
+
+def test_folds_that_lack_runs_are_named_with_the_command_that_makes_them(run, answered):
+    run(fold="0", seed=0)
+    run(fold="0", seed=1)
+    run(fold="2", seed=0)
+    found = answered(experiment=FOLDS)
+    make = "python -m singtech.run -m"
+    assert found.missing == (
+        ("Joint-training, folds 0, 1, 2, seeds 0, 1", f"{make} {JOINTLY} data.fold=0,1,2 seed=0,1"),
+        ("cRT-WC, fold 1, seeds 0, 1", f"{make} condition=late_crt_wc data.fold=1 seed=0,1"),
+        ("cRT-WC, fold 2, seed 1", "python -m singtech.run condition=late_crt_wc data.fold=2 seed=1"),
+    )
+    assert found.sweep == "python -m singtech.run -m experiments=folds seed=0,1"
+
+
+def test_folds_count_on_the_newest_state_of_the_corpus_and_none_beyond_those_asked_for(run, answered):
+    run(0.9, fold="0", corpus_fingerprint="old", finished="2026-01-01")
+    run(0.5, fold="1", corpus_fingerprint="new", finished="2026-02-01")
+    run(0.9, fold="7", corpus_fingerprint="new", finished="2026-03-01")
+    found = answered(experiment=FOLDS)
+    assert found.summaries[1].units == (1,)
+    assert "Runs left out: 1 on an earlier state of the corpus." in found.notes
+
+
+def test_a_change_is_the_mean_of_the_differences_over_common_seeds(run, answered):
+    for seed, (joint, wc) in enumerate([(0.5, 0.6), (0.6, 0.9), (0.1, None), (None, 0.1)]):
+        if joint is not None:
+            run(joint, strategy="joint", seed=seed)
+        if wc is not None:
+            run(wc, seed=seed)
+    found = answered(experiment=replace(TABLE, baseline="Joint-training"))
+    change, deviation = found.summaries[1].change(found.baseline, "f1")
+    assert change == pytest.approx(0.2)  # of 0.1 and 0.3
+    assert deviation == pytest.approx(statistics.stdev([0.1, 0.3]))
+    assert found.summaries[1].change(found.baseline, "f1_yodel") == (None, None)
+
+
+def test_a_change_between_folds_pairs_the_seeds_within_each(run, answered):
+    for fold, seed, joint, wc in [("0", 0, 0.5, 0.6), ("0", 1, None, 0.9), ("1", 0, 0.2, 0.4), ("1", 1, 0.4, 0.4)]:
+        if joint is not None:
+            run(joint, strategy="joint", fold=fold, seed=seed)
+        run(wc, fold=fold, seed=seed)
+    found = answered(experiment=FOLDS)
+    assert found.summaries[1].change(found.baseline, "f1")[0] == pytest.approx(0.1)  # of 0.1 and (0.2 + 0.0) / 2
+
+
+def test_a_choice_is_told_by_its_variant(run, answered):
+    flat = replace(WC, label="flat", variant="model.build.aggregation=flatten", overrides="choice=flatten")
+    run(0.5)
+    run(0.7, variant="model.build.aggregation=flatten")
+    run(0.9, variant="model.build.aggregation=flatten optimizer.lr=0.001")
+    found = answered(experiment=replace(TABLE, conditions=(WC, flat)))
+    assert [summary.values["f1"] for summary in found.summaries] == [(0.5,), (0.7,)]
+    (left_out,) = [note for note in found.notes if "left out" in note]
+    assert left_out.startswith(
+        "Runs left out: 1 with other settings than the default (model.build.aggregation=flatten o"
+    )
+    missing = answered("demo", experiment=replace(TABLE, conditions=(flat,))).missing
+    assert missing == (("flat, seed 0", "python -m singtech.run choice=flatten seed=0 data=demo"),)
+
+
+def test_a_choice_that_cuts_the_corpus_otherwise_has_its_own_newest_state(run, answered):
+    trimmed = replace(WC, label="trimmed", variant="data.trim_silence=40.0")
+    run(0.5, data_fingerprint="whole", corpus_fingerprint="whole", finished="2026-01-01")
+    other = {"variant": trimmed.variant, "data_fingerprint": "trimmed", "corpus_fingerprint": "trimmed"}
+    run(0.7, **other, finished="2026-02-01")
+    found = answered(experiment=replace(TABLE, conditions=(WC, trimmed)))
+    assert [summary.values["f1"] for summary in found.summaries] == [(0.5,), (0.7,)]
+
+
+def test_metrics_of_all_techniques_are_those_that_the_runs_have(run, answered):
+    experiment = replace(TABLE, metrics={"recall_vocal_fry": "vocal fry", "recall_*": "others"})
+    ten = "vocal fry|belt|breathy|inhaled|lip trill|spoken|straight|trill|trillo|vibrato"
+    assert "|".join(answered(experiment=experiment).experiment.metrics.values()) == ten
+    only = {f"recall_{name}": None for name in ("inhaled", "lip_trill", "spoken", "straight", "trill", "trillo")}
+    run(data="choir", recall_yodel=0.5, recall_growl=0.5, recall_vibrato=None, recall_belt=None, **only)
+    found = answered("choir", experiment=experiment).experiment.metrics
+    assert list(found.values()) == ["vocal fry", "breathy", "growl", "yodel"]
+
+
+def test_references_need_the_clips_of_the_corpus(put_corpus, answered):
+    experiment = replace(TABLE, references=("majority", "chance"), conditions=())
+    (missing,) = answered("demo", experiment=experiment).missing
+    assert missing == ("majority and chance, from the clips of the corpus", "python -m singtech.prepare data=demo")
+    put_corpus("demo", {("trill", "train"): (1, 1, 3), ("trill", "test"): (1, 1, 2), ("belt", "test"): (1, 1, 2)})
+    found = answered("demo", experiment=experiment)
+    assert [reference.label for reference in found.references] == ["Majority", "Chance"]
+    assert found.missing == ()

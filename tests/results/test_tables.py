@@ -1,22 +1,21 @@
 """Tables: ours beside the paper's and the difference, the best in bold, what is missing named."""
 
 import csv
-import re
 
 import pytest
 
 from singtech.places import EXPERIMENTS
-from singtech.results.collate import collate
 from singtech.results.experiments import read_experiment, read_published
+from singtech.results.pages import shown, shown_change, tex
 from singtech.results.summaries import answer
-from singtech.results.tables import best, latex, long_form, markdown, render_table, shown, shown_difference, tex
+from singtech.results.tables import best, latex, long_form, markdown, render_table
 
 PAPER = read_published(EXPERIMENTS / "paper.csv")
 
 
 @pytest.fixture
-def answered(tmp_path):
-    return lambda name, data="vocalset": answer(read_experiment(EXPERIMENTS / f"{name}.yaml"), collate(tmp_path), data)
+def answered(collated):
+    return lambda name, data="vocalset": answer(read_experiment(EXPERIMENTS / f"{name}.yaml"), collated(), data)
 
 
 @pytest.fixture
@@ -74,13 +73,13 @@ def test_a_table_without_runs_shows_the_papers_and_every_command(answered):
     page = markdown(answered("table3"), PAPER)
     assert ["Joint-training", "ours", "0", "—", "—", "—", "—", "—"] in cells(page)
     assert "difference" not in page
-    assert page.count("python -m singtech.run dc=late strategy=") == 3
-    assert "- cRT-WC, seed 0: `python -m singtech.run dc=late strategy=crt_wc alpha=0.2 seed=0`" in page
+    assert page.count("python -m singtech.run condition=late") == 3
+    assert "- cRT-WC, seed 0: `python -m singtech.run condition=late_crt_wc seed=0`" in page
 
 
 def test_missing_cells_are_named_below_the_table(table3):
     page = markdown(table3, PAPER)
-    assert "- cRT-WC, seeds 1, 2: `python -m singtech.run -m dc=late strategy=crt_wc alpha=0.2 seed=1,2`" in page
+    assert "- cRT-WC, seeds 1, 2: `python -m singtech.run -m condition=late_crt_wc seed=1,2`" in page
     assert "but cRT-WFC has seeds 0, 1; cRT-WC has seed 0." in page
 
 
@@ -108,27 +107,29 @@ def test_the_csv_holds_one_number_a_line(table3):
     assert len(lines) == 3 * 5
     joint = {
         **{"data": "vocalset", "artefact": "table3", "label": "Joint-training", "model": "oblong", "dc": "late"},
-        **{"strategy": "joint", "alpha": "0.2", "metric": "f1", "mean": "0.6", "deviation": "0.1", "seeds": "3"},
+        **{
+            "strategy": "joint",
+            "alpha": "0.2",
+            "variant": "",
+            "metric": "f1",
+            "mean": "0.6",
+            "deviation": "0.1",
+            "seeds": "3",
+        },
         **{"paper": "0.559", "difference": "0.041"},
     }
     assert lines[0] == joint
     assert (lines[-1]["label"], lines[-1]["seeds"], lines[-1]["deviation"]) == ("cRT-WC", "1", "")
 
 
-def test_latex_has_as_many_cells_in_every_line_as_columns(table3):
-    text = latex(table3, PAPER)
-    body = [line for line in text.splitlines() if not line.startswith("%")]
-    columns = re.search(r"\\begin{tabular}{(\w+)}", text)[1]
-    lines = [line for line in body if line.endswith(r"\\")]
-    assert len(lines) == 1 + 3 * 3
-    assert {line.count("&") for line in lines} == {len(columns) - 1}
-    assert text.count("{") == text.count("}")
-    assert all(body.count(rf"\{word}") == 1 for word in ("toprule", "midrule", "bottomrule", "end{table}"))
-    assert body.count(r"\addlinespace") == 2
+def test_latex_has_the_lines_of_the_table(table3):
+    lines = latex(table3, PAPER).splitlines()
     assert r" & difference &  & $+0.041$ & $-0.010$ & $-0.035$ & $-0.174$ & $-0.274$ \\" in lines
-    assert r"cRT-WC & ours & 1 & \textbf{0.640} & " in text
-    assert r"0.600 $\pm$ 0.100" in text
-    assert "".join(body).isascii()
+    assert r"Joint-training & ours & 3 & 0.600 $\pm$ 0.100 & 0.600 $\pm$ 0.100 & 0.600 $\pm$ 0.100 &" in "\n".join(
+        lines
+    )
+    assert any(line.startswith(r"cRT-WC & ours & 1 & \textbf{0.640} & ") for line in lines)
+    assert lines.count(r"\addlinespace") == 2
 
 
 def test_latex_takes_no_character_for_a_command():
@@ -145,16 +146,104 @@ def test_numbers_have_the_papers_three_decimals(mean, deviation, text):
 
 
 @pytest.mark.parametrize(
-    ("ours", "paper", "text"),
-    [(0.612, 0.62, "-0.008"), (0.62, 0.612, "+0.008"), (0.6199, 0.62, "+0.000"), (None, 0.62, "—"), (0.6, None, "—")],
+    ("change", "deviation", "text"),
+    [(-0.008, None, "-0.008"), (0.008, 0.0012, "+0.008 ± 0.001"), (-0.0001, None, "+0.000"), (None, None, "—")],
 )
-def test_differences_are_ours_less_the_papers(ours, paper, text):
-    assert shown_difference(ours, paper) == text
+def test_changes_have_a_sign(change, deviation, text):
+    assert shown_change(change, deviation) == text
 
 
-def test_a_table_is_written_three_times_and_the_same_each_time(tmp_path, table3):
-    paths = render_table(table3, PAPER, tmp_path / "tables" / "vocalset")
+def test_a_table_is_written_three_times_and_the_same_each_time(tmp_path, table3, collated):
+    asked = (table3.experiment, collated(), PAPER, "vocalset", tmp_path / "tables" / "vocalset")
+    paths = render_table(*asked)
     assert [path.name for path in paths] == ["table3.md", "table3.csv", "table3.tex"]
     before = [path.read_bytes() for path in paths]
-    render_table(table3, PAPER, tmp_path / "tables" / "vocalset")
+    render_table(*asked)
     assert [path.read_bytes() for path in paths] == before
+
+
+def test_chance_and_majority_stand_below_never_bold_and_never_compared(run, answered, put_corpus):
+    for condition, f1 in (("cnn1d", 0.01), ("oblong_forest", 0.02)):
+        run(f1, model=condition, dc="none", strategy="joint")
+    put_corpus("vocalset", {("trill", "train"): (1, 1, 9), ("trill", "test"): (1, 1, 3), ("belt", "test"): (1, 1, 1)})
+    found = answered("table2")
+    _, *lines = cells(markdown(found, PAPER))
+    assert lines[-2][:3] == ["Chance", "computed", ""]
+    assert lines[-2][4:] == ["0.500", "0.500", "1.000", "1.000"]
+    # always trill: F1 6/7 and 0, accuracy 3/4, recall 1 and 0
+    assert lines[-1] == ["Majority", "computed", "", "0.429", "0.750", "0.500", "1.000", "1.000"]
+    ours = [line for line in lines if line[1] == "ours"]
+    assert [line[0] for line in ours if line[3].startswith("**")] == ["Oblong weighted"]  # the best of the runs
+    in_csv = [line for line in csv.DictReader(long_form(found, PAPER).splitlines()) if line["label"] == "Majority"]
+    assert [line["mean"] for line in in_csv[:2]] == ["0.428571", "0.75"]
+    assert {line["difference"] + line["paper"] + line["model"] for line in in_csv} == {""}
+
+
+def test_the_joint_reading_stands_beside_the_numbers_of_table_2(run, answered):
+    run(0.6, strategy="joint", dc="last")
+    _, *lines = cells(markdown(answered("table2_joint"), PAPER))
+    last = lines[-3:]
+    assert [line[3] for line in last] == ["0.600", "0.517", "+0.083"]
+    assert len(lines) == 5 * 2 + 3
+    assert "dc=none strategy=joint alpha=0.0 seed=0`" in markdown(answered("table2_joint"), PAPER)
+
+
+def test_metrics_by_technique_are_lines_with_the_change_from_the_baseline(run, answered):
+    for seed, (last, late) in enumerate([(0.4, 0.5), (0.4, 0.7)]):
+        run(0.5, strategy="crt_wfc", dc="last", seed=seed, recall_lip_trill=last)
+        run(0.5, strategy="crt_wfc", dc="late", seed=seed, recall_lip_trill=late)
+    header, seeds, lip_trill, vocal_fry, *others = cells(markdown(answered("late_last"), PAPER))
+    assert header == ["Technique", "Last (4), ours", "Late (3,4), ours", "Late (3,4), to Last (4)"]
+    assert seeds == ["Seeds", "2", "2", ""]
+    assert lip_trill == ["lip trill", "0.400 ± 0.000", "**0.600 ± 0.141**", "+0.200 ± 0.141"]
+    assert vocal_fry[0] == "vocal fry"
+    assert len(others) == 8
+
+
+def test_class_wise_f1_stands_beside_the_papers_where_it_prints_one(run, answered):
+    run(0.5, alpha=0.2, f1_trill=0.6)
+    run(0.5, alpha=1.0)
+    header, _, *lines = cells(markdown(answered("techniques"), PAPER))
+    first, second = (["α = 0.2, ours", "α = 0.2, paper", "α = 0.2, difference"], ["α = 1, ours", "α = 1, paper"])
+    assert header == ["Technique", *first, *second, "α = 1, difference", "α = 1, to α = 0.2"]
+    trill = next(line for line in lines if line[0] == "trill")
+    assert trill == ["trill", "**0.600**", "**0.544**", "+0.056", "0.500", "0.495", "+0.005", "-0.100"]
+    assert next(line for line in lines if line[0] == "belt")[2:4] == ["—", "—"]
+
+
+def test_choices_stand_in_groups_with_their_change_from_the_default(run, answered):
+    for seed, (default, flat) in enumerate([(0.5, 0.6), (0.7, 0.6)]):
+        run(default, seed=seed)
+        run(flat, seed=seed, variant="model.build.aggregation=flatten")
+    found = answered("choices")
+    header, default, network, *lines = cells(markdown(found, PAPER))
+    assert default[:4] == ["default", "ours", "2", "**0.600 ± 0.141**"]
+    assert network == ["*Network*", *[""] * (len(header) - 1)]
+    flat = next(k for k, line in enumerate(lines) if line[0] == "flatten instead of global average")
+    assert lines[flat][1:4] == ["ours", "2", "**0.600 ± 0.000**"]
+    assert lines[flat + 1][:4] == ["", "to default", "", "+0.000 ± 0.141"]
+    assert [line[0] for line in lines if line[0].startswith("*")] == [
+        "*Input*",
+        "*Training*",
+        "*Re-training*",
+        "*Data*",
+    ]
+    in_csv = list(csv.DictReader(long_form(found, PAPER).splitlines()))
+    row = next(line for line in in_csv if line["label"] == "flatten instead of global average")
+    assert (row["variant"], row["change"], row["change_deviation"]) == (
+        "model.build.aggregation=flatten",
+        "0.0",
+        "0.141421",
+    )
+    assert "choice=dcn_v1 seed=0,1`" in markdown(found, PAPER)
+
+
+def test_a_cross_validation_counts_folds(run, answered):
+    for fold in range(5):
+        run(0.5 + fold / 10, fold=str(fold), data_fingerprint=str(fold))
+    found = answered("folds")
+    header, *lines = cells(markdown(found, PAPER))
+    assert header[2] == "Folds"
+    best_row = next(line for line in lines if line[0] == "Late, cRT-WC")
+    assert best_row[1:4] == ["ours", "5", "0.700 ± 0.158"]
+    assert next(csv.DictReader(long_form(found, PAPER).splitlines()))["folds"] == "0"

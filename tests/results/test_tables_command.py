@@ -1,4 +1,4 @@
-"""`python -m singtech.tables`: from results.csv alone to every table and figure, without torch."""
+"""`python -m singtech.tables`: from the collated files alone to every table and figure, without torch."""
 
 import subprocess
 import sys
@@ -8,25 +8,37 @@ import pytest
 from singtech.results.collate import collate
 from singtech.tables import main
 
+TABLES = "table1 table2 table2_joint table3 late_last techniques folds choices confusion".split()
+FIGURES = "figure2 figure3 confusion".split()
 FILES = {
-    *("table2.md", "table2.csv", "table2.tex", "table3.md", "table3.csv", "table3.tex"),
-    *("figure3.md", "figure3.csv", "figure3.png", "figure3.pdf"),
+    *(f"{name}.{suffix}" for name in TABLES for suffix in ("md", "csv", "tex")),
+    *(f"{name}.{suffix}" for name in FIGURES for suffix in ("md", "csv", "png", "pdf")),
+    "README.md",
 }
 BLOCKED = """
 import sys
-for name in ("torch", "pytorch_lightning", "librosa", "hydra"):
-    sys.modules[name] = None
+class Absent:
+    def find_spec(name, path, target=None):
+        if name.split(".")[0] in ("torch", "pytorch_lightning", "librosa", "hydra"):
+            raise ModuleNotFoundError(f"{name} is blocked")
+sys.meta_path.insert(0, Absent)
 from singtech.tables import main
 sys.exit(main())
 """
 
 
-def test_everything_is_rendered_from_the_collated_file_where_torch_cannot_be_imported(tmp_path, run):
-    run(0.6)
+def test_everything_is_rendered_from_the_collated_files_where_torch_cannot_be_imported(
+    tmp_path, run, put_layers, put_confusion, put_corpus
+):
+    folder = run(0.6)
+    put_layers(folder, "late")
+    put_confusion(folder, ("trill", "trillo"), [[3, 1], [0, 4]])
+    put_corpus("vocalset", {("trill", "train"): (1, 1.5, 9), ("trill", "test"): (1, 0.5, 4)})
     collate(tmp_path)
     alone = tmp_path / "elsewhere"
     alone.mkdir()
-    (tmp_path / "results.csv").rename(alone / "results.csv")
+    for name in ("results.csv", "layers.csv", "confusions.csv", "corpora"):
+        (tmp_path / name).rename(alone / name)
     command = [sys.executable, "-W", "error", "-c", BLOCKED, f"output_dir={alone}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -54,6 +66,19 @@ def test_one_corpus_can_be_asked_for(tmp_path, run):
     run(0.9, data="demo")
     assert main([f"output_dir={tmp_path}", "data=demo"]) == 0
     assert {path.name for path in (tmp_path / "tables").iterdir()} == {"demo"}
+
+
+def test_a_corpus_without_runs_has_its_lengths_and_every_command(tmp_path, put_corpus, capsys):
+    put_corpus("demo", {("trill", "train"): (1, 1.5, 9), ("trill", "test"): (1, 0.5, 4)})
+    assert main([f"output_dir={tmp_path}"]) == 0
+    written = {path.name for path in (tmp_path / "tables" / "demo").iterdir()}
+    assert written == FILES - {"confusion.tex"}
+    index = (tmp_path / "tables" / "demo" / "README.md").read_text(encoding="utf-8")
+    assert "| trill " in index
+    for name in ("figure2.png", "figure3.png", "confusion.png"):
+        assert f"]({name})" in index
+    assert index.count("\n## ") == 11
+    assert "# Table 3: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

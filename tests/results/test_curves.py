@@ -5,9 +5,8 @@ import math
 import pytest
 
 from singtech.places import EXPERIMENTS
-from singtech.results.collate import collate
+from singtech.results.curves import draw, points, render_curve
 from singtech.results.experiments import read_experiment, read_published
-from singtech.results.figures import draw, points, render_figure
 from singtech.results.summaries import answer
 
 PAPER = read_published(EXPERIMENTS / "paper.csv")
@@ -15,8 +14,8 @@ FIGURE = read_experiment(EXPERIMENTS / "figure3.yaml")
 
 
 @pytest.fixture
-def answered(tmp_path):
-    return lambda data="vocalset": answer(FIGURE, collate(tmp_path), data)
+def answered(collated):
+    return lambda data="vocalset": answer(FIGURE, collated(), data)
 
 
 @pytest.fixture
@@ -106,16 +105,16 @@ def test_the_numbers_stand_below_the_figure_with_what_is_missing(sweep, answered
     assert found.missing == (("cRT-WC, α = 0.5, seeds 0, 1", command),)
 
 
-def test_files_are_written_and_the_same_each_time(tmp_path, sweep, answered):
+def test_files_are_written_and_the_same_each_time(tmp_path, sweep, collated):
     sweep()
     folder = tmp_path / "tables" / "vocalset"
-    paths = render_figure(answered(), PAPER, folder)
+    paths = render_curve(FIGURE, collated(), PAPER, "vocalset", folder)
     assert [path.name for path in paths] == ["figure3.md", "figure3.csv", "figure3.png", "figure3.pdf"]
     before = [path.read_bytes() for path in paths]
     assert before[2].startswith(b"\x89PNG")
     assert before[3].startswith(b"%PDF")
     assert b"CreationDate" not in before[3]
-    render_figure(answered(), PAPER, folder)
+    render_curve(FIGURE, collated(), PAPER, "vocalset", folder)
     assert [path.read_bytes() for path in paths] == before
     assert "](figure3.png)" in before[0].decode()
     assert before[1].decode().count("\n") == 1 + 12

@@ -1,0 +1,91 @@
+"""Draw a clip of each technique as the network takes it in: python -m singtech.pictures [data=demo].
+
+Below `<output_dir>/tables/<data>/clips/`, as PNG and PDF: `<technique>`, the waveform and its spectrograms, one for
+each window length, as `front_end` makes them; and `overview`, a row for each technique.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+
+from singtech.config import command, plain
+from singtech.data.clips import Corpus
+from singtech.prepare import corpus_of
+
+SCALES = {
+    "log": "log₁₀ of the magnitude above 10⁻⁵",
+    "linear": "magnitude",
+    "db": "10·log₁₀ of the magnitude",
+}
+CORPORA = {"vocalset": "VocalSet", "demo": "demo corpus (synthetic voices)"}
+SMALL_PRINT = {
+    "vocalset": "Recordings: VocalSet, J. Wilkins, P. Seetharaman, A. Wahl, B. Pardo (2018), "
+    "doi.org/10.5281/zenodo.1442513, CC BY 4.0.",
+    "demo": "Synthetic voices: they say nothing about singers.",
+}
+
+
+def job(cfg: DictConfig) -> None:
+    """Draw, and print the paths written."""
+    from singtech.results.clip_figure import render_clips
+
+    corpus = corpus_of(cfg)
+    rows, choice = chosen(corpus)
+    front_end = plain(cfg.front_end)
+    paths = render_clips(
+        [picture(corpus, row, front_end) for row in rows],
+        Path(cfg.output_dir) / "tables" / corpus.name / "clips",
+        corpus=CORPORA.get(corpus.name, f"corpus {corpus.name}"),
+        choice=choice,
+        scale=SCALES[front_end["scale"]],
+        small_print=SMALL_PRINT.get(corpus.name, ""),
+    )
+    print(*paths, sep="\n")
+
+
+def chosen(corpus: Corpus) -> tuple[list[int], str]:
+    """A row of `corpus.clips` for each technique, and how they were chosen, in words.
+
+    It is the first training clip of the technique by a singer who sings all of them, so that voices do not differ where
+    techniques shall; where no training singer does, the first training clip.
+    """
+    rows = corpus.rows("train")
+    clips = corpus.clips.iloc[rows].assign(row=rows)
+    sung = clips.groupby("singer", sort=False)["technique"].nunique()
+    versatile = sung.index[sung == len(corpus.techniques)]
+    choice = "the first training clip (no training singer sings all techniques)"
+    if len(versatile):
+        clips = clips[clips["singer"] == versatile[0]]
+        choice = f"the first training clip of {versatile[0]}, who sings all techniques"
+    first = clips.drop_duplicates("technique").set_index("technique")["row"]
+    return [int(first[technique]) for technique in corpus.techniques], choice
+
+
+def picture(corpus: Corpus, row: int, front_end: dict):
+    """One clip through the front end, as numbers to draw."""
+    import torch
+
+    from singtech.data.datamodule import as_waveform
+    from singtech.models.level import levelled
+    from singtech.models.spectrogram import MultiResolutionSpectrogram
+    from singtech.results.clip_figure import ClipPicture
+
+    spectrogram = MultiResolutionSpectrogram(**front_end)
+    waveform = as_waveform(torch.from_numpy(np.array(corpus.waveforms[[row]])))
+    clip = corpus.clips.iloc[row]
+    return ClipPicture(
+        technique=clip["technique"],
+        source=f"{clip['recording']}, from {clip['start']:g} s",
+        waveform=levelled(waveform, spectrogram.level)[0].numpy(),
+        spectrograms=spectrogram(waveform)[0].numpy(),
+        win_lengths=spectrogram.win_lengths,
+        hop_length=spectrogram.hop_length,
+        sample_rate=corpus.sample_rate,
+    )
+
+
+main = command(job)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Section 5.3: which techniques are taken for which, as shares of each true technique's clips."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from singtech.results.collate import CONFUSIONS, Collated, csv_text
+from singtech.results.experiments import Experiment, Published
+from singtech.results.figures import entitle, picture, save, say_empty
+from singtech.results.pages import Line, document, latex_table, pipes, shown, tabular
+from singtech.results.summaries import Answer, answer, in_order, printed
+from singtech.results.tables import write_texts
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+ELSE = "anything else"
+
+
+def render_confusion(
+    experiment: Experiment, collated: Collated, published: Published, data: str, folder: Path
+) -> list[Path]:
+    """Write the techniques in question as a table (`<name>.md`, `.tex`), all of them as a figure (`.png`, `.pdf`) and
+    as `.csv`; the paths written."""
+    found = answer(experiment, collated, data)
+    runs = found.summaries[0].runs
+    techniques, shares = confusion(collated.confusions, runs)
+    if len(shares) < len(runs):
+        lacking = f"{CONFUSIONS} lacks {len(runs) - len(shares)} of {len(runs)} runs; where they were made"
+        found = replace(found, missing=(*found.missing, (lacking, "python -m singtech.tables")))
+    header, lines = among(found, techniques, shares)
+    table = pipes(header, lines, left=1) if lines else ""
+    texts = {"md": document(found, table, picture(found)), "csv": long_form(found, techniques, shares)}
+    if lines:
+        texts["tex"] = latex_table(found, tabular(header, [lines], left=1))
+    return write_texts(folder / experiment.name, texts) + save(
+        draw(found, techniques, shares), folder / experiment.name
+    )
+
+
+def confusion(confusions: "pd.DataFrame", runs: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
+    """The K techniques of the runs, and (R, K, K) the share of each true technique (rows) taken for each in each run.
+
+    A technique without a test clip has shares of nan.
+    """
+    confusions = confusions[confusions["run"].isin(runs)]
+    techniques = in_order({*confusions["technique"], *confusions["predicted"]})
+    number = {name: k for k, name in enumerate(techniques)}
+    there = [run for run in runs if run in set(confusions["run"])]
+    counts = np.zeros((len(there), len(techniques), len(techniques)))
+    for run, technique, predicted, clips in confusions.itertuples(index=False):
+        counts[there.index(run), number[technique], number[predicted]] += clips
+    clips = counts.sum(axis=2, keepdims=True)
+    return techniques, np.divide(counts, clips, out=np.full_like(counts, np.nan), where=clips > 0)
+
+
+def among(found: Answer, techniques: list[str], shares: np.ndarray) -> tuple[Line, list[Line]]:
+    """Of the techniques in question, how many clips are taken for each of them and for anything else."""
+    named = [name for name in found.experiment.techniques if name in techniques]
+    numbers = [techniques.index(name) for name in named]
+    lines = []
+    for name, k in zip(named, numbers, strict=True):
+        each = shares[:, k, numbers]  # (R, techniques in question)
+        columns = [*each.T, 1 - each.sum(axis=1)]
+        lines.append([printed(name), *(_mean_and_deviation(column) for column in columns)])
+    return [found.experiment.header, *map(printed, named), ELSE], lines
+
+
+def long_form(found: Answer, techniques: list[str], shares: np.ndarray) -> str:
+    """Every pair of techniques: mean and deviation of the share over the runs."""
+    words = [found.data, found.experiment.name, found.summaries[0].condition.label]
+    lines = []
+    for k, technique in enumerate(techniques):
+        for j, predicted in enumerate(techniques):
+            values = shares[:, k, j]
+            numbers = [values.mean(), values.std(ddof=1) if len(values) > 1 else np.nan]
+            rounded = ["" if np.isnan(number) else round(float(number), 6) for number in numbers]
+            lines.append([*words, technique, predicted, *rounded, len(values)])
+    header = ["data", "artefact", "label", "technique", "predicted", "share", "deviation", "seeds"]
+    return csv_text(header, lines)
+
+
+def draw(found: Answer, techniques: list[str], shares: np.ndarray) -> "Figure":
+    """The figure: the mean share over the runs in every field, those in question bold."""
+    from matplotlib.figure import Figure
+
+    size = 2.6 + 0.44 * max(len(techniques), 4)
+    figure = Figure(figsize=(size + 0.6, size), layout="constrained")
+    axes = figure.subplots()
+    entitle(figure, found)
+    if not len(shares):
+        say_empty(axes, "nothing to show yet")
+        axes.set_axis_off()
+        return figure
+    mean = shares.mean(axis=0)
+    image = axes.imshow(mean, cmap="Blues", vmin=0, vmax=1)
+    for (k, j), share in np.ndenumerate(mean):
+        if share >= 0.005:
+            text = f"{100 * share:.0f}"
+            axes.text(j, k, text, ha="center", va="center", fontsize=8, color="white" if share > 0.55 else "black")
+    names = list(map(printed, techniques))
+    axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="0.85", linewidth=0.6)
+    axes.tick_params(which="minor", length=0)
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        for label, name in zip(labels, techniques, strict=True):
+            label.set_fontweight("bold" if name in found.experiment.techniques else "normal")
+    bar = figure.colorbar(image, ax=axes, shrink=0.8)
+    bar.set_label("percent of the true technique's clips")
+    bar.ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f}")
+    return figure
+
+
+def _mean_and_deviation(values: np.ndarray) -> str:
+    if not len(values) or np.isnan(values).any():
+        return shown(None)
+    return shown(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None)

@@ -1,0 +1,72 @@
+"""What the README tells people to type exists, composes, and, for their own recordings, runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from singtech.places import CONF, EXPERIMENTS
+from tests.conftest import SMALL
+from tests.test_config import composed
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+TYPED = re.findall(r"python -m\s+singtech\.(\w+)((?:[^`\n\\#]|\\\n)*)", README)
+
+
+def settings_of(words):
+    """The overrides of a command, sweeps cut down to their first value."""
+    overrides = [word for word in shlex.split(words.replace("\\\n", " ")) if "=" in word and "<" not in word]
+    return [word if "[" in word else word.split(",")[0] for word in overrides]
+
+
+def test_every_command_of_the_readme_composes():
+    assert len(TYPED) > 10
+    for command, words in TYPED:
+        assert (ROOT / "singtech" / f"{command}.py").is_file()
+        if command != "tables":  # which takes no settings of a run
+            composed(*settings_of(words))
+
+
+def test_every_make_target_of_the_readme_is_there():
+    makefile = (ROOT / "Makefile").read_text()
+    (experiments,) = re.findall(r"^EXPERIMENTS = (.*)$", makefile, flags=re.MULTILINE)
+    targets = set(re.findall(r"^([a-z0-9]+):", makefile, flags=re.MULTILINE)) | set(experiments.split())
+    told = set(re.findall(r"(?:`|^    )make ([a-z0-9_]+)", README, flags=re.MULTILINE))
+    assert len(told) > 10
+    assert told <= targets
+
+
+def test_the_readme_names_every_experiment_and_the_makefile_makes_it():
+    makefile = (ROOT / "Makefile").read_text()
+    for path in EXPERIMENTS.glob("*.yaml"):
+        assert f"| `{path.stem}` | `make {path.stem}`" in README
+        assert re.search(rf"\b{path.stem}\b", makefile)
+
+
+def test_every_folder_of_the_readmes_map_is_there():
+    told = re.search(r"^  (data/ model/.*)$", README, flags=re.MULTILINE)[1].split()
+    assert {name.rstrip("/") for name in told} == {path.name for path in CONF.iterdir() if path.is_dir()}
+
+
+@pytest.fixture(scope="module")
+def own_example():
+    """The commands of the section on one's own recordings, as typed."""
+    section = README.split("## Your own")[1].split("\n## ")[0]
+    return re.findall(r"^    python -m singtech\.(\w+)((?:[^\n\\]|\\\n)*)", section, flags=re.MULTILINE)
+
+
+def test_the_example_with_ones_own_recordings_runs(call, own_corpus, tmp_path, own_example):
+    small = [setting for setting in SMALL if "clip_seconds" not in setting] + ["trainer=smoke"]
+    place = f"output_dir={tmp_path / 'outputs'}"
+    assert [command for command, _ in own_example] == ["prepare", "run", "run", "tables"]
+    for command, words in own_example:
+        typed = [word.replace("FOLDER", str(own_corpus)) for word in shlex.split(words.replace("\\\n", " "))]
+        done = call(command, *typed, place, *(small if command == "run" else []))
+        assert done.status == 0, done.err
+    rows = pd.read_csv(tmp_path / "outputs" / "results.csv", keep_default_na=False)
+    assert sorted(rows["fold"].astype(str)) == ["", "", "0", "1", "2"]
+    assert set(rows["data"]) == {"choir"}
+    assert (tmp_path / "outputs" / "tables" / "choir" / "README.md").is_file()
