@@ -5,6 +5,8 @@ ARGS ?=
 PLACE = $(filter-out data.fold=%,$(filter data=% data.% output_dir=%,$(ARGS)))
 EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2_joint choices folds
 .DEFAULT_GOAL := help
+$(foreach name,data seed alpha trainer output_dir experiments,$(if $(filter command line,$(origin $(name))), \
+	$(error settings go into ARGS: make $(firstword $(MAKECMDGOALS)) ARGS="$(name)=$($(name))")))
 .PHONY: help setup demo test check data verify plan paper figure2 $(EXPERIMENTS) tables pictures wheel clean
 
 help:  ## these lines
@@ -50,11 +52,11 @@ plan: setup  ## what `make paper` would run and train, how long, how much disk
 $(EXPERIMENTS): setup
 	$(PY) -m singtech.prepare $(PLACE)
 	$(PY) -m singtech.run -m experiments=$@ $(ARGS)
-	$(PY) -m singtech.tables $(filter output_dir=%,$(ARGS))
+	$(PY) -m singtech.tables show=$@ $(filter output_dir=%,$(ARGS))
 
 figure2: setup  ## the length of each technique; needs no run
 	$(PY) -m singtech.prepare $(PLACE)
-	$(PY) -m singtech.tables $(filter output_dir=%,$(ARGS))
+	$(PY) -m singtech.tables show=$@ $(filter output_dir=%,$(ARGS))
 
 verify: setup  ## compare a VocalSet with what is known of it
 	$(PY) -m singtech.verify $(ARGS)

@@ -18,7 +18,7 @@ from zipfile import BadZipFile
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -105,6 +105,14 @@ def sentence(problem: BaseException) -> str:
         close = difflib.get_close_matches(unknown[1], OmegaConf.load(CONF / "config.yaml"), n=1)
         meant = f" (is {close[0]} meant?)" if close else ""
         return f"{unknown[1]}: no such setting{meant}; the same command with --cfg job shows those there are."
+    several = re.match(r"Ambiguous value for argument '([^']*)'", str(problem))
+    if isinstance(problem, HydraException) and several:
+        return f"{several[1]}: several values; add -m before the settings to run each of them."
+    if isinstance(problem, OverrideParseException):
+        return (
+            f"{problem.override}: not understood as name=value; does a space, a bracket or a comma in it want quotes, "
+            'as in "data.split.test=[ann, ben]"?'
+        )
     if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         where = f" for {problem.filename}" if problem.filename else ""
         return (
@@ -147,7 +155,7 @@ def variant(cfg: DictConfig) -> str:
     Alpha, seed and fold, which rows name apart, are left out, as are settings of a re-training that does not happen.
     Tables and figures show only runs that differ in nothing, so that an ablation is never averaged into them. A
     corpus under a name of the person's own has its own techniques, split and clip length, and of its settings differs
-    only in what a `choice` flips.
+    only in the number of folds and in what a `choice` flips.
     """
     choices = HydraConfig.get().runtime.choices
     unused = ["alpha", "seed"]
@@ -167,7 +175,8 @@ def variant(cfg: DictConfig) -> str:
     if is_own:
         chosen = OmegaConf.load(CONF / "choice" / f"{choices.get('choice') or 'default'}.yaml")
         flipped = dict(_flat(OmegaConf.to_container(chosen)))
-        theirs |= {name: ours[name] for name in ours if name.startswith("data.") and name not in flipped}
+        kept = {"data.folds", *flipped}
+        theirs |= {name: ours[name] for name in ours if name.startswith("data.") and name not in kept}
     differing = [name for name in sorted(ours | theirs) if ours.get(name) != theirs.get(name)]
     return " ".join(f"{name}={ours.get(name)}".replace(" ", "") for name in differing)
 

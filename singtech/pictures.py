@@ -71,7 +71,10 @@ def picture(corpus: Corpus, row: int, front_end: dict):
     from singtech.models.spectrogram import MultiResolutionSpectrogram
     from singtech.results.clip_figure import ClipPicture
 
-    spectrogram = MultiResolutionSpectrogram(**front_end)
+    try:
+        spectrogram = MultiResolutionSpectrogram(**front_end)
+    except TypeError as problem:
+        raise ValueError(f"front_end: no spectrogram can be made as given: {problem}") from None
     waveform = as_waveform(torch.from_numpy(np.array(corpus.waveforms[[row]])))
     clip = corpus.clips.iloc[row]
     return ClipPicture(

@@ -1,7 +1,8 @@
 """What a sweep would do, before it does it: python -m singtech.plan [experiments=table2,figure3] [seed=0,1,2 …].
 
 For the same settings as `singtech.run -m` takes it counts the runs and phases that are asked for and those that are
-there, estimates the time from a short measurement on this machine, and the disk. It trains and stores nothing.
+there, estimates the time from a short measurement on this machine, and the disk. It trains nothing. VocalSet is
+neither fetched nor cut for it; a smaller corpus is prepared if it is not yet.
 """
 
 import itertools
@@ -24,6 +25,9 @@ PAPER = ("table2", "table3", "figure3")  # all numbers of the paper come from th
 def main() -> None:
     """The command; a person's mistake is one sentence."""
     arguments = sys.argv[1:]
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return
     try:
         check_values(arguments)
         print(report(*_asked(arguments)))
@@ -39,6 +43,7 @@ def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
     """
     from tabulate import tabulate
 
+    from singtech.data.archive import ZENODO_SIZE
     from singtech.run import machine_of, run_of
     from singtech.training.planning import Plan, in_words
 
@@ -51,7 +56,7 @@ def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
         if asked not in corpora:
             corpora[asked] = _corpus(cfg)
         row = rows.setdefault(experiment, [experiment, 0, 0, 0])
-        is_there = plan.add(run_of(cfg, corpora[asked]), corpora[asked])
+        is_there = plan.add(run_of(cfg, corpora[asked]), corpora[asked], machine_of(cfg))
         for column, amount in enumerate((1, is_there, not is_there), start=1):
             row[column] += amount
     to_train = " and ".join(f"{plan.count(part)} of the {part}" for part in ("network", "classifier"))
@@ -59,8 +64,8 @@ def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
         tabulate(rows.values(), ["experiment", "runs", "there", "to make"]),
         "",
         f"runs    {len(plan.runs)} different ones, {sum(plan.runs.values())} there",
-        f"phases  {len(plan.phases)} different ones, {len(plan.there)} there; {to_train} to train"
-        + (f", {len(plan.begun)} of them begun" if plan.begun else ""),
+        f"phases  {len(plan.phases)} different ones for the runs to make, {len(plan.there)} there; {to_train} to train"
+        + (f" ({len(plan.begun)} begun, counted whole)" if plan.begun else ""),
         f"epochs  {plan.epochs('network'):,} through the network, {plan.epochs('classifier'):,} of the classifier",
     ]
     if plan.missing:
@@ -71,7 +76,9 @@ def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
             f"        few steps of each network on noise (a clip: {in_words(list(speeds.values()))})",
         ]
     unprepared = [corpus for corpus in corpora.values() if isinstance(corpus, Unprepared)]
-    needed = plan.bytes_needed() + max((corpus.bytes_needed for corpus in unprepared), default=0)
+    needed = plan.bytes_needed() + sum(corpus.bytes_needed for corpus in unprepared)
+    if any(not corpus.is_here for corpus in unprepared):
+        needed += ZENODO_SIZE
     free = shutil.disk_usage(_existing(plan.output_dir)).free
     lines.append(f"disk    about {_size(needed)} more in {plan.output_dir}, where {_size(free)} are free")
     return "\n".join([*lines, *dict.fromkeys(corpus.note for corpus in unprepared)])
@@ -111,17 +118,16 @@ class Unprepared:
     def __init__(self, cfg: DictConfig, is_here: bool) -> None:
         import numpy as np
 
-        from singtech.data.archive import ZENODO_SIZE
         from singtech.data.vocalset import CLIPS
 
         self.clips = {split: sum(clips.values()) for split, clips in CLIPS.items()}
         self.techniques, self.fold = tuple(cfg.data.techniques), cfg.data.fold
         self.waveforms = np.empty((0, round(cfg.data.clip_seconds * cfg.data.sample_rate)), np.int16)
-        store = self.waveforms.itemsize * self.waveforms.shape[1] * sum(self.clips.values())
-        self.bytes_needed = store + (0 if is_here else ZENODO_SIZE)
+        self.bytes_needed = self.waveforms.itemsize * self.waveforms.shape[1] * sum(self.clips.values())
+        self.is_here, self.settings = is_here, OmegaConf.to_yaml(cfg.data, resolve=True)
         what = "is not prepared yet, `make data` does it" if is_here else "is not here, `make data` fetches it (2.1 GB)"
         clips = f"{self.clips['train']:,} training and {self.clips['test']:,} test clips"
-        self.note = f"VocalSet {what}: counted with its {clips} of 3 s."
+        self.note = f"VocalSet {what}: counted with the {clips} of its official split."
 
     def rows(self, split: str) -> range:
         """As many indices as the split has clips."""
@@ -129,18 +135,18 @@ class Unprepared:
 
     def fingerprint(self, split: str) -> str:
         """One that no corpus has."""
-        return f"{split} clips of VocalSet, fold {self.fold}"
+        return f"{split} clips of VocalSet by {self.settings}"
 
 
 def _corpus(cfg: DictConfig) -> object:
-    """The corpus, prepared if it is not; but VocalSet, which takes minutes and gigabytes, only if it is already."""
+    """The corpus, prepared if it is not yet; VocalSet, which takes minutes and gigabytes, only if it is already."""
     from singtech.data.archive import found_at
     from singtech.prepare import corpus_of
 
-    is_vocalset = HydraConfig.get().runtime.choices["data"] == "vocalset"
-    if is_vocalset and not any(Path(cfg.output_dir).glob("data/vocalset-*/corpus.json")):
-        return Unprepared(cfg, is_here=found_at(Path(cfg.data.root).expanduser()) is not None)
-    return corpus_of(cfg)
+    if HydraConfig.get().runtime.choices["data"] != "vocalset":
+        return corpus_of(cfg)
+    is_here = found_at(Path(cfg.data.root).expanduser()) is not None
+    return (corpus_of(cfg, make=False) if is_here else None) or Unprepared(cfg, is_here)
 
 
 def _asked(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,5 +1,7 @@
 """Make a corpus ready and say what is in it: python -m singtech.prepare [data=vocalset data.root=…]."""
 
+import re
+import shlex
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -12,8 +14,8 @@ from singtech.files import write_text
 from singtech.places import CONF
 
 
-def corpus_of(cfg: DictConfig) -> Corpus:
-    """The corpus that `data=…` describes, prepared if it is not yet.
+def corpus_of(cfg: DictConfig, make: bool = True) -> Corpus | None:
+    """The corpus that `data=…` describes, prepared if it is not yet; or None then, if it is not to be made.
 
     Raises:
         ValueError, OSError: as its source and `prepare` do.
@@ -28,18 +30,25 @@ def corpus_of(cfg: DictConfig) -> Corpus:
         raise ValueError(f"data.name={name}: that name is data={name}'s; give data={choice} one of its own, say choir.")
     source = instantiate(settings.pop("source"))
     settings.pop("root", None)
-    return prepare(source, Path(cfg.output_dir) / "data", **settings)
+    return prepare(source, Path(cfg.output_dir) / "data", **settings, make=make)
 
 
 def keep_lengths(cfg: DictConfig, corpus: Corpus, differs: str) -> None:
     """Write `corpora/<data>.csv`: recordings, minutes and clips of each technique and split, which tables read.
 
-    Not for a corpus cut otherwise than its default, whose lengths would stand for the default's.
+    Each line also says which state of the corpus it is of, and by which settings a command names the corpus. Not for a
+    corpus cut otherwise than its default, whose lengths would stand for the default's.
+
+    Args:
+        differs: the `variant` of the configuration.
     """
     if any(setting.startswith("data.") for setting in differs.split()):
         return
     fold = "" if corpus.fold is None else f"-fold_{corpus.fold}"
-    path, text = Path(cfg.output_dir) / "corpora" / f"{corpus.name}{fold}.csv", corpus.lengths().to_csv(index=False)
+    given = [override for override in HydraConfig.get().overrides.task if override.split("=")[0] != "data.fold"]
+    settings = " ".join(shlex.quote(override) for override in given if re.match(r"data[.=]", override))
+    path = Path(cfg.output_dir) / "corpora" / f"{corpus.name}{fold}.csv"
+    text = corpus.lengths().assign(**corpus.identity(), settings=settings).to_csv(index=False)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
 

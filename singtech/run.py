@@ -61,6 +61,8 @@ def run_of(cfg: DictConfig, corpus):
     from singtech.training.phases import read_phases
 
     settings = plain(cfg)
+    if "experiment" in settings and not {"rows", "series"} & set(settings["experiment"]):
+        raise ValueError(f"{settings['experiment']['title']}: it asks for no run; `make figure2` renders it.")
     model = settings["model"]
     for group, choice in model["fixed"].items():
         chosen = settings[group]["name"]
@@ -80,6 +82,7 @@ def run_of(cfg: DictConfig, corpus):
         optimizer=settings["optimizer"],
         seed=settings["seed"],
         training_clips=corpus.fingerprint("train"),
+        validation_clips=corpus.fingerprint("validation") if settings["selection"] == "best" else "",
         batch_size=settings["batch_size"],
         keep_last=settings["keep_last"],
         max_batches=settings["schedule"]["max_batches"],
@@ -99,7 +102,11 @@ def run_of(cfg: DictConfig, corpus):
         "alpha": float(settings["alpha"]),
         "variant": "",
     }
-    return Run(names, setup, phases, build, Forest(**model["forest"]) if model["forest"] else None)
+    try:
+        forest = Forest(**model["forest"]) if model["forest"] else None
+    except TypeError as problem:
+        raise ValueError(f"model.forest={model['forest']}: expected trees and balanced ({problem}).") from None
+    return Run(names, setup, phases, build, forest)
 
 
 def machine_of(cfg: DictConfig):

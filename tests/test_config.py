@@ -94,6 +94,7 @@ CHOICES = {  # what each choice flips, written out; the alpha of Late cRT-WC sta
     "sampler": {"alpha": 0.0, "retraining.sampler": "balanced"},
     "trim_silence": {"data.trim_silence": 40.0},
     "remainder_pad": {"data.remainder": "pad"},
+    "validation_singers": {"data.split.validation": ["female3", "male2", "male6"]},
     "best_epoch": {"data.split.validation": ["female3", "male2", "male6"], "selection": "best"},
 }
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import soundfile
 
 from singtech.places import CONF, EXPERIMENTS
-from tests.conftest import SMALL
+from tests.conftest import SMALL, tone
 from tests.test_config import composed
 
 ROOT = Path(__file__).parent.parent
@@ -59,14 +60,19 @@ def own_example():
 
 
 def test_the_example_with_ones_own_recordings_runs(call, own_corpus, tmp_path, own_example):
+    for t, technique in enumerate(("straight", "trill", "vibrato")):  # a fifth singer, for five folds
+        (own_corpus / "eve" / technique).mkdir(parents=True)
+        soundfile.write(own_corpus / "eve" / technique / f"{t}.wav", tone(technique, 900 + t), 8000)
     small = [setting for setting in SMALL if "clip_seconds" not in setting] + ["trainer=smoke"]
     place = f"output_dir={tmp_path / 'outputs'}"
-    assert [command for command, _ in own_example] == ["prepare", "run", "run", "tables"]
+    assert [command for command, _ in own_example] == ["verify", "run", "run", "tables"]
     for command, words in own_example:
         typed = [word.replace("FOLDER", str(own_corpus)) for word in shlex.split(words.replace("\\\n", " "))]
         done = call(command, *typed, place, *(small if command == "run" else []))
         assert done.status == 0, done.err
     rows = pd.read_csv(tmp_path / "outputs" / "results.csv", keep_default_na=False)
-    assert sorted(rows["fold"].astype(str)) == ["", "", "0", "1", "2"]
+    assert sorted(rows["fold"].astype(str)) == ["", "", *"0011223344"]
     assert set(rows["data"]) == {"choir"}
+    assert set(rows["corpus_fingerprint"].value_counts()) == {12}
+    assert pd.read_csv(tmp_path / "outputs" / "corpora" / "choir-fold_1.csv")["clips"].sum() == 27
     assert (tmp_path / "outputs" / "tables" / "choir" / "README.md").is_file()

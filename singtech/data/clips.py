@@ -92,6 +92,12 @@ class Corpus:
         """The same hash over all clips, whatever the split."""
         return self._digest(self.clips["digest"])
 
+    def identity(self) -> dict[str, str]:
+        """What rows keep of the clips: hashes of those that train and test, and of all of them."""
+        both = f"{self.fingerprint('train')} {self.fingerprint('test')}"
+        data = hashlib.sha256(both.encode()).hexdigest()
+        return {"data_fingerprint": data[:16], "corpus_fingerprint": self.state[:16]}
+
     def _digest(self, digests: Iterable[str]) -> str:
         content = [self.techniques, self.sample_rate, self.waveforms.shape[1], *digests]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -119,7 +125,8 @@ def prepare(
     remainder: str = "drop",
     trim_silence: float | None = None,
     strict: bool = False,
-) -> Corpus:
+    make: bool = True,
+) -> Corpus | None:
     """The clips of the recordings at `source_path`, cut once and then only opened.
 
     Args:
@@ -131,6 +138,7 @@ def prepare(
             recording shorter than a clip gives one padded clip either way.
         trim_silence: None, or leave out the beginning and end that stay this many dB below the recording's peak.
         strict: stop at a recording that cannot be used, instead of leaving it out and saying so.
+        make: False gives None where the clips are not cut yet, instead of cutting them.
     Raises:
         ValueError: a setting or the source is wrong; one sentence says which and how.
         OSError: the source cannot be read, or the store not written, for instance for lack of space.
@@ -141,6 +149,8 @@ def prepare(
         key = hashlib.sha256(json.dumps([SCHEMA, settings, source.signature()]).encode()).hexdigest()
         place = Path(folder) / f"{name}-{key[:8]}"
         store = _opened(place, key, strict)
+        if store is None and not make:
+            return None
         if store is None:
             Path(folder).mkdir(parents=True, exist_ok=True)
             with _lock(place):

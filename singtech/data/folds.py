@@ -24,7 +24,7 @@ def fold_singers(clips: pd.DataFrame, fold: int, folds: int) -> list[str]:
 
     singers = clips["singer"].nunique()
     if singers < folds:
-        raise ValueError(f"data.folds={folds}: the corpus has {singers} singers; take no more folds than singers.")
+        raise ValueError(f"data.folds={folds}: more folds than singers, of whom the corpus has {singers}.")
     with warnings.catch_warnings():  # a technique with fewer clips than folds: some folds then have no test clip of it
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         parts = list(StratifiedGroupKFold(folds).split(clips, clips["technique"], clips["singer"]))

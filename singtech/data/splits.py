@@ -68,7 +68,11 @@ def require_singers(split: Split, there: Sequence[str]) -> None:
                 near = [name for name in there if name.lower() == singer.lower()]
                 near = near or difflib.get_close_matches(singer, there, n=1)
                 hint = f" Did you mean {near[0]}?" if near else ""
-                raise ValueError(f"data.split.{side} names {singer}, found are {', '.join(there)}.{hint}")
+                where = " A singer is a folder in data.root, with folders of techniques below it."
+                raise ValueError(f"data.split.{side} names {singer}, found are {', '.join(there)}.{hint or where}")
+    held_out = {*split.test, *split.validation}
+    if split.fold is None and held_out >= set(there):
+        raise ValueError(f"data.split leaves nobody to train: it names all singers found, {', '.join(there)}.")
 
 
 def resolved(split: Split, clips: pd.DataFrame) -> Split:

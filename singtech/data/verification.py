@@ -122,6 +122,8 @@ def report(found: Verification) -> str:
         amount = counted(part["recordings"].sum(), "recording") if len(part) else "none"
         if kind == "sample rate" and len(part):
             amount += f" ({listed(Counter(part['detail']))})"
+        if kind == "missing" and len(part):
+            amount += f", not counting known copies ({len(found.known.copies)})"
         lines.append(f"{title}: {amount}")
         lines += [f"  {where}: {detail}" for where, detail in part[["where", "detail"]].head(MOST_SHOWN).to_numpy()]
         if len(part) > MOST_SHOWN:

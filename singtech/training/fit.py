@@ -57,12 +57,14 @@ class Setup:
         devices: how many train together.
         seed: of initial weights, order of clips and dropout.
         training_clips: fingerprint of the corpus's training clips.
+        validation_clips: fingerprint of its validation clips where they select an epoch, "" otherwise.
     """
 
     model: Mapping
     optimizer: Mapping
     seed: int
     training_clips: str
+    validation_clips: str = ""
     batch_size: int = 64
     keep_last: bool = True
     max_batches: int | None = None

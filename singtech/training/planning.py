@@ -17,6 +17,7 @@ from singtech.models.network import parameter_count
 from singtech.training.fit import Run, device_name
 from singtech.training.learner import ClassifierLearner, Learner, NetworkLearner
 from singtech.training.phases import Phase
+from singtech.training.runs import runnable
 from singtech.training.trainer import Machine
 
 NUMBER_BYTES = 4
@@ -31,16 +32,25 @@ class Plan:
 
     output_dir: Path
     runs: dict[str, bool] = field(default_factory=dict)  # name -> whether it is there
-    phases: dict[str, tuple[Run, Phase, Corpus]] = field(default_factory=dict)  # key -> by which run first
+    phases: dict[str, tuple[Run, Phase, Corpus]] = field(default_factory=dict)  # of runs to make, by key
     there: set[str] = field(default_factory=set)
     begun: set[str] = field(default_factory=set)
     corpora: dict[str, Corpus] = field(default_factory=dict)  # run name -> on what
+    sizes: dict[str, int] = field(default_factory=dict)  # network -> bytes of its weights
 
-    def add(self, run: Run, corpus: Corpus) -> bool:
-        """Ask for a run on a corpus; whether it is there."""
+    def add(self, run: Run, corpus: Corpus, machine: Machine) -> bool:
+        """Ask for a run on a corpus; whether it is there, and so needs no phase.
+
+        Raises:
+            ValueError: as `runnable` does.
+        """
+        if _built(run) not in self.sizes:
+            self.sizes[_built(run)] = NUMBER_BYTES * parameter_count(runnable(run, corpus, machine))
         name = run.name(corpus.fingerprint("test"))
         self.runs[name] = (self.output_dir / "runs" / name / "row.json").exists()
         self.corpora[name] = corpus
+        if self.runs[name]:
+            return True
         store = self.output_dir / "phases"
         for phase, key in zip(run.phases, run.keys, strict=True):
             self.phases.setdefault(key, (run, phase, corpus))
@@ -48,7 +58,7 @@ class Plan:
                 self.there.add(key)
             elif (store / f".{key}.work" / "last.ckpt").exists():
                 self.begun.add(key)
-        return self.runs[name]
+        return False
 
     @property
     def missing(self) -> list[tuple[Run, Phase, Corpus]]:
@@ -65,10 +75,9 @@ class Plan:
 
     def bytes_needed(self) -> int:
         """Of the missing phases (weights, the optimiser's two moments, features) and runs, roughly."""
-        sizes: dict[str, int] = {}
         needed = 0
         for run, phase, corpus in self.missing:
-            size = sizes.setdefault(_built(run), NUMBER_BYTES * parameter_count(run.build()))
+            size = self.sizes[_built(run)]
             needed += size if phase.trains == "classifier" else 3 * size + NUMBER_BYTES * 30 * _passed(corpus)
         for name, is_there in self.runs.items():
             needed += 0 if is_there else ROW_BYTES + PREDICTION_BYTES * len(self.corpora[name].rows("test"))
@@ -78,9 +87,10 @@ class Plan:
         """That the missing phases take one after the other."""
         total = 0.0
         for run, phase, corpus in self.missing:
-            speed, clips = speeds[_built(run)], len(corpus.rows("train"))
+            speed, everything = speeds[_built(run)], len(corpus.rows("train"))
+            clips = min(everything, (run.setup.max_batches or everything) * run.setup.batch_size)
             if phase.trains == "network":
-                total += speed.network * (phase.epochs * clips + FORWARD * (clips + _passed(corpus)))
+                total += speed.network * (phase.epochs * clips + FORWARD * (everything + _passed(corpus)))
             elif phase.extractor == "train":
                 total += speed.network * FORWARD * phase.epochs * clips
             else:

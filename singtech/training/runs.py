@@ -19,11 +19,10 @@ from singtech.data.clips import Corpus
 from singtech.files import atomic_folder
 from singtech.metrics import confusion, scores
 from singtech.models.layers import describe
-from singtech.models.network import parameter_count
+from singtech.models.network import Network, parameter_count
 from singtech.results.rows import write_row
 from singtech.training.fit import Run, clip_features, train_phase
 from singtech.training.forest import forest_logits
-from singtech.training.phases import digest
 from singtech.training.store import PhaseStore, StoredPhase
 from singtech.training.trainer import Machine
 
@@ -65,27 +64,17 @@ def execute(
         ValueError: the split has no test clips, or settings that do not fit together.
         FloatingPointError: training diverged.
     """
-    if not len(corpus.rows("test")):
-        raise ValueError(f"data.split names no test singer of {corpus.name}: a run needs clips to be scored on.")
-    if run.setup.selection == "best" and not len(corpus.rows("validation")):
-        raise ValueError("selection=best: there is no validation singer; name some in data.split.validation.")
-    # a network or a machine that cannot be is told before anything is made
-    try:
-        parameters = parameter_count(run.build())
-    except (TypeError, RuntimeError) as problem:
-        raise ValueError(f"no network can be built with front_end and model.build as given: {problem}") from None
-    if run.setup.precision == "16-mixed" and (machine.accelerator == "cpu" or not torch.cuda.is_available()):
-        raise ValueError("precision=16-mixed needs an NVIDIA GPU, and there is none: use bf16-mixed or 32-true.")
-    machine.trainer()
+    parameters = parameter_count(runnable(run, corpus, machine))
     folder = Path(output_dir) / "runs" / run.name(corpus.fingerprint("test"))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if (folder / "row.json").exists():
             row = json.loads((folder / "row.json").read_text(encoding="utf-8"))
-            if len(run.names["variant"]) < len(
-                row["variant"]
-            ):  # what differed then did not matter, or is the default now
-                row |= run.names
+            changed = corpus.identity()  # clips that neither train nor are tested may have
+            if len(run.names["variant"]) < len(row["variant"]):  # what differed did not matter, or is the default now
+                changed |= run.names
+            if any(row.get(name) != value for name, value in changed.items()):
+                row |= changed
                 write_row(folder, row)
             return Result(row, folder, (False,) * len(run.phases))
         stored, trained = _obtain_phases(run, corpus, PhaseStore(Path(output_dir) / "phases"), machine, say)
@@ -101,6 +90,25 @@ def execute(
             (temporary / "config.yaml").write_text(configuration, encoding="utf-8")
             write_row(temporary, row)
     return Result(row, folder, tuple(trained))
+
+
+def runnable(run: Run, corpus: Corpus, machine: Machine) -> Network:
+    """The network of a run that can be made, with its initial weights; what cannot be is told before anything is made.
+
+    Raises:
+        ValueError: the corpus lacks clips, the network cannot be built, or the machine cannot compute so.
+    """
+    if not len(corpus.rows("test")):
+        raise ValueError(f"data.split names no test singer of {corpus.name}: a run needs clips to be scored on.")
+    if run.setup.selection == "best" and not len(corpus.rows("validation")):
+        raise ValueError("selection=best: there is no validation singer; name some in data.split.validation.")
+    if run.setup.precision == "16-mixed" and (machine.accelerator == "cpu" or not torch.cuda.is_available()):
+        raise ValueError("precision=16-mixed needs an NVIDIA GPU, and there is none: use bf16-mixed or 32-true.")
+    machine.trainer()
+    try:
+        return run.build()
+    except (TypeError, RuntimeError) as problem:
+        raise ValueError(f"no network can be built with front_end and model.build as given: {problem}") from None
 
 
 def _obtain_phases(
@@ -154,8 +162,7 @@ def _row(run: Run, name: str, corpus: Corpus, stored: list[StoredPhase], paramet
         "precision": run.setup.precision,
         "torch": torch.__version__,
         "status": "complete",
-        "data_fingerprint": digest([corpus.fingerprint("train"), corpus.fingerprint("test")]),
-        "corpus_fingerprint": corpus.state[:16],
+        **corpus.identity(),
         "phases": " ".join(entry.key for entry in stored),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }

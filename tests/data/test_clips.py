@@ -231,7 +231,7 @@ def test_a_wrong_split_of_a_store_that_is_there_is_one_sentence_and_leaves_it(so
         ({"split": {"test": ["male2"]}}, "data.split.test names male2, found are female1, male1, male7, male10"),
         ({"split": {"test": ["male1"]}}, "no training clip of trill: leave it out of data.techniques"),
         ({"split": {"test": ["male7"]}}, "no test clip of these techniques"),
-        ({"fold": 0, "folds": 4}, "data.folds=4: the corpus has 3 singers"),
+        ({"fold": 0, "folds": 4}, "data.folds=4: more folds than singers, of whom the corpus has 3"),
         ({"fold": 0, "split": {"validation": ["male1"]}}, "data.split.validation names male1: with data.fold=0"),
         ({"fold": 5}, "data.fold=5: expected null, or one of the 5 folds, 0 to 4"),
     ):
@@ -467,7 +467,10 @@ def test_two_at_once_make_one_store(sounds, folder_of, ready, monkeypatch, capsy
         ({"split": {"test": ["male10"], "train": ["male1"]}}, "data.split.train: a split names test and validation"),
         ({"split": {"test": []}}, "data.split.test names no singer: name at least one of female1, male1, male10"),
         ({"split": {"test": ["Male10"]}}, "data.split.test names Male10, .* Did you mean male10"),
-        ({"split": {"test": ["female1", "male1", "male10"]}}, "no training recording of straight, vibrato"),
+        (
+            {"split": {"test": ["female1", "male1", "male10"]}},
+            "data.split leaves nobody to train: it names all singers found",
+        ),
         ({"fold": "first"}, "data.fold=first: expected null, or one of the 5 folds, 0 to 4"),
         ({"folds": 1}, "data.folds=1: expected a whole number of folds, two or more"),
         ({"name": "my/choir"}, "data.name=my/choir: expected letters"),

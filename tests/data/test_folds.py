@@ -100,7 +100,7 @@ def test_a_rare_technique_may_be_missing_from_the_test_without_a_warning():
 
 
 def test_more_folds_than_singers_are_an_error():
-    with pytest.raises(ValueError, match="data.folds=3: the corpus has 2 singers; take no more folds than singers"):
+    with pytest.raises(ValueError, match="data.folds=3: more folds than singers, of whom the corpus has 2"):
         fold_singers(table("ann 5 5 \n ben 5 5"), 0, 3)
 
 

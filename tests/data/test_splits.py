@@ -29,7 +29,7 @@ def test_singers_of_the_split_are_on_their_side_and_all_others_train():
         ({"test": ["Male10"]}, "data.split.test names Male10, .* Did you mean male10"),
         (
             {"test": ["male1"], "validation": ["bob"]},
-            "data.split.validation names bob, found are female1, male1, male10.$",
+            "data.split.validation names bob, found are female1, male1, male10. A singer is a folder in data.root",
         ),
         ({"test": ["male1"], "validation": ["male1"]}, "names male1 as a test and as a validation singer"),
         ({"test": []}, "data.split.test names no singer: name at least one of female1, male1, male10"),

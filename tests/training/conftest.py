@@ -46,6 +46,9 @@ class TinyCorpus:
     def fingerprint(self, split):
         return hashlib.sha256(self.waveforms[self.rows(split)].tobytes() + split.encode()).hexdigest()
 
+    def identity(self):
+        return {"data_fingerprint": self.fingerprint("train")[:16], "corpus_fingerprint": self.state[:16]}
+
 
 def tone(technique, draw):
     """(4800,) int16: a held, a shaking or a slowly wobbling tone in noise."""
