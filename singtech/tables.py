@@ -1,7 +1,7 @@
 """Collate all runs and render the paper's tables and figures from them: `python -m singtech.tables`, without torch.
 
 Each corpus has a folder `tables/<data>/`, whose README.md shows all of them. The command takes `data=NAME`, for one
-corpus, and `output_dir=FOLDER`.
+corpus, `show=NAME`, the experiment whose page is printed, and `output_dir=FOLDER`.
 """
 
 import sys
@@ -25,29 +25,34 @@ RENDER = {
     "lengths": render_lengths,
     "confusion": render_confusion,
 }
-SHOWN = "table3"  # printed at the end
+SHOWN = "table3"  # printed where nothing else is asked for and it has a run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; 0, or 1 with one sentence on what to do."""
     try:
         options = _options(sys.argv[1:] if argv is None else argv)
-        paths, pages = render(Path(options["output_dir"]), options["data"])
+        said, pages = render(Path(options["output_dir"]), options["data"], options["show"])
     except (OSError, ValueError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1
-    print(*paths, *(f"\n{page}" for page in pages), sep="\n")
+    print(*said, *(f"\n{page}" for page in pages), sep="\n")
     return 0
 
 
-def render(output_dir: Path, data: str | None = None) -> tuple[list[Path], list[str]]:
+def render(output_dir: Path, data: str | None = None, show: str | None = None) -> tuple[list[str], list[str]]:
     """Render every experiment for every corpus that was prepared or has runs (or for one), into `tables/<data>/`.
 
     Returns:
-        The paths written, and Table 3 of each corpus as Markdown.
+        What was written, a line a corpus; and of each corpus the page to show, as Markdown.
     Raises:
         FileNotFoundError: there is nothing to render.
+        ValueError: there is no such page to show.
     """
+    experiments = read_experiments(EXPERIMENTS)
+    names = [experiment.name for experiment in experiments]
+    if show is not None and show not in names:
+        raise ValueError(f"show={show}: no such page, there are {', '.join(names)}.")
     collate(output_dir)
     collated = read_collated(output_dir)
     path = output_dir / RESULTS
@@ -59,25 +64,28 @@ def render(output_dir: Path, data: str | None = None) -> tuple[list[Path], list[
             f"{path}: no run on data={data}, only on {there}. Make one with `python -m singtech.run`."
         )
     published = read_published(EXPERIMENTS / "paper.csv")
-    experiments = read_experiments(EXPERIMENTS)
-    paths, pages = [], []
+    said, pages = [], []
     for name in collated.corpora if data is None else [data]:
         folder = output_dir / "tables" / name
-        for experiment in experiments:
-            paths += RENDER[experiment.kind](experiment, collated, published, name, folder)
-        paths.append(write_index(folder, name, experiments))
-        pages.append((folder / f"{SHOWN}.md").read_text(encoding="utf-8"))
-    return paths, pages
+        rendered = [RENDER[asked.kind](asked, collated, published, name, folder) for asked in experiments]
+        answers = [found for _, found in rendered]
+        index = write_index(folder, name, answers)
+        count = sum(len(paths) for paths, _ in rendered) + 1
+        said.append(f"{count} files in {folder}, all on one page in {index.name}")
+        if show or answers[names.index(SHOWN)].made:
+            pages.append((folder / f"{show or SHOWN}.md").read_text(encoding="utf-8"))
+    return said, pages
 
 
 def _options(arguments: Sequence[str]) -> dict[str, str | None]:
-    """The command's two choices, each `name=value`."""
-    options = {"output_dir": "outputs", "data": None}
+    """The command's choices, each `name=value`."""
+    options = {"output_dir": "outputs", "data": None, "show": None}
     for argument in arguments:
         name, _, value = argument.partition("=")
         if name not in options or not value:
             raise ValueError(
-                f"{argument!r} is not understood: `python -m singtech.tables` takes data=NAME and output_dir=FOLDER."
+                f"{argument!r} is not understood: `python -m singtech.tables` takes data=NAME, show=NAME and "
+                "output_dir=FOLDER."
             )
         options[name] = value
     return options

@@ -1,8 +1,8 @@
 """All runs in three files, rebuilt from the runs' folders after every run and sweep, and read again without torch.
 
 `results.csv` has one row a run, `layers.csv` the layers of every network that was run (Table 1), and `confusions.csv`
-what each run took each technique for. With `corpora/<data>.csv`, the clips of a corpus, they are all that tables and
-figures are made of.
+what each run took each technique for. With `corpora/`, what each corpus and each of its folds holds (`<data>.csv`,
+`<data>-fold_<k>.csv`), they are all that tables and figures are made of.
 """
 
 import csv
@@ -30,6 +30,9 @@ _NETWORK = ("data", "model", "dc", "variant")  # what decides a network's layers
 LAYER = ("number", "layer", "channels", "output", "deformable", "parameters")  # of a run's layers.csv
 _CONFUSION = ("run", "technique", "predicted", "clips")
 _LENGTHS = ("technique", "split", "recordings", "minutes", "clips")
+STATE = ("corpus_fingerprint", "data_fingerprint")  # of all clips of a corpus, and of its split or fold
+_IDENTITY = (*STATE, "settings")  # the same in every line of a corpus
+_FOLD = re.compile(r"-fold_\d+$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,22 +43,39 @@ class Collated:
         results: one row a run.
         layers: one row a layer of each data, model, dc and variant.
         confusions: run, technique, predicted, clips; pairs without a clip are left out.
-        lengths: of each corpus technique, split, recordings, minutes, clips.
+        lengths: of each file in `corpora/`, by its stem, technique, split, recordings, minutes, clips; and the same
+            in every line, its fingerprints and the settings by which a command names it, empty where it does not say.
+        output_dir: where all of it was read.
     """
 
     results: "pd.DataFrame"
     layers: "pd.DataFrame"
     confusions: "pd.DataFrame"
     lengths: "dict[str, pd.DataFrame]"
+    output_dir: Path
 
     @property
     def corpora(self) -> list[str]:
         """The corpora that were prepared or have runs, by name."""
-        return sorted({*self.results["data"], *self.lengths})
+        return sorted({*self.results["data"], *(name for name in self.lengths if not _FOLD.search(name))})
 
     def lengths_of(self, data: str) -> "pd.DataFrame":
         """A corpus's lengths, empty where it was not prepared here."""
         return self.lengths[data] if data in self.lengths else _read(Path(), _LENGTHS)
+
+    def state(self, data: str, fold: str = "") -> tuple[str, ...] | None:
+        """A corpus's fingerprints when it was last opened, of all clips and of its split or fold; None if unknown."""
+        state = tuple(self._said(data, fold, name) for name in STATE)
+        return state if all(state) else None
+
+    def settings(self, data: str, folds: int = 0) -> str:
+        """The settings by which a command names a corpus, of which perhaps only folds were opened; "" if unknown."""
+        said = [self._said(data, fold, "settings") for fold in ("", *map(str, range(folds)))]
+        return next(filter(None, said), "")
+
+    def _said(self, data: str, fold: str, column: str) -> str:
+        lengths = self.lengths.get(f"{data}-fold_{fold}" if fold else data)
+        return "" if lengths is None or not len(lengths) else lengths[column].iloc[0]
 
 
 def collate(output_dir: str | os.PathLike) -> "pd.DataFrame":
@@ -89,12 +109,12 @@ def read_collated(output_dir: str | os.PathLike) -> Collated:
     """
     output_dir = Path(output_dir)
     path = output_dir / RESULTS
-    corpora = sorted((output_dir / CORPORA).glob("*.csv"))
     return Collated(
         read_results(path) if path.is_file() else _typed(_text([]), path),
         _read(output_dir / LAYERS, (*_NETWORK, *LAYER)),
         _read(output_dir / CONFUSIONS, _CONFUSION),
-        {path.stem: _read(path, _LENGTHS) for path in corpora if not re.search(r"-fold_\d+$", path.stem)},
+        {path.stem: _read(path, _LENGTHS, _IDENTITY) for path in sorted((output_dir / CORPORA).glob("*.csv"))},
+        output_dir,
     )
 
 
@@ -179,8 +199,10 @@ def _typed(text: str, path: Path) -> "pd.DataFrame":
     return frame if "fold" in frame else frame.assign(fold="")
 
 
-def _read(path: Path, header: Sequence[str]) -> "pd.DataFrame":
-    return _frame(path.read_text(encoding="utf-8") if path.is_file() else ",".join(header), header, path)
+def _read(path: Path, header: Sequence[str], optional: Sequence[str] = ()) -> "pd.DataFrame":
+    """A CSV file, or an empty one; optional columns that it lacks are empty text."""
+    frame = _frame(path.read_text(encoding="utf-8") if path.is_file() else ",".join(header), header, path)
+    return frame.assign(**{name: "" for name in optional if name not in frame})
 
 
 def _frame(text: str, needed: Sequence[str], path: Path) -> "pd.DataFrame":

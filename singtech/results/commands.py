@@ -1,36 +1,53 @@
 """The commands that make what a table or figure lacks."""
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from singtech.places import CONF
+from singtech.results.collate import Collated
 from singtech.results.experiments import COMPARABLE, Condition, Experiment
 
 
-def command(condition: Condition, data: str, seeds: Sequence[int], folds: Sequence[str] = ()) -> str:
-    """The command that runs a condition with these seeds, on these folds."""
+def command(condition: Condition, place: str, seeds: Sequence[int], folds: Sequence[str] = ()) -> str:
+    """The command that runs a condition with these seeds, on these folds of the corpus at `place_of`."""
     model = "" if condition.model == "oblong" else f"model={condition.model} "
     spelled = f"{model}dc={condition.dc} strategy={condition.strategy} alpha={condition.alpha}"
     fold = f" data.fold={','.join(folds)}" if any(folds) else ""
     multirun = " -m" if len(seeds) * max(len(folds), 1) > 1 else ""
     asked = f"{condition.overrides or spelled}{fold} seed={','.join(map(str, seeds))}"
-    return f"python -m singtech.run{multirun} {asked}{choice_of(data)}"
+    return f"python -m singtech.run{multirun} {asked}{place}"
 
 
-def sweep(experiment: Experiment, data: str, seeds: Sequence[int]) -> str:
+def sweep(experiment: Experiment, place: str, seeds: Sequence[int]) -> str:
     """The command that runs all that an experiment asks for."""
-    return f"python -m singtech.run -m experiments={experiment.name} seed={','.join(map(str, seeds))}{choice_of(data)}"
+    return f"python -m singtech.run -m experiments={experiment.name} seed={','.join(map(str, seeds))}{place}"
 
 
-def prepare(data: str) -> str:
+def prepare(place: str) -> str:
     """The command that says what clips a corpus has."""
-    return f"python -m singtech.prepare{choice_of(data)}"
+    return f"python -m singtech.prepare{place}"
 
 
-def choice_of(data: str) -> str:
-    """How a command names the corpus: the default not at all, a folder of one's own by its name."""
+def tables(collated: Collated) -> str:
+    """The command that collates all runs."""
+    return f"python -m singtech.tables{_output_of(collated)}"
+
+
+def place_of(collated: Collated, data: str, folds: int = 0) -> str:
+    """How a command ends: with the corpus, as it was named when it was last opened, and with where the results are."""
+    settings = collated.settings(data, folds) or _named(data)
+    return (f" {settings}" if settings else "") + _output_of(collated)
+
+
+def _named(data: str) -> str:
+    """A corpus by its name: the default not at all, a folder of one's own with what must be filled in."""
     if data == COMPARABLE:
         return ""
     is_choice = (CONF / "data" / f"{data}.yaml").is_file()
-    return (
-        f" data={data}" if is_choice else f' data=folder data.name={data} data.root=FOLDER "data.split.test=[SINGERS]"'
-    )
+    return f"data={data}" if is_choice else f'data=folder data.name={data} data.root=FOLDER "data.split.test=[SINGERS]"'
+
+
+def _output_of(collated: Collated) -> str:
+    is_default = collated.output_dir.resolve() == Path("outputs").resolve()
+    return "" if is_default else f" {shlex.quote(f'output_dir={collated.output_dir}')}"

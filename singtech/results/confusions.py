@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from singtech.results.collate import CONFUSIONS, Collated, csv_text
+from singtech.results.commands import tables
 from singtech.results.experiments import Experiment, Published
-from singtech.results.figures import entitle, picture, save, say_empty
+from singtech.results.figures import blank, entitle, picture, save, without_runs
 from singtech.results.pages import Line, document, latex_table, pipes, shown, tabular
 from singtech.results.summaries import Answer, answer, in_order, printed
 from singtech.results.tables import write_texts
@@ -22,23 +23,22 @@ ELSE = "anything else"
 
 def render_confusion(
     experiment: Experiment, collated: Collated, published: Published, data: str, folder: Path
-) -> list[Path]:
+) -> tuple[list[Path], Answer]:
     """Write the techniques in question as a table (`<name>.md`, `.tex`), all of them as a figure (`.png`, `.pdf`) and
-    as `.csv`; the paths written."""
+    as `.csv`; the paths written and the answer."""
     found = answer(experiment, collated, data)
     runs = found.summaries[0].runs
     techniques, shares = confusion(collated.confusions, runs)
     if len(shares) < len(runs):
-        lacking = f"{CONFUSIONS} lacks {len(runs) - len(shares)} of {len(runs)} runs; where they were made"
-        found = replace(found, missing=(*found.missing, (lacking, "python -m singtech.tables")))
+        lacking = f"{len(runs) - len(shares)} of {len(runs)} runs in {CONFUSIONS}, where they were made"
+        found = replace(found, missing=(*found.missing, (lacking, tables(collated))))
     header, lines = among(found, techniques, shares)
     table = pipes(header, lines, left=1) if lines else ""
     texts = {"md": document(found, table, picture(found)), "csv": long_form(found, techniques, shares)}
     if lines:
         texts["tex"] = latex_table(found, tabular(header, [lines], left=1))
-    return write_texts(folder / experiment.name, texts) + save(
-        draw(found, techniques, shares), folder / experiment.name
-    )
+    paths = write_texts(folder / experiment.name, texts)
+    return paths + save(draw(found, techniques, shares), folder / experiment.name), found
 
 
 def confusion(confusions: "pd.DataFrame", runs: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
@@ -87,14 +87,12 @@ def draw(found: Answer, techniques: list[str], shares: np.ndarray) -> "Figure":
     """The figure: the mean share over the runs in every field, those in question bold."""
     from matplotlib.figure import Figure
 
+    if not len(shares):
+        return blank(f"not in {CONFUSIONS}, see {found.experiment.name}.md" if found.made else without_runs(found))
     size = 2.6 + 0.44 * max(len(techniques), 4)
     figure = Figure(figsize=(size + 0.6, size), layout="constrained")
     axes = figure.subplots()
     entitle(figure, found)
-    if not len(shares):
-        say_empty(axes, "nothing to show yet")
-        axes.set_axis_off()
-        return figure
     mean = shares.mean(axis=0)
     image = axes.imshow(mean, cmap="Blues", vmin=0, vmax=1)
     for (k, j), share in np.ndenumerate(mean):

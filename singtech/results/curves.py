@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from singtech.results.collate import Collated
 from singtech.results.experiments import Experiment, Published
-from singtech.results.figures import COLOURS, entitle, picture, save, say_empty
+from singtech.results.figures import COLOURS, blank, entitle, picture, save, without_runs
 from singtech.results.pages import document, pipes, shown, shown_change
 from singtech.results.summaries import Answer, Summary, answer
 from singtech.results.tables import long_form, printed_value, write_texts
@@ -22,15 +22,16 @@ APART = 0.022  # in alpha: the series stand beside each other, so that their err
 
 def render_curve(
     experiment: Experiment, collated: Collated, published: Published, data: str, folder: Path
-) -> list[Path]:
-    """Write a figure as `<name>.png` and `.pdf`, its numbers as `.csv` and as a captioned `.md`; the paths written.
+) -> tuple[list[Path], Answer]:
+    """Write a figure as `<name>.png` and `.pdf`, its numbers as `.csv` and as a captioned `.md`; the paths written
+    and the answer.
 
     The same results give the same bytes.
     """
     found = answer(experiment, collated, data)
     page = document(found, picture(found), points(found, published))
     paths = write_texts(folder / experiment.name, {"md": page, "csv": long_form(found, published)})
-    return paths + save(draw(found, published), folder / experiment.name)
+    return paths + save(draw(found, published), folder / experiment.name), found
 
 
 def points(found: Answer, published: Published) -> str:
@@ -61,6 +62,8 @@ def draw(found: Answer, published: Published) -> "Figure":
     """
     from matplotlib.figure import Figure
 
+    if not found.made:
+        return blank(without_runs(found))
     ((metric, heading),) = found.experiment.metrics.items()
     figure = Figure(figsize=(5.2, 3.7), layout="constrained")
     axes = figure.subplots()
@@ -79,8 +82,6 @@ def draw(found: Answer, published: Published) -> "Figure":
     entries = sorted(zip(*axes.get_legend_handles_labels(), strict=True), key=lambda entry: order.index(entry[1]))
     figure.legend(*zip(*entries, strict=True), loc="outside lower center", ncols=len(series), frameon=False, fontsize=9)
     entitle(figure, found)
-    if not any(summary.units for summary in found.summaries):
-        say_empty(axes, "no run yet")
     return figure
 
 

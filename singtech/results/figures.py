@@ -8,7 +8,6 @@ from singtech.files import atomic_path
 from singtech.results.summaries import Answer
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # Okabe and Ito's, told apart without colour vision
@@ -32,9 +31,20 @@ def entitle(figure: "Figure", answer: Answer, characters: int = 72) -> None:
         figure.suptitle("\n".join(textwrap.wrap(answer.title, characters)), fontsize=9)
 
 
-def say_empty(axes: "Axes", text: str) -> None:
-    """Say in an empty figure why it is."""
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color="0.4")
+def blank(text: str) -> "Figure":
+    """A small figure that says in one line why there is nothing to draw."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 0.7))
+    figure.text(0.5, 0.5, text, ha="center", va="center", color="0.4")
+    return figure
+
+
+def without_runs(answer: Answer) -> str:
+    """Why a figure has no run to draw."""
+    if not answer.left_out:
+        return "no run yet"
+    return f"no run counts yet: {answer.left_out} left out, see {answer.experiment.name}.md"
 
 
 def picture(answer: Answer) -> str:

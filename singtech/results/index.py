@@ -5,22 +5,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from singtech.files import write_text
-from singtech.results.experiments import COMPARABLE, Experiment
-from singtech.results.summaries import corpus
+from singtech.results.experiments import COMPARABLE
+from singtech.results.pages import pipes
+from singtech.results.summaries import Answer, corpus
 
 
-def write_index(folder: Path, data: str, experiments: Sequence[Experiment]) -> Path:
-    """Write `README.md` out of the pages that were rendered into `folder`; its path.
+def write_index(folder: Path, data: str, answers: Sequence[Answer]) -> Path:
+    """Write `README.md` out of the pages that were rendered into `folder`, first how much of each is there; its path.
 
     Args:
         folder: holds `<name>.md` of every experiment.
         data: the corpus.
-        experiments: in printed order.
+        answers: to the experiments, in printed order.
     """
     where = "VocalSet" if data == COMPARABLE else corpus(data)
-    links = [f"- [{experiment.title}]({experiment.name}.md)" for experiment in experiments]
-    pages = [(folder / f"{experiment.name}.md").read_text(encoding="utf-8").rstrip() for experiment in experiments]
+    names = [answer.experiment.name for answer in answers]
+    lines = [
+        [f"[{name}]({name}.md)", answer.experiment.title, answer.progress]
+        for name, answer in zip(names, answers, strict=True)
+    ]
+    pages = [(folder / f"{name}.md").read_text(encoding="utf-8").rstrip() for name in names]
     lowered = [re.sub("^#", "##", page, flags=re.MULTILINE) for page in pages]
+    table = pipes(["page", "what it is", "how much is there"], lines, left=3)
     path = folder / "README.md"
-    write_text(path, "\n\n".join([f"# The paper's tables and figures: {where}", "\n".join(links), *lowered]) + "\n")
+    write_text(path, "\n\n".join([f"# The paper's tables and figures: {where}", table, *lowered]) + "\n")
     return path

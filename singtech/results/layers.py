@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from singtech.results.collate import LAYER, Collated, csv_text
-from singtech.results.commands import command, sweep
+from singtech.results.commands import command, place_of, sweep
 from singtech.results.experiments import Condition, Experiment, Published
 from singtech.results.pages import NONE, Line, document, latex_table, pipes, tabular
 from singtech.results.summaries import Answer
@@ -20,15 +20,18 @@ SHORT = " trainer=smoke"  # a run of seconds says the layers as well as a whole 
 
 def render_layers(
     experiment: Experiment, collated: Collated, published: Published, data: str, folder: Path
-) -> list[Path]:
-    """Write Table 1 as `<name>.md`, `.csv` and `.tex` into `folder`; the paths written."""
+) -> tuple[list[Path], Answer]:
+    """Write Table 1 as `<name>.md`, `.csv` and `.tex` into `folder`; the paths written and the answer."""
     networks = {c.label: _layers(c, collated.layers, data) for c in experiment.conditions}
     lacking = [condition for condition in experiment.conditions if not len(networks[condition.label])]
+    place = place_of(collated, data) + SHORT
     found = Answer(
         experiment,
         data,
-        missing=tuple((condition.label, command(condition, data, [0]) + SHORT) for condition in lacking),
-        sweep=sweep(experiment, data, [0]) + SHORT,
+        missing=tuple((condition.label, command(condition, place, [0])) for condition in lacking),
+        sweep=sweep(experiment, place, [0]),
+        made=len(networks) - len(lacking),
+        asked=len(networks),
         notes=("A network's layers come from any of its runs: a schedule, a seed or a strategy changes none.",),
     )
     header, lines = check_marks(found, networks)
@@ -43,7 +46,7 @@ def render_layers(
         "csv": long_form(found, networks, published),
         "tex": latex_table(found, *tabulars, packages="amssymb,booktabs,graphicx"),
     }
-    return write_texts(folder / experiment.name, texts)
+    return write_texts(folder / experiment.name, texts), found
 
 
 def check_marks(found: Answer, networks: dict[str, "pd.DataFrame"]) -> tuple[Line, list[Line]]:

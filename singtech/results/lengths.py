@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from singtech.results.collate import Collated, csv_text
-from singtech.results.commands import prepare
+from singtech.results.commands import place_of, prepare
 from singtech.results.experiments import Experiment, Published
-from singtech.results.figures import COLOURS, entitle, picture, save, say_empty
+from singtech.results.figures import COLOURS, blank, entitle, picture, save
 from singtech.results.pages import Line, document, pipes
 from singtech.results.summaries import Answer, printed
 from singtech.results.tables import write_texts
@@ -21,16 +21,18 @@ HATCHES = ("", "..", "//")
 
 def render_lengths(
     experiment: Experiment, collated: Collated, published: Published, data: str, folder: Path
-) -> list[Path]:
-    """Write Figure 2 as `<name>.png` and `.pdf`, its numbers as `.csv` and in a captioned `.md`; the paths written."""
+) -> tuple[list[Path], Answer]:
+    """Write Figure 2 as `<name>.png` and `.pdf`, its numbers as `.csv` and in a captioned `.md`; the paths written
+    and the answer."""
     lengths = collated.lengths_of(data)
     there = len(lengths) > 0
-    missing = () if there else (("the clips of the corpus", prepare(data)),)
+    missing = () if there else (("the clips of the corpus", prepare(place_of(collated, data))),)
     notes = ("A clip is what a recording is cut into; what is left over after its last one counts in the minutes.",)
     found = Answer(experiment, data, missing=missing, notes=notes if there else ())
     table = pipes(*lines(experiment.header, lengths), left=1) if there else ""
     texts = {"md": document(found, picture(found), table), "csv": long_form(found, lengths)}
-    return write_texts(folder / experiment.name, texts) + save(draw(found, lengths), folder / experiment.name)
+    paths = write_texts(folder / experiment.name, texts)
+    return paths + save(draw(found, lengths), folder / experiment.name), found
 
 
 def longest_first(lengths: "pd.DataFrame") -> list[str]:
@@ -69,6 +71,8 @@ def draw(found: Answer, lengths: "pd.DataFrame") -> "Figure":
     """The figure: a bar a technique, its splits on one another, its minutes above it."""
     from matplotlib.figure import Figure
 
+    if not len(lengths):
+        return blank(f"not prepared yet, see {found.experiment.name}.md")
     figure = Figure(figsize=(6.2, 3.8), layout="constrained")
     axes = figure.subplots()
     techniques = longest_first(lengths)
@@ -90,9 +94,5 @@ def draw(found: Answer, lengths: "pd.DataFrame") -> "Figure":
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     entitle(figure, found)
-    if techniques:
-        axes.legend(frameon=False, reverse=True)
-    else:
-        axes.set_axis_off()
-        say_empty(axes, "not prepared yet")
+    axes.legend(frameon=False, reverse=True)
     return figure

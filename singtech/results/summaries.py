@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from singtech.results.collate import Collated
-from singtech.results.commands import command, prepare, sweep
+from singtech.results.collate import STATE, Collated
+from singtech.results.commands import command, place_of, prepare, sweep
 from singtech.results.experiments import COMPARABLE, Condition, Experiment
 from singtech.results.references import Reference, references
 from singtech.techniques import TECHNIQUES
@@ -76,6 +76,9 @@ class Answer:
         sweep: the command that makes all the runs that are missing; "" where none is.
         notes: what a reader must know of the numbers, a sentence each.
         references: what they are to be read against.
+        made: how many of the runs that are asked for are there.
+        asked: how many are asked for.
+        left_out: how many runs were left out.
     """
 
     experiment: Experiment
@@ -85,6 +88,9 @@ class Answer:
     sweep: str = ""
     notes: tuple[str, ...] = ()
     references: tuple[Reference, ...] = ()
+    made: int = 0
+    asked: int = 0
+    left_out: int = 0
 
     @property
     def is_comparable(self) -> bool:
@@ -95,6 +101,13 @@ class Answer:
     def title(self) -> str:
         """The experiment's title, with the corpus where it is not the paper's."""
         return self.experiment.title + ("" if self.is_comparable else f" — {corpus(self.data)}")
+
+    @property
+    def progress(self) -> str:
+        """How much of it is there, in a few words."""
+        if self.made < self.asked:
+            return f"{self.made} of {self.asked} runs" + (f", {self.left_out} left out" if self.left_out else "")
+        return f"lacks {self.missing[0][0]}" if self.missing else "complete"
 
     @property
     def units(self) -> str:
@@ -117,20 +130,23 @@ def answer(experiment: Experiment, collated: Collated, data: str) -> Answer:
     """Answer an experiment with the runs on one corpus.
 
     Only complete runs count whose settings are the corpus's defaults but for what the condition itself flips. Of a
-    condition and seed that was run more than once, the run that ended last counts, on the newest state of the corpus.
+    condition and seed that was run more than once, the run that ended last counts, on the current state of the corpus.
     """
     results = collated.results[collated.results["data"] == data]
     experiment = replace(experiment, metrics=_all_metrics(experiment.metrics, results))
-    counted, left_out = _counted(results, experiment)
+    counted, left_out = _counted(results, experiment, collated)
     groups = {_key(*key): runs for key, runs in counted.groupby(_DECIDES, sort=False)} if len(counted) else {}
     summaries = tuple(_summary(groups.get(_asked(c)), c, experiment) for c in experiment.conditions)
     known = references(experiment.references, collated.lengths_of(data))
-    missing = _missing(experiment, summaries, data)
-    everything = sweep(experiment, data, _wanted_seeds(summaries)) if missing else ""
+    place, seeds = place_of(collated, data, experiment.folds), _wanted_seeds(summaries)
+    missing = _missing(experiment, summaries, place)
+    everything = sweep(experiment, place, seeds) if missing else ""
     if len(known) < len(experiment.references):
-        missing.append((f"{' and '.join(experiment.references)}, from the clips of the corpus", prepare(data)))
-    notes = [*_on_units(experiment, summaries), *left_out, *_on_circumstances(counted)]
-    return Answer(experiment, data, summaries, tuple(missing), everything, tuple(notes), known)
+        missing.append((f"{' and '.join(experiment.references)}, from the clips of the corpus", prepare(place)))
+    notes = [*_on_units(experiment, summaries), *_on_left_out(left_out), *_on_circumstances(counted)]
+    made, asked = sum(len(s.cells) for s in summaries), len(summaries) * len(seeds) * max(experiment.folds, 1)
+    number = sum(left_out.values())
+    return Answer(experiment, data, summaries, tuple(missing), everything, tuple(notes), known, made, asked, number)
 
 
 def printed(technique: str) -> str:
@@ -166,38 +182,47 @@ def _asked(condition: Condition) -> tuple:
     return _key(condition.model, condition.dc, condition.strategy, condition.alpha, condition.variant)
 
 
-def _counted(runs: "pd.DataFrame", experiment: Experiment) -> tuple["pd.DataFrame", list[str]]:
-    """Of the runs on one corpus those that count for the conditions, and a sentence on those that do not.
-
-    A corpus's newest state is looked for among the runs that cut it alike, for some choices cut it otherwise. A run
-    with settings that nobody asked for, such as a short one on a part of the corpus, decides nothing.
-    """
-    fingerprints = ("data_fingerprint", "corpus_fingerprint")
-    runs = runs.assign(**{name: "" for name in (*fingerprints, "finished") if name not in runs})
-    runs = runs.assign(cut=runs["variant"].map(_cut)).sort_values("finished", kind="stable")
-    variants = {condition.variant for condition in experiment.conditions}
-    complete = runs[(runs["status"] == "complete") & runs["variant"].isin(variants)]
-    is_current = _has_newest(runs, complete, ["cut"], "corpus_fingerprint")
-    is_current &= _has_newest(runs, complete, ["cut", "fold"], "data_fingerprint")
-    runs = runs.assign(is_current=is_current)
-    runs = runs[runs["fold"].isin([str(k) for k in range(experiment.folds)] if experiment.folds else [""])]
+def _counted(runs: "pd.DataFrame", experiment: Experiment, collated: Collated) -> tuple["pd.DataFrame", dict[str, int]]:
+    """Of the runs on one corpus those that count for the conditions, and how many do not, by the reason."""
+    names = (*STATE, "finished")
+    runs = runs.assign(**{name: "" for name in names if name not in runs}, cut=runs["variant"].map(_cut))
+    runs = runs[(runs["fold"] != "") == (experiment.folds > 0)].sort_values("finished", kind="stable")
+    runs = runs.assign(is_current=_is_current(runs, {c.variant for c in experiment.conditions}, collated))
     wanted = {_asked(condition) for condition in experiment.conditions}
-    keys = [_key(*key) for key in zip(*(runs[name] for name in _DECIDES), strict=True)]
-    asked = runs.loc[[key in wanted for key in keys]]
     without_variant = {key[:-1] for key in wanted}
+    folds = list(map(str, range(experiment.folds))) or [""]
+    keys = [_key(*key) for key in zip(*(runs[name] for name in _DECIDES), strict=True)]
+    asked = runs.loc[[key in wanted and fold in folds for key, fold in zip(keys, runs["fold"], strict=True)]]
     alike = runs.loc[[key[:-1] in without_variant and key not in wanted and key[-1] != "" for key in keys]]
-    others = alike["variant"][alike["status"] == "complete"]
+    others = alike["variant"][alike["status"] == "complete"].tolist()
+    short = [variant for variant in others if "schedule.max_batches=" in variant]
+    longer = [variant for variant in others if variant not in short]
     complete = asked[asked["status"] == "complete"]
     current = complete[complete["is_current"]]
     latest = current.drop_duplicates([*_DECIDES, "fold", "seed"], keep="last")
-    reasons = {
-        f"with other settings than the default ({_first(sorted(set(others)))})": len(others),
+    changed = "(its recordings, split, techniques or clip length have changed)"
+    return latest, {
+        "shortened by trainer=smoke": len(short),
+        f"with other settings than the default ({_first(sorted(set(longer)))})": len(longer),
         "not complete": len(asked) - len(complete),
-        "on an earlier state of the corpus": len(complete) - len(current),
+        f"on another state of the corpus {changed}": len(complete) - len(current),
         "made anew since": len(current) - len(latest),
     }
-    left_out = [f"{count} {why}" for why, count in reasons.items() if count]
-    return latest, [f"Runs left out: {', '.join(left_out)}."] if left_out else []
+
+
+def _is_current(runs: "pd.DataFrame", variants: set[str], collated: Collated) -> np.ndarray:
+    """Which runs are on the current state of the corpus, which is what `corpora/` says of it, or of each of its folds.
+
+    Where that says nothing, and for choices that cut the corpus otherwise, the newest complete run decides among those
+    that cut it alike; all folds are of one state. A run with settings that nobody asked for decides nothing.
+    """
+    known = [collated.state(*key) for key in zip(runs["data"], runs["fold"], strict=True)]
+    states = zip(*(runs[name] for name in STATE), strict=True)
+    said = zip(runs["cut"], known, states, strict=True)
+    fits = np.array([cut != "" or known is None or state == known for cut, known, state in said], dtype=bool)
+    deciding = runs[fits & (runs["status"] == "complete") & runs["variant"].isin(variants)]
+    is_current = fits & _has_newest(runs, deciding, ["cut"], STATE[0])
+    return is_current & _has_newest(runs, deciding, ["cut", "fold"], STATE[1])
 
 
 def _has_newest(runs: "pd.DataFrame", complete: "pd.DataFrame", by: list[str], fingerprint: str) -> np.ndarray:
@@ -225,7 +250,7 @@ def _wanted_seeds(summaries: Iterable[Summary]) -> list[int]:
     return sorted({seed for summary in summaries for _, seed in summary.cells}) or [0]
 
 
-def _missing(experiment: Experiment, summaries: Sequence[Summary], data: str) -> list[tuple[str, str]]:
+def _missing(experiment: Experiment, summaries: Sequence[Summary], place: str) -> list[tuple[str, str]]:
     """Each condition that lacks a seed which another has, or a fold, with the command that fills it."""
     missing = []
     wanted = _wanted_seeds(summaries)
@@ -238,7 +263,8 @@ def _missing(experiment: Experiment, summaries: Sequence[Summary], data: str) ->
         for seeds, folds in lacking.items():
             where = f", {_listed('fold', folds)}" if experiment.folds else ""
             name = _name(experiment, summary.condition).rstrip(",")
-            missing.append((f"{name}{where}, {_listed('seed', seeds)}", command(summary.condition, data, seeds, folds)))
+            what = f"{name}{where}, {_listed('seed', seeds)}"
+            missing.append((what, command(summary.condition, place, seeds, folds)))
     return missing
 
 
@@ -266,6 +292,12 @@ def _on_units(experiment: Experiment, summaries: Sequence[Summary]) -> list[str]
     if experiment.baseline:
         notes.append(f"To {experiment.baseline}: mean ± deviation of the differences, {unit} by {unit}.")
     return notes
+
+
+def _on_left_out(reasons: dict[str, int]) -> list[str]:
+    """Which runs do not count, and why."""
+    left_out = [f"{count} {why}" for why, count in reasons.items() if count]
+    return [f"Runs left out: {', '.join(left_out)}."] if left_out else []
 
 
 def _name(experiment: Experiment, condition: Condition) -> str:

@@ -15,13 +15,11 @@ COLUMNS = ("data", "artefact", "label", "model", "dc", "strategy", "alpha", "var
 
 def render_table(
     experiment: Experiment, collated: Collated, published: Published, data: str, folder: Path
-) -> list[Path]:
-    """Write a table as `<name>.md`, `.csv` and `.tex` into `folder`; the paths written."""
+) -> tuple[list[Path], Answer]:
+    """Write a table as `<name>.md`, `.csv` and `.tex` into `folder`; the paths written and the answer."""
     found = answer(experiment, collated, data)
-    return write_texts(
-        folder / experiment.name,
-        {"md": markdown(found, published), "csv": long_form(found, published), "tex": latex(found, published)},
-    )
+    texts = {"md": markdown(found, published), "csv": long_form(found, published), "tex": latex(found, published)}
+    return write_texts(folder / experiment.name, texts), found
 
 
 def write_texts(stem: Path, texts: dict[str, str]) -> list[Path]:

@@ -1,6 +1,8 @@
 """Runs as training writes them and corpora as preparing writes them, with numbers that the test chooses."""
 
 import csv
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -81,13 +83,15 @@ def put_confusion():
 
 @pytest.fixture
 def put_corpus(tmp_path):
-    """Put a corpus's lengths; of each technique and split (recordings, minutes, clips)."""
+    """Put a corpus's lengths, of each technique and split (recordings, minutes, clips); and what tells the corpus."""
 
-    def put(data, lengths):
+    def put(data, lengths, **identity):
         path = tmp_path / "corpora" / f"{data}.csv"
         path.parent.mkdir(exist_ok=True)
-        lines = [",".join(map(str, (*key, *values))) for key, values in lengths.items()]
-        path.write_text("\n".join(["technique,split,recordings,minutes,clips", *lines]) + "\n", encoding="utf-8")
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["technique", "split", "recordings", "minutes", "clips", *identity])
+            writer.writerows([*key, *values, *identity.values()] for key, values in lengths.items())
         return path
 
     return put
@@ -95,10 +99,10 @@ def put_corpus(tmp_path):
 
 @pytest.fixture
 def collated(tmp_path):
-    """Collate what was put below `tmp_path`, and read it."""
+    """Collate what was put below `tmp_path`, and read it as if it were in `outputs`."""
 
     def read(folder=tmp_path):
         collate(folder)
-        return read_collated(folder)
+        return replace(read_collated(folder), output_dir=Path("outputs"))
 
     return read

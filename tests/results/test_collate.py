@@ -192,11 +192,26 @@ def test_corpora_are_those_prepared_and_those_with_runs_and_no_folds(run, put_co
     put_corpus("demo-fold_3", {("trill", "test"): (1, 0.1, 2)})
     there = collated()
     assert there.corpora == ["choir", "demo"]
-    assert there.lengths_of("demo").to_dict("records") == [
-        {"technique": "trill", "split": "test", "recordings": 2, "minutes": 0.25, "clips": 5}
+    (line,) = there.lengths_of("demo").to_dict("records")
+    assert [line[name] for name in ("technique", "split", "recordings", "minutes", "clips")] == [
+        *("trill", "test", 2, 0.25, 5)
     ]
-    assert list(there.lengths_of("choir")) == list(there.lengths_of("demo"))
     assert len(there.lengths_of("choir")) == 0
+
+
+def test_a_corpus_and_each_fold_say_their_state_and_how_a_command_names_them(put_corpus, collated):
+    lengths = {("trill", "train"): (2, 0.25, 5), ("trill", "test"): (2, 0.25, 5)}
+    choir = "data=folder data.name=choir 'data.split.test=[dot,ann]'"
+    put_corpus("choir", lengths, corpus_fingerprint="0012", data_fingerprint="1e10", settings=choir)
+    put_corpus("choir-fold_3", lengths, corpus_fingerprint="0012", data_fingerprint="7", settings="data=folder")
+    put_corpus("demo-fold_3", lengths, corpus_fingerprint="5", data_fingerprint="6", settings="data=demo")
+    put_corpus("vocalset", lengths)  # from before corpora said it
+    there = collated()
+    assert (there.state("choir"), there.state("choir", "3")) == (("0012", "1e10"), ("0012", "7"))
+    assert (there.state("choir", "2"), there.state("vocalset"), there.state("none")) == (None, None, None)
+    assert (there.settings("choir"), there.settings("choir", folds=5)) == (choir, choir)
+    assert (there.settings("demo"), there.settings("demo", folds=5)) == ("", "data=demo")
+    assert there.settings("vocalset") == ""
 
 
 def test_a_damaged_list_of_clips_says_how_to_make_it_anew(tmp_path, put_corpus):

@@ -24,7 +24,7 @@ def two_seeds(run, put_confusion):
 
 
 def rendered(tmp_path, collated, data="vocalset"):
-    return render_confusion(EXPERIMENT, collated(), {}, data, tmp_path / "tables")
+    return render_confusion(EXPERIMENT, collated(), {}, data, tmp_path / "tables")[0]
 
 
 def test_shares_are_of_each_true_technique_and_run(two_seeds, collated):
@@ -92,7 +92,14 @@ def test_runs_whose_confusions_are_not_there_are_named(tmp_path, run, collated):
     run(seed=0)
     run(seed=1)
     page = rendered(tmp_path, collated)[0].read_text(encoding="utf-8")
-    assert "- confusions.csv lacks 2 of 2 runs; where they were made: `python -m singtech.tables`" in page
+    assert "- 2 of 2 runs in confusions.csv, where they were made: `python -m singtech.tables`" in page
+    there = collated()
+    found = answer(EXPERIMENT, there, "vocalset")
+    figure = draw(found, *confusion(there.confusions, found.summaries[0].runs))
+    assert ([text.get_text() for text in figure.texts], figure.axes) == (
+        ["not in confusions.csv, see confusion.md"],
+        [],
+    )
 
 
 def test_without_runs_the_figure_is_empty_and_the_command_named(tmp_path, collated):
@@ -101,6 +108,9 @@ def test_without_runs_the_figure_is_empty_and_the_command_named(tmp_path, collat
     page = paths[0].read_text(encoding="utf-8")
     assert "- cRT-WC, seed 0: `python -m singtech.run condition=late_crt_wc seed=0 data=demo`" in page
     assert "demo corpus (synthetic voices): not VocalSet" in page
+    there = collated()
+    figure = draw(answer(EXPERIMENT, there, "demo"), *confusion(there.confusions, ()))
+    assert ([text.get_text() for text in figure.texts], figure.axes) == (["no run yet"], [])
 
 
 def test_a_corpus_without_the_three_shows_its_own_in_the_figure_alone(tmp_path, run, put_confusion, collated):

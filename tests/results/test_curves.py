@@ -108,7 +108,7 @@ def test_the_numbers_stand_below_the_figure_with_what_is_missing(sweep, answered
 def test_files_are_written_and_the_same_each_time(tmp_path, sweep, collated):
     sweep()
     folder = tmp_path / "tables" / "vocalset"
-    paths = render_curve(FIGURE, collated(), PAPER, "vocalset", folder)
+    paths, _ = render_curve(FIGURE, collated(), PAPER, "vocalset", folder)
     assert [path.name for path in paths] == ["figure3.md", "figure3.csv", "figure3.png", "figure3.pdf"]
     before = [path.read_bytes() for path in paths]
     assert before[2].startswith(b"\x89PNG")
@@ -120,7 +120,16 @@ def test_files_are_written_and_the_same_each_time(tmp_path, sweep, collated):
     assert before[1].decode().count("\n") == 1 + 12
 
 
-def test_a_figure_without_runs_is_drawn_empty_and_says_so(answered):
-    (text,) = draw(answered(), PAPER).axes[0].texts
-    assert text.get_text() == "no run yet"
+def test_a_figure_without_runs_is_one_line_that_says_so(answered):
+    figure = draw(answered(), PAPER)
+    assert ([text.get_text() for text in figure.texts], figure.axes) == (["no run yet"], [])
     assert len(answered().missing) == 12
+
+
+def test_a_figure_of_runs_that_do_not_count_says_how_many_and_where_the_reason_stands(sweep, put_corpus, answered):
+    sweep("demo")
+    clips = {("trill", "train"): (1, 1.0, 3)}
+    put_corpus("demo", clips, corpus_fingerprint="new", data_fingerprint="new", settings="data=demo")
+    figure = draw(answered("demo"), PAPER)
+    said = "no run counts yet: 22 left out, see figure3.md"
+    assert ([text.get_text() for text in figure.texts], figure.axes) == ([said], [])

@@ -194,7 +194,7 @@ def test_a_choice_is_spelled_as_results_spell_it():
         "retraining.extractor=train retraining.learning_rate=1e-05 retraining.start=on schedule.classifier=10"
     )
     validation = "data.split.validation=['female3','male2','male6'] selection=best"
-    assert found["epoch chosen on three validation singers"].variant == validation
+    assert found["those held out, the best epoch on them"].variant == validation
 
 
 def test_every_condition_says_which_number_of_the_paper_it_makes():

@@ -40,7 +40,7 @@ def latex_files(tmp_path, run, put_layers, put_confusion, put_corpus, collated):
         path
         for data in there.corpora
         for experiment in asked
-        for path in RENDER[experiment.kind](experiment, there, PAPER, data, tmp_path / "tables" / data)
+        for path in RENDER[experiment.kind](experiment, there, PAPER, data, tmp_path / "tables" / data)[0]
     ]
     files = [path for path in paths if path.suffix == ".tex"]
     assert len(files) == 2 * 9

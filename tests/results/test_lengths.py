@@ -59,7 +59,8 @@ def test_another_corpus_says_so_in_the_figure(drawn):
 
 def test_numbers_stand_below_the_figure_and_in_a_csv(tmp_path, put_corpus, collated):
     put_corpus("vocalset", LENGTHS)
-    paths = render_lengths(FIGURE, collated(), {}, "vocalset", tmp_path / "tables")
+    paths, found = render_lengths(FIGURE, collated(), {}, "vocalset", tmp_path / "tables")
+    assert found.progress == "complete"
     assert [path.name for path in paths] == ["figure2.md", "figure2.csv", "figure2.png", "figure2.pdf"]
     page = paths[0].read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
@@ -78,7 +79,8 @@ def test_numbers_stand_below_the_figure_and_in_a_csv(tmp_path, put_corpus, colla
 
 
 def test_a_corpus_that_was_not_prepared_here_is_named_with_the_command(tmp_path, collated):
-    paths = render_lengths(FIGURE, collated(), {}, "demo", tmp_path / "tables")
+    paths, found = render_lengths(FIGURE, collated(), {}, "demo", tmp_path / "tables")
+    assert found.progress == "lacks the clips of the corpus"
     assert "- the clips of the corpus: `python -m singtech.prepare data=demo`" in paths[0].read_text(encoding="utf-8")
-    (text,) = draw(Answer(FIGURE, "demo"), collated().lengths_of("demo")).axes[0].texts
-    assert text.get_text() == "not prepared yet"
+    figure = draw(Answer(FIGURE, "demo"), collated().lengths_of("demo"))
+    assert ([text.get_text() for text in figure.texts], figure.axes) == (["not prepared yet, see figure2.md"], [])

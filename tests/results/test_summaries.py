@@ -1,12 +1,14 @@
 """Which runs count for a condition, what they say together, and what is said of those that are missing."""
 
+import shlex
 import statistics
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from singtech.results import commands
-from singtech.results.commands import command
+from singtech.results.commands import command, place_of
 from singtech.results.experiments import Condition, Experiment
 from singtech.results.summaries import answer
 
@@ -14,6 +16,8 @@ JOINT = Condition("Joint-training", "oblong", "late", "joint", 0.2)
 WC = Condition("cRT-WC", "oblong", "late", "crt_wc", 0.2, overrides="condition=late_crt_wc")
 TABLE = Experiment("table3", "table", "Table 3", "", "Methods", {"f1": "F1"}, (JOINT, WC))
 JOINTLY = "dc=late strategy=joint alpha=0.2"
+CLIPS = {("trill", "train"): (1, 1.0, 3), ("trill", "test"): (1, 1.0, 2), ("belt", "test"): (1, 1.0, 2)}
+CHANGED = "on another state of the corpus (its recordings, split, techniques or clip length have changed)"
 FOLDS = replace(TABLE, name="folds", folds=3, baseline="Joint-training")
 
 
@@ -56,15 +60,67 @@ def test_runs_with_other_settings_or_unfinished_are_left_out_and_counted(run, an
     assert found.summaries[1].values["f1"] == (0.5,)
     left_out = "Runs left out: 2 with other settings than the default (schedule.features=1), 1 not complete."
     assert left_out in found.notes
+    assert found.left_out == 3
 
 
-def test_runs_on_an_earlier_state_of_the_corpus_are_never_averaged_in(run, answered):
+def test_short_runs_are_left_out_in_plain_words(run, answered):
+    short = "schedule.classifier=1 schedule.features=1 schedule.max_batches=2"
+    for seed in (0, 1, 2):
+        run(0.9, seed=seed, variant=short)
+    run(0.9, seed=0, variant="optimizer.lr=0.5")
+    left_out = "3 shortened by trainer=smoke, 1 with other settings than the default (optimizer.lr=0.5)"
+    assert answered().notes == (f"Runs left out: {left_out}.",)
+
+
+def test_runs_on_another_state_of_the_corpus_are_never_averaged_in(run, answered):
     for seed in (0, 1):
         run(0.9, seed=seed, run=f"old{seed}", data_fingerprint="old", finished="2026-01-01")
     run(0.5, seed=0, run="new0", data_fingerprint="new", finished="2026-02-01")
     found = answered()
     assert found.summaries[1].values["f1"] == (0.5,)
-    assert "Runs left out: 2 on an earlier state of the corpus." in found.notes
+    assert f"Runs left out: 2 {CHANGED}." in found.notes
+
+
+@pytest.mark.parametrize("fingerprint", ["corpus_fingerprint", "data_fingerprint"])
+def test_the_current_state_is_the_one_that_the_corpus_says_whatever_was_run_last(
+    run, put_corpus, answered, fingerprint
+):
+    run(0.5, seed=0, finished="2026-01-01")
+    run(0.9, seed=1, **{fingerprint: "tried"}, finished="2026-02-01")
+    put_corpus("vocalset", CLIPS, corpus_fingerprint="c", data_fingerprint="f", settings="")
+    found = answered()
+    assert (found.summaries[1].units, found.summaries[1].values["f1"]) == ((0,), (0.5,))
+    assert f"Runs left out: 1 {CHANGED}." in found.notes
+
+
+def test_where_the_corpus_is_in_a_state_that_nothing_was_run_on_no_run_counts(run, put_corpus, answered):
+    run(0.5)
+    put_corpus("vocalset", CLIPS, corpus_fingerprint="new", data_fingerprint="new", settings="")
+    found = answered(experiment=replace(TABLE, references=("chance",)))
+    assert [summary.units for summary in found.summaries] == [(), ()]
+    assert [reference.label for reference in found.references] == ["Chance"]
+    assert found.notes == (f"Runs left out: 1 {CHANGED}.",)
+    assert (found.made, found.asked, found.progress) == (0, 2, "0 of 2 runs, 1 left out")
+
+
+def test_a_corpus_that_does_not_say_its_state_has_that_of_the_newest_run(run, put_corpus, answered):
+    run(0.9, seed=0, corpus_fingerprint="old", finished="2026-01-01")
+    run(0.5, seed=1, corpus_fingerprint="new", finished="2026-02-01")
+    put_corpus("vocalset", CLIPS)
+    assert answered().summaries[1].values["f1"] == (0.5,)
+
+
+def test_progress_is_told_in_runs_and_complete_means_nothing_is_missing(run, put_corpus, answered):
+    table = replace(TABLE, references=("chance",))
+    run(0.5, seed=0)
+    run(0.5, seed=1)
+    assert answered(experiment=table).progress == "2 of 4 runs"
+    for seed in (0, 1):
+        run(0.5, seed=seed, strategy="joint")
+    assert answered(experiment=table).progress == "lacks chance, from the clips of the corpus"
+    put_corpus("vocalset", CLIPS)
+    assert answered(experiment=table).progress == "complete"
+    assert answered(experiment=FOLDS).progress == "0 of 6 runs"  # two rows on three folds
 
 
 def test_a_short_run_on_another_state_of_the_corpus_leaves_the_whole_ones_counting(run, answered):
@@ -108,20 +164,42 @@ def test_where_nothing_was_run_seed_0_is_missing(answered):
     assert answered().notes == ()
 
 
-def test_a_command_names_all_that_is_not_the_default(monkeypatch, tmp_path):
+def test_a_command_names_all_that_is_not_the_default(monkeypatch, tmp_path, collated):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "demo.yaml").write_text("")
     monkeypatch.setattr(commands, "CONF", tmp_path)
-    assert command(JOINT, "demo", [0]).endswith("run dc=late strategy=joint alpha=0.2 seed=0 data=demo")
-    assert command(WC, "vocalset", [0]) == "python -m singtech.run condition=late_crt_wc seed=0"
-    assert command(WC, "vocalset", [0], [""]) == "python -m singtech.run condition=late_crt_wc seed=0"
+    place = {data: place_of(collated(), data) for data in ("demo", "vocalset", "choir")}
+    assert command(JOINT, place["demo"], [0]).endswith("run dc=late strategy=joint alpha=0.2 seed=0 data=demo")
+    assert command(WC, place["vocalset"], [0]) == "python -m singtech.run condition=late_crt_wc seed=0"
+    assert command(WC, place["vocalset"], [0], [""]) == "python -m singtech.run condition=late_crt_wc seed=0"
     folds = "python -m singtech.run -m condition=late_crt_wc data.fold=0,4 seed=0"
-    assert command(WC, "vocalset", [0], ["0", "4"]) == folds
-    several = command(Condition("", "cnn1d", "none", "joint", 0.0), "vocalset", [1, 2])
+    assert command(WC, "", [0], ["0", "4"]) == folds
+    several = command(Condition("", "cnn1d", "none", "joint", 0.0), "", [1, 2])
     assert several == "python -m singtech.run -m model=cnn1d dc=none strategy=joint alpha=0.0 seed=1,2"
-    assert command(WC, "choir", [0]).endswith(
-        'data=folder data.name=choir data.root=FOLDER "data.split.test=[SINGERS]"'
-    )
+    assert place["choir"] == ' data=folder data.name=choir data.root=FOLDER "data.split.test=[SINGERS]"'
+
+
+def test_a_command_names_an_own_corpus_as_it_was_named_when_it_was_opened(put_corpus, answered):
+    settings = "data=folder data.name=choir data.root=/x 'data.split.test=[dot]' data.clip_seconds=2.0"
+    put_corpus("choir", CLIPS, corpus_fingerprint="c", data_fingerprint="f", settings=settings)
+    found = answered("choir")
+    assert found.missing[1][1] == f"python -m singtech.run condition=late_crt_wc seed=0 {settings}"
+    assert found.sweep == f"python -m singtech.run -m experiments=table3 seed=0 {settings}"
+
+
+def test_a_cross_validation_names_the_corpus_as_its_folds_do(put_corpus, answered):
+    put_corpus("choir-fold_1", CLIPS, settings="data=folder data.name=choir data.root=/x")
+    sweep = "python -m singtech.run -m experiments=folds seed=0 data=folder data.name=choir data.root=/x"
+    assert answered("choir", experiment=FOLDS).sweep == sweep
+
+
+def test_a_command_says_where_the_results_are_unless_in_outputs(collated):
+    elsewhere = replace(collated(), output_dir=Path("my runs"))
+    experiment = replace(TABLE, references=("chance",))
+    found = answer(experiment, elsewhere, "demo")
+    for command_line in (found.sweep, *(made for _, made in found.missing)):
+        assert shlex.split(command_line)[-2:] == ["data=demo", "output_dir=my runs"]
+    assert place_of(replace(elsewhere, output_dir=Path.cwd() / "outputs"), "vocalset") == ""
 
 
 def test_the_reader_sees_what_the_runs_were_made_with(run, answered):
@@ -172,7 +250,36 @@ def test_folds_count_on_the_newest_state_of_the_corpus_and_none_beyond_those_ask
     run(0.9, fold="7", corpus_fingerprint="new", finished="2026-03-01")
     found = answered(experiment=FOLDS)
     assert found.summaries[1].units == (1,)
-    assert "Runs left out: 1 on an earlier state of the corpus." in found.notes
+    assert f"Runs left out: 1 {CHANGED}." in found.notes
+
+
+def test_folds_count_on_the_state_that_each_of_their_files_says(run, put_corpus, answered):
+    for fold, f1 in (("0", 0.5), ("1", 0.7)):
+        run(f1, fold=fold, data_fingerprint=f"fold {fold}", finished="2026-01-01")
+        put_corpus(f"vocalset-fold_{fold}", CLIPS, corpus_fingerprint="c", data_fingerprint=f"fold {fold}")
+    run(0.9, fold="1", seed=1, data_fingerprint="tried", finished="2026-02-01")
+    put_corpus("vocalset", CLIPS, corpus_fingerprint="another", data_fingerprint="another")
+    found = answered(experiment=FOLDS)
+    assert found.summaries[1].mean("f1") == pytest.approx(0.6)
+    assert f"Runs left out: 1 {CHANGED}." in found.notes
+
+
+def test_folds_of_two_states_are_never_averaged_the_newer_counts(run, put_corpus, answered):
+    for fold, state, finished in (("0", "old", "2026-01-01"), ("1", "new", "2026-02-01")):
+        run(0.5, fold=fold, corpus_fingerprint=state, finished=finished)
+        put_corpus(f"vocalset-fold_{fold}", CLIPS, corpus_fingerprint=state, data_fingerprint="f")
+    assert answered(experiment=FOLDS).summaries[1].units == (1,)
+
+
+def test_folds_of_another_number_of_folds_are_left_out_and_named(run, answered):
+    for fold in ("0", "1", "2"):
+        run(0.5, fold=fold, data_fingerprint=f"fold {fold}", finished="2026-01-01")
+        run(0.9, fold=fold, variant="data.folds=4", data_fingerprint=f"quarter {fold}", finished="2026-02-01")
+    run(0.9, fold="3", variant="data.folds=4", data_fingerprint="quarter 3", finished="2026-02-01")
+    found = answered(experiment=FOLDS)
+    assert found.summaries[1].values["f1"] == (0.5, 0.5, 0.5)
+    assert "Runs left out: 4 with other settings than the default (data.folds=4)." in found.notes
+    assert not [note for note in answered().notes if "data.folds" in note]  # no part of the corpus's own split
 
 
 def test_a_change_is_the_mean_of_the_differences_over_common_seeds(run, answered):

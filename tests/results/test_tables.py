@@ -155,7 +155,7 @@ def test_changes_have_a_sign(change, deviation, text):
 
 def test_a_table_is_written_three_times_and_the_same_each_time(tmp_path, table3, collated):
     asked = (table3.experiment, collated(), PAPER, "vocalset", tmp_path / "tables" / "vocalset")
-    paths = render_table(*asked)
+    paths, _ = render_table(*asked)
     assert [path.name for path in paths] == ["table3.md", "table3.csv", "table3.tex"]
     before = [path.read_bytes() for path in paths]
     render_table(*asked)

@@ -44,8 +44,8 @@ def test_everything_is_rendered_from_the_collated_files_where_torch_cannot_be_im
     assert (done.returncode, done.stderr) == (0, "")
     written = {path.name for path in (alone / "tables" / "vocalset").iterdir()}
     assert written == FILES
-    for name in FILES:
-        assert str(alone / "tables" / "vocalset" / name) in done.stdout
+    where = alone / "tables" / "vocalset"
+    assert done.stdout.splitlines()[0] == f"{len(FILES)} files in {where}, all on one page in README.md"
     assert "# Table 3: " in done.stdout
     assert "| cRT-WC " in done.stdout
 
@@ -78,14 +78,27 @@ def test_a_corpus_without_runs_has_its_lengths_and_every_command(tmp_path, put_c
     for name in ("figure2.png", "figure3.png", "confusion.png"):
         assert f"]({name})" in index
     assert index.count("\n## ") == 11
-    assert "# Table 3: " in capsys.readouterr().out
+    assert "| [figure3](figure3.md)" in index
+    assert "0 of 12 runs" in index
+    assert f"seed=0 data=demo output_dir={tmp_path}`" in index
+    assert capsys.readouterr().out == f"{len(written)} files in {tmp_path}/tables/demo, all on one page in README.md\n"
+
+
+def test_another_page_can_be_shown_even_of_what_was_not_run(tmp_path, run, capsys):
+    run(0.6)
+    for name, title in (("figure3", "# Figure 3: "), ("table1", "# Table 1: ")):
+        assert main([f"output_dir={tmp_path}", f"show={name}"]) == 0
+        out = capsys.readouterr().out
+        assert title in out
+        assert "# Table 3" not in out
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["data=demo"], "no run on data=demo, only on vocalset. Make one with `python -m singtech.run`."),
-        (["--help"], "'--help' is not understood: `python -m singtech.tables` takes data=NAME and output_dir=FOLDER."),
+        (["--help"], "'--help' is not understood: `python -m singtech.tables` takes data=NAME, show=NAME and "),
+        (["show=table4"], "show=table4: no such page, there are figure2, table1, table2, late_last, table3, figure3,"),
         (["colour=red"], "'colour=red' is not understood"),
         (["data="], "'data=' is not understood"),
     ],
