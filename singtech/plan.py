@@ -9,6 +9,7 @@ import itertools
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -47,7 +48,8 @@ def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
     from singtech.run import machine_of, run_of
     from singtech.training.planning import Plan, in_words
 
-    rows: dict[str, list] = {}
+    counts: dict[str, list] = {}
+    rows: dict[str, set] = {}
     corpora: dict[str, object] = {}
     plan = None
     for experiment, cfg in composed(experiments, overrides):
@@ -55,13 +57,18 @@ def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
         asked = OmegaConf.to_yaml(cfg.data, resolve=True)
         if asked not in corpora:
             corpora[asked] = _corpus(cfg)
-        row = rows.setdefault(experiment, [experiment, 0, 0, 0])
-        is_there = plan.add(run_of(cfg, corpora[asked]), corpora[asked], machine_of(cfg))
-        for column, amount in enumerate((1, is_there, not is_there), start=1):
-            row[column] += amount
+        run = run_of(cfg, corpora[asked])
+        is_there = plan.add(run, corpora[asked], machine_of(cfg))
+        rows.setdefault(experiment, set()).add(str(replace(run, setup=replace(run.setup, seed=0), build=None)))
+        count = counts.setdefault(experiment, [0, 0, 0])
+        for column, amount in enumerate((1, is_there, not is_there)):
+            count[column] += amount
     to_train = " and ".join(f"{plan.count(part)} of the {part}" for part in ("network", "classifier"))
     lines = [
-        tabulate(rows.values(), ["experiment", "runs", "there", "to make"]),
+        tabulate(
+            [[name, len(rows[name]), *count] for name, count in counts.items()],
+            ["experiment", "rows", "runs", "there", "to make"],
+        ),
         "",
         f"runs    {len(plan.runs)} different ones, {sum(plan.runs.values())} there",
         f"phases  {len(plan.phases)} different ones for the runs to make, {len(plan.there)} there; {to_train} to train"

@@ -27,6 +27,7 @@ def measured(monkeypatch):
 def test_the_papers_plan_is_1300_epochs_of_13_network_phases_for_its_oblong_rows(call, tmp_path, measured):
     plan = call("plan", "experiments=table3,figure3", f"output_dir={tmp_path}")
     assert plan.status == 0, plan.err
+    assert numbers(plan.out, "figure3") == [3, 12, 12, 0, 12]  # its name's number, rows, runs, there, to make
     assert numbers(plan.out, "runs") == [12, 0]  # Table 3's rows are points of Figure 3
     assert numbers(plan.out, "phases") == [15, 0, 8, 7]
     assert numbers(plan.out, "epochs") == [800, 700]
@@ -70,6 +71,8 @@ def test_a_plan_knows_what_is_there(call, own):
     assert before.status == 0, before.err
     assert numbers(before.out, "runs") == [3, 0]
     assert numbers(before.out, "phases") == [5, 0, 3, 2]
+    two_seeds = call("plan", "experiments=table3", "seed=0,1", *own)
+    assert numbers(two_seeds.out, "table3") == [3, 3, 6, 0, 6]
     done = call("run", "-m", "condition=late,late_crt_wc", *own)
     assert done.status == 0, done.err
     after = call("plan", "experiments=table3", *own)

@@ -44,10 +44,18 @@ def _named(data: str) -> str:
     """A corpus by its name: the default not at all, a folder of one's own with what must be filled in."""
     if data == COMPARABLE:
         return ""
-    is_choice = (CONF / "data" / f"{data}.yaml").is_file()
-    return f"data={data}" if is_choice else f'data=folder data.name={data} data.root=FOLDER "data.split.test=[SINGERS]"'
+    return (
+        f"data={data}"
+        if is_choice(data)
+        else f'data=folder data.name={data} data.root=FOLDER "data.split.test=[SINGERS]"'
+    )
 
 
 def _output_of(collated: Collated) -> str:
     is_default = collated.output_dir.resolve() == Path("outputs").resolve()
     return "" if is_default else f" {shlex.quote(f'output_dir={collated.output_dir}')}"
+
+
+def is_choice(data: str) -> bool:
+    """Whether a corpus is one of `conf/data`, with VocalSet's singers, and not a person's own."""
+    return (CONF / "data" / f"{data}.yaml").is_file()

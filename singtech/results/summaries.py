@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from singtech.results.collate import STATE, Collated
-from singtech.results.commands import command, place_of, prepare, sweep
+from singtech.results.commands import command, is_choice, place_of, prepare, sweep
 from singtech.results.experiments import COMPARABLE, Condition, Experiment
 from singtech.results.references import Reference, references
 from singtech.techniques import TECHNIQUES
@@ -133,7 +133,10 @@ def answer(experiment: Experiment, collated: Collated, data: str) -> Answer:
     condition and seed that was run more than once, the run that ended last counts, on the current state of the corpus.
     """
     results = collated.results[collated.results["data"] == data]
-    experiment = replace(experiment, metrics=_all_metrics(experiment.metrics, results))
+    conditions = experiment.conditions
+    if not is_choice(data):  # choices that name VocalSet's singers have no row on a corpus of other singers
+        conditions = tuple(c for c in conditions if "data.split" not in c.variant)
+    experiment = replace(experiment, metrics=_all_metrics(experiment.metrics, results), conditions=conditions)
     counted, left_out = _counted(results, experiment, collated)
     groups = {_key(*key): runs for key, runs in counted.groupby(_DECIDES, sort=False)} if len(counted) else {}
     summaries = tuple(_summary(groups.get(_asked(c)), c, experiment) for c in experiment.conditions)

@@ -319,6 +319,13 @@ def test_a_choice_is_told_by_its_variant(run, answered):
     assert missing == (("flat, seed 0", "python -m singtech.run choice=flatten seed=0 data=demo"),)
 
 
+def test_choices_of_vocalsets_singers_have_no_row_on_other_singers(answered):
+    held_out = replace(WC, label="held out", variant="data.split.validation=['female3']")
+    experiment = replace(TABLE, conditions=(WC, held_out))
+    assert [s.condition.label for s in answered("demo", experiment).summaries] == ["cRT-WC", "held out"]
+    assert [s.condition.label for s in answered("choir", experiment).summaries] == ["cRT-WC"]
+
+
 def test_a_choice_that_cuts_the_corpus_otherwise_has_its_own_newest_state(run, answered):
     trimmed = replace(WC, label="trimmed", variant="data.trim_silence=40.0")
     run(0.5, data_fingerprint="whole", corpus_fingerprint="whole", finished="2026-01-01")
