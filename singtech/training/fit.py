@@ -12,6 +12,7 @@ from pickle import UnpicklingError
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from singtech.data.clips import Corpus
 from singtech.data.datamodule import VocalSetDataModule, as_waveform
@@ -187,9 +188,8 @@ def train_phase(
         with trainer.precision_plugin.forward_context():
             loader = data.recalibration()
             batches = min(len(loader), setup.max_batches or len(loader))
-            waveforms = (as_waveform(samples.to(device)) for samples, _ in islice(loader, batches))
             with progress_bar("statistics of batch norm", "batch", batches, machine.progress) as bar:
-                recalibrate(network, counted(waveforms, bar))
+                recalibrate(network, counted(_waveforms(loader, batches, device), bar))
     network.cpu().eval()
     seconds = sum(entry["seconds"] for entry in learner.curve) + time.perf_counter() - started
     record = {
@@ -248,16 +248,17 @@ def _learner(
     }
     if phase.trains == "network":
         if setup.batch_norm == "recalibrated":
-            options["training_clips"] = lambda: _some_training_clips(corpus, setup, learner.device)
+            loader = VocalSetDataModule(corpus, setup.batch_size, setup.seed).recalibration()
+            batches = max(1, JUDGED_BY // setup.batch_size)
+            options["training_clips"] = lambda: _waveforms(loader, batches, learner.device)
         learner = NetworkLearner(network, **options)
         return learner
     return ClassifierLearner(network, extractor=phase.extractor, **options)
 
 
-def _some_training_clips(corpus: Corpus, setup: Setup, device: torch.device) -> Iterator[Tensor]:
-    """(B, S) waveforms of `JUDGED_BY` training clips or a little more, the same every time."""
-    loader = VocalSetDataModule(corpus, setup.batch_size, setup.seed).recalibration()
-    for samples, _ in islice(loader, max(1, JUDGED_BY // setup.batch_size)):
+def _waveforms(loader: DataLoader, batches: int, device: torch.device) -> Iterator[Tensor]:
+    """(B, S) waveforms of the first batches of a loader, on a device."""
+    for samples, _ in islice(loader, batches):
         yield as_waveform(samples.to(device))
 
 

@@ -64,7 +64,7 @@ def execute(
         ValueError: the split has no test clips, or settings that do not fit together.
         FloatingPointError: training diverged.
     """
-    parameters = parameter_count(runnable(run, corpus, machine))
+    network = runnable(run, corpus, machine)
     folder = Path(output_dir) / "runs" / run.name(corpus.fingerprint("test"))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
@@ -80,12 +80,12 @@ def execute(
         stored, trained = _obtain_phases(run, corpus, PhaseStore(Path(output_dir) / "phases"), machine, say)
         logits = _logits(run, stored, corpus, machine)
         targets = corpus.targets("test")
-        row = _row(run, folder.name, corpus, stored, parameters)
+        row = _row(run, folder.name, corpus, stored, parameter_count(network))
         row |= scores(targets, logits, corpus.techniques) | dict(provenance or {})
         with atomic_folder(folder) as temporary:
             _predictions(corpus, logits).to_csv(temporary / "predictions.csv", index=False)
             _confusion(corpus, logits).to_csv(temporary / "confusion.csv")
-            layers = describe(run.build(), corpus.waveforms.shape[1])
+            layers = describe(network, corpus.waveforms.shape[1])
             pd.DataFrame(layers).to_csv(temporary / "layers.csv", index=False)
             (temporary / "config.yaml").write_text(configuration, encoding="utf-8")
             write_row(temporary, row)
