@@ -7,10 +7,14 @@ configuration; what they need of it is read here.
 import difflib
 import errno
 import functools
+import gc
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from zipfile import BadZipFile
@@ -19,9 +23,12 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from singtech import sweep
+from singtech.locks import Busy
 from singtech.places import CONF, EXPERIMENTS
 from singtech.training.phases import checked_alpha
 
@@ -39,37 +46,50 @@ PLACES = ("output_dir", "trainer", "logger", "data.root", "data.source", "data.s
 
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"  # read before `main` sets it for Hydra
 
-failures: list[str] = []  # what failed in this process, a sentence each; a sweep goes on and counts them at its end
+GOES_ON = "the same command goes on where this one stopped."
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: somebody, or a cluster, wants this process to end."""
 
 
 def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
     """A command-line program of a function of the configuration, in Hydra's manner.
 
     A mistake that a person can mend ends in one sentence on standard error and exit status 1, without a traceback
-    (HYDRA_FULL_ERROR=1 in the environment shows it). In a sweep the other runs go on, but not without their corpus.
+    (HYDRA_FULL_ERROR=1 in the environment shows it). In a sweep the other runs go on, but not without their corpus or
+    with a full disk, and what failed is listed at the end.
     """
 
     @functools.wraps(job)
     def guarded(cfg: DictConfig) -> None:
+        is_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+        if is_sweep and sweep.has_failed():
+            return
         try:
             job(cfg)
+        except Busy as problem:
+            sweep.put_off(guarded, cfg, str(problem))
         except CorpusProblem as problem:
             raise SystemExit(f"error: {problem}") from None
         except Exception as problem:
-            elsewhere = (
-                HydraConfig.get().runtime.choices["hydra/launcher"] != "basic"
-            )  # failures are then the launcher's
-            if WANTS_TRACEBACK or elsewhere or not is_mendable(problem):
-                raise
-            failures.append(sentence(problem))
-            print(f"error: {failures[-1]}", file=sys.stderr, flush=True)
+            if not is_mendable(problem) or WANTS_TRACEBACK:
+                if not is_sweep:
+                    raise
+                traceback.print_exc()
+            if not is_sweep or is_disk_full(problem):
+                raise SystemExit(f"error: {sentence(problem)}") from None
+            sweep.note_failure(sentence(problem))
+            print(f"error: {sentence(problem)}", file=sys.stderr, flush=True)
+        finally:
+            free_memory()
 
     def main() -> None:
         arguments = sys.argv[1:]
         if not any(argument.startswith("hydra.searchpath=") for argument in arguments):
             sys.argv.append(f"hydra.searchpath=[file://{EXPERIMENTS.parent}]")
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing nine lines of its own
-        failures.clear()
+        heard = signal.signal(signal.SIGTERM, _terminate)
         try:
             check_values(arguments)
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(guarded)()
@@ -77,20 +97,54 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
             if WANTS_TRACEBACK:
                 raise
             raise SystemExit(f"error: {sentence(problem)}") from None
+        except Terminated:
+            print(f"terminated: {GOES_ON}", file=sys.stderr)
+            raise SystemExit(128 + signal.SIGTERM) from None
         except KeyboardInterrupt:
-            print("interrupted: the same command goes on where this one stopped.", file=sys.stderr)
-            raise SystemExit(130) from None
-        if len(failures) > 1:
-            print(f"error: {len(failures)} runs failed, see above.", file=sys.stderr)
-        if failures:
-            raise SystemExit(1)
+            print(f"interrupted: {GOES_ON}", file=sys.stderr)
+            raise SystemExit(128 + signal.SIGINT) from None
+        finally:
+            signal.signal(signal.SIGTERM, heard)
 
     return main
 
 
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
+
+
+def command_line() -> str:
+    """The command that asks for the present run alone, whatever sweep it came up in."""
+    settings = HydraConfig.get().overrides.task
+    return shlex.join(["python", "-m", f"singtech.{HydraConfig.get().job.name}", *settings])
+
+
+def is_disk_full(problem: BaseException) -> bool:
+    """Whether there is no room on the disk, which no other run could write to either."""
+    return isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_out_of_memory(problem: BaseException) -> bool:
+    """Whether the GPU's or the machine's memory did not suffice; torch's own errors are known by their words."""
+    return isinstance(problem, MemoryError) or (
+        isinstance(problem, RuntimeError) and bool(re.search("out of memory|can't allocate memory", str(problem)))
+    )
+
+
+def free_memory() -> None:
+    """Leave nothing of a run behind for the next one to stumble over."""
+    gc.collect()
+    if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
+        sys.modules["torch"].cuda.empty_cache()
+
+
 def is_mendable(problem: Exception) -> bool:
     """Whether a person can mend it; Lightning's own error is known by name, for importing it takes seconds."""
-    return isinstance(problem, MENDABLE) or type(problem).__name__ == "MisconfigurationException"
+    return (
+        isinstance(problem, MENDABLE)
+        or is_out_of_memory(problem)
+        or type(problem).__name__ == "MisconfigurationException"
+    )
 
 
 def sentence(problem: BaseException) -> str:
@@ -113,7 +167,13 @@ def sentence(problem: BaseException) -> str:
             f"{problem.override}: not understood as name=value; does a space, a bracket or a comma in it want quotes, "
             'as in "data.split.test=[ann, ben]"?'
         )
-    if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if is_out_of_memory(problem):
+        first = " ".join(str(problem).split("\n")[0].split())
+        return (
+            f"out of memory ({first[:200]}): give it a device to itself, or try precision=bf16-mixed, or "
+            "a smaller batch_size, which makes other runs."
+        )
+    if is_disk_full(problem):
         where = f" for {problem.filename}" if problem.filename else ""
         return (
             f"no room on the disk{where} ({problem.strerror}): nothing half-written was kept; make room where "

@@ -1,5 +1,8 @@
 """Files and folders that are whole or absent: written beside their place, brought to the disk, then renamed into it."""
 
+import glob
+import hashlib
+import itertools
 import os
 import shutil
 import tempfile
@@ -22,10 +25,10 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -45,10 +48,10 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     try:
         yield temporary
         for item in temporary.rglob("*"):
-            _sync(item)
+            sync(item)
         temporary.chmod(0o777 & ~_umask())
         temporary.rename(path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -59,7 +62,36 @@ def write_text(path: str | os.PathLike, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
-def _sync(path: Path) -> None:
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+    """Write `data` to `path` in one step."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def remove_remains(path: str | os.PathLike) -> None:
+    """Clear away what killed processes left half-written beside `path`. Called while nobody else may write it."""
+    path = Path(path)
+    for remains in path.parent.glob(f".{glob.escape(path.name[:60])}[.-]*.tmp"):
+        shutil.rmtree(remains) if remains.is_dir() else remains.unlink(missing_ok=True)
+
+
+def set_aside(path: str | os.PathLike) -> Path:
+    """Move a damaged file or folder out of the way, to the hidden `.<name>.damaged-<number>` beside it; its place."""
+    path = Path(path)
+    for number in itertools.count(1):
+        place = path.with_name(f".{path.name}.damaged-{number}")
+        if not place.exists():
+            path.rename(place)
+            return place
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
     """Bring a file's or folder's content to the disk, so that a rename never points at unwritten bytes."""
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -6,12 +6,24 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from singtech.config import MENDABLE, CorpusProblem, command, commit, plain, scientific, sentence, variant
+from singtech.config import (
+    MENDABLE,
+    CorpusProblem,
+    command,
+    command_line,
+    commit,
+    plain,
+    scientific,
+    sentence,
+    variant,
+)
 from singtech.prepare import corpus_of, keep_lengths
+from singtech.sweep import may_come_later
 
 
 def job(cfg: DictConfig) -> None:
     """One run: its corpus, its phases, its row."""
+    from singtech.locks import Busy
     from singtech.results.collate import collate
     from singtech.training.runs import execute
 
@@ -23,15 +35,23 @@ def job(cfg: DictConfig) -> None:
     run = replace(run, names=run.names | {"variant": variant(cfg)})
     keep_lengths(cfg, corpus, run.names["variant"])
     print(f"\n== {run.name(corpus.fingerprint('test'))}", flush=True)
-    result = execute(
-        run,
-        corpus,
-        Path(cfg.output_dir),
-        machine_of(cfg),
-        provenance={"commit": commit()},
-        configuration=OmegaConf.to_yaml(OmegaConf.create(scientific(plain(cfg)))),
-        say=functools.partial(print, flush=True),
-    )
+    try:
+        result = execute(
+            run,
+            corpus,
+            Path(cfg.output_dir),
+            machine_of(cfg),
+            provenance={"commit": commit(), "command": command_line()},
+            configuration=OmegaConf.to_yaml(OmegaConf.create(scientific(plain(cfg)))),
+            say=functools.partial(print, flush=True),
+            wait=not may_come_later(),
+            explain=sentence,
+        )
+    except Busy:
+        raise
+    except BaseException:
+        collate(Path(cfg.output_dir))  # the row says what became of it
+        raise
     collate(Path(cfg.output_dir))
     row = result.row
     shown = "  ".join(

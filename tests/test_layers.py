@@ -10,19 +10,21 @@ import pytest
 import singtech
 
 PACKAGE = Path(singtech.__file__).parent
-FLOOR = {"techniques", "metrics", "files", "streams", "places"}
+FLOOR = {"techniques", "metrics", "files", "locks", "streams", "places"}
 MAY_IMPORT = {
     "data": FLOOR | {"data"},
     "models": FLOOR | {"models"},
     "results": FLOOR | {"results"},
     "training": FLOOR | {"data", "models", "results", "training"},
-    "config": FLOOR | {"training"},
+    "sweep": FLOOR,
+    "config": FLOOR | {"training", "sweep"},
     "pictures": FLOOR | {"config", "prepare", "data", "models", "results"},
     "plan": FLOOR | {"config", "prepare", "run", "data", "training"},
     "prepare": FLOOR | {"config", "data"},
     "verify": FLOOR | {"config", "data"},
+    "store": FLOOR | {"data", "results", "training"},
     "tables": FLOOR | {"results"},
-    "run": FLOOR | {"config", "prepare", "data", "models", "results", "training"},
+    "run": FLOOR | {"config", "prepare", "sweep", "data", "models", "results", "training"},
     **dict.fromkeys(FLOOR, FLOOR),
 }
 
@@ -47,7 +49,7 @@ def test_imports_point_down(path):
 
 @pytest.mark.parametrize(
     "command",
-    ["prepare", "verify", "plan", "run", "tables", "pictures"],
+    ["prepare", "verify", "plan", "run", "store", "tables", "pictures"],
 )
 def test_importing_a_command_imports_no_torch(command):
     code = f"import sys, singtech.{command}; sys.exit('torch' in sys.modules)"

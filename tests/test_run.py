@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import re
 import resource
+import shlex
 import signal
 
 import pandas as pd
@@ -223,6 +225,53 @@ def test_one_failing_run_does_not_stop_the_others_of_a_sweep(call, own, tmp_path
     assert done.err.count("error: ") == 1
     assert "too few for the pooling of Table 1" in done.err
     assert len(results(tmp_path)) == 1
+    end = done.err[done.err.index("1 run of this sweep failed:") :]
+    assert "front_end.hop_length=4000" in end
+    assert "hop_length=40," not in end
+    (repeated,) = [line for line in end.splitlines() if line.startswith("  python -m singtech.run ")]
+    assert "front_end.hop_length=4000" in shlex.split(repeated)
+
+
+def test_runs_that_fail_in_training_are_rows_with_the_reason_and_are_tried_again(call, own, tmp_path, monkeypatch):
+    from singtech.training import learner
+
+    def diverge(logits, targets, weights, reduction):
+        return logits.sum() * (float("nan") if weights[0] != 1 else 1.0)  # alpha 0 weighs nothing
+
+    sweep = ("-m", "dc=late,none", "strategy=joint", "alpha=0,0.2,0.5", *own)
+    with monkeypatch.context() as patch:
+        patch.setattr(learner, "weighted_cross_entropy", diverge)
+        done = call("run", *sweep)
+    assert done.status == 1
+    rows = results(tmp_path)
+    assert rows["status"].value_counts().to_dict() == {"failed": 4, "complete": 2}
+    assert all(
+        "the loss is nan in epoch 1, batch 1 of 4 clips" in row for row in rows["reason"][rows["status"] == "failed"]
+    )
+    assert "4 runs of this sweep failed:" in done.err
+    (command,) = [line for line in done.err.splitlines() if line.startswith("  python -m singtech.run ")]
+    typed = shlex.split(command)
+    assert {"-m", "dc=late,none", "alpha=0.2,0.5"} <= set(typed)
+    again = call("run", *typed[3:])  # just those four
+    assert again.status == 0, again.err
+    assert again.out.count("it failed before") == 4
+    assert set(results(tmp_path)["status"]) == {"complete"}
+    assert len(results(tmp_path)) == 6
+
+
+def test_a_row_says_what_made_it(call, own, tmp_path):
+    call("run", "-m", "alpha=0.2,0.5", *own)
+    for _, row in results(tmp_path).iterrows():
+        assert re.fullmatch(r"[0-9a-f]{12}(\+dirty)?", row["commit"]) or row["commit"] == ""
+        assert {"python", "torch", "torchvision", "pytorch-lightning", "librosa"} <= set(row["versions"].split())
+        assert len(row["phases"].split()) == 2
+        assert row["device"].startswith("cpu")
+        typed = shlex.split(row["command"])
+        assert typed[:3] == ["python", "-m", "singtech.run"]
+        assert f"alpha={row['alpha']}" in typed
+        again = call("run", *typed[3:])
+        assert "nothing had to be trained" in again.out
+    assert len(results(tmp_path)) == 2
 
 
 @pytest.mark.parametrize(
@@ -258,7 +307,7 @@ def test_one_failing_run_does_not_stop_the_others_of_a_sweep(call, own, tmp_path
         ("schedule.features=0", "epochs=0 in a phase: expected a whole number"),
         ("schedule.max_batches=0", "schedule.max_batches=0: expected a whole number from 1 up"),
         ("keep_last=maybe", "keep_last=maybe: expected true or false"),
-        ("trainer.devices=2", "trainer.devices=2: a run takes one device"),
+        ("trainer.devices=0", "trainer.devices=0: expected how many devices share a batch"),
         ("trainer.accelerator=gpu", "No supported gpu backend"),
         ("precision=16-mixed", "precision=16-mixed needs an NVIDIA GPU"),
         ("front_end.hop_length=0", "front_end.hop_length=0: expected whole samples from 1 up"),
@@ -314,11 +363,15 @@ def test_a_disk_without_room_is_one_sentence_and_leaves_nothing_half_written(cal
     assert "make room" in errors[0]
     assert "Traceback" not in done.err + done.out
     outputs = tmp_path / "outputs"
-    assert not list(outputs.glob("runs/[!.]*"))
+    assert not list(outputs.glob("runs/*/predictions.csv"))
     assert not list(outputs.glob("phases/[0-9a-f]*"))
-    assert not (outputs / "results.csv").exists()
+    assert not list(outputs.rglob("*.tmp"))
+    if room > 500_000:
+        assert results(tmp_path)["status"].tolist() == ["failed"]
+        assert "no room on the disk" in results(tmp_path)["reason"].item()
     mended = call("run", *own, "model.build.hidden=50")
     assert mended.status == 0, mended.err
+    assert results(tmp_path)["status"].tolist() == ["complete"]
 
 
 def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(call, own, tmp_path, monkeypatch):
@@ -331,10 +384,25 @@ def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(call, own, tmp_pat
     assert done.status == 130
     assert done.err.splitlines()[-1] == "interrupted: the same command goes on where this one stopped."
     assert "Traceback" not in done.err + done.out
-    assert not (tmp_path / "outputs" / "results.csv").exists()
+    assert results(tmp_path)["status"].tolist() == ["interrupted"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert call("run", "-m", "alpha=0,0.2", *own).status == 0
-    assert len(results(tmp_path)) == 2
+    again = call("run", "-m", "alpha=0,0.2", *own)
+    assert again.status == 0, again.err
+    assert again.out.count("it was interrupted before; it goes on from what is stored.") == 1
+    assert results(tmp_path)["status"].tolist() == ["complete", "complete"]
+
+
+def test_sigterm_ends_in_one_line_with_its_own_status(call, own, tmp_path, monkeypatch):
+    def end(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("singtech.training.trainer.PhaseProgress.on_train_batch_end", end)
+    done = call("run", *own, "trainer.progress=false")
+    assert done.status == 143
+    assert done.err.splitlines()[-1] == "terminated: the same command goes on where this one stopped."
+    assert "Traceback" not in done.err + done.out
+    assert results(tmp_path)["status"].tolist() == ["interrupted"]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_without_its_corpus_a_sweep_stops_at_once(call, own, tmp_path):
@@ -351,7 +419,7 @@ def test_a_setting_that_a_strategy_has_no_use_for_makes_no_other_run(call, own, 
     assert "retraining.start=on" in " ".join(results(tmp_path)["variant"])
 
 
-def test_a_damaged_checkpoint_is_removed_and_its_phase_begins_anew(call, own, tmp_path, monkeypatch):
+def test_a_damaged_checkpoint_is_set_aside_and_its_phase_begins_anew(call, own, tmp_path, monkeypatch):
     def stop(*_):
         raise ValueError("stopped before the phase was published")
 
@@ -362,7 +430,7 @@ def test_a_damaged_checkpoint_is_removed_and_its_phase_begins_anew(call, own, tm
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     done = call("run", *own)
     assert done.status == 0, done.err
-    assert "is damaged and was removed: its phase begins anew" in done.out + done.err
+    assert "is damaged and set aside as .last.ckpt.damaged-1: its phase begins anew" in done.out + done.err
     assert trained(done.out) == (2, 0)
 
 

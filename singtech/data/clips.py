@@ -16,7 +16,6 @@ import math
 import os
 import re
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,8 +31,10 @@ from singtech.data.cutting import Sliced, clip_length, clip_spans, slice_recordi
 from singtech.data.download import require_room, room_reported
 from singtech.data.manifest import Survey, counted, in_threads, left_out, names_of, singers_of, survey
 from singtech.data.splits import SPLITS, Split, absences, checked_split, require_singers, resolved, sides, spoilt
-from singtech.files import atomic_folder
+from singtech.files import atomic_folder, remove_remains
+from singtech.locks import hold
 
+WAVEFORMS = "clips.npy"
 SCHEMA = 2  # raised when the code's meaning changes: older stores are then made anew
 TEXT = dict.fromkeys(("path", "recording", "singer", "technique", "context", "digest"), str)
 
@@ -64,6 +65,13 @@ class Corpus:
     folder: Path
     recordings: pd.DataFrame
     fold: int | None = None
+
+    def __getstate__(self) -> dict:
+        """Another process opens the waveforms where they are, instead of being sent them."""
+        return {name: value for name, value in vars(self).items() if name != "waveforms"}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state, waveforms=np.load(state["folder"] / WAVEFORMS, mmap_mode="r", allow_pickle=False))
 
     def rows(self, split: str) -> np.ndarray:
         """(n,) indices of the clips of "train", "validation" or "test"."""
@@ -99,8 +107,7 @@ class Corpus:
         return {"data_fingerprint": data[:16], "corpus_fingerprint": self.state[:16]}
 
     def _digest(self, digests: Iterable[str]) -> str:
-        content = [self.techniques, self.sample_rate, self.waveforms.shape[1], *digests]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        return _state(self.techniques, self.sample_rate, self.waveforms.shape[1], digests)
 
     def lengths(self) -> pd.DataFrame:
         """How much there is of each technique and split that occurs: its recordings, minutes and clips, in order."""
@@ -153,10 +160,10 @@ def prepare(
             return None
         if store is None:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            with _lock(place):
+            with hold(place, f"{place} is being prepared"):
                 store = _opened(place, key, strict, warn=True)  # another process may have made it meanwhile
                 if store is None:
-                    _remove_remains(place)
+                    _remove_damaged(place)
                     _write(source, place, key, settings, view, strict)
                     store = _read(place, key)
     return _seen(store, view)
@@ -217,6 +224,44 @@ def report(corpus: Corpus) -> str:
     audio = f"clips of {corpus.clip_seconds:g} s at {corpus.sample_rate:,} Hz"
     name = corpus.name if corpus.fold is None else f"{corpus.name}, fold {corpus.fold}"
     return "\n".join([f"{name}: {audio}, in {corpus.folder}", "", table, "", *(f"- {n}" for n in corpus.notes)])
+
+
+def stored_state(place: Path) -> str:
+    """The `state` of the corpus that is stored at `place`.
+
+    Raises:
+        ValueError, KeyError, TypeError, OSError: it is damaged.
+    """
+    stored = json.loads((place / "corpus.json").read_text(encoding="utf-8"))
+    settings = stored["settings"]
+    digests = pd.read_csv(place / "clips.csv", dtype=TEXT, na_filter=False)["digest"]
+    return _state(stored["techniques"], settings["sample_rate"], clip_length(settings), digests)
+
+
+def first_fault(place: Path) -> str:
+    """What is wrong with the clips stored at `place`, each of them read; "" where nothing is."""
+    try:
+        key = json.loads((place / "corpus.json").read_text(encoding="utf-8"))["key"]
+        store = _read(place, key)
+        for clip, audio in zip(store.clips.itertuples(), store.waveforms, strict=True):
+            start = round(clip.start * store.settings["sample_rate"])
+            identity = [clip.recording, clip.singer, clip.technique, start, clip.samples]
+            if _clip_digest(identity, audio) != clip.digest:
+                return f"{place}: clip {clip.Index} ({clip.recording} at {clip.start:g} s) is not what was stored"
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as problem:
+        return f"{place} is damaged ({' '.join(str(problem).split())[:120]})"
+    return ""
+
+
+def _state(techniques: Sequence[str], sample_rate: int, samples: int, digests: Iterable[str]) -> str:
+    """Hash of what clips are."""
+    return hashlib.sha256(json.dumps([techniques, sample_rate, samples, *digests]).encode()).hexdigest()
+
+
+def _clip_digest(identity: list, audio: np.ndarray) -> str:
+    """Hash of a clip: recording, singer, technique, start and valid samples, and its audio."""
+    data = audio.astype("<i2", copy=False).tobytes()
+    return hashlib.blake2b(json.dumps(identity).encode() + data, digest_size=16).hexdigest()
 
 
 class _Store(NamedTuple):
@@ -281,30 +326,18 @@ def _read(place: Path, key: str) -> _Store:
     stored = json.loads((place / "corpus.json").read_text(encoding="utf-8"))
     clips = pd.read_csv(place / "clips.csv", dtype=TEXT, na_filter=False)
     recordings = pd.read_csv(place / "manifest.csv", dtype=TEXT, na_filter=False)
-    waveforms = np.load(place / "clips.npy", mmap_mode="r")
+    waveforms = np.load(place / WAVEFORMS, mmap_mode="r", allow_pickle=False)
     expected = len(clips), clip_length(stored["settings"])
-    surplus = (place / "clips.npy").stat().st_size - waveforms.offset - waveforms.nbytes
+    surplus = (place / WAVEFORMS).stat().st_size - waveforms.offset - waveforms.nbytes
     if stored.pop("key") != key or waveforms.dtype != np.int16 or waveforms.shape != expected or surplus:
         raise ValueError(f"clips.npy has {waveforms.shape} samples and {surplus} bytes more, expected {expected}")
     return _Store(**stored, clips=clips, waveforms=waveforms, recordings=recordings, folder=place)
 
 
-def _lock(place: Path):
-    """One process prepares a corpus, others wait for it."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(place.with_name(f".{place.name}.lock"))
-    try:
-        return lock.acquire(timeout=0)
-    except Timeout:
-        print(f"{place} is being prepared by another process; waiting for it.", file=sys.stderr)
-        return lock.acquire()
-
-
-def _remove_remains(place: Path) -> None:
+def _remove_damaged(place: Path) -> None:
     """Clear away a damaged store, and what a killed process left half-written. Called under the lock."""
-    for remains in (place, *place.parent.glob(f".{place.name[:60]}.*.tmp")):
-        shutil.rmtree(remains, ignore_errors=True)
+    shutil.rmtree(place, ignore_errors=True)
+    remove_remains(place)
 
 
 def _write(source: Source, place: Path, key: str, settings: dict, view: Split, strict: bool) -> None:
@@ -317,7 +350,7 @@ def _write(source: Source, place: Path, key: str, settings: dict, view: Split, s
     needed = _bytes_needed(found.recordings, settings)
     require_room(place.parent, f"preparing {place.name}", needed)
     with room_reported(place.parent, f"preparing {place.name}", needed), atomic_folder(place) as temporary:
-        clips, notes, unusable = _cut(source, found, temporary / "clips.npy", settings, strict)
+        clips, notes, unusable = _cut(source, found, temporary / WAVEFORMS, settings, strict)
         used = found.recordings["path"].isin(clips.pop("path"))
         found.recordings[used].to_csv(temporary / "manifest.csv", index=False, lineterminator="\n")
         clips.to_csv(temporary / "clips.csv", index=False, lineterminator="\n")
@@ -364,10 +397,8 @@ def _cut(
                     start,
                     valid,
                 ]
-                audio = clip.astype("<i2", copy=False).tobytes()
-                file.write(audio)
-                digest = hashlib.blake2b(json.dumps(identity).encode() + audio, digest_size=16).hexdigest()
-                rows.append((name, *identity[:3], recording.context, start, valid, digest))
+                file.write(clip.astype("<i2", copy=False).tobytes())
+                rows.append((name, *identity[:3], recording.context, start, valid, _clip_digest(identity, clip)))
         file.seek(0)
         _npy_header(file, len(rows), clip_length(settings))
     columns = ["path", "recording", "singer", "technique", "context", "start", "samples", "digest"]

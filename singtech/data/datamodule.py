@@ -6,7 +6,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from singtech.data.clips import Corpus
 from singtech.streams import stream_seed
@@ -45,6 +45,25 @@ class EpochSampler(Sampler[int]):
         return iter(torch.multinomial(self.likelihood, self.clips, replacement=True, generator=draw).tolist())
 
 
+class SharedBatches(BatchSampler):
+    """Batches of a sampler, of each the share of one of several devices that train together.
+
+    Args:
+        sampler: the order of the clips.
+        batch_size: clips a step, over all devices.
+        drop_last: leave the last, smaller batch out.
+        rank: which device, from 0.
+        devices: how many.
+    """
+
+    def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool, rank: int = 0, devices: int = 1) -> None:
+        super().__init__(sampler, batch_size, drop_last)
+        self.rank, self.devices = rank, devices
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (batch[self.rank :: self.devices] for batch in super().__iter__())
+
+
 class ClipDataset(Dataset):
     """Some of a corpus's clips, fetched a batch at a time: (B, S) int16 waveforms and (B,) technique indices."""
 
@@ -78,8 +97,8 @@ class VocalSetDataModule(pl.LightningDataModule):
 
     Args:
         corpus: the prepared clips.
-        batch_size: clips a step. The last, smaller batch of an epoch is kept (the paper does not say), unless it is a
-            single clip, which has no batch statistics.
+        batch_size: clips a step, shared by all devices that train together. The last, smaller batch of an epoch is kept
+            (the paper does not say), unless it leaves a device less than two clips, which have no batch statistics.
         seed: of the run; with the epoch it decides the order.
         first_epoch: epochs of training before this phase.
         keep_last: False leaves the last incomplete batch out, as the authors' published code does.
@@ -103,7 +122,7 @@ class VocalSetDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Training clips, shuffled (or drawn) anew for every epoch."""
-        return self._shuffled(self.first_epoch, self.keep_last, balanced=self.sampler == "balanced")
+        return self._shuffled(self.first_epoch, self.keep_last, self.sampler == "balanced", shared=True)
 
     def val_dataloader(self) -> DataLoader | list:
         """Clips of the validation singers, if the split names any."""
@@ -111,7 +130,7 @@ class VocalSetDataModule(pl.LightningDataModule):
 
     def in_order(self, split: str) -> DataLoader:
         """Every clip of a split, once, in the corpus's order."""
-        return self._loader(self._dataset(split))
+        return self._loader(self._dataset(split), batch_size=self.batch_size)
 
     def recalibration(self) -> DataLoader:
         """Training clips, once, in one mixed order that only the seed decides."""
@@ -122,13 +141,27 @@ class VocalSetDataModule(pl.LightningDataModule):
         inputs, targets = batch
         return as_waveform(inputs), targets
 
-    def _shuffled(self, first_epoch: int, keep_last: bool, balanced: bool = False) -> DataLoader:
-        dataset = self._dataset("train")
-        targets = self.corpus.targets("train") if balanced else None
-        is_lone = len(dataset) % self.batch_size == 1 and len(dataset) > 1
-        drop_last = is_lone or (not keep_last and len(dataset) >= self.batch_size)
-        sampler = EpochSampler(len(dataset), self.seed, first_epoch, targets)
-        return self._loader(dataset, sampler=sampler, drop_last=drop_last)
+    def batch_clips(self, epoch: int, batch: int) -> list[str]:
+        """Which clips a batch of an epoch of the phase trains on: "recording at start s", over all devices."""
+        sampler, drop_last = self._order(self.first_epoch, self.keep_last, self.sampler == "balanced")
+        sampler.set_epoch(epoch)
+        items = list(BatchSampler(sampler, self.batch_size, drop_last))[batch]
+        clips = self.corpus.clips.iloc[self.corpus.rows("train")[items]]
+        return [f"{clip.recording} at {clip.start:g} s" for clip in clips.itertuples()]
+
+    def _order(self, first_epoch: int, keep_last: bool, balanced: bool, devices: int = 1) -> tuple[EpochSampler, bool]:
+        """The order of the training clips, and whether the last, smaller batch is left out."""
+        targets = self.corpus.targets("train")
+        last = len(targets) % self.batch_size
+        is_too_small = 0 < last < 2 * devices and len(targets) > last  # batch norm needs two on every device
+        drop_last = is_too_small or (not keep_last and len(targets) >= self.batch_size)
+        return EpochSampler(len(targets), self.seed, first_epoch, targets if balanced else None), drop_last
+
+    def _shuffled(self, first_epoch: int, keep_last: bool, balanced: bool = False, shared: bool = False) -> DataLoader:
+        rank, devices = (self.trainer.global_rank, self.trainer.world_size) if shared and self.trainer else (0, 1)
+        sampler, drop_last = self._order(first_epoch, keep_last, balanced, devices)
+        batches = SharedBatches(sampler, self.batch_size, drop_last, rank, devices)
+        return self._loader(self._dataset("train"), batch_sampler=batches)
 
     def _dataset(self, split: str) -> Dataset:
         targets = self.corpus.targets(split)
@@ -139,7 +172,7 @@ class VocalSetDataModule(pl.LightningDataModule):
     def _loader(self, dataset: Dataset, **options) -> DataLoader:
         # a generator of its own keeps the loader from drawing from the one that dropout draws from
         own = torch.Generator().manual_seed(0)
-        return DataLoader(dataset, batch_size=self.batch_size, collate_fn=_as_fetched, generator=own, **options)
+        return DataLoader(dataset, collate_fn=_as_fetched, generator=own, **options)
 
 
 def as_waveform(samples: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ import numpy as np
 
 from singtech.data.vocalset import CLIP_SECONDS, CLIPS, TEST_SINGERS
 from singtech.data.voice import VOWELS, Note, Singer, sing
-from singtech.files import atomic_folder
+from singtech.files import atomic_folder, remove_remains
+from singtech.locks import hold
 from singtech.streams import stream_seed
 from singtech.techniques import TECHNIQUES
 
@@ -86,8 +87,6 @@ def synthesise(
     Raises:
         ValueError: a setting cannot be, or the folder that is there is not what these settings make.
     """
-    from filelock import FileLock
-
     limits = {
         "seed": (seed, 0, 2**31),
         "sample_rate": (sample_rate, 8000, 48000),
@@ -107,11 +106,11 @@ def synthesise(
     }
     folder = Path(root) / f"demo{SCHEMA}-seed{seed}-{sample_rate}Hz-{clips_train}-{clips_test}"
     recordings = repertoire(seed, clips_train, clips_test)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f".{folder.name}.lock"):
+    with hold(folder, f"{folder} is being made"):
         if folder.exists():
             _check(folder, settings, recordings)
         else:
+            remove_remains(folder)
             _write(folder, settings, recordings)
     return folder
 

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+from singtech.files import sync
+from singtech.locks import hold
+
 RETRIED = (403, 408, 425, 429, *range(500, 600))  # Zenodo throttles with 429 and 403
 CHUNK_BYTES = 1 << 16
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -43,12 +46,11 @@ def download(
         ValueError: the server has another file there, or what came does not have the md5.
         OSError: no room for the file.
     """
-    from filelock import FileLock
     from tqdm import tqdm
 
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    with FileLock(path.with_name(f".{path.name}.lock")), room_reported(path.parent, path.name, size):
+    with hold(path, f"{path} is being downloaded"), room_reported(path.parent, path.name, size):
         if path.exists():  # another process has just brought it
             return path
         if _bytes_in(part) > size:
@@ -74,7 +76,9 @@ def download(
         if found != md5:
             part.unlink()
             raise ValueError(f"{url} sent wrong bytes (md5 {found} instead of {md5}); they are removed, ask again.")
+        sync(part)
         part.replace(path)
+        sync(path.parent)
     return path
 
 

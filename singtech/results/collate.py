@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from singtech.files import write_text
+from singtech.locks import hold
 from singtech.results.rows import BY_TECHNIQUE, CIRCUMSTANCES, CONDITION, SCORES, is_number, read_rows
 from singtech.techniques import TECHNIQUES
 
@@ -90,7 +89,7 @@ def collate(output_dir: str | os.PathLike) -> "pd.DataFrame":
     output_dir = Path(output_dir)
     runs = output_dir / "runs"
     if runs.is_dir():
-        with FileLock(output_dir / f".{RESULTS}.lock"):  # read under the lock too, or an older view could come last
+        with hold(output_dir / RESULTS, "results are being collated"):  # reading too, or an older view could come last
             rows = read_rows(runs)
             texts = {RESULTS: _text(rows), LAYERS: _layers(runs, rows), CONFUSIONS: _confusions(runs, rows)}
             for name, text in texts.items():

@@ -1,4 +1,8 @@
-"""A run's result: `row.json` in its folder, a flat dictionary that is one row of results.csv."""
+"""A run's result: `row.json` in its folder, a flat dictionary that is one row of results.csv.
+
+It is there from the run's start, without its scores until the run is complete. Its status is `running` while somebody
+works on it; `interrupted` if it was stopped or killed; `failed`, with the reason; or `complete`.
+"""
 
 import json
 import logging
@@ -7,16 +11,19 @@ import os
 from pathlib import Path
 
 from singtech.files import write_text
+from singtech.locks import is_held
 
 log = logging.getLogger(__name__)
 
 ROW = "row.json"
+RUNNING, INTERRUPTED, FAILED, COMPLETE = STATUSES = ("running", "interrupted", "failed", "complete")
 CONDITION = ("run", "data", "fold", "model", "dc", "strategy", "alpha", "seed", "variant")  # what the run is
 SCORES = ("f1", "accuracy", "balanced_accuracy", "top2_accuracy", "top3_accuracy")  # the keys of metrics.scores
 BY_TECHNIQUE = ("f1_", "recall_")  # and of each technique, also by metrics.scores
 CIRCUMSTANCES = (  # how it was made
     *("parameters", "epochs", "seconds", "clips_train", "clips_test", "singers_test", "device", "precision", "torch"),
-    *("commit", "status", "data_fingerprint", "corpus_fingerprint", "phases", "finished"),
+    *("commit", "status", "reason", "data_fingerprint", "corpus_fingerprint", "phases", "finished"),
+    *("versions", "command"),
 )
 NUMBERS = {"alpha", *SCORES, "parameters", "epochs", "seconds", "clips_train", "clips_test"}
 UNFOLDED = {"fold": ""}  # what a row says that names no fold: the run is on the corpus's own split
@@ -37,24 +44,44 @@ def write_row(folder: str | os.PathLike, row: dict) -> Path:
     return path
 
 
+def read_row(folder: Path) -> dict | None:
+    """The row of a run's folder; None where there is none.
+
+    A run that says it is running, and on which nobody works, was killed: it is `interrupted`.
+
+    Raises:
+        ValueError: the row is damaged, with what is wrong in a few words.
+    """
+    try:
+        row = json.loads((folder / ROW).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(_line(error)) from None
+    row = UNFOLDED | row if isinstance(row, dict) else row
+    if fault := _fault(row):
+        raise ValueError(fault)
+    if row["status"] == RUNNING and not is_held(folder):
+        row["status"] = INTERRUPTED
+    return row
+
+
 def read_rows(runs_folder: str | os.PathLike) -> list[dict]:
-    """The rows of all finished runs below `runs_folder`, in the order of their folders' names.
+    """The rows of all runs below `runs_folder`, in the order of their folders' names.
 
     A row that is damaged, half there or a copy of another is left out and named in one warning line.
     """
     rows, faults, seen = [], [], set()
     for folder in _folders(runs_folder):
         try:
-            row = json.loads((folder / ROW).read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            continue  # not finished yet, or removed meanwhile
-        except (OSError, ValueError) as error:
-            faults.append(f"{folder.name}/{ROW} ({_line(error)})")
+            row = read_row(folder)
+        except ValueError as problem:
+            faults.append(f"{folder.name}/{ROW} ({problem})")
             continue
-        row = UNFOLDED | row if isinstance(row, dict) else row
-        fault = _fault(row) or (f"a second row of the run {row['run']}" if row["run"] in seen else "")
-        if fault:
-            faults.append(f"{folder.name}/{ROW} ({fault})")
+        if row is None:  # removed meanwhile, or not begun
+            continue
+        if row["run"] in seen:
+            faults.append(f"{folder.name}/{ROW} (a second row of the run {row['run']})")
             continue
         seen.add(row["run"])
         rows.append(row)

@@ -1,5 +1,6 @@
 """Training one phase of a run, from the stored phases before it to what the store shall keep."""
 
+import functools
 import logging
 import platform
 import time
@@ -7,15 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from pickle import UnpicklingError
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from singtech.data.clips import Corpus
 from singtech.data.datamodule import VocalSetDataModule, as_waveform
+from singtech.files import remove_remains, set_aside
 from singtech.models.network import Network, initialise
 from singtech.training.forest import Forest
 from singtech.training.learner import ClassifierLearner, Learner, NetworkLearner, optimizer_class
@@ -29,6 +29,7 @@ from singtech.training.trainer import (
     Machine,
     PassProgress,
     PhaseProgress,
+    WholeCheckpoints,
     counted,
     interruptible,
     progress_bar,
@@ -92,10 +93,10 @@ class Setup:
             raise ValueError(f"schedule.max_batches={self.max_batches}: expected a whole number from 1 up, or null.")
         if not isinstance(self.keep_last, bool):
             raise ValueError(f"keep_last={self.keep_last}: expected true or false.")
-        if self.devices != 1:
-            raise ValueError(
-                f"trainer.devices={self.devices}: a run takes one device; run several side by side instead."
-            )
+        if not isinstance(self.devices, int) or isinstance(self.devices, bool) or self.devices < 1:
+            raise ValueError(f"trainer.devices={self.devices}: expected how many devices share a batch, from 1 up.")
+        if self.batch_size < 2 * self.devices:
+            raise ValueError(f"batch_size={self.batch_size}: expected at least two clips for each of trainer.devices.")
         _check_optimizer(**self.optimizer)
 
 
@@ -141,6 +142,7 @@ def train_phase(
     work: Path,
     machine: Machine,
     title: str = "",
+    watch: Callable[[], None] | None = None,
 ) -> Outcome:
     """Train one phase of a run, going on from the checkpoint in `work` if there is one.
 
@@ -152,6 +154,7 @@ def train_phase(
         work: keeps the checkpoint of the last finished epoch.
         machine: where and how to compute.
         title: of the progress bar.
+        watch: called after every epoch; raises where training is to end.
     """
     phase, setup = run.phases[number], run.setup
     first_epoch = sum(earlier.epochs for earlier in run.phases[:number])
@@ -160,7 +163,6 @@ def train_phase(
         before[-1].load_into(network)
     if phase.start == "anew":
         initialise(network.classifier, setup.seed, prefix="anew/classifier")
-    learner = _learner(run, number, network, before, corpus, first_epoch)
     features = None
     if phase.trains == "classifier" and phase.extractor == "eval" and machine.cache_features:
         splits = [split for split in ("train", "validation") if len(corpus.rows(split))]
@@ -168,9 +170,13 @@ def train_phase(
     data = VocalSetDataModule(
         corpus, setup.batch_size, setup.seed, first_epoch, setup.keep_last, features, phase.sampler
     )
+    learner = _learner(run, number, network, before, data)
     checkpoint = work / "last.ckpt"
+    if machine.devices > 1:  # they are processes of their own, from which nothing comes back but the checkpoint
+        watch = None
     trainer = machine.trainer(
-        [PhaseProgress(title, phase.epochs, machine.progress), EpochCheckpoint(checkpoint)],
+        [PhaseProgress(title, phase.epochs, machine.progress), EpochCheckpoint(checkpoint, watch)],
+        devices=machine.devices,
         max_epochs=phase.epochs,
         limit_train_batches=setup.max_batches if setup.max_batches is not None else 1.0,
         logger=machine.loggers(work / "logs"),
@@ -178,30 +184,32 @@ def train_phase(
     with interruptible(trainer):
         trainer.fit(learner, data, ckpt_path=usable(checkpoint))
     started = time.perf_counter()
-    optimizer_state = trainer.optimizers[0].state_dict()
+    end = WholeCheckpoints().load_checkpoint(checkpoint)
+    trained, optimizer_state = _of_network(end["state_dict"]), end["optimizer_states"][0]
     if setup.selection == "best":
-        network.load_state_dict(learner.best["weights"])
-        optimizer_state = learner.best["optimizer"]
+        trained, optimizer_state = end["best"]["weights"], end["best"]["optimizer"]
+    network.load_state_dict(trained)
+    on_one = machine.trainer()
+    device = on_one.strategy.root_device
     if phase.changes_extractor and setup.batch_norm == "recalibrated":
-        device = trainer.strategy.root_device
         network.to(device)
-        with trainer.precision_plugin.forward_context():
+        with on_one.precision_plugin.forward_context():
             loader = data.recalibration()
             batches = min(len(loader), setup.max_batches or len(loader))
             with progress_bar("statistics of batch norm", "batch", batches, machine.progress) as bar:
-                recalibrate(network, counted(_waveforms(loader, batches, device), bar))
-    network.cpu().eval()
-    seconds = sum(entry["seconds"] for entry in learner.curve) + time.perf_counter() - started
+                recalibrate(network, counted(_waveforms(data, batches, device), bar))
+    network.cpu()
+    seconds = sum(entry["seconds"] for entry in end["curve"]) + time.perf_counter() - started
     record = {
         "phase": asdict(phase),
         "setup": asdict(setup),
         "before": [entry.key for entry in before],
-        "epoch": learner.best.get("epoch", first_epoch + phase.epochs),
+        "epoch": end["best"].get("epoch", first_epoch + phase.epochs),
         "seconds": round(seconds, 3),
-        "device": device_name(trainer.strategy.root_device),
+        "device": device_name(device, machine.devices),
         "torch": torch.__version__,
     }
-    return Outcome(network, optimizer_state, learner.curve, record)
+    return Outcome(network.state_dict(), optimizer_state, end["curve"], record)
 
 
 def _check_optimizer(name: str, **arguments) -> None:
@@ -216,23 +224,34 @@ def _check_optimizer(name: str, **arguments) -> None:
 
 
 def usable(checkpoint: Path) -> Path | None:
-    """The checkpoint, if it is there and can be read; a damaged one is removed with a warning."""
+    """The checkpoint, if it is there and holds what it should; a damaged one is set aside with a warning."""
+    remove_remains(checkpoint)
     if not checkpoint.exists():
         return None
     try:
-        torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, UnpicklingError):
-        log.warning("%s is damaged and was removed: its phase begins anew.", checkpoint)
-        checkpoint.unlink()
+        held = WholeCheckpoints().load_checkpoint(checkpoint)
+        missing = {"state_dict", "optimizer_states", "curve", "best", "epoch"} - set(held)
+    except OSError:
+        raise
+    except Exception as problem:  # torch.load has no kind of its own for what it cannot read
+        missing = {str(problem).splitlines()[0] if str(problem) else type(problem).__name__}
+    if missing:
+        log.warning("%s is damaged and set aside as %s: its phase begins anew.", checkpoint, set_aside(checkpoint).name)
         return None
     return checkpoint
 
 
+def _of_network(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A learner's weights and statistics as the network names them."""
+    start = "network."
+    return {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
+
+
 def _learner(
-    run: Run, number: int, network: Network, before: tuple[StoredPhase, ...], corpus: Corpus, first_epoch: int
+    run: Run, number: int, network: Network, before: tuple[StoredPhase, ...], data: VocalSetDataModule
 ) -> Learner:
     """The Lightning module that trains a phase."""
-    phase, setup = run.phases[number], run.setup
+    phase, setup, corpus = run.phases[number], run.setup, data.corpus
     optimizer = dict(setup.optimizer)
     if phase.learning_rate is not None:
         optimizer["lr"] = phase.learning_rate
@@ -241,24 +260,23 @@ def _learner(
         "weights": class_weights(torch.from_numpy(corpus.counts("train")), phase.alpha, corpus.techniques),
         "optimizer": optimizer,
         "seed": setup.seed,
-        "first_epoch": first_epoch,
+        "first_epoch": data.first_epoch,
         "optimizer_state": before[-1].optimizer_state() if goes_on else None,
         "reduction": setup.loss_reduction,
         "selects": setup.selection == "best",
+        "name_clips": data.batch_clips,
     }
     if phase.trains == "network":
         if setup.batch_norm == "recalibrated":
-            loader = VocalSetDataModule(corpus, setup.batch_size, setup.seed).recalibration()
             batches = max(1, JUDGED_BY // setup.batch_size)
-            options["training_clips"] = lambda: _waveforms(loader, batches, learner.device)
-        learner = NetworkLearner(network, **options)
-        return learner
+            options["training_clips"] = functools.partial(_waveforms, data, batches)
+        return NetworkLearner(network, **options)
     return ClassifierLearner(network, extractor=phase.extractor, **options)
 
 
-def _waveforms(loader: DataLoader, batches: int, device: torch.device) -> Iterator[Tensor]:
-    """(B, S) waveforms of the first batches of a loader, on a device."""
-    for samples, _ in islice(loader, batches):
+def _waveforms(data: VocalSetDataModule, batches: int, device: torch.device) -> Iterator[Tensor]:
+    """(B, S) waveforms of the first batches of training clips in a mixed order, on a device."""
+    for samples, _ in islice(data.recalibration(), batches):
         yield as_waveform(samples.to(device))
 
 
@@ -281,8 +299,7 @@ def clip_features(
     return source.features(corpus.fingerprint(split), compute)
 
 
-def device_name(device: torch.device) -> str:
-    """What computed, for the row: the GPU's name, or the processor's kind."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({platform.machine()})"
+def device_name(device: torch.device, devices: int = 1) -> str:
+    """What computed, for the row: the GPU's name, or the processor's kind; and how many together."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({platform.machine()})"
+    return name if devices == 1 else f"{devices} x {name}"

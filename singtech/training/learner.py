@@ -1,6 +1,7 @@
 """The Lightning modules: one trains the whole network, one re-trains the classifier on features held fixed."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterable
 
@@ -33,6 +34,7 @@ class Learner(LightningModule):
         optimizer_state: the optimiser's state to go on from.
         reduction: of the loss over a batch, see `weighted_cross_entropy`.
         selects: whether to keep the best epoch.
+        name_clips: gives the names of the clips in a batch of an epoch of the phase, for the message of a lost run.
     """
 
     def __init__(
@@ -45,12 +47,14 @@ class Learner(LightningModule):
         optimizer_state: dict | None = None,
         reduction: str = "weights",
         selects: bool = False,
+        name_clips: Callable[[int, int], list[str]] | None = None,
     ) -> None:
         super().__init__()
         self.network, self.optimizer_settings, self.optimizer_state = network, optimizer, optimizer_state
         self.seed, self.first_epoch, self.reduction = seed, first_epoch, reduction
         self.register_buffer("weights", weights, persistent=False)
         self.selects, self.best, self.curve = selects, {}, []
+        self.name_clips, self.unseen = name_clips, None
         self.meters, self.validation_meters = _meters(len(weights)), _meters(len(weights))
 
     def trained(self) -> nn.Module:
@@ -75,11 +79,25 @@ class Learner(LightningModule):
         """Dropout draws from the seed and the epoch, whatever was drawn before."""
         self.epoch_started = time.perf_counter()
         self.set_modes()
-        torch.manual_seed(stream_seed(self.seed, f"dropout/{self.absolute_epoch}"))
+        share = f"/{self.global_rank}" if self.global_rank else ""
+        torch.manual_seed(stream_seed(self.seed, f"dropout/{self.absolute_epoch}{share}"))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """The weighted loss of a batch: (B, S) waveforms or (B, D) features, (B,) technique indices."""
-        return self._measured(batch, self.meters)
+        """The weighted loss of a batch: (B, S) waveforms or (B, D) features, (B,) technique indices.
+
+        Where several devices share a batch, each one's loss is scaled so that the mean of their gradients is the
+        gradient of the loss over the whole batch.
+
+        Raises:
+            FloatingPointError: the loss of the batch before is not finite.
+        """
+        loss = self._measured(batch, self.meters)
+        self._look_at_last_loss()  # not at this one: a GPU need not be waited for, it is done with the last
+        self.unseen = (batch_idx, loss.detach())
+        if self.trainer.world_size == 1:
+            return loss
+        share = self.weights[batch[1]].sum() if self.reduction == "weights" else torch.tensor(float(len(batch[1])))
+        return loss * share.to(loss.device) / self.all_gather(share.to(loss.device)).mean()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """The same on validation singers, for the curve alone."""
@@ -93,16 +111,15 @@ class Learner(LightningModule):
         """Add the epoch to the curve.
 
         Raises:
-            FloatingPointError: the loss is not finite.
+            FloatingPointError: the loss of the last batch, or that on the validation singers, is not finite.
         """
+        self._look_at_last_loss()
         entry = {"epoch": self.absolute_epoch + 1, **_read(self.meters)}
         if self.validation_meters["loss"].update_called:
             entry |= {f"validation_{name}": value for name, value in _read(self.validation_meters).items()}
-        if not all(torch.isfinite(torch.tensor(value)) for value in entry.values()):
-            raise FloatingPointError(
-                f"the loss is {entry['loss']} in epoch {entry['epoch']}: training has diverged; try a smaller "
-                f"optimizer.lr than {self.optimizer_settings.get('lr')}."
-            )
+        if not all(map(math.isfinite, entry.values())):
+            name, value = next((name, value) for name, value in entry.items() if not math.isfinite(value))
+            raise FloatingPointError(f"{name} is {value} in epoch {entry['epoch']}: {self._advice}")
         self.log_dict({name: value for name, value in entry.items() if name != "epoch"})
         self.curve.append(entry | {"seconds": round(time.perf_counter() - self.epoch_started, 4)})
         if self.selects and entry["validation_f1"] > self.best.get("f1", -1.0):
@@ -122,6 +139,21 @@ class Learner(LightningModule):
         """Epochs of the run before this one, over all its phases."""
         return self.first_epoch + self.current_epoch
 
+    @property
+    def _advice(self) -> str:
+        return f"training has diverged; try a smaller optimizer.lr than {self.optimizer_settings.get('lr')}."
+
+    def _look_at_last_loss(self) -> None:
+        """Stop at a loss that is not finite."""
+        if self.unseen is None:
+            return
+        (batch, loss), self.unseen = self.unseen, None
+        if not math.isfinite(value := float(loss)):
+            clips = self.name_clips(self.current_epoch, batch) if self.name_clips else []
+            of = f" of {len(clips)} clips ({', '.join(clips)})" if clips else ""
+            epoch = self.absolute_epoch + 1
+            raise FloatingPointError(f"the loss is {value} in epoch {epoch}, batch {batch + 1}{of}: {self._advice}")
+
     def _measured(self, batch: tuple[Tensor, Tensor], meters: nn.ModuleDict) -> Tensor:
         inputs, targets = batch
         logits = self(inputs).float()
@@ -138,11 +170,13 @@ class NetworkLearner(Learner):
     """Trains extractor and classifier together.
 
     Args:
-        training_clips: gives (B, S) waveforms on the network's device, on which batch norm's statistics are estimated
-            for each look at the validation singers and then forgotten; None to look with the running ones.
+        training_clips: gives (B, S) waveforms on the device that it is told, on which batch norm's statistics are
+            estimated for each look at the validation singers and then forgotten; None to look with the running ones.
     """
 
-    def __init__(self, *args, training_clips: Callable[[], Iterable[Tensor]] | None = None, **options) -> None:
+    def __init__(
+        self, *args, training_clips: Callable[[torch.device], Iterable[Tensor]] | None = None, **options
+    ) -> None:
         super().__init__(*args, **options)
         self.training_clips, self.running = training_clips, {}
 
@@ -150,7 +184,7 @@ class NetworkLearner(Learner):
         """Judge the network by the statistics that it will be used with."""
         if self.training_clips is not None:
             self.running = {name: value.clone() for name, value in self.network.named_buffers()}
-            recalibrate(self.network, self.training_clips())
+            recalibrate(self.network, self.training_clips(self.device))
 
     def on_validation_epoch_end(self) -> None:
         """Give training its running statistics back."""

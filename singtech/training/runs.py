@@ -1,30 +1,43 @@
 """A run: obtain its phases one after the other, score the test singers, write its folder.
 
 A run is a condition with a seed on a corpus. Its folder under `runs/` is named readably and by a hash of all that
-decides its outcome, and appears in one step when the run is complete, so that asking for a run twice runs it once.
+decides its outcome, so that asking for a run twice runs it once. `row.json` is written first and last: a run is
+complete when its row says so, and whatever stopped it before, the same run asked for again goes on from what is stored.
 """
 
-import json
+import contextlib
+import logging
+import platform
+import shutil
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 
 from singtech.data.clips import Corpus
-from singtech.files import atomic_folder
+from singtech.files import remove_remains, set_aside, write_text
+from singtech.locks import Busy, Superseded, hold, require
 from singtech.metrics import confusion, scores
 from singtech.models.layers import describe
 from singtech.models.network import Network, parameter_count
-from singtech.results.rows import write_row
+from singtech.results.rows import COMPLETE, FAILED, INTERRUPTED, ROW, RUNNING, read_row, write_row
 from singtech.training.fit import Run, clip_features, train_phase
 from singtech.training.forest import forest_logits
-from singtech.training.store import PhaseStore, StoredPhase
+from singtech.training.store import Outcome, PhaseStore, StoredPhase
 from singtech.training.trainer import Machine
+
+CONFIGURATION, PREDICTIONS, CONFUSION, LAYERS = "config.yaml", "predictions.csv", "confusion.csv", "layers.csv"
+FAILURE = "failure.txt"  # the traceback of a run that failed
+KEPT = (ROW, CONFIGURATION, PREDICTIONS, CONFUSION, LAYERS, FAILURE)
+VERSIONED = ("torch", "torchvision", "pytorch-lightning", "numpy", "scikit-learn", "librosa", "soxr")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,49 +60,93 @@ def execute(
     provenance: Mapping | None = None,
     configuration: str = "",
     say: Callable[[str], None] = print,
+    wait: bool = True,
+    explain: Callable[[BaseException], str] = str,
 ) -> Result:
     """Train what is missing of a run, score it on the corpus's test clips and write its folder.
+
+    The row is there from the start, with status `running`; it ends `complete`, `failed` with the reason, or
+    `interrupted`. A run that is asked for again goes on from what is stored.
 
     Args:
         run: what to run.
         corpus: on what.
         output_dir: holds `phases/` and `runs/`.
         machine: where and how to compute.
-        provenance: further entries of the row (commit …).
+        provenance: further entries of the row (commit, command …).
         configuration: YAML text kept in the run's folder.
         say: takes one line for each thing that a person wants to know.
+        wait: for another process that works on the same run or phase.
+        explain: makes of an error the sentence that the row keeps.
     Returns:
         The row, with what was trained for it.
     Raises:
-        ValueError: the split has no test clips, or settings that do not fit together.
+        ValueError: the split has no test clips, or settings that do not fit together; the run then leaves no row.
+        Busy: another process works on it, and `wait` is False.
         FloatingPointError: training diverged.
     """
     network = runnable(run, corpus, machine)
     folder = Path(output_dir) / "runs" / run.name(corpus.fingerprint("test"))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
-        if (folder / "row.json").exists():
-            row = json.loads((folder / "row.json").read_text(encoding="utf-8"))
-            changed = corpus.identity()  # clips that neither train nor are tested may have
-            if len(run.names["variant"]) < len(row["variant"]):  # what differed did not matter, or is the default now
-                changed |= run.names
-            if any(row.get(name) != value for name, value in changed.items()):
-                row |= changed
-                write_row(folder, row)
-            return Result(row, folder, (False,) * len(run.phases))
-        stored, trained = _obtain_phases(run, corpus, PhaseStore(Path(output_dir) / "phases"), machine, say)
-        logits = _logits(run, stored, corpus, machine)
-        targets = corpus.targets("test")
-        row = _row(run, folder.name, corpus, stored, parameter_count(network))
-        row |= scores(targets, logits, corpus.techniques) | dict(provenance or {})
-        with atomic_folder(folder) as temporary:
-            _predictions(corpus, logits).to_csv(temporary / "predictions.csv", index=False)
-            _confusion(corpus, logits).to_csv(temporary / "confusion.csv")
-            layers = describe(network, corpus.waveforms.shape[1])
-            pd.DataFrame(layers).to_csv(temporary / "layers.csv", index=False)
-            (temporary / "config.yaml").write_text(configuration, encoding="utf-8")
-            write_row(temporary, row)
-    return Result(row, folder, tuple(trained))
+    with hold(folder, f"run {folder.name} is being made", wait) as lease:
+        row = _row_there(folder, say)
+        if row is not None and row["status"] == COMPLETE:
+            return Result(_followed(folder, row, run, corpus), folder, (False,) * len(run.phases))
+        begun = _condition(run, folder.name, corpus, parameter_count(network)) | dict(provenance or {})
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in KEPT:
+            remove_remains(folder / name)
+        write_text(folder / CONFIGURATION, configuration)
+        write_row(folder, begun | {"status": RUNNING})
+        try:
+            stored, trained = _obtain_phases(run, corpus, PhaseStore(Path(output_dir) / "phases"), machine, say, wait)
+            logits = _logits(run, stored, corpus, machine)
+            require(lease)
+            write_text(folder / PREDICTIONS, _predictions(corpus, logits).to_csv(index=False))
+            write_text(folder / CONFUSION, _confusion(corpus, logits).to_csv())
+            layers = pd.DataFrame(describe(network, corpus.waveforms.shape[1]))
+            write_text(folder / LAYERS, layers.to_csv(index=False))
+            row = begun | _circumstances(stored) | scores(corpus.targets("test"), logits, corpus.techniques)
+            (folder / FAILURE).unlink(missing_ok=True)
+            write_row(folder, row | {"status": COMPLETE})
+        except (Busy, Superseded) as problem:
+            shutil.rmtree(folder) if row is None else write_row(folder, row)
+            raise Busy(str(problem)) from None
+        except BaseException as problem:
+            is_fault = isinstance(problem, Exception)
+            with contextlib.suppress(OSError):  # on a full disk the row stays as it was: running, though nobody works
+                if is_fault:
+                    write_text(folder / FAILURE, "".join(traceback.format_exception(problem)))
+                ended = {"status": FAILED, "reason": explain(problem)} if is_fault else {"status": INTERRUPTED}
+                write_row(folder, begun | ended | {"finished": _now()})
+            raise
+    return Result(row | {"status": COMPLETE}, folder, tuple(trained))
+
+
+def _row_there(folder: Path, say: Callable[[str], None]) -> dict | None:
+    """The row of an earlier attempt, and a line about it; a damaged one is set aside with its folder."""
+    try:
+        row = read_row(folder)
+    except ValueError as problem:
+        log.warning("%s is damaged (%s); it is set aside as %s.", folder, problem, set_aside(folder).name)
+        return None
+    if row is not None and row["status"] == RUNNING:  # the lock is ours, so whoever ran it was killed
+        row["status"] = INTERRUPTED
+    if row is not None and row["status"] == FAILED:
+        say(f"it failed before ({row.get('reason', '')}); it is tried again.")
+    elif row is not None and row["status"] == INTERRUPTED:
+        say("it was interrupted before; it goes on from what is stored.")
+    return row
+
+
+def _followed(folder: Path, row: dict, run: Run, corpus: Corpus) -> dict:
+    """A complete row, brought up to date where what differs decides nothing."""
+    changed = corpus.identity()  # clips that neither train nor are tested may have
+    if len(run.names["variant"]) < len(row["variant"]):  # what differed did not matter, or is the default now
+        changed |= run.names
+    if any(row.get(name) != value for name, value in changed.items()):
+        row |= changed
+        write_row(folder, row)
+    return row
 
 
 def runnable(run: Run, corpus: Corpus, machine: Machine) -> Network:
@@ -104,7 +161,7 @@ def runnable(run: Run, corpus: Corpus, machine: Machine) -> Network:
         raise ValueError("selection=best: there is no validation singer; name some in data.split.validation.")
     if run.setup.precision == "16-mixed" and (machine.accelerator == "cpu" or not torch.cuda.is_available()):
         raise ValueError("precision=16-mixed needs an NVIDIA GPU, and there is none: use bf16-mixed or 32-true.")
-    machine.trainer()
+    machine.trainer(devices=machine.devices)
     try:
         return run.build()
     except (TypeError, RuntimeError) as problem:
@@ -112,16 +169,18 @@ def runnable(run: Run, corpus: Corpus, machine: Machine) -> Network:
 
 
 def _obtain_phases(
-    run: Run, corpus: Corpus, store: PhaseStore, machine: Machine, say: Callable[[str], None]
+    run: Run, corpus: Corpus, store: PhaseStore, machine: Machine, say: Callable[[str], None], wait: bool
 ) -> tuple[list[StoredPhase], list[bool]]:
     """Each phase of the run from the store, trained where it is missing."""
     stored: list[StoredPhase] = []
     trained = []
     for number, (phase, key) in enumerate(zip(run.phases, run.keys, strict=True)):
         title = f"phase {number + 1}/{len(run.phases)} {phase.name or phase.trains} alpha {phase.alpha:g}"
-        entry, was_trained = store.obtain(
-            key, lambda work, n=number, t=title: train_phase(run, n, tuple(stored), corpus, work, machine, t)
-        )
+
+        def train(work: Path, watch: Callable[[], None], n: int = number, title: str = title) -> Outcome:
+            return train_phase(run, n, tuple(stored), corpus, work, machine, title, watch)
+
+        entry, was_trained = store.obtain(key, train, title, wait)
         done = "trained" if was_trained else "taken from the store"
         say(f"{title}: {phase.epochs} epochs of the {phase.trains} {done} ({key}, {entry.record['seconds']:.1f} s)")
         stored.append(entry)
@@ -145,27 +204,43 @@ def _logits(run: Run, stored: list[StoredPhase], corpus: Corpus, machine: Machin
         return network.classifier.cpu().float()(torch.from_numpy(features)).numpy()
 
 
-def _row(run: Run, name: str, corpus: Corpus, stored: list[StoredPhase], parameters: int) -> dict:
-    """The run's row but for its scores."""
-    records = [entry.record for entry in stored]
+def _condition(run: Run, name: str, corpus: Corpus, parameters: int) -> dict:
+    """What a run's row says from its start."""
     return {
         "run": name,
         **run.names,
         "seed": run.setup.seed,
         "parameters": parameters,
         "epochs": sum(phase.epochs for phase in run.phases),
-        "seconds": round(sum(record["seconds"] for record in records), 3),
         "clips_train": len(corpus.rows("train")),
         "clips_test": len(corpus.rows("test")),
         "singers_test": " ".join(sorted(corpus.clips.loc[corpus.rows("test"), "singer"].unique())),
-        "device": records[0]["device"],
         "precision": run.setup.precision,
         "torch": torch.__version__,
-        "status": "complete",
+        "versions": versions(),
         **corpus.identity(),
-        "phases": " ".join(entry.key for entry in stored),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "phases": " ".join(run.keys),
     }
+
+
+def _circumstances(stored: list[StoredPhase]) -> dict:
+    """What it says once its phases are there, but for its scores."""
+    records = [entry.record for entry in stored]
+    return {
+        "seconds": round(sum(record["seconds"] for record in records), 3),
+        "device": records[0]["device"],
+        "finished": _now(),
+    }
+
+
+def versions() -> str:
+    """The versions of what decides numbers, as "python 3.11.9 torch 2.11.0 …"."""
+    named = {name: metadata.version(name) for name in VERSIONED}
+    return " ".join(f"{name} {version}" for name, version in {"python": platform.python_version(), **named}.items())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _predictions(corpus: Corpus, logits: np.ndarray) -> pd.DataFrame:

@@ -1,34 +1,45 @@
 """The phase store: a phase is obtained by its key, trained if nobody has, taken from the disk if somebody did.
 
 `<store>/<key>/` holds a finished phase: `weights.safetensors` (the network), `optimizer.pt` (plain tensors, read with
-weights only), `log.csv` (one row an epoch), `phase.json` (what was trained, how long it took) and `features/` (what the
-extractor makes of a set of clips). It appears in one step when the phase is done. Until then `<store>/.<key>.work/`
-holds the checkpoint of the last finished epoch.
+weights only), `log.csv` (one row an epoch), `phase.json` (what was trained, how long it took, and the SHA-256 of
+each file) and `features/` (what the extractor makes of a set of clips, named after the clips and their own SHA-256).
+It appears in one step when the phase is done. Until then `<store>/.<key>.work/` holds the checkpoint of the last
+finished epoch. What is damaged is set aside as `<store>/.<key>.damaged-<number>` and made again.
 """
 
+import hashlib
 import io
 import json
+import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from singtech.files import atomic_folder, atomic_path
+from singtech.files import atomic_folder, file_digest, remove_remains, set_aside, write_bytes
+from singtech.locks import hold, require
+
+log = logging.getLogger(__name__)
+
+RECORD, WEIGHTS, OPTIMIZER, LOG = "phase.json", "weights.safetensors", "optimizer.pt", "log.csv"
+
+
+class Damaged(Exception):
+    """Something stored is not what was stored; the sentence says what and where."""
 
 
 @dataclass
 class Outcome:
     """What training a phase gives, ready to be stored."""
 
-    network: nn.Module
+    weights: Mapping[str, torch.Tensor]
     optimizer_state: dict
     curve: list[dict[str, float]]
     record: dict
@@ -47,8 +58,37 @@ class StoredPhase:
 
     @property
     def record(self) -> dict:
-        """What was trained and how long it took (`phase.json`)."""
-        return json.loads((self.folder / "phase.json").read_text(encoding="utf-8"))
+        """What was trained and how long it took (`phase.json`).
+
+        Raises:
+            Damaged: it cannot be read, or is another phase's.
+        """
+        path = self.folder / RECORD
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            fits = record["key"] == self.key and record.pop("sha256") == _digest(record)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as problem:
+            raise Damaged(f"{path} cannot be read ({_line(problem)})") from None
+        if not fits:
+            raise Damaged(f"{path} is not what was stored under {self.key}")
+        return record
+
+    def check(self) -> dict:
+        """The record, once every file was found to be what was stored; the features are looked at when they are used.
+
+        Raises:
+            Damaged: a file is missing or has changed.
+        """
+        record = self.record
+        for name in (WEIGHTS, OPTIMIZER, LOG):
+            path = self.folder / name
+            try:
+                digest = file_digest(path)
+            except OSError as problem:
+                raise Damaged(f"{path} cannot be read ({problem.strerror})") from None
+            if digest != record["files"].get(name):
+                raise Damaged(f"{path} is not what was stored: its SHA-256 has changed")
+        return record
 
     def load_into(self, network: nn.Module) -> None:
         """Give the network the weights and running statistics that the phase ended with.
@@ -56,33 +96,60 @@ class StoredPhase:
         Raises:
             ValueError: the stored weights are damaged or those of another network.
         """
-        path = self.folder / "weights.safetensors"
+        path = self.folder / WEIGHTS
         try:
             network.load_state_dict(load_file(path))
         except (OSError, SafetensorError, RuntimeError) as problem:
-            reason = str(problem).splitlines()[0]
-            raise ValueError(
-                f"{path} cannot be read ({reason}): remove the folder {self.folder} and run again to train it anew."
-            ) from None
+            raise ValueError(f"{path} does not fit ({_line(problem)}): {REMEDY}") from None
 
     def optimizer_state(self) -> dict:
-        """The optimiser's state at the phase's end."""
-        return torch.load(self.folder / "optimizer.pt", map_location="cpu", weights_only=True)
+        """The optimiser's state at the phase's end; nothing but tensors and plain values is read."""
+        return torch.load(self.folder / OPTIMIZER, map_location="cpu", weights_only=True)
 
     def features(self, clips: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """(N, D) features of a set of clips, computed once.
 
         Args:
             clips: their fingerprint.
-            compute: gives the features if they are not there yet.
+            compute: gives the features if they are not there yet, or are damaged.
         """
-        path = self.folder / "features" / f"{clips[:16]}.npy"
-        if path.exists():
-            return np.load(path, allow_pickle=False)
-        features = compute()
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.save(file, features, allow_pickle=False)
+        place = self.folder / "features" / clips[:16]
+        with hold(place, f"features of phase {self.key} are being computed"):
+            for path in sorted(place.parent.glob(f"{place.name}-*.npy")):
+                try:
+                    return read_features(path)
+                except Damaged as problem:
+                    log.warning("%s; it is set aside as %s and computed anew.", problem, set_aside(path).name)
+            remove_remains(place)
+            features = compute()
+            with io.BytesIO() as buffer:
+                np.save(buffer, features, allow_pickle=False)
+                data = buffer.getvalue()
+            write_bytes(place.with_name(features_name(clips, data)), data)
         return features
+
+
+REMEDY = "`python -m singtech.store check=true` looks through the store and sets aside what is damaged."
+
+
+def features_name(clips: str, data: bytes) -> str:
+    """The name of a file of features: of which clips, and of its own bytes."""
+    return f"{clips[:16]}-{hashlib.sha256(data).hexdigest()[:32]}.npy"
+
+
+def read_features(path: Path) -> np.ndarray:
+    """(N, D) features.
+
+    Raises:
+        Damaged: the file's bytes are not those that its name says.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as problem:
+        raise Damaged(f"{path} cannot be read ({problem.strerror})") from None
+    if path.name != features_name(path.name.partition("-")[0], data):
+        raise Damaged(f"{path} is not what was stored: its SHA-256 has changed")
+    return np.load(io.BytesIO(data), allow_pickle=False)
 
 
 class PhaseStore:
@@ -92,41 +159,75 @@ class PhaseStore:
         self.folder = Path(folder)
 
     def find(self, key: str) -> StoredPhase | None:
-        """The finished phase with that key, if it is there."""
-        folder = self.folder / key
-        return StoredPhase(folder) if (folder / "phase.json").exists() else None
+        """The finished phase with that key, if it is there and whole.
 
-    def obtain(self, key: str, train: Callable[[Path], Outcome]) -> tuple[StoredPhase, bool]:
+        Raises:
+            Damaged: it is there, but not whole.
+        """
+        stored = StoredPhase(self.folder / key)
+        if not stored.folder.exists():
+            return None
+        stored.check()
+        return stored
+
+    def obtain(
+        self, key: str, train: Callable[[Path, Callable[[], None]], Outcome], what: str = "a phase", wait: bool = True
+    ) -> tuple[StoredPhase, bool]:
         """The phase with that key, and whether it had to be trained.
 
         Args:
             key: from `phase_keys`.
             train: trains the phase, keeping its checkpoints in the folder that it is given, and going on from those it
-                finds there. Called only if the phase is not stored; other processes wait for it meanwhile.
+                finds there; it is also given what raises `Superseded` once another process trains in its stead. Called
+                only if the phase is not stored whole.
+            what: is trained, to say who else is doing it.
+            wait: for another process that trains it.
+        Raises:
+            Busy: another process trains it, and `wait` is False.
         """
-        found = self.find(key)
+        try:
+            found = self.find(key)
+        except Damaged:
+            found = None  # said and set aside below, under the lock
         if found:
             return found, False
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / f".{key}.lock"):
-            found = self.find(key)
+        place = self.folder / key
+        with hold(place, f"{what} ({key}) is being trained", wait) as lease:
+            try:
+                found = self.find(key)
+            except Damaged as problem:
+                log.warning("%s; the phase is set aside as %s and trained anew.", problem, set_aside(place).name)
+                found = None
             if found:
                 return found, False
+            remove_remains(place)
             work = self.folder / f".{key}.work"
             work.mkdir(exist_ok=True)
-            self._publish(key, train(work), work)
+            outcome = train(work, lambda: require(lease))
+            require(lease)
+            self._publish(key, outcome, work)
             shutil.rmtree(work, ignore_errors=True)
-        return StoredPhase(self.folder / key), True
+        return StoredPhase(place), True
 
     def _publish(self, key: str, outcome: Outcome, work: Path) -> None:
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in outcome.network.state_dict().items()}
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in outcome.weights.items()}
         with atomic_folder(self.folder / key) as folder:
             for logs in work.glob("logs/*"):
                 shutil.copytree(logs, folder / logs.name)
-            (folder / "weights.safetensors").write_bytes(save(weights))
+            (folder / WEIGHTS).write_bytes(save(weights))
             with io.BytesIO() as buffer:  # so that a full disk is Python's OSError, not torch's or safetensors' own
                 torch.save(outcome.optimizer_state, buffer)
-                (folder / "optimizer.pt").write_bytes(buffer.getvalue())
-            pd.DataFrame(outcome.curve).to_csv(folder / "log.csv", index=False)
-            record = json.dumps({"key": key, **outcome.record}, indent=2) + "\n"
-            (folder / "phase.json").write_text(record, encoding="utf-8")
+                (folder / OPTIMIZER).write_bytes(buffer.getvalue())
+            pd.DataFrame(outcome.curve).to_csv(folder / LOG, index=False)
+            files = {name: file_digest(folder / name) for name in (WEIGHTS, OPTIMIZER, LOG)}
+            record = {"key": key, **outcome.record, "files": files}
+            text = json.dumps(record | {"sha256": _digest(record)}, indent=2) + "\n"
+            (folder / RECORD).write_text(text, encoding="utf-8")
+
+
+def _digest(record: dict) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _line(problem: BaseException) -> str:
+    return " ".join(str(problem).split())[:120] or type(problem).__name__

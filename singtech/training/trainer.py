@@ -1,6 +1,7 @@
 """The machine that a phase is trained on: Lightning's Trainer as we use it, its progress bar and its checkpoints."""
 
 import ctypes
+import io
 import logging
 import signal
 import sys
@@ -11,8 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.strategies import DDPStrategy
 from tqdm import tqdm
+
+from singtech.files import write_bytes
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
@@ -23,7 +29,7 @@ class Machine:
 
     Args:
         accelerator: `auto` picks a GPU, Apple's MPS or the CPU; or Lightning's name of one.
-        devices: how many.
+        devices: how many train together; everything else is done on one.
         precision: one of `PRECISIONS`.
         cache_features: re-train classifiers on features computed once, where the extractor is in eval mode.
         progress: show bars.
@@ -37,8 +43,8 @@ class Machine:
     progress: bool = True
     loggers: Callable[[Path], list] = field(default=lambda folder: [])
 
-    def trainer(self, callbacks: list[Callback] | None = None, **options) -> pl.Trainer:
-        """A quiet Trainer on this machine."""
+    def trainer(self, callbacks: list[Callback] | None = None, devices: int = 1, **options) -> pl.Trainer:
+        """A quiet Trainer on this machine, on one device or on several that share every batch."""
         keep_memory()
         for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
             logging.getLogger(name).setLevel(logging.WARNING)
@@ -46,8 +52,12 @@ class Machine:
             warnings.filterwarnings("ignore", message=message)
         return pl.Trainer(
             accelerator=self.accelerator,
-            devices=self.devices,
+            devices=devices,
+            strategy="auto" if devices == 1 else DDPStrategy(start_method="spawn"),
+            use_distributed_sampler=False,  # our loaders know their share
+            sync_batchnorm=devices > 1 and self.accelerator != "cpu" and torch.cuda.is_available(),
             precision=self.precision,
+            plugins=[WholeCheckpoints()],
             callbacks=callbacks,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -62,10 +72,11 @@ def interruptible(trainer: pl.Trainer) -> Iterator[None]:
     heard = signal.getsignal(signal.SIGINT)
     try:
         yield
-    except SystemExit:
+    except SystemExit as end:
         if trainer.interrupted:
             signal.signal(signal.SIGINT, heard)
-            raise KeyboardInterrupt from None
+            pressed = end.__context__
+            raise (pressed if isinstance(pressed, KeyboardInterrupt) else KeyboardInterrupt) from None
         raise
 
 
@@ -158,14 +169,39 @@ def progress_bar(title: str, unit: str, total: int, shown: bool = True, initial:
 
 
 class EpochCheckpoint(Checkpoint):
-    """Writes the state of training after every epoch, in one step, over that of the epoch before."""
+    """Writes the state of training after every epoch, in one step, over that of the epoch before.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: of the checkpoint.
+        watch: called after every epoch; raises where training is to end.
+    """
+
+    def __init__(self, path: Path, watch: Callable[[], None] | None = None) -> None:
+        self.path, self.watch = path, watch
 
     def on_train_epoch_end(self, trainer: pl.Trainer, learner: pl.LightningModule) -> None:
         """Called after all other callbacks, as Lightning does for checkpoints."""
+        if self.watch is not None:
+            self.watch()
         trainer.save_checkpoint(self.path)
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that reach the disk before they take the place of the last one, and hold nothing but plain values."""
+
+    def save_checkpoint(self, checkpoint: dict, path: str | Path, storage_options: object = None) -> None:
+        """Write in one step.
+
+        Raises:
+            OSError: the disk is full, say; the checkpoint of before is as it was.
+        """
+        with io.BytesIO() as buffer:  # so that a full disk is Python's OSError, not torch's own
+            torch.save(checkpoint, buffer)
+            write_bytes(path, buffer.getvalue())
+
+    def load_checkpoint(self, path: str | Path, map_location: object = "cpu", weights_only: object = True) -> dict:
+        """Read tensors and plain values; whatever else the file holds is refused."""
+        return torch.load(path, map_location=map_location, weights_only=True)
 
 
 def keep_memory() -> None:

@@ -4,8 +4,8 @@ import csv
 import threading
 
 import pytest
-from filelock import FileLock
 
+from singtech.locks import hold
 from singtech.results.collate import collate, read_collated, read_results
 from singtech.techniques import TECHNIQUES
 
@@ -101,7 +101,7 @@ def test_where_nothing_was_run_there_is_nothing_and_no_file(tmp_path):
 def test_collating_waits_for_another(tmp_path, run):
     run()
     thread = threading.Thread(target=collate, args=[tmp_path])
-    with FileLock(tmp_path / ".results.csv.lock"):
+    with hold(tmp_path / "results.csv", "results are being collated"):
         thread.start()
         thread.join(0.2)
         assert not (tmp_path / "results.csv").exists()

@@ -1,8 +1,10 @@
 """Runs: phases made once, resumed to the same bits, and what cRT holds fixed."""
 
+import copy
 import functools
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,11 @@ from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, f1_score
 
 import singtech.training.fit as fit
+import singtech.training.runs as runs
+from singtech.data.datamodule import EpochSampler
+from singtech.locks import Busy, hold
 from singtech.models.network import oblong_network
+from singtech.results.rows import read_rows, write_row
 from singtech.training.fit import Run, Setup
 from singtech.training.forest import Forest
 from singtech.training.phases import Phase
@@ -100,7 +106,8 @@ def test_an_interrupted_phase_resumes_to_the_same_bits(corpus, tmp_path, monkeyp
             patch.setattr(fit, "recalibrate", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             run(corpus, tmp_path / "b", phases, machine=KillingMachine(accelerator="cpu", progress=False))
-    assert not list((tmp_path / "b").glob("runs/[!.]*"))
+    assert [row["status"] for row in read_rows(tmp_path / "b" / "runs")] == ["failed"]
+    assert not list((tmp_path / "b").glob("runs/*/predictions.csv"))
     assert len(list((tmp_path / "b").glob("phases/.*.work/last.ckpt"))) == 1
     resumed = run(corpus, tmp_path / "b", phases)
     for phase in (0, 1):
@@ -282,20 +289,119 @@ def test_a_joint_phase_that_starts_from_a_network_phase_keeps_its_optimiser(corp
     assert not same(weights(tmp_path / "a", kept), weights(tmp_path / "b", lost))
 
 
-def test_a_diverging_run_stops_in_one_sentence_and_leaves_no_phase(corpus, tmp_path):
-    with pytest.raises(FloatingPointError, match=r"the loss is nan in epoch 1: training has diverged; try a smaller"):
-        run(corpus, tmp_path, [network()], optimizer={"name": "SGD", "lr": 1e30})
+def test_a_diverging_run_stops_at_once_naming_the_epoch_and_the_batchs_clips(corpus, tmp_path):
+    poisoned = copy.copy(corpus)  # one clip whose loss is not finite, whatever the weights
+    poisoned.waveforms = corpus.waveforms.astype(np.float32) / 32768
+    poisoned.waveforms[corpus.rows("train")[20]] = np.nan
+    order = EpochSampler(30, seed=0, first_epoch=0)
+    place = list(order).index(20)
+    with pytest.raises(
+        FloatingPointError, match=f"the loss is nan in epoch 1, batch {place // 8 + 1} of 8 clips"
+    ) as seen:
+        run(poisoned, tmp_path, [network()])
+    assert "train/trill_4.wav at 0 s" in str(seen.value)  # the 21st training clip: 16 are straight
+    assert str(seen.value).count(" at 0 s") == 8
+    assert "training has diverged; try a smaller optimizer.lr than 0.001." in str(seen.value)
     assert not list(tmp_path.glob("phases/[0-9a-f]*"))
-    assert not list(tmp_path.glob("runs/[!.]*"))
+    assert not list(tmp_path.glob("phases/.*.work/last.ckpt"))
+    (row,) = read_rows(tmp_path / "runs")
+    assert row["status"] == "failed"
+    assert row["reason"] == str(seen.value)
+    assert "Traceback" in (tmp_path / "runs" / row["run"] / "failure.txt").read_text()
 
 
-def test_damaged_weights_are_named_with_the_folder_to_remove(corpus, tmp_path):
-    result = run(corpus, tmp_path, [network(), classifier()])
-    phase = tmp_path / "phases" / result.row["phases"].split()[0]
-    (phase / "weights.safetensors").write_bytes(b"not weights")
-    shutil.rmtree(phase / "features")
-    with pytest.raises(ValueError, match=f"remove the folder {phase} and run again"):
-        run(corpus, tmp_path, [network(), classifier(alpha=1)])
+def test_a_failed_run_is_tried_again_and_then_complete(corpus, tmp_path, monkeypatch):
+    undisturbed = run(corpus, tmp_path / "a", [network()])
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            runs, "train_phase", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory"))
+        )
+        with pytest.raises(torch.OutOfMemoryError):
+            run(corpus, tmp_path / "b", [network()])
+    assert read_rows(tmp_path / "b" / "runs")[0]["status"] == "failed"
+    again = run(corpus, tmp_path / "b", [network()])
+    (row,) = read_rows(tmp_path / "b" / "runs")
+    assert row["status"] == "complete"
+    assert "reason" not in row
+    assert not (again.folder / "failure.txt").exists()
+    circumstances = {"seconds", "finished"}
+    assert {k: v for k, v in row.items() if k not in circumstances} == {
+        k: v for k, v in undisturbed.row.items() if k not in circumstances
+    }
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.pt", "log.csv", "phase.json"])
+@pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
+def test_a_damaged_phase_is_set_aside_and_made_again_with_the_same_bits(corpus, tmp_path, caplog, name, damage):
+    first = run(corpus, tmp_path, [network(1)])
+    phase = tmp_path / "phases" / first.row["phases"]
+    whole = (phase / name).read_bytes()
+    half = len(whole) // 2
+    damaged = {"changed": whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1 :], "cut": whole[:half]}
+    (phase / name).unlink() if damage == "gone" else (phase / name).write_bytes(damaged[damage])
+    shutil.rmtree(first.folder)
+    again = run(corpus, tmp_path, [network(1)])
+    assert again.trained == (True,)
+    assert "set aside" in caplog.text
+    assert list(tmp_path.glob(f"phases/.{phase.name}.damaged-1"))
+    if name == "weights.safetensors":
+        assert (phase / name).read_bytes() == whole
+    assert {k: v for k, v in again.row.items() if k.startswith("f1")} == {
+        k: v for k, v in first.row.items() if k.startswith("f1")
+    }
+
+
+def test_damaged_features_are_computed_anew(corpus, tmp_path, caplog):
+    first = run(corpus, tmp_path, [network(1)])
+    (features,) = (tmp_path / "phases" / first.row["phases"] / "features").glob("*.npy")
+    whole = features.read_bytes()
+    features.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    predictions = (first.folder / "predictions.csv").read_bytes()
+    shutil.rmtree(first.folder)
+    again = run(corpus, tmp_path, [network(1)])
+    assert again.trained == (False,)
+    assert "computed anew" in caplog.text
+    assert features.read_bytes() == whole
+    assert (again.folder / "predictions.csv").read_bytes() == predictions
+
+
+def test_a_damaged_row_is_set_aside_and_made_again(corpus, tmp_path, caplog):
+    first = run(corpus, tmp_path, [network(1)])
+    (first.folder / "row.json").write_text("{")
+    again = run(corpus, tmp_path, [network(1)])
+    assert "set aside" in caplog.text
+    assert again.row["f1"] == first.row["f1"]
+
+
+def test_a_run_that_was_killed_is_recognised_by_its_stale_status(corpus, tmp_path):
+    first = run(corpus, tmp_path, [network(1)])
+    write_row(first.folder, first.row | {"status": "running"})
+    (row,) = read_rows(tmp_path / "runs")
+    assert row["status"] == "interrupted"
+    with hold(first.folder, "run is being made"):
+        (row,) = read_rows(tmp_path / "runs")
+    assert row["status"] == "running"
+    said = []
+    execute(a_run(corpus, [network(1)]), corpus, tmp_path, MACHINE, say=said.append)
+    assert said[0] == "it was interrupted before; it goes on from what is stored."
+    assert read_rows(tmp_path / "runs")[0]["status"] == "complete"
+
+
+def test_who_may_not_wait_leaves_a_phase_to_whoever_trains_it(corpus, tmp_path):
+    asked = a_run(corpus, [network(1)])
+    with (
+        hold(tmp_path / "phases" / asked.keys[0], "it is being trained"),
+        pytest.raises(Busy, match=rf"phase 1/1 network alpha 0 \({asked.keys[0]}\) is being trained by process"),
+    ):
+        in_another_thread(lambda: execute(asked, corpus, tmp_path, MACHINE, say=lambda line: None, wait=False))
+    assert read_rows(tmp_path / "runs") == []
+    assert list((tmp_path / "runs").glob("[!.]*")) == []
+
+
+def in_another_thread(work):
+    """A lock's holder is a thread; what this one holds another has to wait for."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
 
 
 @pytest.mark.parametrize(

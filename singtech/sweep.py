@@ -1,0 +1,122 @@
+"""What a sweep does beside its runs: it goes on with other work while a phase is trained elsewhere, and keeps account.
+
+A run whose phase another process is training is put off, and taken up again when the others are done. What fails does
+not stop the others: it is noted in the sweep's folder, by whichever process or machine met it, and listed at the end
+with the command that repeats just that.
+"""
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from singtech.files import write_text
+
+ROUND_SECONDS = 2.0  # between two looks at runs that others work on
+
+_put_off: list[tuple[DictConfig, DictConfig, Callable[[DictConfig], None]]] = []
+_in_turns = False  # while those are taken up again
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What failed: the settings that ask for it, and why, in a sentence."""
+
+    settings: tuple[str, ...]
+    reason: str
+
+
+def may_come_later() -> bool:
+    """Whether a run that others work on can be put off: in a sweep whose runs this process takes in turn."""
+    hydra = HydraConfig.get()
+    return hydra.mode == RunMode.MULTIRUN and hydra.runtime.choices["hydra/launcher"] == "basic"
+
+
+def put_off(job: Callable[[DictConfig], None], cfg: DictConfig, reason: str) -> None:
+    """Take a run up again when all others have been looked at."""
+    if not _in_turns:
+        print(f"{reason}; going on with other runs.", flush=True)
+    _put_off.append((cfg, HydraConfig.instance().cfg.copy(), job))
+
+
+def note_failure(reason: str) -> None:
+    """Note in the sweep's folder that the present run failed."""
+    hydra = HydraConfig.get()
+    failure = {"settings": list(hydra.overrides.task), "reason": reason}
+    write_text(_failures(hydra.sweep.dir) / f"{hydra.job.num}.json", json.dumps(failure, ensure_ascii=False))
+
+
+def has_failed() -> bool:
+    """Whether the present run of a sweep failed already, in a process that works on the same sweep."""
+    hydra = HydraConfig.get()
+    return (_failures(hydra.sweep.dir) / f"{hydra.job.num}.json").exists()
+
+
+def repeat(failures: Sequence[Failure], command: str) -> list[str]:
+    """The commands that repeat just these runs: one where they are all combinations of some values, else one each."""
+    names = [[setting.partition("=")[0] for setting in failure.settings] for failure in failures]
+    if all(these == names[0] for these in names):
+        values = [list(dict.fromkeys(column)) for column in zip(*(f.settings for f in failures), strict=True)]
+        several = any(len(column) > 1 for column in values)
+        is_plain = not any("," in v.partition("=")[2] for column in values if len(column) > 1 for v in column)
+        if is_plain and set(product(*values)) == {f.settings for f in failures}:
+            joined = [c[0] if len(c) == 1 else ",".join([c[0], *(v.partition("=")[2] for v in c[1:])]) for c in values]
+            return [f"{command}{' -m' if several else ''} {shlex.join(joined)}"]
+    return [f"{command} {shlex.join(failure.settings)}" for failure in failures]
+
+
+class SweepEnd(Callback):
+    """What Hydra calls around a sweep; told of in `conf/config.yaml`."""
+
+    def on_multirun_start(self, config: DictConfig, **_) -> None:
+        """Begin a new account."""
+        _put_off.clear()
+        for old in _failures(config.hydra.sweep.dir).glob("*.json"):
+            old.unlink()
+
+    def on_multirun_end(self, config: DictConfig, **_) -> None:
+        """Take up what was put off, round after round; then list what failed, and end with status 1 if anything did."""
+        _take_up()
+        found = sorted(_failures(config.hydra.sweep.dir).glob("*.json"), key=lambda path: int(path.stem))
+        failures = [Failure(tuple(f["settings"]), f["reason"]) for f in map(_read, found)]
+        if not failures:
+            return
+        count = f"{len(failures)} run{'s' if len(failures) > 1 else ''} of this sweep failed:"
+        lines = [f"  {' '.join(failure.settings)}: {failure.reason}" for failure in failures]
+        commands = [f"  {line}" for line in repeat(failures, f"python -m singtech.{config.hydra.job.name}")]
+        print("", count, *lines, "repeat just that with:", *commands, sep="\n", file=sys.stderr, flush=True)
+        raise SystemExit(1)
+
+
+def _take_up() -> None:
+    global _in_turns
+    _in_turns = True
+    try:
+        while _put_off:
+            before = len(_put_off)
+            this_round, _put_off[:] = list(_put_off), []
+            for cfg, hydra_cfg, job in this_round:
+                HydraConfig.instance().cfg = hydra_cfg
+                job(cfg)
+            if len(_put_off) == before:
+                time.sleep(ROUND_SECONDS)
+    finally:
+        _in_turns = False
+        _put_off.clear()
+
+
+def _failures(sweep_dir: str) -> Path:
+    return Path(sweep_dir) / "failed"
+
+
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))

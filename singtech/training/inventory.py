@@ -1,0 +1,288 @@
+"""What is under `outputs/`: who uses it, whether it is whole, and what may go.
+
+Phases, begun phases and clip stores are kept until nobody's row names them; what is damaged is set aside, so that it is
+made again and never trusted.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from singtech.data.clips import first_fault, stored_state
+from singtech.files import set_aside
+from singtech.locks import Busy, hold, is_held
+from singtech.metrics import scores
+from singtech.results.collate import CORPORA, RESULTS, read_results
+from singtech.results.rows import COMPLETE, SCORES, read_row, read_rows
+from singtech.training.fit import usable
+from singtech.training.runs import CONFIGURATION, PREDICTIONS
+from singtech.training.store import Damaged, StoredPhase, read_features
+
+KINDS = ("run", "phase", "begun phase", "clips", "damaged", "remains")
+REMAINS_SECONDS = 24 * 3600  # what is half-written for longer, nobody writes any more
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that is stored.
+
+    Attributes:
+        kind: one of `KINDS`; `remains` are what killed processes left half-written.
+        name: the run's, the phase's key, the corpus's.
+        path: its file or folder.
+        size: bytes.
+        changed: when it was last written to, seconds since 1970.
+        says: what it is, in a few words.
+        users: the runs whose rows name it; nothing else keeps it.
+    """
+
+    kind: str
+    name: str
+    path: Path
+    size: int
+    changed: float
+    says: str
+    users: tuple[str, ...] = ()
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether it may go: no row names it, and nobody is likely to be writing it."""
+        if self.kind in ("phase", "clips"):
+            return not self.users
+        if self.kind == "begun phase":
+            return not self.users and not is_held(_guarded(self.path))
+        return self.kind == "damaged" or (self.kind == "remains" and time.time() - self.changed > REMAINS_SECONDS)
+
+
+def survey(output_dir: Path) -> list[Entry]:
+    """All that is stored, by kind and name."""
+    users: dict[str, list[str]] = {}
+    for row in _rows(output_dir):
+        for used in (*row["phases"].split(), row["corpus_fingerprint"]):
+            users.setdefault(used, []).append(row["run"])
+    entries = [*_runs(output_dir), *_phases(output_dir, users), *_clips(output_dir, users), *_leftovers(output_dir)]
+    return sorted(entries, key=lambda entry: (KINDS.index(entry.kind), entry.name))
+
+
+def remove(entries: list[Entry], output_dir: Path) -> tuple[list[Entry], list[Entry]]:
+    """Remove those of the entries that are unused still; what went, and what somebody works on or uses after all."""
+    gone, kept = [], []
+    wanted = {entry.path for entry in entries}
+    for entry in survey(output_dir):
+        if entry.path not in wanted:
+            continue
+        try:
+            with hold(_guarded(entry.path), f"{entry.path} is in use", wait=False):
+                if entry.is_unused:
+                    _delete(entry.path)
+            (gone if not entry.path.exists() else kept).append(entry)
+        except Busy:
+            kept.append(entry)
+    return gone, kept
+
+
+def check(output_dir: Path, progress: Callable[[list], Iterator] = iter) -> tuple[int, list[str]]:
+    """Look through phases, runs and clips, byte by byte; set aside what is damaged.
+
+    Returns:
+        How many entries were looked at, and a sentence for each damaged one.
+    """
+    entries = [entry for entry in survey(output_dir) if entry.kind in CHECKS]
+    found = []
+    for entry in progress(entries):
+        try:
+            with hold(_guarded(entry.path), f"{entry.path} is in use", wait=False):
+                fault = CHECKS[entry.kind](entry.path)
+                if fault:
+                    found.append(f"{fault}; set aside as {set_aside(_guarded(entry.path)).name}.")
+        except Busy as problem:
+            found.append(f"{entry.path} was not looked at: {problem}.")
+    return len(entries), found
+
+
+def differences(output_dir: Path, runs: tuple[str, str]) -> list[tuple[str, str, str]]:
+    """(what, in the first run, in the second) of all that decides the outcome of two runs and differs.
+
+    Raises:
+        ValueError: the row or the phases of a run are not here.
+    """
+    ours, theirs = (_decides(output_dir, name) for name in runs)
+    return [
+        (name, ours.get(name, "—"), theirs.get(name, "—"))
+        for name in sorted(ours | theirs)
+        if ours.get(name) != theirs.get(name)
+    ]
+
+
+def _rows(output_dir: Path) -> list[dict]:
+    """Rows on disk, and those of a results.csv that was brought from elsewhere."""
+    rows = {row["run"]: row for row in read_rows(output_dir / "runs")}
+    path = output_dir / RESULTS
+    brought = read_results(path).to_dict("records") if path.is_file() else []
+    merged = {row["run"]: row for row in brought} | rows
+    return [{"phases": "", "corpus_fingerprint": ""} | row for row in merged.values()]
+
+
+def _runs(output_dir: Path) -> Iterator[Entry]:
+    for folder in _visible(output_dir / "runs"):
+        try:
+            row = read_row(folder)
+            says = "no row" if row is None else row["status"]
+            says += f": {row['reason']}" if row and row.get("reason") else ""
+        except ValueError as problem:
+            says = f"damaged row: {problem}"
+        yield _entry("run", folder.name, folder, says)
+
+
+def _phases(output_dir: Path, users: dict[str, list[str]]) -> Iterator[Entry]:
+    for folder in _visible(output_dir / "phases"):
+        yield _entry("phase", folder.name, folder, _says(folder), users.get(folder.name, ()))
+    for folder in sorted((output_dir / "phases").glob(".*.work")):
+        key = _guarded(folder).name
+        yield _entry(
+            "begun phase", key, folder, "is being trained" if is_held(_guarded(folder)) else "", users.get(key, ())
+        )
+
+
+def _clips(output_dir: Path, users: dict[str, list[str]]) -> Iterator[Entry]:
+    current = {
+        fingerprint
+        for path in (output_dir / CORPORA).glob("*.csv")
+        for fingerprint in pd.read_csv(path, dtype=str, keep_default_na=False).get("corpus_fingerprint", ())
+    }
+    for place in _visible(output_dir / "data"):
+        if not (place / "corpus.json").is_file():
+            continue  # recordings, not ours to remove
+        try:
+            state = stored_state(place)[:16]
+        except (OSError, ValueError, KeyError, TypeError):
+            state = ""
+        used = [*users.get(state, ()), *(["(the corpus as it is now)"] if state in current else [])]
+        yield _entry("clips", place.name, place, f"state {state}" if state else "damaged", used)
+
+
+def _leftovers(output_dir: Path) -> Iterator[Entry]:
+    for folder in (output_dir / name for name in ("runs", "phases", "data")):
+        for path in sorted(folder.glob(".*.damaged-*")):
+            yield _entry("damaged", path.name, path, "set aside")
+    for path in sorted(output_dir.rglob(".*.tmp")):
+        yield _entry("remains", str(path.relative_to(output_dir)), path, "half-written")
+
+
+def _says(folder: Path) -> str:
+    """A phase in a few words."""
+    try:
+        phase = StoredPhase(folder).record["phase"]
+    except Damaged as problem:
+        return str(problem)
+    return f"{phase['trains']}, {phase['epochs']} epochs, alpha {phase['alpha']:g}"
+
+
+def _entry(kind: str, name: str, path: Path, says: str, users: list[str] | tuple = ()) -> Entry:
+    files = [path, *path.rglob("*")] if path.is_dir() else [path]
+    states = []
+    for file in files:
+        try:
+            states.append(file.lstat())
+        except FileNotFoundError:  # written to meanwhile
+            continue
+    size = sum(state.st_size for file, state in zip(files, states, strict=False) if not file.is_dir())
+    changed = max((state.st_mtime for state in states), default=0.0)
+    return Entry(kind, name, path, size, changed, says, tuple(sorted(users)))
+
+
+def _visible(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _guarded(path: Path) -> Path:
+    """What the lock of an entry is on: a begun phase's is the phase's."""
+    name = path.name
+    return path.with_name(name[1:].removesuffix(".work")) if name.startswith(".") and name.endswith(".work") else path
+
+
+def _delete(path: Path) -> None:
+    """Out of sight first, so that nobody meets half of it."""
+    if path.is_dir():
+        hidden = path.with_name(f".{path.name.lstrip('.')}.removed.tmp")
+        path.rename(hidden)
+        shutil.rmtree(hidden)
+    else:
+        path.unlink()
+
+
+def _phase_fault(folder: Path) -> str:
+    stored = StoredPhase(folder)
+    try:
+        stored.check()
+        for path in sorted((folder / "features").glob("*.npy")):
+            read_features(path)
+    except Damaged as problem:
+        return str(problem)
+    return ""
+
+
+def _run_fault(folder: Path) -> str:
+    """What is wrong with a complete run: its scores are those of its predictions."""
+    try:
+        row = read_row(folder)
+        if row is None or row["status"] != COMPLETE:
+            return ""
+        predictions = pd.read_csv(folder / PREDICTIONS)
+        logits = predictions.filter(like="logit_")
+        techniques = tuple(name.removeprefix("logit_") for name in logits)
+        targets = predictions["technique"].map(techniques.index).to_numpy()
+        anew = scores(targets, logits.to_numpy(dtype=np.float32), techniques)
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        return f"{folder} cannot be read ({' '.join(str(problem).split())[:120]})"
+    wrong = [name for name in SCORES if not np.isclose(row.get(name) or np.nan, anew[name], rtol=0, atol=1e-9)]
+    return f"{folder}: {wrong[0]} is {row.get(wrong[0])}, its predictions give {anew[wrong[0]]}" if wrong else ""
+
+
+def _begun_fault(folder: Path) -> str:
+    """A damaged checkpoint is set aside by itself: there is nothing more in the folder."""
+    usable(folder / "last.ckpt")
+    return ""
+
+
+CHECKS = {"phase": _phase_fault, "run": _run_fault, "begun phase": _begun_fault, "clips": first_fault}
+
+
+def _decides(output_dir: Path, run: str) -> dict[str, str]:
+    """All that decides the outcome of a run, by name."""
+    folder = output_dir / "runs" / run
+    row = read_row(folder)
+    if row is None:
+        raise ValueError(f"{folder}: no such run here; `python -m singtech.store` lists those there are.")
+    decides = {"test clips": row["data_fingerprint"]}
+    records = [StoredPhase(output_dir / "phases" / key) for key in row["phases"].split()]
+    for number, stored in enumerate(records, 1):
+        try:
+            record = stored.record
+        except Damaged:
+            configuration = yaml.safe_load((folder / CONFIGURATION).read_text(encoding="utf-8"))
+            return decides | _flat(configuration or {})
+        decides |= {
+            f"phase {number}: {name}": value for name, value in _flat(record["phase"]).items() if name != "name"
+        }
+        decides |= _flat(record["setup"])
+    return decides
+
+
+def _flat(value: dict, prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, item in value.items():
+        if isinstance(item, dict):
+            flat |= _flat(item, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = json.dumps(item)
+    return flat
