@@ -31,6 +31,7 @@ from singtech.training.trainer import (
     PhaseProgress,
     WholeCheckpoints,
     counted,
+    from_processes,
     interruptible,
     progress_bar,
 )
@@ -181,7 +182,7 @@ def train_phase(
         limit_train_batches=setup.max_batches if setup.max_batches is not None else 1.0,
         logger=machine.loggers(work / "logs"),
     )
-    with interruptible(trainer):
+    with interruptible(trainer), from_processes():
         trainer.fit(learner, data, ckpt_path=usable(checkpoint))
     started = time.perf_counter()
     end = WholeCheckpoints().load_checkpoint(checkpoint)

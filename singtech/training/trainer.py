@@ -16,6 +16,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.strategies import DDPStrategy
+from torch.multiprocessing import ProcessRaisedException
 from tqdm import tqdm
 
 from singtech.files import write_bytes
@@ -78,6 +79,16 @@ def interruptible(trainer: pl.Trainer) -> Iterator[None]:
             pressed = end.__context__
             raise (pressed if isinstance(pressed, KeyboardInterrupt) else KeyboardInterrupt) from None
         raise
+
+
+@contextmanager
+def from_processes() -> Iterator[None]:
+    """What went wrong in one of several processes that train together, as if it had gone wrong in this one."""
+    try:
+        yield
+    except ProcessRaisedException as problem:
+        kind, _, text = str(problem).strip().splitlines()[-1].partition(": ")
+        raise (FloatingPointError if kind == "FloatingPointError" else RuntimeError)(text or kind) from problem
 
 
 # What Lightning and torch advise and we have decided: clips come from memory, epochs may be short.

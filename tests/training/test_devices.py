@@ -1,0 +1,55 @@
+"""Several devices that share every batch: two processes on the CPU, which talk by gloo."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from singtech.data.datamodule import EpochSampler, SharedBatches
+from singtech.training.fit import train_phase
+from singtech.training.store import PhaseStore
+from singtech.training.trainer import Machine
+from tests.training.test_runs import a_run, classifier, network, run, weights
+
+ALONE, TOGETHER = (Machine(accelerator="cpu", progress=False, devices=devices) for devices in (1, 2))
+
+
+def test_devices_share_every_batch_and_together_see_what_one_would():
+    whole = list(SharedBatches(EpochSampler(30, seed=3), 8, drop_last=False))
+    shares = [list(SharedBatches(EpochSampler(30, seed=3), 8, False, rank, devices=2)) for rank in (0, 1)]
+    assert [len(batch) for batch in whole] == [8, 8, 8, 6]
+    for batch, first, second in zip(whole, *shares, strict=True):
+        assert len(first) == len(second)
+        assert sorted(first + second) == sorted(batch)
+
+
+@pytest.mark.parametrize("reduction", ["weights", "clips"])
+def test_two_devices_retrain_the_classifier_that_one_does(corpus, tmp_path, reduction):
+    phases = [network(1), classifier(4, alpha=1.0)]  # of which the second has neither batch norm nor dropout
+    alone = run(corpus, tmp_path, phases, machine=ALONE, loss_reduction=reduction)
+    asked = a_run(corpus, phases, loss_reduction=reduction)
+    stored = (PhaseStore(tmp_path / "phases").find(asked.keys[0]),)
+    together = train_phase(asked, 1, stored, corpus, tmp_path / "work", TOGETHER).weights
+    for name, theirs in weights(tmp_path, alone).items():
+        torch.testing.assert_close(together[name], theirs, rtol=0, atol=1e-6)
+
+
+def test_two_devices_train_a_network_and_one_scores_it(corpus, tmp_path):
+    together = run(corpus, tmp_path, [network(2)], machine=TOGETHER, devices=2)
+    log = pd.read_csv(tmp_path / "phases" / together.row["phases"] / "log.csv")
+    assert log["epoch"].tolist() == [1, 2]
+    assert np.isfinite(log.to_numpy()).all()
+    assert together.row["device"].startswith("2 x cpu")
+    assert together.row["status"] == "complete"
+    predictions = pd.read_csv(together.folder / "predictions.csv")
+    assert len(predictions) == predictions["recording"].nunique() == 12  # nobody scored a clip twice
+
+
+def test_what_goes_wrong_on_one_of_two_devices_is_told_as_if_it_were_one(corpus, tmp_path):
+    poisoned = copy.copy(corpus)
+    poisoned.waveforms = corpus.waveforms.astype(np.float32) / 32768
+    poisoned.waveforms[corpus.rows("train")[20]] = np.nan
+    with pytest.raises(FloatingPointError, match=r"the loss is nan in epoch 1, batch \d of 8 clips \(.*trill_4\.wav"):
+        run(poisoned, tmp_path, [network()], machine=TOGETHER, devices=2)
