@@ -58,7 +58,10 @@ def hold(
 
 
 def is_held(place: Path) -> bool:
-    """Whether somebody holds the lock on `place`, as far as one look tells: a holder elsewhere who died looks alive."""
+    """Whether somebody holds the lock on `place`, as far as one look tells: a holder elsewhere who died looks alive.
+
+    The lock of a holder here who died is cleared away.
+    """
     lock = lock_of(place)
     if not lock.exists():
         return False

@@ -45,7 +45,7 @@ def put_off(job: Callable[[DictConfig], None], cfg: DictConfig, reason: str) -> 
     """Take a run up again when all others have been looked at."""
     if not _in_turns:
         print(f"{reason}; going on with other runs.", flush=True)
-    _put_off.append((cfg, HydraConfig.instance().cfg.copy(), job))
+    _put_off.append((cfg, HydraConfig.instance().cfg, job))
 
 
 def note_failure(reason: str) -> None:

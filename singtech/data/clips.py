@@ -32,7 +32,7 @@ from singtech.data.download import require_room, room_reported
 from singtech.data.manifest import Survey, counted, in_threads, left_out, names_of, singers_of, survey
 from singtech.data.splits import SPLITS, Split, absences, checked_split, require_singers, resolved, sides, spoilt
 from singtech.files import atomic_folder, remove_remains
-from singtech.locks import hold
+from singtech.locks import hold, is_held
 
 WAVEFORMS = "clips.npy"
 SCHEMA = 2  # raised when the code's meaning changes: older stores are then made anew
@@ -156,6 +156,8 @@ def prepare(
         key = hashlib.sha256(json.dumps([SCHEMA, settings, source.signature()]).encode()).hexdigest()
         place = Path(folder) / f"{name}-{key[:8]}"
         store = _opened(place, key, strict)
+        if store is not None:
+            is_held(place)  # which clears away the lock of who was killed when the store was there
         if store is None and not make:
             return None
         if store is None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from singtech.files import write_text
+from singtech.files import remove_remains, write_text
 from singtech.locks import hold
 from singtech.results.rows import BY_TECHNIQUE, CIRCUMSTANCES, CONDITION, SCORES, is_number, read_rows
 from singtech.techniques import TECHNIQUES
@@ -94,6 +94,7 @@ def collate(output_dir: str | os.PathLike) -> "pd.DataFrame":
             texts = {RESULTS: _text(rows), LAYERS: _layers(runs, rows), CONFUSIONS: _confusions(runs, rows)}
             for name, text in texts.items():
                 path = output_dir / name
+                remove_remains(path)
                 if rows and not (path.is_file() and path.read_bytes() == text.encode()):
                     write_text(path, text)
     path = output_dir / RESULTS

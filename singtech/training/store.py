@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from singtech.files import atomic_folder, file_digest, remove_remains, set_aside, write_bytes
-from singtech.locks import hold, require
+from singtech.locks import hold, lock_of, require
 
 log = logging.getLogger(__name__)
 
@@ -189,19 +189,19 @@ class PhaseStore:
             found = self.find(key)
         except Damaged:
             found = None  # said and set aside below, under the lock
-        if found:
+        place, work = self.folder / key, self.folder / f".{key}.work"
+        if found and not (work.exists() or lock_of(place).exists()):  # who was killed once it was there left those
             return found, False
-        place = self.folder / key
         with hold(place, f"{what} ({key}) is being trained", wait) as lease:
             try:
                 found = self.find(key)
             except Damaged as problem:
                 log.warning("%s; the phase is set aside as %s and trained anew.", problem, set_aside(place).name)
                 found = None
-            if found:
-                return found, False
             remove_remains(place)
-            work = self.folder / f".{key}.work"
+            if found:
+                shutil.rmtree(work, ignore_errors=True)
+                return found, False
             work.mkdir(exist_ok=True)
             outcome = train(work, lambda: require(lease))
             require(lease)
