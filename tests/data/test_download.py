@@ -2,6 +2,9 @@
 
 import hashlib
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from collections import namedtuple
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -109,6 +112,26 @@ def test_a_later_call_goes_on_with_what_an_earlier_one_left(server, fetch):
     assert there >= 200_000
     assert fetch().read_bytes() == CONTENT
     assert server.asked == [None, f"bytes={there}-"]
+
+
+def test_a_call_goes_on_with_what_a_killed_process_left(server, fetch, tmp_path):
+    server.script = [{"cut": 300_000}]
+    dies = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    code = f"""
+from pathlib import Path
+from singtech.data.download import download
+def die(seconds):
+    {dies}
+download({server.url!r}, Path({str(tmp_path / "VocalSet11.zip")!r}), {len(CONTENT)}, {MD5!r}, sleep=die)
+"""
+    killed = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    there = fetch.part.stat().st_size
+    assert there >= 200_000
+    assert (tmp_path / ".VocalSet11.zip.lock").exists()
+    assert fetch().read_bytes() == CONTENT
+    assert server.asked == [None, f"bytes={there}-"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["VocalSet11.zip"]
 
 
 def test_throttling_is_waited_out_as_the_server_asks(server, fetch):

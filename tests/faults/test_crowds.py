@@ -31,6 +31,7 @@ def test_four_processes_that_sweep_one_store_train_each_phase_once_and_lose_no_r
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_four_processes_that_sweep_figure_3_train_its_fifteen_phases_once(fork, own_corpus, tmp_path):
     swept(fork, own_corpus, tmp_path, 15, "experiments=figure3")
 

@@ -44,6 +44,7 @@ def test_a_sweep_killed_at_a_few_file_operations_ends_as_if_nothing_had_happened
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_a_sweep_killed_at_any_file_operation_ends_as_if_nothing_had_happened(fork, own_corpus, tmp_path, undisturbed):
     expected, operations = undisturbed
     deaths = list(range(1, operations + 1, max(1, operations // 80)))

@@ -1,0 +1,79 @@
+"""A real sweep, stopped at random moments and asked for again until it is done."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from tests.conftest import SMALL
+from tests.faults.conftest import ALONE, leftovers, outcome
+
+KILLS = int(os.environ.get("SINGTECH_KILLS", "30"))
+MESSAGES = {signal.SIGINT: "interrupted: the same command", signal.SIGTERM: "terminated: the same command"}
+
+
+def command(own_corpus, output_dir):
+    own = ["data=folder", "data.name=choir", f"data.root={own_corpus}", "data.split.test=[dot]"]
+    longer = ["schedule.features=150", "schedule.classifier=60", "trainer.progress=false"]
+    settings = ["-m", "dc=late,none", "strategy=crt_wc,joint", "alpha=0.2,0.5", *own, *longer, *SMALL]
+    return [sys.executable, "-m", "singtech.run", *settings, f"output_dir={output_dir}"]
+
+
+def begun(command):
+    """A process of its own, that has got as far as its first run."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ALONE)
+    for line in process.stdout:
+        if line.startswith("== "):
+            break
+    return process
+
+
+def epochs(output_dir):
+    """Finished epochs of each phase: begun ones by their checkpoint, done ones by their log."""
+    found = {}
+    for checkpoint in output_dir.glob("phases/.*.work/last.ckpt"):
+        key = re.sub(r"^\.|\.work$", "", checkpoint.parent.name)
+        found[key] = len(torch.load(checkpoint, weights_only=True)["curve"])
+    for log in output_dir.glob("phases/[0-9a-f]*/log.csv"):
+        found[log.parent.name] = len(log.read_text().splitlines()) - 1
+    return found
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_sweep_stopped_at_thirty_random_moments_ends_as_if_nothing_had_happened(own_corpus, tmp_path):
+    draw = random.Random(int(os.environ.get("SINGTECH_SEED", "0")))
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    started = time.monotonic()
+    subprocess.run(command(own_corpus, undisturbed), check=True, capture_output=True, env=ALONE)
+    whole = time.monotonic() - started
+    stopped, before = 0, {}
+    for _ in range(10 * KILLS):
+        process = begun(command(own_corpus, disturbed))
+        how = draw.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+        time.sleep(draw.uniform(0, whole / 10))
+        process.send_signal(how)
+        _, said = process.communicate(timeout=120)
+        if process.returncode == 0:
+            break
+        assert process.returncode in (-signal.SIGKILL, 128 + how)
+        stopped += 1
+        if how in MESSAGES:
+            assert said.splitlines()[-1].startswith(MESSAGES[how]), said
+            assert "Traceback" not in said
+        now = epochs(disturbed)
+        assert all(now.get(key, 0) >= count for key, count in before.items())  # no finished epoch is lost
+        before = now
+        if stopped == KILLS:
+            break
+    print(f"stopped {stopped} times; undisturbed it takes {whole:.0f} s")
+    assert stopped == KILLS, "the sweep was done before it was stopped so often: make it longer"
+    subprocess.run(command(own_corpus, disturbed), check=True, capture_output=True, env=ALONE)
+    assert outcome(disturbed) == outcome(undisturbed)
+    assert leftovers(disturbed) == []
