@@ -27,7 +27,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from singtech import sweep
+from singtech import side_by_side, sweep
 from singtech.locks import Busy
 from singtech.places import CONF, EXPERIMENTS
 from singtech.training.phases import checked_alpha
@@ -92,6 +92,9 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
         heard = signal.signal(signal.SIGTERM, _terminate)
         try:
             check_values(arguments)
+            processes = side_by_side.asked(arguments)
+            if processes > 1:
+                raise SystemExit(side_by_side.run(job.__globals__["__spec__"].name, arguments, processes))
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(guarded)()
         except MENDABLE as problem:
             if WANTS_TRACEBACK:

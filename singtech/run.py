@@ -138,7 +138,9 @@ def machine_of(cfg: DictConfig):
     def loggers(folder: Path) -> list:
         return [instantiate(logger, save_dir=str(folder)) for logger in cfg.logger.loggers]
 
-    return Machine(precision=cfg.precision, loggers=loggers, **plain(cfg.trainer))
+    settings = plain(cfg.trainer)
+    del settings["side_by_side"]  # which is read before there is a configuration
+    return Machine(precision=cfg.precision, loggers=loggers, **settings)
 
 
 main = command(job)

@@ -6,6 +6,7 @@ with the command that repeats just that.
 """
 
 import json
+import os
 import shlex
 import sys
 import time
@@ -21,6 +22,7 @@ from omegaconf import DictConfig
 
 from singtech.files import write_text
 
+WORKER = "SINGTECH_WORKER"  # in the environment of one of several processes that share a sweep
 ROUND_SECONDS = 2.0  # between two looks at runs that others work on
 
 _put_off: list[tuple[DictConfig, DictConfig, Callable[[DictConfig], None]]] = []
@@ -80,21 +82,27 @@ class SweepEnd(Callback):
     def on_multirun_start(self, config: DictConfig, **_) -> None:
         """Begin a new account."""
         _put_off.clear()
-        for old in _failures(config.hydra.sweep.dir).glob("*.json"):
-            old.unlink()
+        if WORKER not in os.environ:
+            for old in _failures(config.hydra.sweep.dir).glob("*.json"):
+                old.unlink()
 
     def on_multirun_end(self, config: DictConfig, **_) -> None:
         """Take up what was put off, round after round; then list what failed, and end with status 1 if anything did."""
         _take_up()
-        found = sorted(_failures(config.hydra.sweep.dir).glob("*.json"), key=lambda path: int(path.stem))
-        failures = [Failure(tuple(f["settings"]), f["reason"]) for f in map(_read, found)]
-        if not failures:
-            return
+        if WORKER not in os.environ and report_failures(config.hydra.sweep.dir, f"singtech.{config.hydra.job.name}"):
+            raise SystemExit(1)
+
+
+def report_failures(sweep_dir: str, module: str) -> bool:
+    """List what failed in a sweep, with the command that repeats just that; whether anything did."""
+    found = sorted(_failures(sweep_dir).glob("*.json"), key=lambda path: int(path.stem))
+    failures = [Failure(tuple(f["settings"]), f["reason"]) for f in map(_read, found)]
+    if failures:
         count = f"{len(failures)} run{'s' if len(failures) > 1 else ''} of this sweep failed:"
         lines = [f"  {' '.join(failure.settings)}: {failure.reason}" for failure in failures]
-        commands = [f"  {line}" for line in repeat(failures, f"python -m singtech.{config.hydra.job.name}")]
+        commands = [f"  {line}" for line in repeat(failures, f"python -m {module}")]
         print("", count, *lines, "repeat just that with:", *commands, sep="\n", file=sys.stderr, flush=True)
-        raise SystemExit(1)
+    return bool(failures)
 
 
 def _take_up() -> None:
