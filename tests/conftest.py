@@ -34,7 +34,11 @@ def tone(technique, number):
 @pytest.fixture
 def own_corpus(tmp_path):
     """A folder of four singers' recordings, two of each technique by each."""
-    root = tmp_path / "corpus"
+    return write_corpus(tmp_path / "corpus")
+
+
+def write_corpus(root):
+    """The recordings of `own_corpus` at `root`."""
     for s, singer in enumerate(SINGERS):
         for t, technique in enumerate(TECHNIQUES):
             folder = root / singer / "scales" / technique
@@ -49,15 +53,13 @@ def own_corpus(tmp_path):
 @pytest.fixture
 def own(own_corpus, tmp_path):
     """The settings that run on `own_corpus` in a test."""
-    return [
-        "data=folder",
-        "data.name=choir",
-        f"data.root={own_corpus}",
-        "data.split.test=[dot]",
-        f"output_dir={tmp_path / 'outputs'}",
-        "trainer=smoke",
-        *SMALL,
-    ]
+    return own_settings(own_corpus, tmp_path / "outputs")
+
+
+def own_settings(root, output_dir):
+    """The settings that run on the recordings at `root`, quickly."""
+    place = [f"data.root={root}", "data.split.test=[dot]", f"output_dir={output_dir}"]
+    return ["data=folder", "data.name=choir", *place, "trainer=smoke", *SMALL]
 
 
 @pytest.fixture
@@ -65,20 +67,24 @@ def call(monkeypatch, capsys):
     """Call a command as from a shell: `call("run", "dc=late")` gives its exit status, output and errors."""
 
     def called(command, *arguments):
-        from importlib import import_module
-
-        module = import_module(f"singtech.{command}")
-        monkeypatch.setattr(sys, "argv", [f"singtech.{command}", *map(str, arguments)])
-        status = 0
+        monkeypatch.setattr(sys, "argv", [])  # to be as it was when the test ends
         capsys.readouterr()
-        try:
-            status = module.main() or 0
-        except SystemExit as stop:
-            status = stop.code
-            if isinstance(status, str):
-                print(status, file=sys.stderr)
-                status = 1
+        status = call_command(command, *arguments)
         out, err = capsys.readouterr()
-        return SimpleNamespace(status=status or 0, out=out, err=err)
+        return SimpleNamespace(status=status, out=out, err=err)
 
     return called
+
+
+def call_command(command, *arguments):
+    """The exit status of a command called as from a shell."""
+    from importlib import import_module
+
+    sys.argv = [f"singtech.{command}", *map(str, arguments)]
+    try:
+        return import_module(f"singtech.{command}").main() or 0
+    except SystemExit as stop:
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
+            return 1
+        return stop.code or 0

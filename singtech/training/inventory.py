@@ -78,11 +78,13 @@ def remove(entries: list[Entry], output_dir: Path) -> tuple[list[Entry], list[En
     for entry in survey(output_dir):
         if entry.path not in wanted:
             continue
+        if not entry.is_unused:
+            kept.append(entry)
+            continue
         try:
             with hold(_guarded(entry.path), f"{entry.path} is in use", wait=False):
-                if entry.is_unused:
-                    _delete(entry.path)
-            (gone if not entry.path.exists() else kept).append(entry)
+                _delete(entry.path)
+            gone.append(entry)
         except Busy:
             kept.append(entry)
     return gone, kept
