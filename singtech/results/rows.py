@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-from singtech.files import write_text
+from singtech.files import read_all, write_text
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +43,14 @@ def read_rows(runs_folder: str | os.PathLike) -> list[dict]:
     A row that is damaged, half there or a copy of another is left out and named in one warning line.
     """
     rows, faults, seen = [], [], set()
-    for folder in _folders(runs_folder):
-        try:
-            row = json.loads((folder / ROW).read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
+    folders = _folders(runs_folder)
+    for folder, content in zip(folders, read_all(folder / ROW for folder in folders), strict=True):
+        if isinstance(content, FileNotFoundError | NotADirectoryError):
             continue  # not finished yet, or removed meanwhile
+        try:
+            if isinstance(content, OSError):
+                raise content
+            row = json.loads(content.decode())
         except (OSError, ValueError) as error:
             faults.append(f"{folder.name}/{ROW} ({_line(error)})")
             continue
