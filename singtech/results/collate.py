@@ -11,8 +11,10 @@ import io
 import math
 import os
 import re
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +37,8 @@ _LENGTHS = ("technique", "split", "recordings", "minutes", "clips")
 STATE = ("corpus_fingerprint", "data_fingerprint")  # of all clips of a corpus, and of its split or fold
 _IDENTITY = (*STATE, "settings")  # the same in every line of a corpus
 _FOLD = re.compile(r"-fold_\d+$")
+
+_rebuilt: dict[Path, tuple[float, float]] = {}  # where this process rebuilt last: when it ended, the seconds it took
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +110,26 @@ def rebuild(output_dir: str | os.PathLike) -> None:
                 _keep(output_dir / RESULTS, [_text(rows)])
                 _keep(output_dir / LAYERS, [_layers(runs, rows)])
                 _keep(output_dir / CONFUSIONS, _confusions(runs, rows))
+
+
+def rebuild_if_due(output_dir: str | os.PathLike, share: float = 0.05) -> bool:
+    """Between the runs of a sweep: rebuild, unless that took more than this share of the time since it was last done.
+
+    After each of 10,000 runs a rebuilding of seconds would take hours in all, and be rewritten by the next one. A few
+    runs are still collated after each. What the last runs added is left to `rebuild`, at the end of the sweep.
+
+    Returns:
+        Whether it was rebuilt.
+    """
+    folder = Path(output_dir).resolve()
+    start = time.monotonic()
+    ended, seconds = _rebuilt.get(folder, (start, 0.0))
+    if start - ended < seconds / share:
+        return False
+    rebuild(folder)
+    ended = time.monotonic()
+    _rebuilt[folder] = (ended, ended - start)  # waiting for another process counts too
+    return True
 
 
 def read_collated(output_dir: str | os.PathLike) -> Collated:
@@ -208,10 +232,9 @@ def _csv_lines(lines: Iterable[Iterable[object]]) -> str:
 def _keep(path: Path, pieces: Iterable[str]) -> None:
     """Write a file of this text, unless it has just this."""
     contents = [piece.encode() for piece in pieces]
-    if path.is_file() and path.stat().st_size == sum(map(len, contents)):
-        with path.open("rb") as file:
-            if all(file.read(len(content)) == content for content in contents):
-                return
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        if all(file.read(len(content)) == content for content in contents) and not file.read(1):
+            return
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.writelines(contents)
 

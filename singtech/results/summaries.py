@@ -136,7 +136,8 @@ def answer(experiment: Experiment, collated: Collated, data: str) -> Answer:
     conditions = experiment.conditions
     if not is_choice(data):  # choices that name VocalSet's singers have no row on a corpus of other singers
         conditions = tuple(c for c in conditions if "data.split" not in c.variant)
-    experiment = replace(experiment, metrics=_all_metrics(experiment.metrics, results), conditions=conditions)
+    scored = results[results["status"] == "complete"]
+    experiment = replace(experiment, metrics=_all_metrics(experiment.metrics, scored), conditions=conditions)
     counted, left_out = _counted(results, experiment, collated)
     groups = {_key(*key): runs for key, runs in counted.groupby(_DECIDES, sort=False)} if len(counted) else {}
     summaries = tuple(_summary(groups.get(_asked(c)), c, experiment) for c in experiment.conditions)
