@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
 from benchmarks.collate import conditions, write_run
@@ -147,6 +147,8 @@ happenings = some.lists(
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(happenings, some.integers(0, 99))
+@example([("put", 0, True), ("put", 0, False)], 0)  # as many bytes as before
+@example([("put", 0, False), ("put", 1, True), ("remove", 1, False)], 0)  # the last line goes
 def test_whatever_happened_to_the_runs_the_files_are_those_of_a_collation_from_nothing(
     tmp_path_factory, happened, seed
 ):
