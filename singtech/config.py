@@ -23,7 +23,6 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -63,7 +62,7 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
 
     @functools.wraps(job)
     def guarded(cfg: DictConfig) -> None:
-        is_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+        is_sweep = sweep.is_sweep()
         if is_sweep and sweep.has_failed():
             return
         try:
@@ -88,13 +87,13 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
         arguments = sys.argv[1:]
         if not any(argument.startswith("hydra.searchpath=") for argument in arguments):
             sys.argv.append(f"hydra.searchpath=[file://{EXPERIMENTS.parent}]")
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing nine lines of its own
-        heard = signal.signal(signal.SIGTERM, _terminate)
+        heard, wanted = signal.signal(signal.SIGTERM, _terminate), os.environ.get("HYDRA_FULL_ERROR")
         try:
             check_values(arguments)
             processes = side_by_side.asked(arguments)
             if processes > 1:
                 raise SystemExit(side_by_side.run(job.__globals__["__spec__"].name, arguments, processes))
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing nine lines of its own
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(guarded)()
         except MENDABLE as problem:
             if WANTS_TRACEBACK:
@@ -108,6 +107,9 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
             raise SystemExit(128 + signal.SIGINT) from None
         finally:
             signal.signal(signal.SIGTERM, heard)
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+            if wanted is not None:
+                os.environ["HYDRA_FULL_ERROR"] = wanted
 
     return main
 

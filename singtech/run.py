@@ -18,13 +18,13 @@ from singtech.config import (
     variant,
 )
 from singtech.prepare import corpus_of, keep_lengths
-from singtech.sweep import may_come_later
+from singtech.sweep import is_sweep, may_come_later
 
 
 def job(cfg: DictConfig) -> None:
     """One run: its corpus, its phases, its row."""
     from singtech.locks import Busy
-    from singtech.results.collate import collate
+    from singtech.results.collate import rebuild, rebuild_if_due
     from singtech.training.runs import execute
 
     try:
@@ -50,9 +50,9 @@ def job(cfg: DictConfig) -> None:
     except Busy:
         raise
     except BaseException:
-        collate(Path(cfg.output_dir))  # the row says what became of it
+        rebuild(cfg.output_dir)  # the row says what became of it
         raise
-    collate(Path(cfg.output_dir))
+    (rebuild_if_due if is_sweep() else rebuild)(cfg.output_dir)  # a sweep's end does it in any case
     row = result.row
     shown = "  ".join(
         f"{label} {row[name]:.3f}"

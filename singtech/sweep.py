@@ -37,10 +37,14 @@ class Failure:
     reason: str
 
 
+def is_sweep() -> bool:
+    """Whether the present run is one of a sweep's."""
+    return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
 def may_come_later() -> bool:
     """Whether a run that others work on can be put off: in a sweep whose runs this process takes in turn."""
-    hydra = HydraConfig.get()
-    return hydra.mode == RunMode.MULTIRUN and hydra.runtime.choices["hydra/launcher"] == "basic"
+    return is_sweep() and HydraConfig.get().runtime.choices["hydra/launcher"] == "basic"
 
 
 def put_off(job: Callable[[DictConfig], None], cfg: DictConfig, reason: str) -> None:
@@ -87,8 +91,11 @@ class SweepEnd(Callback):
                 old.unlink()
 
     def on_multirun_end(self, config: DictConfig, **_) -> None:
-        """Take up what was put off, round after round; then list what failed, and end with status 1 if anything did."""
+        """Take up what was put off, round after round; collate; list what failed, and end with status 1 if any did."""
+        from singtech.results.collate import rebuild
+
         _take_up()
+        rebuild(config.output_dir)
         if WORKER not in os.environ and report_failures(config.hydra.sweep.dir, f"singtech.{config.hydra.job.name}"):
             raise SystemExit(1)
 

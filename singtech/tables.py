@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from singtech.places import EXPERIMENTS
-from singtech.results.collate import RESULTS, collate, read_collated
+from singtech.results.collate import RESULTS, read_collated, rebuild
 from singtech.results.confusions import render_confusion
 from singtech.results.curves import render_curve
 from singtech.results.experiments import read_experiments, read_published
@@ -53,7 +53,7 @@ def render(output_dir: Path, data: str | None = None, show: str | None = None) -
     names = [experiment.name for experiment in experiments]
     if show is not None and show not in names:
         raise ValueError(f"show={show}: no such page, there are {', '.join(names)}.")
-    collate(output_dir)
+    rebuild(output_dir)
     collated = read_collated(output_dir)
     path = output_dir / RESULTS
     if not collated.corpora:

@@ -2,10 +2,12 @@
 
 import os
 import stat
+import threading
 
 import pytest
 
-from singtech.files import atomic_folder, atomic_path, write_text
+from singtech import files
+from singtech.files import atomic_folder, atomic_path, read_all, write_text
 
 
 def names(folder):
@@ -111,3 +113,29 @@ def test_whoever_publishes_a_folder_first_wins(tmp_path):
         publish_twice()
     assert (tmp_path / "abc" / "weights").read_text() == "early"
     assert names(tmp_path) == ["abc"]
+
+
+def test_many_files_are_read_in_order_and_what_cannot_be_is_said_in_its_place(tmp_path):
+    paths = [tmp_path / f"{number}.txt" for number in range(200)]
+    for number, path in enumerate(paths):
+        path.write_text(f"α{number}")
+    paths[7].unlink()
+    paths[150] = paths[150] / "below a file"
+    found = list(read_all(paths))
+    assert isinstance(found.pop(150), NotADirectoryError)
+    assert isinstance(found.pop(7), FileNotFoundError)
+    assert found == [f"α{number}".encode() for number in range(200) if number not in (7, 150)]
+    assert list(read_all([])) == []
+
+
+def test_files_are_waited_for_together(tmp_path, monkeypatch):
+    both = threading.Barrier(2, timeout=20)
+    content = files._content
+
+    def slow(path):
+        if path.name in ("0.txt", "199.txt"):
+            both.wait()  # as on a network: the first file comes only while the last is waited for
+        return content(path)
+
+    monkeypatch.setattr(files, "_content", slow)
+    assert len(list(read_all(tmp_path / f"{number}.txt" for number in range(200)))) == 200

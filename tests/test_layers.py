@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "models": FLOOR | {"models"},
     "results": FLOOR | {"results"},
     "training": FLOOR | {"data", "models", "results", "training"},
-    "sweep": FLOOR,
+    "sweep": FLOOR | {"results"},
     "side_by_side": FLOOR | {"sweep"},
     "config": FLOOR | {"training", "sweep", "side_by_side"},
     "pictures": FLOOR | {"config", "prepare", "data", "models", "results"},

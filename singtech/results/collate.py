@@ -6,16 +6,20 @@ what each run took each technique for. With `corpora/`, what each corpus and eac
 """
 
 import csv
+import functools
 import io
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from singtech.files import remove_remains, write_text
+from singtech.files import atomic_path, read_all, remove_remains
 from singtech.locks import hold
 from singtech.results.rows import BY_TECHNIQUE, CIRCUMSTANCES, CONDITION, SCORES, is_number, read_rows
 from singtech.techniques import TECHNIQUES
@@ -32,6 +36,8 @@ _LENGTHS = ("technique", "split", "recordings", "minutes", "clips")
 STATE = ("corpus_fingerprint", "data_fingerprint")  # of all clips of a corpus, and of its split or fold
 _IDENTITY = (*STATE, "settings")  # the same in every line of a corpus
 _FOLD = re.compile(r"-fold_\d+$")
+
+_rebuilt: dict[Path, tuple[float, float]] = {}  # where this process rebuilt last: when it ended, the seconds it took
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,27 +84,52 @@ class Collated:
 
 
 def collate(output_dir: str | os.PathLike) -> "pd.DataFrame":
-    """Rebuild `results.csv`, `layers.csv` and `confusions.csv` from the runs on disk, and read the first.
-
-    The same runs give the same bytes; a file that would not change is not touched. Where no run is on disk, files
-    that are there (brought from another machine, say) are kept and read as they are.
+    """Rebuild the collated files, and read `results.csv`.
 
     Returns:
         One row a run, sorted by condition and seed; empty where nothing has been run.
     """
+    rebuild(output_dir)
+    path = Path(output_dir) / RESULTS
+    return read_results(path) if path.is_file() else _typed(io.StringIO(_text([])), path)
+
+
+def rebuild(output_dir: str | os.PathLike) -> None:
+    """Write `results.csv`, `layers.csv` and `confusions.csv` anew from all runs on disk, whatever they said before.
+
+    The same runs give the same bytes; a file that would not change is not touched. Where no run is on disk, files
+    that are there (brought from another machine, say) are kept as they are.
+    """
     output_dir = Path(output_dir)
     runs = output_dir / "runs"
     if runs.is_dir():
-        with hold(output_dir / RESULTS, "results are being collated"):  # reading too, or an older view could come last
+        with hold(output_dir / RESULTS, "results are being collated", say=lambda line: None):
+            # reading too, or an older view could come last
             rows = read_rows(runs)
-            texts = {RESULTS: _text(rows), LAYERS: _layers(runs, rows), CONFUSIONS: _confusions(runs, rows)}
-            for name, text in texts.items():
-                path = output_dir / name
-                remove_remains(path)
-                if rows and not (path.is_file() and path.read_bytes() == text.encode()):
-                    write_text(path, text)
-    path = output_dir / RESULTS
-    return read_results(path) if path.is_file() else _typed(_text([]), path)
+            if rows:
+                _keep(output_dir / RESULTS, [_text(rows)])
+                _keep(output_dir / LAYERS, [_layers(runs, rows)])
+                _keep(output_dir / CONFUSIONS, _confusions(runs, rows))
+
+
+def rebuild_if_due(output_dir: str | os.PathLike, share: float = 0.05) -> bool:
+    """Between the runs of a sweep: rebuild, unless that took more than this share of the time since it was last done.
+
+    After each of 10,000 runs a rebuilding of seconds would take hours in all, and be rewritten by the next one. A few
+    runs are still collated after each. What the last runs added is left to `rebuild`, at the end of the sweep.
+
+    Returns:
+        Whether it was rebuilt.
+    """
+    folder = Path(output_dir).resolve()
+    start = time.monotonic()
+    ended, seconds = _rebuilt.get(folder, (start, 0.0))
+    if start - ended < seconds / share:
+        return False
+    rebuild(folder)
+    ended = time.monotonic()
+    _rebuilt[folder] = (ended, ended - start)  # waiting for another process counts too
+    return True
 
 
 def read_collated(output_dir: str | os.PathLike) -> Collated:
@@ -110,7 +141,7 @@ def read_collated(output_dir: str | os.PathLike) -> Collated:
     output_dir = Path(output_dir)
     path = output_dir / RESULTS
     return Collated(
-        read_results(path) if path.is_file() else _typed(_text([]), path),
+        read_results(path) if path.is_file() else _typed(io.StringIO(_text([])), path),
         _read(output_dir / LAYERS, (*_NETWORK, *LAYER)),
         _read(output_dir / CONFUSIONS, _CONFUSION),
         {path.stem: _read(path, _LENGTHS, _IDENTITY) for path in sorted((output_dir / CORPORA).glob("*.csv"))},
@@ -128,16 +159,12 @@ def read_results(path: str | os.PathLike) -> "pd.DataFrame":
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no results yet. Make some with `make demo` or `python -m singtech.run`.")
-    return _typed(path.read_text(encoding="utf-8"), path)
+    return _typed(path, path)
 
 
 def csv_text(header: Iterable[object], lines: Iterable[Iterable[object]]) -> str:
     """A CSV file's text."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(lines)
-    return file.getvalue()
+    return _csv_lines([header]) + _csv_lines(lines)
 
 
 def columns(rows: list[dict]) -> list[str]:
@@ -165,52 +192,77 @@ def _layers(runs: Path, rows: list[dict]) -> str:
     for row in sorted(rows, key=lambda row: (row.get("finished") or "", row["run"]), reverse=True):
         key = tuple(row[name] for name in _NETWORK)
         if row["status"] == "complete" and key not in newest:
-            lines = _lines(runs / row["run"] / LAYERS)
+            lines = _lines(*read_all([runs / row["run"] / LAYERS]))
             if lines and tuple(lines[0]) == LAYER:
                 newest[key] = lines[1:]
     return csv_text((*_NETWORK, *LAYER), ((*key, *line) for key in sorted(newest) for line in newest[key]))
 
 
-def _confusions(runs: Path, rows: list[dict]) -> str:
-    """Each run's confusion.csv in long form."""
-    long = []
-    for row in sorted(rows, key=lambda row: row["run"]):
-        header, *lines = _lines(runs / row["run"] / "confusion.csv") or [[]]
-        pairs = ((line[0], *pair) for line in lines for pair in zip(header[1:], line[1:], strict=False))
-        long += [(row["run"], *pair) for pair in pairs if pair[2] != "0"]
-    return csv_text(_CONFUSION, long)
+def _confusions(runs: Path, rows: list[dict]) -> Iterator[str]:
+    """Each run's confusion.csv in long form: the file's text, a piece a run."""
+    quoted = functools.cache(lambda field: _csv_lines([[field, ""]])[:-2])  # a million lines of few words
+    yield _csv_lines([_CONFUSION])
+    names = sorted(row["run"] for row in rows)
+    for name, content in zip(names, read_all(runs / name / "confusion.csv" for name in names), strict=True):
+        (_, *techniques), *lines = _lines(content) or [[""]]
+        yield "".join(
+            f"{quoted(name)},{quoted(technique)},{quoted(predicted)},{quoted(clips)}\n"
+            for technique, *counts in lines
+            for predicted, clips in zip(techniques, counts, strict=False)
+            if clips != "0"
+        )
 
 
-def _lines(path: Path) -> list[list[str]]:
+def _lines(content: bytes | OSError) -> list[list[str]]:
     """A small CSV file of a run, empty where it is not there."""
-    try:
-        return list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
-    except (FileNotFoundError, NotADirectoryError):
+    if isinstance(content, FileNotFoundError | NotADirectoryError):
         return []
+    if isinstance(content, OSError):
+        raise content
+    return list(csv.reader(content.decode().splitlines()))
+
+
+def _csv_lines(lines: Iterable[Iterable[object]]) -> str:
+    """Lines of a CSV file."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(lines)
+    return file.getvalue()
+
+
+def _keep(path: Path, pieces: Iterable[str]) -> None:
+    """Write a file of this text, unless it has just this."""
+    remove_remains(path)
+    contents = [piece.encode() for piece in pieces]
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        if all(file.read(len(content)) == content for content in contents) and not file.read(1):
+            return
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.writelines(contents)
 
 
 def _field(value: object) -> object:
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
 
 
-def _typed(text: str, path: Path) -> "pd.DataFrame":
+def _typed(file: Path | io.StringIO, path: Path) -> "pd.DataFrame":
     """results.csv as a frame; a file from before there were folds has none."""
-    frame = _frame(text, [name for name in (*CONDITION, *SCORES, "status") if name != "fold"], path)
+    frame = _frame(file, [name for name in (*CONDITION, *SCORES, "status") if name != "fold"], path)
     return frame if "fold" in frame else frame.assign(fold="")
 
 
 def _read(path: Path, header: Sequence[str], optional: Sequence[str] = ()) -> "pd.DataFrame":
     """A CSV file, or an empty one; optional columns that it lacks are empty text."""
-    frame = _frame(path.read_text(encoding="utf-8") if path.is_file() else ",".join(header), header, path)
+    frame = _frame(path if path.is_file() else io.StringIO(",".join(header)), header, path)
     return frame.assign(**{name: "" for name in optional if name not in frame})
 
 
-def _frame(text: str, needed: Sequence[str], path: Path) -> "pd.DataFrame":
-    """CSV text with text as text and numbers as numbers."""
+def _frame(file: Path | io.StringIO, needed: Sequence[str], path: Path) -> "pd.DataFrame":
+    """A CSV file with text as text and numbers as numbers; names that stand in many lines are kept once."""
     import pandas as pd
 
     try:
-        frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+        types = defaultdict(lambda: str, dict.fromkeys(_CONFUSION[:-1], "category") if needed == _CONFUSION else {})
+        frame = pd.read_csv(file, dtype=types, keep_default_na=False)
         lacking = [name for name in needed if name not in frame]
         if lacking:
             raise ValueError(f"it has no column {', '.join(lacking)}")

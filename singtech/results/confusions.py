@@ -49,10 +49,11 @@ def confusion(confusions: "pd.DataFrame", runs: tuple[str, ...]) -> tuple[list[s
     confusions = confusions[confusions["run"].isin(runs)]
     techniques = in_order({*confusions["technique"], *confusions["predicted"]})
     number = {name: k for k, name in enumerate(techniques)}
-    there = [run for run in runs if run in set(confusions["run"])]
-    counts = np.zeros((len(there), len(techniques), len(techniques)))
+    known = set(confusions["run"])
+    place = {run: r for r, run in enumerate(run for run in runs if run in known)}
+    counts = np.zeros((len(place), len(techniques), len(techniques)))
     for run, technique, predicted, clips in confusions.itertuples(index=False):
-        counts[there.index(run), number[technique], number[predicted]] += clips
+        counts[place[run], number[technique], number[predicted]] += clips
     clips = counts.sum(axis=2, keepdims=True)
     return techniques, np.divide(counts, clips, out=np.full_like(counts, np.nan), where=clips > 0)
 

@@ -10,7 +10,7 @@ import math
 import os
 from pathlib import Path
 
-from singtech.files import write_text
+from singtech.files import read_all, write_text
 from singtech.locks import is_held
 
 log = logging.getLogger(__name__)
@@ -52,10 +52,17 @@ def read_row(folder: Path) -> dict | None:
     Raises:
         ValueError: the row is damaged, with what is wrong in a few words.
     """
-    try:
-        row = json.loads((folder / ROW).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    return _row(*read_all([folder / ROW]), folder)
+
+
+def _row(content: bytes | OSError, folder: Path) -> dict | None:
+    """What `read_row` says, of a file's content."""
+    if isinstance(content, FileNotFoundError | NotADirectoryError):
         return None
+    try:
+        if isinstance(content, OSError):
+            raise content
+        row = json.loads(content.decode())
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(_line(error)) from None
     row = UNFOLDED | row if isinstance(row, dict) else row
@@ -72,9 +79,10 @@ def read_rows(runs_folder: str | os.PathLike) -> list[dict]:
     A row that is damaged, half there or a copy of another is left out and named in one warning line.
     """
     rows, faults, seen = [], [], set()
-    for folder in _folders(runs_folder):
+    folders = _folders(runs_folder)
+    for folder, content in zip(folders, read_all(folder / ROW for folder in folders), strict=True):
         try:
-            row = read_row(folder)
+            row = _row(content, folder)
         except ValueError as problem:
             faults.append(f"{folder.name}/{ROW} ({problem})")
             continue

@@ -136,7 +136,8 @@ def answer(experiment: Experiment, collated: Collated, data: str) -> Answer:
     conditions = experiment.conditions
     if not is_choice(data):  # choices that name VocalSet's singers have no row on a corpus of other singers
         conditions = tuple(c for c in conditions if "data.split" not in c.variant)
-    experiment = replace(experiment, metrics=_all_metrics(experiment.metrics, results), conditions=conditions)
+    scored = results[results["status"] == "complete"]
+    experiment = replace(experiment, metrics=_all_metrics(experiment.metrics, scored), conditions=conditions)
     counted, left_out = _counted(results, experiment, collated)
     groups = {_key(*key): runs for key, runs in counted.groupby(_DECIDES, sort=False)} if len(counted) else {}
     summaries = tuple(_summary(groups.get(_asked(c)), c, experiment) for c in experiment.conditions)
@@ -219,10 +220,12 @@ def _is_current(runs: "pd.DataFrame", variants: set[str], collated: Collated) ->
     Where that says nothing, and for choices that cut the corpus otherwise, the newest complete run decides among those
     that cut it alike; all folds are of one state. A run with settings that nobody asked for decides nothing.
     """
-    known = [collated.state(*key) for key in zip(runs["data"], runs["fold"], strict=True)]
+    places = list(zip(runs["data"], runs["fold"], strict=True))
+    said = {place: collated.state(*place) for place in set(places)}
+    known = [said[place] for place in places]
     states = zip(*(runs[name] for name in STATE), strict=True)
-    said = zip(runs["cut"], known, states, strict=True)
-    fits = np.array([cut != "" or known is None or state == known for cut, known, state in said], dtype=bool)
+    each = zip(runs["cut"], known, states, strict=True)
+    fits = np.array([cut != "" or known is None or state == known for cut, known, state in each], dtype=bool)
     deciding = runs[fits & (runs["status"] == "complete") & runs["variant"].isin(variants)]
     is_current = fits & _has_newest(runs, deciding, ["cut"], STATE[0])
     return is_current & _has_newest(runs, deciding, ["cut", "fold"], STATE[1])

@@ -35,7 +35,7 @@ def test_columns_stand_in_a_fixed_order(tmp_path, run):
     )
     last = (
         "parameters epochs seconds clips_train clips_test singers_test device precision torch commit status "
-        "data_fingerprint corpus_fingerprint phases finished"
+        "reason data_fingerprint corpus_fingerprint phases finished versions command"
     )
     f1 = [*(f"f1_{technique}" for technique in TECHNIQUES), "f1_growl", "f1_yodel"]
     recall = [*(f"recall_{technique}" for technique in TECHNIQUES), "recall_growl"]
