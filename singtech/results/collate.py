@@ -7,6 +7,7 @@ what each run took each technique for. With `corpora/`, what each corpus and eac
 
 import csv
 import io
+import logging
 import math
 import os
 import re
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from singtech.files import write_text
-from singtech.results.rows import BY_TECHNIQUE, CIRCUMSTANCES, CONDITION, SCORES, is_number, read_rows
+from singtech.results.rows import BY_TECHNIQUE, CIRCUMSTANCES, CONDITION, NAME, SCORES, is_number, read_rows
 from singtech.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ _CONFUSION = ("run", "technique", "predicted", "clips")
 _LENGTHS = ("technique", "split", "recordings", "minutes", "clips")
 STATE = ("corpus_fingerprint", "data_fingerprint")  # of all clips of a corpus, and of its split or fold
 _IDENTITY = (*STATE, "settings")  # the same in every line of a corpus
+_WHOLE = ("seed", "number", "channels", "parameters", "recordings", "clips")  # columns of whole numbers
 _FOLD = re.compile(r"-fold_\d+$")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +132,7 @@ def read_results(path: str | os.PathLike) -> "pd.DataFrame":
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no results yet. Make some with `make demo` or `python -m singtech.run`.")
-    return _typed(path.read_text(encoding="utf-8"), path)
+    return _typed(None, path)
 
 
 def csv_text(header: Iterable[object], lines: Iterable[Iterable[object]]) -> str:
@@ -162,11 +166,11 @@ def _text(rows: list[dict]) -> str:
 def _layers(runs: Path, rows: list[dict]) -> str:
     """The layers of each network, from its newest complete run that says them."""
     newest = {}
-    for row in sorted(rows, key=lambda row: (row.get("finished") or "", row["run"]), reverse=True):
+    for row in sorted(rows, key=lambda row: (str(row.get("finished") or ""), row["run"]), reverse=True):
         key = tuple(row[name] for name in _NETWORK)
         if row["status"] == "complete" and key not in newest:
-            lines = _lines(runs / row["run"] / LAYERS)
-            if lines and tuple(lines[0]) == LAYER:
+            lines = _lines(runs / row["run"] / LAYERS, LAYER, numbers=(0, 2, 5))
+            if lines:
                 newest[key] = lines[1:]
     return csv_text((*_NETWORK, *LAYER), ((*key, *line) for key in sorted(newest) for line in newest[key]))
 
@@ -176,24 +180,41 @@ def _confusions(runs: Path, rows: list[dict]) -> str:
     long = []
     for row in sorted(rows, key=lambda row: row["run"]):
         header, *lines = _lines(runs / row["run"] / "confusion.csv") or [[]]
-        pairs = ((line[0], *pair) for line in lines for pair in zip(header[1:], line[1:], strict=False))
+        pairs = ((line[0], *pair) for line in lines for pair in zip(header[1:], line[1:], strict=True))
         long += [(row["run"], *pair) for pair in pairs if pair[2] != "0"]
     return csv_text(_CONFUSION, long)
 
 
-def _lines(path: Path) -> list[list[str]]:
-    """A small CSV file of a run, empty where it is not there."""
+def _lines(path: Path, names: Sequence[str] | None = None, numbers: Sequence[int] | None = None) -> list[list[str]]:
+    """A small CSV file of a run; empty where it is not there, or is damaged, which is said.
+
+    Args:
+        names: of the columns; None for any.
+        numbers: the columns that hold whole numbers; None for all but the first.
+    """
     try:
-        return list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+        found = list(csv.reader(path.read_text(encoding="utf-8").splitlines(), strict=True))
+        header = found[0] if found else []
+        if not header or list(names or header) != header:
+            raise ValueError("it begins with no line of its columns' names")
+        for line in found[1:]:
+            if len(line) != len(header):
+                raise ValueError(f"a line of {len(line)} fields below {len(header)} names")
+            for column in range(1, len(header)) if numbers is None else numbers:
+                _whole(line[column])
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except (OSError, ValueError, csv.Error) as error:
+        log.warning("%s is damaged (%s) and left out of the tables.", path, " ".join(str(error).split())[:120])
+        return []
+    return found
 
 
 def _field(value: object) -> object:
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
 
 
-def _typed(text: str, path: Path) -> "pd.DataFrame":
+def _typed(text: str | None, path: Path) -> "pd.DataFrame":
     """results.csv as a frame; a file from before there were folds has none."""
     frame = _frame(text, [name for name in (*CONDITION, *SCORES, "status") if name != "fold"], path)
     return frame if "fold" in frame else frame.assign(fold="")
@@ -201,26 +222,45 @@ def _typed(text: str, path: Path) -> "pd.DataFrame":
 
 def _read(path: Path, header: Sequence[str], optional: Sequence[str] = ()) -> "pd.DataFrame":
     """A CSV file, or an empty one; optional columns that it lacks are empty text."""
-    frame = _frame(path.read_text(encoding="utf-8") if path.is_file() else ",".join(header), header, path)
+    frame = _frame(None if path.is_file() else ",".join(header), header, path)
     return frame.assign(**{name: "" for name in optional if name not in frame})
 
 
-def _frame(text: str, needed: Sequence[str], path: Path) -> "pd.DataFrame":
-    """CSV text with text as text and numbers as numbers."""
+def _frame(text: str | None, needed: Sequence[str], path: Path) -> "pd.DataFrame":
+    """CSV text, or None for that at `path`, with text as text and numbers as numbers."""
     import pandas as pd
 
     try:
+        text = path.read_text(encoding="utf-8") if text is None else text
+        if "\0" in text:
+            raise ValueError("it holds zero bytes")
         frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
         lacking = [name for name in needed if name not in frame]
         if lacking:
             raise ValueError(f"it has no column {', '.join(lacking)}")
+        if not isinstance(frame.index, pd.RangeIndex):
+            raise ValueError("its lines have more fields than names")
+        if frame.isna().any(axis=None):
+            raise ValueError("its lines have fewer fields than names")
         for name in frame.columns:
-            if is_number(name) or name == "minutes":
+            if name in _WHOLE and name in needed:
+                frame[name] = [_whole(text, signed=name == "seed") for text in frame[name]]
+                frame[name] = frame[name].astype("int64")
+            elif is_number(name) or (name == "minutes" and name in needed):
                 frame[name] = pd.to_numeric(frame[name]).astype(float)
-            elif name in ("seed", "number", "channels", "recordings", "clips"):
-                frame[name] = pd.to_numeric(frame[name]).astype("int64")
-    except ValueError as error:  # pandas' parser errors are ValueErrors
-        why = " ".join(str(error).split())
+                if frame[name].abs().eq(math.inf).any():
+                    raise ValueError(f"{name} is infinite")
+        misnamed = [data for data in frame["data"] if not NAME.fullmatch(data)] if "data" in frame else []
+        if misnamed:
+            raise ValueError(f"data is {misnamed[0]!r:.40}, expected a name that a folder can have")
+    except (ValueError, OverflowError) as error:  # pandas' parser errors are ValueErrors
+        why = " ".join(str(error).split())[:300]
         rebuilt = "python -m singtech.prepare" if path.parent.name == CORPORA else "make tables"
         raise ValueError(f"{path} is damaged ({why}); remove it and run `{rebuilt}` to rebuild it.") from error
     return frame
+
+
+def _whole(text: str, signed: bool = False) -> int:
+    if not re.fullmatch(f"{'-?' if signed else ''}[0-9]{{1,19}}", text):
+        raise ValueError(f"{text!r:.40} where a whole number belongs")
+    return int(text)
