@@ -130,6 +130,10 @@ class Source:
         """A hash of all names and stamps: cheap, for no file is read."""
         return hashlib.sha256(repr(sorted(self._stamps.items())).encode()).hexdigest()
 
+    def size(self, name: str) -> int:
+        """Bytes that a file says it has; 0 where it says nothing."""
+        raise NotImplementedError
+
     def read(self, name: str) -> bytes:
         """A file's bytes.
 
@@ -164,6 +168,11 @@ class FolderSource(Source):
                 place = Path(folder, file)
                 stamps[place.relative_to(path).as_posix()] = _stamp(place)
         super().__init__(path, stamps)
+
+    def size(self, name: str) -> int:
+        """Bytes of a file (see `Source.size`)."""
+        size, *_ = self._stamps[name].split()
+        return int(size) if size.isdigit() else 0
 
     def read(self, name: str) -> bytes:
         """A file's bytes (see `Source.read`)."""
@@ -206,6 +215,10 @@ class ZipSource(Source):
         except BaseException:
             self.close()
             raise
+
+    def size(self, name: str) -> int:
+        """Bytes of a member (see `Source.size`)."""
+        return self._members[self.base + name].file_size
 
     def read(self, name: str) -> bytes:
         """A member's bytes, their checksum verified (see `Source.read`)."""

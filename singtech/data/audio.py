@@ -4,6 +4,8 @@ Waveforms are (S,) float32, full scale at 1. The sentences of the errors leave t
 """
 
 import io
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -11,10 +13,14 @@ import soundfile
 
 LONGEST_SECONDS = 3600  # of a recording, and
 MOST_SAMPLES = 1 << 29  # over its channels: so that a header that lies, or a hostile file, cannot fill the memory
+LONG_SAMPLES = 1 << 23  # three minutes at 44.1 kHz; while it is read, each takes a dozen bytes and more
 SAMPLE_RATES = range(1_000, 1_000_001)  # slower, and resampling makes gigabytes of a few bytes
 LOUDEST = 2.0**31  # times full scale: floats that were meant as 32-bit integers; beyond, sums and squares overflow
 BEGINNINGS = (b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC")  # riff is W64's
 FORMATS = ("WAV", "WAVEX", "RF64", "W64", "FLAC")
+
+
+_long = threading.Lock()
 
 
 class Header(NamedTuple):
@@ -91,6 +97,14 @@ def read_waveform(data: bytes, sample_rate: int) -> np.ndarray:
     import librosa
 
     return librosa.resample(waveform, orig_sr=own_rate, target_sr=sample_rate, res_type="soxr_hq")
+
+
+def alone_if_long(samples: int) -> AbstractContextManager:
+    """What to hold while decoding so many samples: of all threads that read long recordings, one at a time does.
+
+    A recording may decode to a thousand times its file's bytes, so that these do not say what memory it needs.
+    """
+    return _long if samples > LONG_SAMPLES else nullcontext()
 
 
 def mixed(channels: np.ndarray) -> np.ndarray:

@@ -396,9 +396,13 @@ def _cut(
     def work(name: str) -> Sliced:
         return slice_recording(source.read(name), settings)
 
+    def needed(name: str) -> int:
+        recording = recordings[name]
+        return source.size(name) + 2 * recording.samples * settings["sample_rate"] // recording.sample_rate
+
     with path.open("wb") as file:
         _npy_header(file, 0, clip_length(settings))
-        for name, result in in_threads(work, recordings, "cutting clips"):
+        for name, result in in_threads(work, recordings, "cutting clips", needed):
             if isinstance(result, Exception):
                 unusable.append(left_out(name, result, strict))
                 continue

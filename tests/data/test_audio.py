@@ -1,11 +1,15 @@
 """One recording's bytes: WAV and FLAC are read, all else is one sentence, and no number in them does harm."""
 
 import io
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import soundfile
 
+from singtech.data import audio
 from singtech.data.audio import read_channels, read_header
 from singtech.data.cutting import slice_recording
 
@@ -65,3 +69,26 @@ def test_floats_meant_as_integers_are_clipped_at_full_scale():
 def test_a_sample_rate_that_no_recording_has_is_refused(rate, said, sounds):
     with pytest.raises(ValueError, match=f"speaks of {said}.*; 1,000 to 1,000,000 are read"):
         read_header(sounds.pcm(np.ones(100), rate))
+
+
+def test_of_all_threads_one_at_a_time_decodes_a_long_recording(sounds, monkeypatch):
+    monkeypatch.setattr(audio, "LONG_SAMPLES", 50)
+    at_once, most, lock = 0, 0, threading.Lock()
+    decode = audio.read_channels
+
+    def watched(data):
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.02)
+        with lock:
+            at_once -= 1
+        return decode(data)
+
+    monkeypatch.setattr(audio, "read_channels", watched)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda data: slice_recording(data, SETTINGS), [sounds.pcm(np.ones(100))] * 4))
+        assert most == 1
+        list(pool.map(lambda data: slice_recording(data, SETTINGS), [sounds.pcm(np.ones(25), 16000)] * 4))
+        assert most > 1
