@@ -7,11 +7,16 @@ one wrapping folder.
 """
 
 import hashlib
+import io
 import os
+import re
 import stat
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable
+from copy import copy
+from itertools import pairwise
 from pathlib import Path
 
 from singtech.data.download import download, in_bytes
@@ -26,6 +31,14 @@ ZIPS = ("VocalSet11.zip", "VocalSet1-2.zip")
 BASES = ("FULL", "data_by_singer")
 SUFFIXES = (".wav", ".flac")
 LARGEST_BYTES = 1 << 30  # of one recording's file; 100 minutes of CD sound, and no zip bomb
+CHUNK_BYTES = 1 << 20
+
+# A zip's bounds. One recording's ratio is none of them: a take of silence is honest, and deflates a thousandfold.
+# Singing hardly halves, so what all recordings of a zip inflate to is bounded: by the ratio, once it is gigabytes.
+LARGEST_RATIO = 100
+UNSUSPICIOUS_BYTES = 1 << 32
+LARGEST_DIRECTORY_BYTES = 1 << 26  # half a million names; one that is larger takes a minute and gigabytes to read
+READ_COMPRESSIONS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # of the others zipfile inflates a chunk to no bound
 
 
 def fetch_vocalset(
@@ -117,6 +130,10 @@ class Source:
         """A hash of all names and stamps: cheap, for no file is read."""
         return hashlib.sha256(repr(sorted(self._stamps.items())).encode()).hexdigest()
 
+    def size(self, name: str) -> int:
+        """Bytes that a file says it has; 0 where it says nothing."""
+        raise NotImplementedError
+
     def read(self, name: str) -> bytes:
         """A file's bytes.
 
@@ -152,6 +169,11 @@ class FolderSource(Source):
                 stamps[place.relative_to(path).as_posix()] = _stamp(place)
         super().__init__(path, stamps)
 
+    def size(self, name: str) -> int:
+        """Bytes of a file (see `Source.size`)."""
+        size, *_ = self._stamps[name].split()
+        return int(size) if size.isdigit() else 0
+
     def read(self, name: str) -> bytes:
         """A file's bytes (see `Source.read`)."""
         place = self.path / self.base / name
@@ -169,29 +191,34 @@ class ZipSource(Source):
     """A zip, read in place.
 
     Raises:
-        ValueError: no whole zip, or one with members that point out of it.
+        ValueError: no whole zip, or one that no honest program makes: with members that point out of it, that are no
+            files, that are there twice or lie over one another, or that inflate beyond all measure.
     """
 
     def __init__(self, path: Path) -> None:
+        self._file = _BoundedFile(path)
         try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
-            size = path.stat().st_size
-            whole = f", VocalSet 1.1 has {ZENODO_SIZE:,}" if path.name == ZIPS[0] and size != ZENODO_SIZE else ""
-            raise ValueError(
-                f"{path}: no zip, or one that is damaged or cut short ({size:,} bytes{whole}); "
-                "bring it anew, or, if it is VocalSet, remove it to have it downloaded."
-            ) from error
-        try:
-            members = [member for member in self._zip.infolist() if not member.is_dir()]
-            for member in members:
-                _require_inside(path, member)
+            try:
+                self._zip = zipfile.ZipFile(self._file)
+                members = [member for member in self._zip.infolist() if not member.is_dir()]
+            except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, IndexError) as error:
+                size = path.stat().st_size
+                whole = f", VocalSet 1.1 has {ZENODO_SIZE:,}" if path.name == ZIPS[0] and size != ZENODO_SIZE else ""
+                raise ValueError(
+                    f"{path}: no zip, or one that is damaged or cut short ({size:,} bytes{whole}); "
+                    "bring it anew, or, if it is VocalSet, remove it to have it downloaded."
+                ) from error
+            _require_honest(path, self._zip)
             self._members = {_posix(member): member for member in members}
             # size and checksum, not times: the same zip elsewhere is the same source
             super().__init__(path, {name: f"{m.file_size} {m.CRC:08x}" for name, m in self._members.items()})
-        except ValueError:
+        except BaseException:
             self.close()
             raise
+
+    def size(self, name: str) -> int:
+        """Bytes of a member (see `Source.size`)."""
+        return self._members[self.base + name].file_size
 
     def read(self, name: str) -> bytes:
         """A member's bytes, their checksum verified (see `Source.read`)."""
@@ -199,14 +226,57 @@ class ZipSource(Source):
         _require_readable_size(member.file_size)
         if member.flag_bits & 0x1:
             raise ValueError("it is encrypted")
+        if member.compress_type not in READ_COMPRESSIONS:
+            kind = zipfile.compressor_names.get(member.compress_type, f"kind {member.compress_type}")
+            raise ValueError(f"it is compressed by {kind} in the zip; only stored and deflated ones are read")
         try:
-            return self._zip.read(member)
-        except Exception as error:  # zlib, lzma, bz2 and zipfile each raise kinds of their own for damaged data
-            raise ValueError(f"it is damaged in the zip ({error or type(error).__name__})") from error
+            data = _inflated(self._zip, member)
+        except Exception as error:  # zlib and zipfile raise kinds of their own for damaged data
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(f"it is damaged in the zip ({reason})") from error
+        if len(data) != member.file_size or zlib.crc32(data) != member.CRC:
+            raise ValueError("it is damaged in the zip (not the bytes that the zip's directory says)")
+        return data
 
     def close(self) -> None:
         """Close the zip."""
-        self._zip.close()
+        self._file.close()
+
+
+class _BoundedFile(io.BufferedReader):
+    """A file that is read in small pieces: zipfile asks for a zip's whole directory at once, however large."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self.path = path
+
+    def read(self, size: int | None = -1) -> bytes:
+        """As any file's.
+
+        Raises:
+            ValueError: more is asked for at once than a zip's directory can honestly have.
+        """
+        if size is not None and size > LARGEST_DIRECTORY_BYTES:
+            raise ValueError(f"{self.path}: its directory has {in_bytes(size)}; such a zip is not read.")
+        return super().read(size)
+
+    def __del__(self) -> None:
+        self.close()  # as zipfile closes what it opened, without a ResourceWarning
+
+
+def _inflated(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """A member's bytes, at most one more than it declares.
+
+    zipfile itself would cut what is longer to its declared size, after inflating up to two gigabytes of it.
+    """
+    lengthened = copy(member)
+    lengthened.file_size += 1
+    del lengthened.CRC  # not of the bytes asked for; the caller compares it
+    data = io.BytesIO()
+    with archive.open(lengthened) as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            data.write(chunk)
+    return data.getvalue()
 
 
 def is_recording(name: str) -> bool:
@@ -218,13 +288,49 @@ def _posix(member: zipfile.ZipInfo) -> str:
     return member.filename.replace("\\", "/")
 
 
-def _require_inside(path: Path, member: zipfile.ZipInfo) -> None:
-    """That a member would be unpacked inside the folder it is unpacked to. (We do not unpack; others might.)"""
-    parts = _posix(member).split("/")
-    if parts[0] == "" or parts[0].endswith(":") or ".." in parts:
-        raise ValueError(f"{path}: its member {member.filename!r} leads out of the folder; such a zip is not read.")
-    if stat.S_ISLNK(member.external_attr >> 16):
-        raise ValueError(f"{path}: its member {member.filename!r} is a link; such a zip is not read.")
+def _require_honest(path: Path, archive: zipfile.ZipFile) -> None:
+    """That a zip's directory is one that packing a folder gives. (We do not unpack; others might.)
+
+    Raises:
+        ValueError: it is not.
+    """
+    members = archive.infolist()
+    for member in members:
+        fault = _fault(member)
+        if fault:
+            raise ValueError(f"{path}: its member {member.orig_filename!r} {fault}; such a zip is not read.")
+    names = Counter(map(_posix, members))
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise ValueError(f"{path}: its member {twice[0]!r} is there {names[twice[0]]} times; such a zip is not read.")
+    placed = sorted(members, key=lambda member: member.header_offset)
+    for member, following in pairwise(placed):
+        # 30 bytes of the local header's fields, then the name, of which each letter takes a byte or more
+        if member.header_offset + 30 + len(member.orig_filename) + member.compress_size > following.header_offset:
+            both = f"{member.filename!r} and {following.filename!r}"
+            raise ValueError(f"{path}: its members {both} lie over one another; such a zip is not read.")
+    inflated = sum(member.file_size for member in members if is_recording(_posix(member)))
+    size = path.stat().st_size
+    if inflated > max(UNSUSPICIOUS_BYTES, LARGEST_RATIO * size):
+        raise ValueError(
+            f"{path}: its recordings would have {in_bytes(inflated)}, more than {LARGEST_RATIO} times the zip's "
+            f"{in_bytes(size)}; such a zip is not read."
+        )
+
+
+def _fault(member: zipfile.ZipInfo) -> str:
+    """What no honest member has; empty where nothing is wrong."""
+    name = _posix(member)
+    kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where the zip was not made on a Unix
+    if name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in (part.strip() for part in name.split("/")):
+        return "leads out of the folder"
+    if any(ord(letter) < 32 for letter in member.orig_filename):
+        return "has a control character in its name"
+    if stat.S_ISLNK(kind):
+        return "is a link"
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a device, pipe or socket"
+    return ""
 
 
 def _require_readable_size(size: int) -> None:

@@ -10,6 +10,7 @@ and who is tested is no part of it: a split or a fold is a view of the store (`s
 """
 
 import hashlib
+import io
 import json
 import logging
 import math
@@ -29,13 +30,14 @@ import pandas as pd
 from singtech.data.archive import Source, open_source
 from singtech.data.cutting import Sliced, clip_length, clip_spans, slice_recording
 from singtech.data.download import require_room, room_reported
-from singtech.data.manifest import Survey, counted, in_threads, left_out, names_of, singers_of, survey
+from singtech.data.manifest import COLUMNS, Survey, counted, in_threads, left_out, names_of, singers_of, survey
 from singtech.data.splits import SPLITS, Split, absences, checked_split, require_singers, resolved, sides, spoilt
 from singtech.files import atomic_folder, remove_remains
 from singtech.locks import hold, is_held
 
 WAVEFORMS = "clips.npy"
 SCHEMA = 2  # raised when the code's meaning changes: older stores are then made anew
+CLIP_COLUMNS = ["recording", "singer", "technique", "context", "start", "samples", "digest"]
 TEXT = dict.fromkeys(("path", "recording", "singer", "technique", "context", "digest"), str)
 
 log = logging.getLogger(__name__)
@@ -155,7 +157,7 @@ def prepare(
     with open_source(source_path) as source:
         key = hashlib.sha256(json.dumps([SCHEMA, settings, source.signature()]).encode()).hexdigest()
         place = Path(folder) / f"{name}-{key[:8]}"
-        store = _opened(place, key, strict)
+        store = _opened(place, key, settings, strict)
         if store is not None:
             is_held(place)  # which clears away the lock of who was killed when the store was there
         if store is None and not make:
@@ -163,11 +165,11 @@ def prepare(
         if store is None:
             Path(folder).mkdir(parents=True, exist_ok=True)
             with hold(place, f"{place} is being prepared"):
-                store = _opened(place, key, strict, warn=True)  # another process may have made it meanwhile
+                store = _opened(place, key, settings, strict, warn=True)  # another process may have made it meanwhile
                 if store is None:
                     _remove_damaged(place)
                     _write(source, place, key, settings, view, strict)
-                    store = _read(place, key)
+                    store = _read(place, key, settings)
     return _seen(store, view)
 
 
@@ -243,8 +245,8 @@ def stored_state(place: Path) -> str:
 def first_fault(place: Path) -> str:
     """What is wrong with the clips stored at `place`, each of them read; "" where nothing is."""
     try:
-        key = json.loads((place / "corpus.json").read_text(encoding="utf-8"))["key"]
-        store = _read(place, key)
+        stored = json.loads((place / "corpus.json").read_text(encoding="utf-8"))
+        store = _read(place, stored["key"], checked_settings(**stored["settings"]))
         for clip, audio in zip(store.clips.itertuples(), store.waveforms, strict=True):
             start = round(clip.start * store.settings["sample_rate"])
             identity = [clip.recording, clip.singer, clip.technique, start, clip.samples]
@@ -304,13 +306,13 @@ def _seen(store: _Store, view: Split) -> Corpus:
     )
 
 
-def _opened(place: Path, key: str, strict: bool, warn: bool = False) -> _Store | None:
+def _opened(place: Path, key: str, settings: dict, strict: bool, warn: bool = False) -> _Store | None:
     """The store at `place`; None where there is none, or one that is not whole."""
     if not place.exists():
         return None
     try:
-        store = _read(place, key)
-    except (ValueError, KeyError, TypeError, EOFError, FileNotFoundError) as problem:
+        store = _read(place, key, settings)
+    except (ValueError, FileNotFoundError) as problem:
         if warn:
             log.warning("%s is damaged (%s); it is made anew.", place, " ".join(str(problem).split()))
         return None
@@ -319,21 +321,67 @@ def _opened(place: Path, key: str, strict: bool, warn: bool = False) -> _Store |
     return store
 
 
-def _read(place: Path, key: str) -> _Store:
-    """What is stored at `place`.
+def _read(place: Path, key: str, settings: dict) -> _Store:
+    """What is stored at `place`, which is no more trusted than any file: all of it is checked.
 
     Raises:
-        ValueError, KeyError, TypeError, EOFError, FileNotFoundError: it does not fit together.
+        ValueError, FileNotFoundError: it does not fit together.
     """
-    stored = json.loads((place / "corpus.json").read_text(encoding="utf-8"))
-    clips = pd.read_csv(place / "clips.csv", dtype=TEXT, na_filter=False)
-    recordings = pd.read_csv(place / "manifest.csv", dtype=TEXT, na_filter=False)
-    waveforms = np.load(place / WAVEFORMS, mmap_mode="r", allow_pickle=False)
-    expected = len(clips), clip_length(stored["settings"])
-    surplus = (place / WAVEFORMS).stat().st_size - waveforms.offset - waveforms.nbytes
-    if stored.pop("key") != key or waveforms.dtype != np.int16 or waveforms.shape != expected or surplus:
-        raise ValueError(f"clips.npy has {waveforms.shape} samples and {surplus} bytes more, expected {expected}")
-    return _Store(**stored, clips=clips, waveforms=waveforms, recordings=recordings, folder=place)
+    try:
+        stored = json.loads((place / "corpus.json").read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("corpus.json is nested without end") from error
+    lists = ("techniques", "singers", "notes", "unusable")
+    if not isinstance(stored, dict) or set(stored) != {"key", "settings", *lists}:
+        raise ValueError("corpus.json does not hold what describes a corpus")
+    if stored.pop("key") != key or stored["settings"] != settings:
+        raise ValueError("corpus.json is of another corpus")
+    if not all(isinstance(stored[name], list) and all(isinstance(x, str) for x in stored[name]) for name in lists):
+        raise ValueError(f"corpus.json has no lists of texts as {', '.join(lists)}")
+    clips, recordings = _table(place / "clips.csv", CLIP_COLUMNS), _table(place / "manifest.csv", COLUMNS)
+    most = clip_length(settings)
+    if not (clips["samples"].between(1, most).all() and clips["start"].between(0, np.inf, inclusive="left").all()):
+        raise ValueError(f"clips.csv has clips that do not begin at a second or have no 1 to {most} samples")
+    if (recordings[["samples", "sample_rate"]] < 1).any(axis=None):
+        raise ValueError("manifest.csv has recordings without samples or sample rate")
+    for table, name in ((clips, "clips.csv"), (recordings, "manifest.csv")):
+        if not table["technique"].isin(stored["techniques"]).all() or not table["singer"].isin(stored["singers"]).all():
+            raise ValueError(f"{name} has techniques or singers that corpus.json has not")
+    return _Store(
+        **stored, clips=clips, waveforms=_waveforms(place, len(clips), most), recordings=recordings, folder=place
+    )
+
+
+def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A table of a store.
+
+    Raises:
+        ValueError: its columns or types are others, or it has no row.
+    """
+    table = pd.read_csv(path, dtype=TEXT, na_filter=False)
+    numbers = {"samples": "i", "sample_rate": "i", "start": "f"}
+    if list(table.columns) != list(columns) or not isinstance(table.index, pd.RangeIndex) or not len(table):
+        raise ValueError(f"{path.name} does not have the columns {', '.join(columns)}, and rows of them")
+    if any(table[name].dtype.kind != numbers[name] for name in columns if name in numbers):
+        raise ValueError(f"{path.name} has text where numbers belong")
+    return table
+
+
+def _waveforms(place: Path, clips: int, clip_samples: int) -> np.ndarray:
+    """(N, S) int16, memory-mapped. The file must be what `_npy_header` writes, and is never interpreted otherwise.
+
+    Raises:
+        ValueError: it is not, or has more or fewer samples.
+    """
+    header = io.BytesIO()
+    _npy_header(header, clips, clip_samples)
+    path, opening = place / WAVEFORMS, header.getvalue()
+    with path.open("rb") as file:
+        is_ours = file.read(len(opening)) == opening
+    surplus = path.stat().st_size - len(opening) - 2 * clips * clip_samples
+    if not is_ours or surplus:
+        raise ValueError(f"clips.npy is not that of {clips} clips of {clip_samples} samples, or {surplus} bytes longer")
+    return np.memmap(path, "<i2", "r", offset=len(opening), shape=(clips, clip_samples))
 
 
 def _remove_damaged(place: Path) -> None:
@@ -383,9 +431,13 @@ def _cut(
     def work(name: str) -> Sliced:
         return slice_recording(source.read(name), settings)
 
+    def needed(name: str) -> int:
+        recording = recordings[name]
+        return source.size(name) + 2 * recording.samples * settings["sample_rate"] // recording.sample_rate
+
     with path.open("wb") as file:
         _npy_header(file, 0, clip_length(settings))
-        for name, result in in_threads(work, recordings, "cutting clips"):
+        for name, result in in_threads(work, recordings, "cutting clips", needed):
             if isinstance(result, Exception):
                 unusable.append(left_out(name, result, strict))
                 continue
@@ -403,8 +455,7 @@ def _cut(
                 rows.append((name, *identity[:3], recording.context, start, valid, _clip_digest(identity, clip)))
         file.seek(0)
         _npy_header(file, len(rows), clip_length(settings))
-    columns = ["path", "recording", "singer", "technique", "context", "start", "samples", "digest"]
-    clips = pd.DataFrame(rows, columns=columns)
+    clips = pd.DataFrame(rows, columns=["path", *CLIP_COLUMNS])
     clips["start"] = clips["start"] / settings["sample_rate"]
     missing = [technique for technique in found.techniques if technique not in set(clips["technique"])]
     if missing:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from singtech.data.audio import read_waveform, to_int16
+from singtech.data.audio import alone_if_long, read_header, read_waveform, to_int16
 
 
 def clip_spans(samples: int, clip_samples: int, remainder: str = "drop") -> list[tuple[int, int]]:
@@ -33,6 +33,13 @@ def slice_recording(data: bytes, settings: Mapping) -> Sliced:
     Raises:
         ValueError: it cannot be decoded, holds NaN, or is silent.
     """
+    header = read_header(data)
+    resampled = header.samples * settings["sample_rate"] // header.sample_rate
+    with alone_if_long(max(header.samples * header.channels, resampled)):
+        return _sliced(data, settings)
+
+
+def _sliced(data: bytes, settings: Mapping) -> Sliced:
     sample_rate, clip_samples = settings["sample_rate"], clip_length(settings)
     waveform = read_waveform(data, sample_rate)
     samples, beyond = to_int16(waveform)

@@ -13,10 +13,9 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -26,6 +25,9 @@ from singtech.data.archive import Source, is_recording
 from singtech.data.audio import Header, read_header
 from singtech.data.download import bar_interval
 from singtech.techniques import MISSPELT
+
+BYTES_AT_ONCE = 1 << 31  # of the recordings being worked on and their results
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # that break a line or steer a terminal
 
 COLUMNS = ["path", "singer", "technique", "context", "samples", "sample_rate"]
 
@@ -124,7 +126,7 @@ def _with_headers(
         return read_header(data), hashlib.blake2b(data, digest_size=16).hexdigest()
 
     headers, unusable = {}, []
-    for path, result in in_threads(header, recordings["path"], "reading headers"):
+    for path, result in in_threads(header, recordings["path"], "reading headers", source.size):
         if isinstance(result, Exception):
             unusable.append(left_out(path, result, strict))
         else:
@@ -177,10 +179,16 @@ def left_out(path: str, problem: Exception, strict: bool) -> str:
     return f"{shown(path)}: {reason}"
 
 
-def in_threads(work: Callable, paths: Iterable[str], doing: str) -> Iterator[tuple[str, object]]:
+def in_threads(
+    work: Callable, paths: Iterable[str], doing: str, needed: Callable[[str], int]
+) -> Iterator[tuple[str, object]]:
     """(path, work(path)) in order, from as many threads as there are cores, a few at a time so that memory stays flat.
 
     What `work` raises as ValueError, OSError or MemoryError is given in place of its result.
+
+    Args:
+        needed: bytes of a path's recording, and of its result, until it is given. No more than `BYTES_AT_ONCE` are
+            begun, but for one recording that needs more by itself.
     """
     from tqdm import tqdm
 
@@ -190,20 +198,24 @@ def in_threads(work: Callable, paths: Iterable[str], doing: str) -> Iterator[tup
         except (ValueError, OSError, MemoryError) as problem:
             return problem
 
-    paths = list(paths)
+    ahead, waiting, held = deque(paths), deque(), 0
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    ahead = iter(paths)
     with (
         ThreadPoolExecutor(workers) as pool,
-        tqdm(desc=doing, total=len(paths), unit=" recordings", mininterval=bar_interval()) as bar,
+        tqdm(desc=doing, total=len(ahead), unit=" recordings", mininterval=bar_interval()) as bar,
     ):
-        waiting = [(path, pool.submit(attempt, path)) for path in islice(ahead, 2 * workers)]
-        while waiting:
-            path, future = waiting.pop(0)
+        while ahead or waiting:
+            while ahead and len(waiting) < 2 * workers and (not waiting or held + needed(ahead[0]) <= BYTES_AT_ONCE):
+                path = ahead.popleft()
+                held += needed(path)
+                waiting.append((path, pool.submit(attempt, path)))
+            path, future = waiting.popleft()
             result = future.result()
-            waiting += [(path, pool.submit(attempt, path)) for path in islice(ahead, 1)]
+            del future
             bar.update()
             yield path, result
+            del result
+            held -= needed(path)
 
 
 def counted(count: int, noun: str) -> str:
@@ -213,7 +225,7 @@ def counted(count: int, noun: str) -> str:
 
 def shown(path: str) -> str:
     """A path that fits on a line and in a UTF-8 file, whatever its bytes are."""
-    return path.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n")
+    return CONTROLS.sub(lambda found: repr(found[0])[1:-1], path.encode("utf-8", "backslashreplace").decode())
 
 
 def names_of(setting: str, names: object) -> list[str]:
@@ -230,7 +242,7 @@ def names_of(setting: str, names: object) -> list[str]:
 def require_plain(path: str) -> None:
     """That a path can stand in a table."""
     if path != shown(path):
-        raise ValueError("its name is no UTF-8 or has a line break; rename it")
+        raise ValueError("its name is no UTF-8 or has a control character; rename it")
 
 
 def listed(counts: Mapping[str, int]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from singtech.data.archive import Source
-from singtech.data.audio import mixed, read_channels, read_header, to_int16
+from singtech.data.audio import alone_if_long, mixed, read_channels, read_header, to_int16
 from singtech.data.cutting import clip_spans
 from singtech.data.manifest import copies_of, counted, in_threads, listed, placed, require_plain, shown
 from singtech.data.vocalset import CLIP_SECONDS, SAMPLE_RATE, Known
@@ -86,12 +86,14 @@ def verify(source: Source, sample_rate: int = SAMPLE_RATE, known: Known | None =
     def listen(path: str) -> _Sound:
         require_plain(path)
         data = source.read(path)
-        channels, rate = read_channels(data)
-        silent = not to_int16(mixed(channels))[0].any()
-        digest = hashlib.blake2b(data, digest_size=16).hexdigest()
-        return _Sound(len(channels), rate, read_header(data).ends_early, silent, clipped_runs(channels), digest)
+        header = read_header(data)
+        with alone_if_long(header.samples * header.channels):
+            channels, rate = read_channels(data)
+            silent = not to_int16(mixed(channels))[0].any()
+            digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+            return _Sound(len(channels), rate, header.ends_early, silent, clipped_runs(channels), digest)
 
-    heard = dict(in_threads(listen, recordings["path"], "decoding"))
+    heard = dict(in_threads(listen, recordings["path"], "decoding", source.size))
     sounds = {path: sound for path, sound in heard.items() if isinstance(sound, _Sound)}
     copies = copies_of({path: sound.digest for path, sound in sounds.items()})
     recordings["samples"] = [sounds[path].samples if path in sounds else 0 for path in recordings["path"]]

@@ -8,6 +8,7 @@ what each run took each technique for. With `corpora/`, what each corpus and eac
 import csv
 import functools
 import io
+import logging
 import math
 import os
 import re
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from singtech.files import atomic_path, read_all, remove_remains
 from singtech.locks import hold
-from singtech.results.rows import BY_TECHNIQUE, CIRCUMSTANCES, CONDITION, SCORES, is_number, read_rows
+from singtech.results.rows import BY_TECHNIQUE, CIRCUMSTANCES, CONDITION, NAME, SCORES, is_number, read_rows
 from singtech.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
@@ -35,9 +36,12 @@ _CONFUSION = ("run", "technique", "predicted", "clips")
 _LENGTHS = ("technique", "split", "recordings", "minutes", "clips")
 STATE = ("corpus_fingerprint", "data_fingerprint")  # of all clips of a corpus, and of its split or fold
 _IDENTITY = (*STATE, "settings")  # the same in every line of a corpus
+_WHOLE = ("seed", "number", "channels", "parameters", "recordings", "clips")  # columns of whole numbers
 _FOLD = re.compile(r"-fold_\d+$")
 
 _rebuilt: dict[Path, tuple[float, float]] = {}  # where this process rebuilt last: when it ended, the seconds it took
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,11 +193,12 @@ def _text(rows: list[dict]) -> str:
 def _layers(runs: Path, rows: list[dict]) -> str:
     """The layers of each network, from its newest complete run that says them."""
     newest = {}
-    for row in sorted(rows, key=lambda row: (row.get("finished") or "", row["run"]), reverse=True):
+    for row in sorted(rows, key=lambda row: (str(row.get("finished") or ""), row["run"]), reverse=True):
         key = tuple(row[name] for name in _NETWORK)
         if row["status"] == "complete" and key not in newest:
-            lines = _lines(*read_all([runs / row["run"] / LAYERS]))
-            if lines and tuple(lines[0]) == LAYER:
+            path = runs / row["run"] / LAYERS
+            lines = _lines(path, *read_all([path]), names=LAYER, numbers=(0, 2, 5))
+            if lines:
                 newest[key] = lines[1:]
     return csv_text((*_NETWORK, *LAYER), ((*key, *line) for key in sorted(newest) for line in newest[key]))
 
@@ -202,24 +207,46 @@ def _confusions(runs: Path, rows: list[dict]) -> Iterator[str]:
     """Each run's confusion.csv in long form: the file's text, a piece a run."""
     quoted = functools.cache(lambda field: _csv_lines([[field, ""]])[:-2])  # a million lines of few words
     yield _csv_lines([_CONFUSION])
-    names = sorted(row["run"] for row in rows)
-    for name, content in zip(names, read_all(runs / name / "confusion.csv" for name in names), strict=True):
-        (_, *techniques), *lines = _lines(content) or [[""]]
+    paths = [runs / name / "confusion.csv" for name in sorted(row["run"] for row in rows)]
+    for path, content in zip(paths, read_all(paths), strict=True):
+        (_, *techniques), *lines = _lines(path, content) or [[""]]
         yield "".join(
-            f"{quoted(name)},{quoted(technique)},{quoted(predicted)},{quoted(clips)}\n"
+            f"{quoted(path.parent.name)},{quoted(technique)},{quoted(predicted)},{quoted(clips)}\n"
             for technique, *counts in lines
-            for predicted, clips in zip(techniques, counts, strict=False)
+            for predicted, clips in zip(techniques, counts, strict=True)
             if clips != "0"
         )
 
 
-def _lines(content: bytes | OSError) -> list[list[str]]:
-    """A small CSV file of a run, empty where it is not there."""
+def _lines(
+    path: Path, content: bytes | OSError, names: Sequence[str] | None = None, numbers: Sequence[int] | None = None
+) -> list[list[str]]:
+    """A small CSV file of a run; empty where it is not there, or is damaged, which is said.
+
+    Args:
+        path: its name.
+        content: what was read of it.
+        names: of the columns; None for any.
+        numbers: the columns that hold whole numbers; None for all but the first.
+    """
     if isinstance(content, FileNotFoundError | NotADirectoryError):
         return []
-    if isinstance(content, OSError):
-        raise content
-    return list(csv.reader(content.decode().splitlines()))
+    try:
+        if isinstance(content, OSError):
+            raise content
+        found = list(csv.reader(content.decode().splitlines(), strict=True))
+        header = found[0] if found else []
+        if not header or list(names or header) != header:
+            raise ValueError("it begins with no line of its columns' names")
+        for line in found[1:]:
+            if len(line) != len(header):
+                raise ValueError(f"a line of {len(line)} fields below {len(header)} names")
+            for column in range(1, len(header)) if numbers is None else numbers:
+                _whole(line[column])
+    except (OSError, ValueError, csv.Error) as error:
+        log.warning("%s is damaged (%s) and left out of the tables.", path, " ".join(str(error).split())[:120])
+        return []
+    return found
 
 
 def _csv_lines(lines: Iterable[Iterable[object]]) -> str:
@@ -261,18 +288,43 @@ def _frame(file: Path | io.StringIO, needed: Sequence[str], path: Path) -> "pd.D
     import pandas as pd
 
     try:
+        if isinstance(file, Path) and _holds_zeros(file):
+            raise ValueError("it holds zero bytes")
         types = defaultdict(lambda: str, dict.fromkeys(_CONFUSION[:-1], "category") if needed == _CONFUSION else {})
         frame = pd.read_csv(file, dtype=types, keep_default_na=False)
         lacking = [name for name in needed if name not in frame]
         if lacking:
             raise ValueError(f"it has no column {', '.join(lacking)}")
+        if not isinstance(frame.index, pd.RangeIndex):
+            raise ValueError("its lines have more fields than names")
+        if frame.isna().any(axis=None):
+            raise ValueError("its lines have fewer fields than names")
         for name in frame.columns:
-            if is_number(name) or name == "minutes":
+            if name in _WHOLE and name in needed:
+                frame[name] = [_whole(text, signed=name == "seed") for text in frame[name]]
+                frame[name] = frame[name].astype("int64")
+            elif is_number(name) or (name == "minutes" and name in needed):
                 frame[name] = pd.to_numeric(frame[name]).astype(float)
-            elif name in ("seed", "number", "channels", "recordings", "clips"):
-                frame[name] = pd.to_numeric(frame[name]).astype("int64")
-    except ValueError as error:  # pandas' parser errors are ValueErrors
-        why = " ".join(str(error).split())
+                if frame[name].abs().eq(math.inf).any():
+                    raise ValueError(f"{name} is infinite")
+        misnamed = [data for data in frame["data"] if not NAME.fullmatch(data)] if "data" in frame else []
+        if misnamed:
+            raise ValueError(f"data is {misnamed[0]!r:.40}, expected a name that a folder can have")
+    except (ValueError, OverflowError) as error:  # pandas' parser errors are ValueErrors
+        why = " ".join(str(error).split())[:300]
         rebuilt = "python -m singtech.prepare" if path.parent.name == CORPORA else "make tables"
         raise ValueError(f"{path} is damaged ({why}); remove it and run `{rebuilt}` to rebuild it.") from error
     return frame
+
+
+@functools.lru_cache(4096)  # a million counts are few different ones
+def _whole(text: str, signed: bool = False) -> int:
+    if not re.fullmatch(f"{'-?' if signed else ''}[0-9]{{1,19}}", text):
+        raise ValueError(f"{text!r:.40} where a whole number belongs")
+    return int(text)
+
+
+def _holds_zeros(path: Path) -> bool:
+    """Whether a text file holds zero bytes, which a CSV reader stumbles over; a piece is looked at at a time."""
+    with path.open("rb") as file:
+        return any(b"\0" in piece for piece in iter(lambda: file.read(1 << 20), b""))

@@ -108,7 +108,7 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
     path = Path(path)
     try:
         asked = yaml.safe_load(path.read_text(encoding="utf-8"))["experiment"]
-        kind, conditions = asked["kind"], ()
+        kind, conditions = _text(asked["kind"]), ()
         if kind == "curve":
             conditions = tuple(_condition(entry, alpha) for entry in asked["series"] for alpha in entry["alpha"])
         elif kind != "lengths":
@@ -116,43 +116,67 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
         return Experiment(
             path.stem,
             kind,
-            **{name: str(asked[name]).strip() for name in ("title", "caption", "header")},
-            metrics=dict(asked["metrics"] if kind in ("table", "curve") else {}),
+            **{name: _text(asked[name]).strip() for name in ("title", "caption", "header")},
+            metrics=_texts(asked["metrics"] if kind in ("table", "curve") else {}),
             conditions=conditions,
-            published=asked.get("published", path.stem),
-            references=tuple(asked.get("references", ())),
-            baseline=asked.get("baseline", ""),
+            published=_text(asked.get("published", path.stem)),
+            references=tuple(map(_text, asked.get("references", ()))),
+            baseline=_text(asked.get("baseline", "")),
             folds=int(asked.get("folds", 0)),
-            techniques=tuple(asked.get("techniques", ())),
+            techniques=tuple(map(_text, asked.get("techniques", ()))),
             is_transposed=bool(asked.get("transposed", False)),
             position=int(asked.get("position", _LAST)),
         )
     except KeyError as error:
         raise ValueError(f"{path}: an experiment needs {error}, as in table3.yaml.") from error
-    except (TypeError, ValueError, yaml.YAMLError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: not an experiment as in table3.yaml ({' '.join(str(error).split())}).") from error
 
 
 def read_published(path: str | os.PathLike) -> dict[tuple[str, str, float | None, str], float]:
-    """The numbers that the paper prints, by artefact, label as printed, alpha (None where it has none) and metric."""
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        return {
-            (line["artefact"], line["label"], float(line["alpha"]) if line["alpha"] else None, line["metric"]): float(
-                line["value"]
-            )
-            for line in csv.DictReader(file)
-        }
+    """The numbers that the paper prints, by artefact, label as printed, alpha (None where it has none) and metric.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            return {
+                (
+                    line["artefact"],
+                    line["label"],
+                    float(line["alpha"]) if line["alpha"] else None,
+                    line["metric"],
+                ): float(line["value"])
+                for line in csv.DictReader(file, strict=True)
+            }
+    except KeyError as error:
+        raise ValueError(f"{path}: it has no column {error}; is singtech installed whole?") from error
+    except (TypeError, ValueError, csv.Error) as error:
+        why = " ".join(str(error).split())[:120]
+        raise ValueError(f"{path}: not the paper's numbers ({why}); is singtech installed whole?") from error
 
 
 def _condition(entry: Mapping, alpha: object) -> Condition:
     """A row as a condition; `condition` and `choice` are how a command asks for it."""
     return Condition(
-        **{name: entry[name] for name in ("label", "model", "dc", "strategy")},
+        **{name: _text(entry[name]) for name in ("label", "model", "dc", "strategy")},
         alpha=float(alpha),
-        variant=_variant(entry["choice"]) if "choice" in entry else "",
-        overrides=" ".join(f"{group}={entry[group]}" for group in ("condition", "choice") if group in entry),
-        group=entry.get("group", ""),
+        variant=_variant(_text(entry["choice"])) if "choice" in entry else "",
+        overrides=" ".join(f"{group}={_text(entry[group])}" for group in ("condition", "choice") if group in entry),
+        group=_text(entry.get("group", "")),
     )
+
+
+def _text(value: object) -> str:
+    """A text or number as text; of anything else the text could be endless (YAML's lists may hold themselves)."""
+    if not isinstance(value, str | int | float):
+        raise ValueError(f"{type(value).__name__} where text belongs")
+    return str(value)
+
+
+def _texts(names: Mapping) -> dict[str, str]:
+    return {_text(name): _text(heading) for name, heading in names.items()}
 
 
 def _variant(choice: str) -> str:

@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import re
 from pathlib import Path
 
 from singtech.files import read_all, write_text
@@ -26,6 +27,8 @@ CIRCUMSTANCES = (  # how it was made
     *("versions", "command"),
 )
 NUMBERS = {"alpha", *SCORES, "parameters", "epochs", "seconds", "clips_train", "clips_test"}
+UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # what a UTF-8 file cannot hold, or a CSV reader stumbles over
+NAME = re.compile(r'(?!\.{1,2}$)[^/\\:*?"<>|\x00-\x1f\x7f]{1,80}')  # that a folder can have on any system
 UNFOLDED = {"fold": ""}  # what a row says that names no fold: the run is on the corpus's own split
 
 
@@ -123,10 +126,22 @@ def _fault(row: object) -> str:
     if numbers or type(row["seed"]) is not int:
         name = numbers[0] if numbers else "seed"
         return f"{name} holds {row[name]!r:.40}, expected a number"
-    if not math.isfinite(row["alpha"]):
-        return f"alpha is {row['alpha']}, expected a finite number"
-    if row["data"] in ("", ".", "..") or set(row["data"]) & set('/\\:*?"<>|\n'):
+    return _unstorable(row)
+
+
+def _unstorable(row: dict) -> str:
+    """What of a row's values no table can keep, in a few words; empty where all can be kept."""
+    for name, value in row.items():
+        if type(value) is int and abs(value) >= 1 << 63:
+            return f"{name} holds {value!r:.40}, expected a number of at most 64 bits"
+        if any(type(text) is str and UNWRITABLE.search(text) for text in (name, value)):
+            return f"{name!r:.40} holds {value!r:.40}, expected text that UTF-8 can hold"
+        if type(value) is float and not math.isfinite(value) and (math.isinf(value) or name == "alpha"):
+            return f"{name} is {value}, expected a finite number"
+    if not NAME.fullmatch(row["data"]):
         return f"data is {row['data']!r:.40}, expected a name that a folder can have"
+    if set(row["run"]) & set("/\\") or row["run"] in ("", ".", ".."):
+        return f"run is {row['run']!r:.40}, expected the name of its folder"
     return ""
 
 

@@ -27,7 +27,7 @@ def clips(loader):
 
 
 def order(loader, epoch):
-    loader.sampler.set_epoch(epoch)
+    loader.batch_sampler.sampler.set_epoch(epoch)  # where Lightning tells it
     return [clip for batch in clips(loader) for clip in batch]
 
 

@@ -3,12 +3,15 @@
 import os
 import struct
 import sys
+import threading
+import time
 import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from singtech.data import manifest
 from singtech.data.archive import open_source
 from singtech.data.clips import clip_spans
 from singtech.data.manifest import singers_of, survey
@@ -236,10 +239,43 @@ def test_a_name_that_is_no_text_is_left_out_and_shown(sounds, folder_of):
     root = folder_of(sounds.choir())
     Path(os.fsdecode(os.fsencode(root) + b"/male1/scales/straight/m1_\xff.wav")).write_bytes(sounds.wav(pitch=444))
     assert surveyed(root).unusable == [
-        "male1/scales/straight/m1_\\udcff.wav: its name is no UTF-8 or has a line break; rename it"
+        "male1/scales/straight/m1_\\udcff.wav: its name is no UTF-8 or has a control character; rename it"
     ]
 
 
 def test_accents_compare_alike_however_they_are_composed(sounds, folder_of):
     files = {"Jose\u0301/straight/a.wav": sounds.wav(), "Ann/straight/a.wav": sounds.wav(pitch=500)}
     assert surveyed(folder_of(files), None).recordings["singer"].tolist() == ["Ann", "Jos\u00e9"]
+
+
+@pytest.mark.parametrize("letter", ["\x1b", "\r", "\t", "\x85", "\u2028"])
+def test_a_name_that_would_steer_a_terminal_is_left_out_and_shown(letter, sounds, folder_of):
+    files = {f"male1/scales/straight/m1_{letter}[2J.wav": sounds.wav(2.0)}
+    (line,) = surveyed(folder_of(sounds.choir() | files)).unusable
+    assert line.isprintable()
+    assert "its name is no UTF-8 or has a control character" in line
+
+
+def test_recordings_are_read_at_once_only_as_far_as_their_bytes_allow(monkeypatch):
+    monkeypatch.setattr(manifest, "BYTES_AT_ONCE", 100)
+    monkeypatch.setattr(manifest.os, "sched_getaffinity", lambda _: range(8), raising=False)
+    needed = dict(zip("abcdefgh", (40, 40, 40, 10, 500, 1, 99, 60), strict=True))
+    begun, most = set(), 0
+    lock = threading.Lock()
+
+    def work(path):
+        nonlocal most
+        with lock:
+            begun.add(path)
+            if len(begun) > 1:
+                most = max(most, sum(needed[each] for each in begun))
+        time.sleep(0.01)
+        return path.upper()
+
+    given = []
+    for path, result in manifest.in_threads(work, needed, "reading", needed.get):
+        given.append((path, result))
+        with lock:
+            begun.discard(path)
+    assert given == [(path, path.upper()) for path in "abcdefgh"]
+    assert 80 <= most <= 100  # two of 40 stood together, the one of 500 alone

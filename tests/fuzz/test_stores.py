@@ -1,0 +1,89 @@
+"""Clip stores, damaged: the clips as they were cut, or none, so that they are cut anew."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from singtech.data.clips import SPLITS, prepare, report
+from tests.fuzz.contract import JSON, bounded, damaged, kept
+
+FILES = ("corpus.json", "clips.csv", "manifest.csv", "clips.npy")
+SETTINGS = {"name": "choir", "techniques": None, "split": {"test": ["ben"]}, "clip_seconds": 0.05, "sample_rate": 8000}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A function that puts these files into a store that was whole, and opens it."""
+    root = tmp_path_factory.mktemp("source")
+    for k, singer in enumerate(("ann", "ben")):
+        for j, technique in enumerate(("straight", "trill")):
+            folder = root / singer / "scales" / technique
+            folder.mkdir(parents=True)
+            tone = 0.3 * np.sin(np.arange(1000) / (4 + k + 2 * j))
+            soundfile.write(folder / "a.wav", tone, 8000)
+    made = prepare(root, root.parent / "stores", **SETTINGS)
+    whole = {name: (made.folder / name).read_bytes() for name in FILES}
+
+    def opened(**files):
+        for name, content in whole.items():
+            (made.folder / name).write_bytes(files.get(name.partition(".")[0] + name[-1], content))
+        return prepare(root, root.parent / "stores", **SETTINGS, make=False)
+
+    opened.whole = whole
+    return opened
+
+
+def require_whole(corpus):
+    """That all that training and reports ask of a corpus can be had of it."""
+    if corpus is None:
+        return
+    assert corpus.waveforms.shape == (len(corpus.clips), 400)
+    assert corpus.waveforms.dtype == np.int16
+    assert sum(len(corpus.targets(split)) for split in SPLITS) == len(corpus.clips)
+    assert corpus.counts("train").sum() > 0
+    assert corpus.lengths()["clips"].sum() == len(corpus.clips)
+    assert corpus.fingerprint("test") != corpus.fingerprint("train")
+    assert "choir" in report(corpus)
+
+
+@pytest.mark.parametrize(("file", "hot"), [("corpusn", 40), ("clipsv", 80), ("manifestv", 80), ("clipsy", 127)])
+def test_a_damaged_file_of_a_store_is_whole_or_none(file, hot, store):
+    name = next(name for name in FILES if name.partition(".")[0] + name[-1] == file)
+
+    @bounded(40)
+    @given(damaged([store.whole[name]], hot))
+    def each(data):
+        require_whole(kept(store, **{file: data}))
+
+    each()
+
+
+def test_a_store_described_by_any_json_is_whole_or_none(store):
+    described = json.loads(store.whole["corpus.json"])
+
+    @bounded(80)
+    @given(st.sampled_from(sorted(described)), JSON, st.booleans())
+    def each(name, value, alone):
+        stored = value if alone else described | {name: value}
+        require_whole(kept(store, corpusn=json.dumps(stored).encode()))
+
+    each()
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 100_000, b"\xef\xbb\xbf{}", b"9" * 5000, b"null"])
+def test_a_store_described_by_hostile_json_is_none(content, store):
+    assert kept(store, corpusn=content) is None
+
+
+def test_an_archive_or_pickle_under_the_name_of_the_clips_is_none(store):
+    import io
+    import pickle
+
+    archive = io.BytesIO()
+    np.savez(archive, a=np.zeros((16, 400), np.int16))
+    for content in (archive.getvalue(), pickle.dumps([1, 2]), b""):
+        assert kept(store, clipsy=content) is None
