@@ -111,12 +111,10 @@ class Cluster:
         lines = [line for line in self.ask("scontrol", "--oneliner", "show", "job").splitlines() if "JobId=" in line]
         return [dict(field.partition("=")[::2] for field in line.split() if "=" in field) for line in lines]
 
-    def job(self, number):
-        """The job of the sweep's run with that number, or the only one; {} if there is none."""
-        found = [
-            job for job in self.jobs() if job.get("ArrayTaskId", "0") == str(number) and job["JobName"] == "singtech"
-        ]
-        return max(found, key=lambda job: int(job["JobId"]), default={})
+    def job(self, folder, number=0):
+        """The job of a sweep's run with that number, or its only one, whose results go below a folder; {} if none."""
+        found = [job for job in self.jobs() if job.get("StdOut", "").startswith(f"{folder}/")]
+        return next((job for job in found if job.get("ArrayTaskId", "0") == str(number)), {})
 
     def _daemon(self, *words):
         with (self.folder / f"{words[0]}.out").open("wb") as out:

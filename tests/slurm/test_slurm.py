@@ -61,8 +61,9 @@ def predictions(folder):
 
 
 def begun_phases(log):
-    """Of each phase that a log tells of, the batches done when its training began or went on."""
-    return [int(batches) for batches in re.findall(r"phase \d/\d [^\n|]*\|[^|]*\| (\d+)/\d+ \[00:00, \? left\]", log)]
+    """Of each training that a log tells of, the phase and how many of its batches were done already."""
+    bar = r"phase \d/\d (\w+) alpha [^|\n]*\|[^|]*\| (\d+)/\d+ \[00:00, \? left\]"
+    return [(phase, int(batches)) for phase, batches in re.findall(bar, log)]
 
 
 def process_of(number):
@@ -80,39 +81,47 @@ def process_of(number):
 
 
 def test_preempted_and_killed_jobs_go_on_and_a_sweep_ends_as_if_undisturbed(cluster, sweep, logs, tmp_path):
-    settings = ("dc=late", "strategy=crt_wc", "alpha=0,0.2,0.5,1", "schedule.features=80", "schedule.classifier=300")
+    settings = ("dc=late", "strategy=crt_wc", "alpha=0,0.2,0.5,1", "schedule.features=160", "schedule.classifier=300")
     assert sweep(*settings, place="undisturbed").wait(300) == 0, (tmp_path / "undisturbed.out").read_text()
+    phases = pd.read_csv(tmp_path / "undisturbed" / "results.csv")["phases"].str.split()
+
+    def is_begun(key):
+        return (tmp_path / "outputs" / "phases" / f".{key}.work" / "last.ckpt").exists()
 
     command = sweep(*settings, *SLURM)
-    until(lambda: list(tmp_path.glob("outputs/phases/.*.work/last.ckpt")), 120, "an epoch of the features is stored")
+    until(lambda: is_begun(phases[0][0]), 120, "an epoch of the features is stored")
     gpus = [process_of(number)[1][b"CUDA_VISIBLE_DEVICES"] for number in (0, 1)]
     assert sorted(gpus) == [b"0", b"1"]
-    assert [cluster.job(number)["TresPerNode"] for number in (0, 1)] == ["gres:gpu:1"] * 2
+    assert [cluster.job(tmp_path, number)["TresPerNode"] for number in (0, 1)] == ["gres:gpu:1"] * 2
     cluster.ask("sbatch", "--partition=high", "--gpus-per-node=2", "--output=/dev/null", "--wrap=true")
-    until(lambda: [cluster.job(number).get("Restarts") for number in (0, 1)] == ["1", "1"], 120, "both are pre-empted")
+    until(
+        lambda: [cluster.job(tmp_path, number).get("Restarts") for number in (0, 1)] == ["1", "1"],
+        120,
+        "both are pre-empted",
+    )
 
-    until(lambda: "phase 2/2" in logs(2) and process_of(2), 300, "a classifier is being trained")
-    key = until(lambda: list(tmp_path.glob("outputs/phases/.*.work/last.ckpt")), 60, "an epoch of it is stored")
-    print(key)
+    until(lambda: is_begun(phases[2][1]), 300, "an epoch of a classifier is stored")
     os.kill(process_of(2)[0], signal.SIGKILL)
-    until(lambda: cluster.job(2).get("Restarts") == "1", 60, "the killed job is queued again")
+    until(lambda: cluster.job(tmp_path, 2).get("Restarts") == "1", 60, "the killed job is queued again")
     assert command.wait(400) == 0, (tmp_path / "outputs.out").read_text()
 
     rows = pd.read_csv(tmp_path / "outputs" / "results.csv")
     assert rows["alpha"].tolist() == [0.0, 0.2, 0.5, 1.0]
     assert set(rows["status"]) == {"complete"}
     assert predictions(tmp_path / "outputs") == predictions(tmp_path / "undisturbed")
-    for number in range(4):
-        print(number, begun_phases(logs(number)))
-    assert any(begun_phases(logs(number))[1:2] > [0] for number in (0, 1)), "the features were trained anew"
-    assert begun_phases(logs(2))[-1] > 0, "the classifier was trained anew"
+    assert len(set(predictions(tmp_path / "outputs").values())) == 4
+    told = [begun_phases(logs(number)) for number in range(4)]
+    features = [batches for log in told for phase, batches in log if phase == "features"]
+    assert len(features) == 2, "trained once, and gone on with once"
+    assert sorted(features)[1] > 0, "gone on with from the start"
+    assert [batches > 0 for phase, batches in told[2] if phase == "classifier"] == [False, True]
 
 
 def test_a_job_out_of_time_is_queued_again_and_needs_no_command_that_waits(cluster, sweep, logs, tmp_path):
     settings = ("strategy=joint", "alpha=0.2", "schedule.features=300", "schedule.classifier=2")
     limits = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=55")
     command = sweep(*settings, *SLURM, *limits)
-    until(lambda: cluster.job(0).get("Restarts") == "1", 200, "the job is queued again")
+    until(lambda: cluster.job(tmp_path).get("Restarts") == "1", 200, "the job is queued again")
     command.kill()
     results = tmp_path / "outputs" / "results.csv"
     until(results.exists, 400, "the row")
@@ -120,8 +129,7 @@ def test_a_job_out_of_time_is_queued_again_and_needs_no_command_that_waits(clust
     log = logs()
     assert "Caught signal SIGUSR2" in log
     assert "this job is timed-out" in log
-    print(begun_phases(log))
-    assert begun_phases(log)[1] > 0
+    assert [batches > 0 for _, batches in begun_phases(log)][:2] == [False, True]
     assert sweep(*settings, place="undisturbed").wait(300) == 0
     assert predictions(tmp_path / "outputs") == predictions(tmp_path / "undisturbed")
 
@@ -138,11 +146,11 @@ def test_a_failing_run_says_why_in_its_log_and_in_one_sentence_to_who_waits(swee
     assert pd.read_csv(tmp_path / "outputs" / "results.csv")["status"].tolist() == ["complete"]
 
 
-def test_a_cancelled_job_stays_cancelled(cluster, sweep, logs):
+def test_a_cancelled_job_stays_cancelled(cluster, sweep, logs, tmp_path):
     sweep("alpha=0.2", "schedule.features=1000", *SLURM)
     until(lambda: "phase 1/2" in logs(), 120, "the features are being trained")
-    job = cluster.job(0)
+    job = cluster.job(tmp_path)
     cluster.ask("scancel", job["JobId"])
-    until(lambda: cluster.job(0)["JobState"] == "CANCELLED", 60, "the job is cancelled")
-    assert cluster.job(0)["Restarts"] == "0"
-    assert cluster.job(0)["JobId"] == job["JobId"]
+    until(lambda: cluster.job(tmp_path)["JobState"] == "CANCELLED", 60, "the job is cancelled")
+    assert cluster.job(tmp_path)["Restarts"] == "0"
+    assert cluster.job(tmp_path)["JobId"] == job["JobId"]
