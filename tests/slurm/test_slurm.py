@@ -1,0 +1,156 @@
+"""`hydra/launcher=slurm` on a real Slurm: jobs are pre-empted, killed and run out of time, and lose nothing by it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.conftest import SMALL
+from tests.slurm.cluster import until
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif("SINGTECH_TEST_SLURM" not in os.environ, reason="starts a Slurm, as root: make test-slurm"),
+]
+
+ROOT = Path(__file__).parent.parent.parent
+SLURM = ("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=1")
+
+
+@pytest.fixture
+def sweep(cluster, own_corpus, tmp_path):
+    """Begin a sweep as from a shell; gives the process, whose output goes to a file beside the results."""
+    for rare in own_corpus.glob("*/scales/trill/*_1.wav"):  # with equal counts, all alphas would be one
+        rare.unlink()
+    begun = []
+
+    def begin(*settings, place="outputs"):
+        own = ["data=folder", "data.name=choir", f"data.root={own_corpus}", "data.split.test=[dot]", *SMALL]
+        words = [sys.executable, "-m", "singtech.run", "-m", f"output_dir={tmp_path / place}", *own, *settings]
+        with (tmp_path / f"{place}.out").open("wb") as out:
+            begun.append(subprocess.Popen(words, cwd=ROOT, env=cluster.environment, stdout=out, stderr=out))
+        return begun[-1]
+
+    yield begin
+    for process in begun:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def logs(tmp_path):
+    """Read the log of the sweep's run with that number where conf/hydra/launcher/slurm.yaml promises it; "" before."""
+    return lambda number="": "".join(path.read_text() for path in folder_of(tmp_path).glob(f"*_{number}*0_log.out"))
+
+
+def folder_of(tmp_path):
+    """The folder of the only sweep's logs, once it is there."""
+    return next((tmp_path / "outputs" / "slurm").glob("*/*"), tmp_path / "nothing yet")
+
+
+def predictions(folder):
+    """The predictions of every run below a folder of results, byte for byte."""
+    return {path.parent.name: path.read_bytes() for path in folder.glob("runs/*/predictions.csv")}
+
+
+def begun_phases(log):
+    """Of each training that a log tells of, the phase and how many of its batches were done already."""
+    bar = r"phase \d/\d (\w+) alpha [^|\n]*\|[^|]*\| (\d+)/\d+ \[00:00, \? left\]"
+    return [(phase, int(batches)) for phase, batches in re.findall(bar, log)]
+
+
+def process_of(number):
+    """The process that computes the sweep's run with that number: not srun, which waits for it; None if none does."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            environment = (process / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        is_job = b"submitit.core._submit" in command and b"python" in Path(command[0].decode()).name.encode()
+        if is_job and f"SLURM_ARRAY_TASK_ID={number}".encode() in environment:
+            return int(process.name), dict(entry.partition(b"=")[::2] for entry in environment)
+    return None
+
+
+def test_preempted_and_killed_jobs_go_on_and_a_sweep_ends_as_if_undisturbed(cluster, sweep, logs, tmp_path):
+    settings = ("dc=late", "strategy=crt_wc", "alpha=0,0.2,0.5,1", "schedule.features=160", "schedule.classifier=300")
+    assert sweep(*settings, place="undisturbed").wait(300) == 0, (tmp_path / "undisturbed.out").read_text()
+    phases = pd.read_csv(tmp_path / "undisturbed" / "results.csv")["phases"].str.split()
+
+    def is_begun(key):
+        return (tmp_path / "outputs" / "phases" / f".{key}.work" / "last.ckpt").exists()
+
+    command = sweep(*settings, *SLURM)
+    until(lambda: is_begun(phases[0][0]), 120, "an epoch of the features is stored")
+    gpus = [process_of(number)[1][b"CUDA_VISIBLE_DEVICES"] for number in (0, 1)]
+    assert sorted(gpus) == [b"0", b"1"]
+    assert [cluster.job(tmp_path, number)["TresPerNode"] for number in (0, 1)] == ["gres:gpu:1"] * 2
+    cluster.ask("sbatch", "--partition=high", "--gpus-per-node=2", "--output=/dev/null", "--wrap=true")
+    until(
+        lambda: [cluster.job(tmp_path, number).get("Restarts") for number in (0, 1)] == ["1", "1"],
+        120,
+        "both are pre-empted",
+    )
+
+    until(lambda: is_begun(phases[2][1]), 300, "an epoch of a classifier is stored")
+    os.kill(process_of(2)[0], signal.SIGKILL)
+    until(lambda: cluster.job(tmp_path, 2).get("Restarts") == "1", 60, "the killed job is queued again")
+    assert command.wait(400) == 0, (tmp_path / "outputs.out").read_text()
+
+    rows = pd.read_csv(tmp_path / "outputs" / "results.csv")
+    assert rows["alpha"].tolist() == [0.0, 0.2, 0.5, 1.0]
+    assert set(rows["status"]) == {"complete"}
+    assert predictions(tmp_path / "outputs") == predictions(tmp_path / "undisturbed")
+    assert len(set(predictions(tmp_path / "outputs").values())) == 4
+    told = [begun_phases(logs(number)) for number in range(4)]
+    features = [batches for log in told for phase, batches in log if phase == "features"]
+    assert len(features) == 2, "trained once, and gone on with once"
+    assert sorted(features)[1] > 0, "gone on with from the start"
+    assert [batches > 0 for phase, batches in told[2] if phase == "classifier"] == [False, True]
+
+
+def test_a_job_out_of_time_is_queued_again_and_needs_no_command_that_waits(cluster, sweep, logs, tmp_path):
+    settings = ("strategy=joint", "alpha=0.2", "schedule.features=300", "schedule.classifier=2")
+    limits = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=55")
+    command = sweep(*settings, *SLURM, *limits)
+    until(lambda: cluster.job(tmp_path).get("Restarts") == "1", 200, "the job is queued again")
+    command.kill()
+    results = tmp_path / "outputs" / "results.csv"
+    until(results.exists, 400, "the row")
+    assert pd.read_csv(results)["status"].tolist() == ["complete"]
+    log = logs()
+    assert "Caught signal SIGUSR2" in log
+    assert "this job is timed-out" in log
+    assert [batches > 0 for _, batches in begun_phases(log)][:2] == [False, True]
+    assert sweep(*settings, place="undisturbed").wait(300) == 0
+    assert predictions(tmp_path / "outputs") == predictions(tmp_path / "undisturbed")
+
+
+def test_a_failing_run_says_why_in_its_log_and_in_one_sentence_to_who_waits(sweep, logs, tmp_path):
+    command = sweep("front_end.hop_length=4000,40", "trainer=smoke", "trainer.accelerator=cpu", *SLURM)
+    assert command.wait(200) == 1
+    said = (tmp_path / "outputs.out").read_text()
+    assert "too few for the pooling of Table 1" in said.splitlines()[-1]
+    assert said.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in said
+    assert "Traceback" in logs(0)
+    assert "too few for the pooling of Table 1" in logs(0)
+    assert pd.read_csv(tmp_path / "outputs" / "results.csv")["status"].tolist() == ["complete"]
+
+
+def test_a_cancelled_job_stays_cancelled(cluster, sweep, logs, tmp_path):
+    sweep("alpha=0.2", "schedule.features=1000", *SLURM)
+    until(lambda: "phase 1/2" in logs(), 120, "the features are being trained")
+    job = cluster.job(tmp_path)
+    cluster.ask("scancel", job["JobId"])
+    until(lambda: cluster.job(tmp_path)["JobState"] == "CANCELLED", 60, "the job is cancelled")
+    assert cluster.job(tmp_path)["Restarts"] == "0"
+    assert cluster.job(tmp_path)["JobId"] == job["JobId"]
