@@ -7,7 +7,6 @@ EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2
 .DEFAULT_GOAL := help
 $(foreach name,data seed alpha trainer output_dir experiments,$(if $(filter command line,$(origin $(name))), \
 	$(error settings go into ARGS: make $(firstword $(MAKECMDGOALS)) ARGS="$(name)=$($(name))")))
-.PHONY: help setup demo test test-slurm check data verify plan paper figure2 $(EXPERIMENTS) tables pictures wheel clean
 
 help:  ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,13 +31,16 @@ demo: setup  ## Late, three strategies, four alphas on the synthetic corpus: Tab
 test: setup  ## the tests, in minutes; with real recordings if SINGTECH_REAL_VOCALSET names their folder
 	$(PY) -m pytest $(ARGS)
 
+test-faults: setup  ## stop sweeps at 30 random moments and at every tenth file operation, crowd them; 20 min or so
+	$(PY) -m pytest -s -m long tests/faults $(ARGS)
+
 test-slurm: setup  ## sweep on a one-node Slurm set up for it, kill jobs, take it down; as root on Debian, in minutes
 	@test "$$(id -u)" = 0 && command -v apt-get > /dev/null || { \
 		echo "make $@ sets up a Slurm of its own: it needs root, and Debian or a relative of it." >&2; exit 1; }
 	dpkg -s slurm-wlm munge > /dev/null 2>&1 || { apt-get -qq update && \
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends slurm-wlm munge; }
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[slurm]"
-	SINGTECH_TEST_SLURM=1 $(PY) -m pytest tests/slurm $(ARGS)
+	$(PY) -m pytest -m long tests/slurm $(ARGS)
 
 check: setup  ## style and common mistakes
 	$(PY) -m ruff check .

@@ -62,31 +62,24 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
 
     @functools.wraps(job)
     def guarded(cfg: DictConfig) -> None:
-        is_sweep = sweep.is_sweep()
-        if is_sweep and sweep.has_failed():
+        if sweep.is_sweep() and sweep.has_failed():
             return
         try:
             job(cfg)
         except Busy as problem:
             sweep.put_off(guarded, cfg, str(problem))
-        except CorpusProblem as problem:
-            raise SystemExit(f"error: {problem}") from None
         except Exception as problem:
-            if not is_mendable(problem) or WANTS_TRACEBACK:
-                if not is_sweep:
-                    raise
-                traceback.print_exc()
-            if not is_sweep or is_disk_full(problem):
-                raise SystemExit(f"error: {sentence(problem)}") from None
-            sweep.note_failure(sentence(problem))
-            print(f"error: {sentence(problem)}", file=sys.stderr, flush=True)
+            _end_of(problem)
         finally:
             free_memory()
 
     def main() -> None:
         arguments = sys.argv[1:]
-        if not any(argument.startswith("hydra.searchpath=") for argument in arguments):
-            sys.argv.append(f"hydra.searchpath=[file://{EXPERIMENTS.parent}]")
+        if not any(argument.startswith("hydra.searchpath=") for argument in arguments):  # among the settings: Hydra
+            settings = [k for k, word in enumerate(sys.argv) if "=" in word and word[0] != "-"]  # wants them together
+            sys.argv.insert(
+                max(settings, default=len(arguments)) + 1, f"hydra.searchpath=[file://{EXPERIMENTS.parent}]"
+            )
         heard, wanted = signal.signal(signal.SIGTERM, _terminate), os.environ.get("HYDRA_FULL_ERROR")
         try:
             check_values(arguments)
@@ -99,6 +92,10 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
             if WANTS_TRACEBACK:
                 raise
             raise SystemExit(f"error: {sentence(problem)}") from None
+        except RuntimeError as problem:
+            if WANTS_TRACEBACK or not (type(problem).__module__.startswith("submitit.") or "srun" in str(problem)):
+                raise
+            raise SystemExit(f"error: hydra/launcher: {sentence(problem)}") from None
         except Terminated:
             print(f"terminated: {GOES_ON}", file=sys.stderr)
             raise SystemExit(128 + signal.SIGTERM) from None
@@ -112,6 +109,26 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
                 os.environ["HYDRA_FULL_ERROR"] = wanted
 
     return main
+
+
+def _end_of(problem: Exception) -> None:
+    """What becomes of a run's error: in a sweep it is noted, so that the others go on, unless it is theirs too.
+
+    Raises:
+        SystemExit: with the sentence for a person.
+        Exception: the error itself, where it is a mistake of ours.
+    """
+    elsewhere = sweep.is_sweep() and not sweep.is_here()  # a job's log is then read by nobody who waits
+    needs_traceback = WANTS_TRACEBACK or not (is_mendable(problem) or isinstance(problem, CorpusProblem))
+    if needs_traceback and not sweep.is_sweep():
+        raise problem
+    if needs_traceback or elsewhere:
+        traceback.print_exception(problem)
+    is_everyones = not sweep.is_sweep() or isinstance(problem, CorpusProblem) or is_disk_full(problem)
+    if is_everyones and not elsewhere:
+        raise SystemExit(f"error: {sentence(problem)}") from None
+    sweep.note_failure(sentence(problem))
+    print(f"error: {sentence(problem)}", file=sys.stderr, flush=True)
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -156,6 +173,8 @@ def sentence(problem: BaseException) -> str:
     """What a person should read of an error: one line."""
     if isinstance(problem, InstantiationException) and problem.__cause__ is not None:
         return sentence(problem.__cause__)
+    if isinstance(problem, MissingConfigException) and "submitit" in str(problem.missing_cfg_file):
+        return 'hydra/launcher=slurm: its extra is not installed here; do so with pip install "singtech[slurm]".'
     if isinstance(problem, MissingConfigException) and problem.options:
         group, _, choice = str(problem.missing_cfg_file).rpartition("/")
         return f"{group}={choice}: no such choice; there are {', '.join(sorted(problem.options))}."

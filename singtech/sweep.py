@@ -42,9 +42,14 @@ def is_sweep() -> bool:
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
+def is_here() -> bool:
+    """Whether the sweep's runs are taken by this process, one after the other, and not by a launcher's jobs."""
+    return HydraConfig.get().runtime.choices["hydra/launcher"] == "basic"
+
+
 def may_come_later() -> bool:
     """Whether a run that others work on can be put off: in a sweep whose runs this process takes in turn."""
-    return is_sweep() and HydraConfig.get().runtime.choices["hydra/launcher"] == "basic"
+    return is_sweep() and is_here()
 
 
 def put_off(job: Callable[[DictConfig], None], cfg: DictConfig, reason: str) -> None:

@@ -405,6 +405,28 @@ def test_sigterm_ends_in_one_line_with_its_own_status(call, own, tmp_path, monke
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_the_configuration_is_shown_wherever_the_option_stands(call, own):
+    for typed in (["--cfg", "job", "alpha=0.5", *own], ["alpha=0.5", *own, "--cfg", "job"]):
+        shown = call("run", *typed)
+        assert shown.status == 0, shown.err
+        assert "alpha: 0.5" in shown.out
+
+
+def test_without_the_slurm_extra_one_sentence_names_it(call, own, monkeypatch):
+    from hydra.core.plugins import Plugins
+
+    known = [found for found in Plugins.instance().class_name_to_class if "submitit" in found]
+    if known:
+        from hydra.core.config_store import ConfigStore
+
+        monkeypatch.delitem(ConfigStore.instance().repo["hydra"]["launcher"], "submitit_slurm.yaml")
+    done = call("run", "-m", "hydra/launcher=slurm", "alpha=0.2,0.5", *own)
+    assert done.status == 1
+    assert done.err.strip().splitlines()[-1] == (
+        'error: hydra/launcher=slurm: its extra is not installed here; do so with pip install "singtech[slurm]".'
+    )
+
+
 def test_without_its_corpus_a_sweep_stops_at_once(call, own, tmp_path):
     done = call("run", "-m", "alpha=0,0.2,0.5", *own, "data.split.test=[eve]")
     assert done.status == 1

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments import LightningEnvironment
 from pytorch_lightning.callbacks import Callback, Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.strategies import DDPStrategy
@@ -58,8 +59,8 @@ class Machine:
             use_distributed_sampler=False,  # our loaders know their share
             sync_batchnorm=devices > 1 and self.accelerator != "cpu" and torch.cuda.is_available(),
             precision=self.precision,
-            plugins=[WholeCheckpoints()],
-            callbacks=callbacks,
+            plugins=[WholeCheckpoints(), LightningEnvironment()],  # processes are ours to start, also in a Slurm job
+            callbacks=[*(callbacks or []), SignalsLeft()],
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -98,10 +99,28 @@ QUIET = (
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*You defined a `validation_step` but have no `val_dataloader`.*",
+    r".*The `srun` command is available on your system but is not used.*",
     r".*Total length of `list` across ranks is zero.*",
     r".*GPU available but not used.*",
     r".*MPS available but not used.*",
 )
+
+
+class SignalsLeft(Callback):
+    """Leaves SIGTERM to whoever heard it before; Lightning would end training as if by ctrl-C.
+
+    On Slurm it only announces the end of a job that is pre-empted and queued again, if it does not end by itself.
+    """
+
+    def setup(self, trainer: pl.Trainer, learner: pl.LightningModule, stage: str) -> None:
+        """Called before Lightning listens."""
+        self.heard = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, *_) -> None:
+        """Called after it does."""
+        signal.signal(signal.SIGTERM, self.heard)
+
+    on_predict_start = on_train_start
 
 
 class PhaseProgress(Callback):
