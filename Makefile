@@ -7,6 +7,8 @@ EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2
 .DEFAULT_GOAL := help
 $(foreach name,data seed alpha trainer output_dir experiments,$(if $(filter command line,$(origin $(name))), \
 	$(error settings go into ARGS: make $(firstword $(MAKECMDGOALS)) ARGS="$(name)=$($(name))")))
+.PHONY: help setup demo test test-faults test-slurm check data verify plan paper figure2 $(EXPERIMENTS) tables \
+	pictures wheel clean
 
 help:  ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

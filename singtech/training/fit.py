@@ -22,14 +22,13 @@ from singtech.training.learner import ClassifierLearner, Learner, NetworkLearner
 from singtech.training.loss import REDUCTIONS, class_weights
 from singtech.training.phases import Phase, digest, phase_keys
 from singtech.training.recalibration import recalibrate
-from singtech.training.store import Outcome, StoredPhase
+from singtech.training.store import Outcome, StoredPhase, read_plain
 from singtech.training.trainer import (
     PRECISIONS,
     EpochCheckpoint,
     Machine,
     PassProgress,
     PhaseProgress,
-    WholeCheckpoints,
     counted,
     from_processes,
     interruptible,
@@ -185,7 +184,7 @@ def train_phase(
     with interruptible(trainer), from_processes():
         trainer.fit(learner, data, ckpt_path=usable(checkpoint))
     started = time.perf_counter()
-    end = WholeCheckpoints().load_checkpoint(checkpoint)
+    end = read_plain(checkpoint)
     trained, optimizer_state = _of_network(end["state_dict"]), end["optimizer_states"][0]
     if setup.selection == "best":
         trained, optimizer_state = end["best"]["weights"], end["best"]["optimizer"]
@@ -230,13 +229,10 @@ def usable(checkpoint: Path) -> Path | None:
     if not checkpoint.exists():
         return None
     try:
-        held = WholeCheckpoints().load_checkpoint(checkpoint)
-        missing = {"state_dict", "optimizer_states", "curve", "best", "epoch"} - set(held)
-    except OSError:
-        raise
-    except Exception as problem:  # torch.load has no kind of its own for what it cannot read
-        missing = {str(problem).splitlines()[0] if str(problem) else type(problem).__name__}
-    if missing:
+        is_damaged = not {"state_dict", "optimizer_states", "curve", "best", "epoch"} <= set(read_plain(checkpoint))
+    except ValueError:
+        is_damaged = True
+    if is_damaged:
         log.warning("%s is damaged and set aside as %s: its phase begins anew.", checkpoint, set_aside(checkpoint).name)
         return None
     return checkpoint

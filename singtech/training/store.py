@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import shutil
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +104,12 @@ class StoredPhase:
             raise ValueError(f"{path} does not fit ({_line(problem)}): {REMEDY}") from None
 
     def optimizer_state(self) -> dict:
-        """The optimiser's state at the phase's end; nothing but tensors and plain values is read."""
-        return torch.load(self.folder / OPTIMIZER, map_location="cpu", weights_only=True)
+        """The optimiser's state at the phase's end; nothing but tensors and plain values is read.
+
+        Raises:
+            ValueError: it holds anything else.
+        """
+        return read_plain(self.folder / OPTIMIZER)
 
     def features(self, clips: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """(N, D) features of a set of clips, computed once.
@@ -127,6 +132,27 @@ class StoredPhase:
                 data = buffer.getvalue()
             write_bytes(place.with_name(features_name(clips, data)), data)
         return features
+
+
+def read_plain(path: Path) -> dict:
+    """What torch wrote to a file, if it is a dictionary of tensors and plain values; no code of it is run.
+
+    Raises:
+        ValueError: it is not, or is damaged.
+        OSError: it cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch advises about files that it is about to refuse
+            held = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as problem:  # torch has no kind of its own for what it cannot read
+        raise ValueError(f"{path} cannot be read ({_line(problem)}): {REMEDY}") from None
+    if not isinstance(held, dict):
+        raise ValueError(f"{path} holds no dictionary: {REMEDY}")
+    return held
 
 
 REMEDY = "`python -m singtech.store check=true` looks through the store and sets aside what is damaged."

@@ -9,6 +9,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
+from singtech.training.store import Damaged
+
 SECONDS = 10  # of one thread's computing for one file; the slowest takes a twentieth
 HANGS_AFTER = 120  # seconds by the clock, after which the process ends with a traceback of where it stood
 MOST_BYTES = 100_000_000  # held at once for a file of kilobytes
@@ -47,7 +49,7 @@ def kept(call, *arguments, refused=(ValueError, OSError), **options):
 def require_sentence(problem):
     """That an error is a sentence on one line, and ours: those of codecs, parsers and the system name no cause."""
     said = str(problem)
-    assert type(problem) in (ValueError, OSError, FileNotFoundError), repr(problem)
+    assert type(problem) in (ValueError, OSError, FileNotFoundError, Damaged), repr(problem)
     assert len(said.splitlines()) == 1, said
     assert len(said.split()) >= 3, said
     assert not said.startswith("["), said

@@ -1,0 +1,149 @@
+"""Phases and checkpoints, damaged or hostile: what was stored, or a sentence, and no code of theirs is run."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from singtech.training.fit import usable
+from singtech.training.store import (
+    LOG,
+    OPTIMIZER,
+    RECORD,
+    WEIGHTS,
+    Damaged,
+    Outcome,
+    PhaseStore,
+    StoredPhase,
+    features_name,
+    read_features,
+    read_plain,
+)
+from tests.fuzz.contract import JSON, bounded, damaged, kept
+
+KEY = "0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A small phase, stored as training stores one."""
+    weights = {"layer.weight": torch.arange(12.0).reshape(3, 4), "layer.bias": torch.zeros(3)}
+    state = {"state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.ones(3, 4)}}, "param_groups": [{"lr": 1e-3}]}
+    record = {"phase": {"trains": "network", "name": ""}, "setup": {"seed": 0}, "seconds": 1.5}
+    outcome = Outcome(weights, state, [{"epoch": 1, "loss": 2.0}], record)
+    store = PhaseStore(tmp_path_factory.mktemp("phases"))
+    phase, _ = store.obtain(KEY, lambda work, watch: outcome)
+    return phase
+
+
+def refound(stored, name, data):
+    """The phase after one of its files was overwritten, or None where the store sees that."""
+    path = stored.folder / name
+    whole = path.read_bytes()
+    path.write_bytes(data)
+    try:
+        return kept(PhaseStore(stored.folder.parent).find, KEY, refused=Damaged)
+    finally:
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, OPTIMIZER, LOG, RECORD])
+def test_a_damaged_file_of_a_phase_is_noticed(stored, name):
+    whole = (stored.folder / name).read_bytes()
+
+    @bounded(40)
+    @given(damaged([whole], hot=64) | st.binary(max_size=64))
+    def each(data):
+        if refound(stored, name, data) is not None:
+            is_same = json.loads(data) == json.loads(whole) if name == RECORD else data == whole
+            assert is_same
+
+    each()
+
+
+def test_a_record_that_says_anything_is_noticed(stored):
+    @bounded(60)
+    @given(JSON)
+    def each(said):
+        text = json.dumps(said).encode("utf-8", "surrogatepass")
+        assert refound(stored, RECORD, text) is None
+
+    each()
+
+
+def test_an_optimisers_state_that_was_made_to_fit_is_plain_values_or_refused(stored, tmp_path):
+    whole, path = (stored.folder / OPTIMIZER).read_bytes(), tmp_path / OPTIMIZER
+
+    @bounded(60)
+    @given(damaged([whole], hot=-200) | st.binary(max_size=64))
+    def each(data):
+        path.write_bytes(data)
+        held = kept(read_plain, path)
+        assert held is None or isinstance(held, dict)
+
+    each()
+
+
+class Hostile:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, place):
+        self.place = str(place)
+
+    def __reduce__(self):
+        return (open, (self.place, "w"))
+
+
+def test_code_in_a_checkpoint_or_optimisers_state_is_not_run(tmp_path):
+    trap, checkpoint = tmp_path / "was run", tmp_path / "phases" / "last.ckpt"
+    checkpoint.parent.mkdir()
+    torch.save({"state_dict": {}, "curve": Hostile(trap)}, checkpoint)
+    assert kept(read_plain, checkpoint) is None
+    assert usable(checkpoint) is None
+    assert not checkpoint.exists()
+    torch.save(Hostile(trap), tmp_path / OPTIMIZER)
+    assert kept(StoredPhase(tmp_path).optimizer_state) is None
+    assert not trap.exists()
+
+
+def test_a_damaged_checkpoint_is_whole_or_set_aside(tmp_path):
+    place = tmp_path / "work" / "last.ckpt"
+    place.parent.mkdir()
+    held = {"state_dict": {"w": torch.ones(3)}, "optimizer_states": [{}], "curve": [], "best": {}, "epoch": 1}
+    torch.save(held, place)
+    whole = place.read_bytes()
+
+    @bounded(60)
+    @given(damaged([whole], hot=-300) | st.binary(max_size=64))
+    def each(data):
+        place.write_bytes(data)
+        found = kept(usable, place)
+        assert found in (None, place)
+        assert place.exists() == (found is place)
+        if found:
+            assert set(held) <= set(read_plain(found))
+        for aside in place.parent.glob(".*damaged*"):
+            aside.unlink()
+
+    each()
+    shutil.rmtree(place.parent)
+
+
+def test_damaged_features_are_noticed(tmp_path):
+    features = np.arange(12, dtype=np.float32).reshape(4, 3)
+    np.save(tmp_path / "whole.npy", features)
+    whole = (tmp_path / "whole.npy").read_bytes()
+    path = tmp_path / features_name("ab" * 8, whole)
+
+    @bounded(60)
+    @given(damaged([whole], hot=128) | st.binary(max_size=64))
+    def each(data):
+        path.write_bytes(data)
+        found = kept(read_features, path, refused=Damaged)
+        assert (found is not None) == (data == whole)
+
+    each()
