@@ -22,7 +22,7 @@ from singtech.training.learner import ClassifierLearner, Learner, NetworkLearner
 from singtech.training.loss import REDUCTIONS, class_weights
 from singtech.training.phases import Phase, digest, phase_keys
 from singtech.training.recalibration import recalibrate
-from singtech.training.store import Outcome, StoredPhase, read_plain
+from singtech.training.store import Outcome, StoredPhase, read_checkpoint
 from singtech.training.trainer import (
     PRECISIONS,
     EpochCheckpoint,
@@ -184,7 +184,7 @@ def train_phase(
     with interruptible(trainer), from_processes():
         trainer.fit(learner, data, ckpt_path=usable(checkpoint))
     started = time.perf_counter()
-    end = read_plain(checkpoint)
+    end = read_checkpoint(checkpoint)
     trained, optimizer_state = _of_network(end["state_dict"]), end["optimizer_states"][0]
     if setup.selection == "best":
         trained, optimizer_state = end["best"]["weights"], end["best"]["optimizer"]
@@ -229,7 +229,9 @@ def usable(checkpoint: Path) -> Path | None:
     if not checkpoint.exists():
         return None
     try:
-        is_damaged = not {"state_dict", "optimizer_states", "curve", "best", "epoch"} <= set(read_plain(checkpoint))
+        is_damaged = not {"state_dict", "optimizer_states", "curve", "best", "epoch"} <= set(
+            read_checkpoint(checkpoint)
+        )
     except ValueError:
         is_damaged = True
     if is_damaged:

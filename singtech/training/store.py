@@ -109,7 +109,8 @@ class StoredPhase:
         Raises:
             ValueError: it holds anything else.
         """
-        return read_plain(self.folder / OPTIMIZER)
+        path = self.folder / OPTIMIZER
+        return plain(path.read_bytes(), path)
 
     def features(self, clips: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """(N, D) features of a set of clips, computed once.
@@ -134,25 +135,55 @@ class StoredPhase:
         return features
 
 
-def read_plain(path: Path) -> dict:
-    """What torch wrote to a file, if it is a dictionary of tensors and plain values; no code of it is run.
+def plain(data: bytes, path: Path) -> dict:
+    """What torch wrote, if it is a dictionary of tensors and plain values; no code of it is run.
 
+    Args:
+        data: as written.
+        path: where from, for the message.
     Raises:
         ValueError: it is not, or is damaged.
-        OSError: it cannot be read.
     """
     try:
-        data = path.read_bytes()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch advises about files that it is about to refuse
             held = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except OSError:
-        raise
     except Exception as problem:  # torch has no kind of its own for what it cannot read
         raise ValueError(f"{path} cannot be read ({_line(problem)}): {REMEDY}") from None
     if not isinstance(held, dict):
         raise ValueError(f"{path} holds no dictionary: {REMEDY}")
     return held
+
+
+def torch_bytes(value: object) -> bytes:
+    """What torch makes of a value, in memory, so that a full disk is Python's OSError when it is written."""
+    with io.BytesIO() as buffer:
+        torch.save(value, buffer)
+        return buffer.getvalue()
+
+
+def write_checkpoint(path: Path, held: dict) -> None:
+    """Write tensors and plain values in one step, behind their SHA-256: torch itself reads a flipped bit as a number.
+
+    Raises:
+        OSError: the disk is full, say; what was there before is as it was.
+    """
+    data = torch_bytes(held)
+    write_bytes(path, hashlib.sha256(data).digest() + data)
+
+
+def read_checkpoint(path: Path) -> dict:
+    """What `write_checkpoint` wrote.
+
+    Raises:
+        ValueError: it is damaged.
+        OSError: it cannot be read.
+    """
+    content = path.read_bytes()
+    digest, data = content[:32], content[32:]
+    if digest != hashlib.sha256(data).digest():
+        raise ValueError(f"{path} is not what was written: its SHA-256 has changed")
+    return plain(data, path)
 
 
 REMEDY = "`python -m singtech.store check=true` looks through the store and sets aside what is damaged."
@@ -241,9 +272,7 @@ class PhaseStore:
             for logs in work.glob("logs/*"):
                 shutil.copytree(logs, folder / logs.name)
             (folder / WEIGHTS).write_bytes(save(weights))
-            with io.BytesIO() as buffer:  # so that a full disk is Python's OSError, not torch's or safetensors' own
-                torch.save(outcome.optimizer_state, buffer)
-                (folder / OPTIMIZER).write_bytes(buffer.getvalue())
+            (folder / OPTIMIZER).write_bytes(torch_bytes(outcome.optimizer_state))
             pd.DataFrame(outcome.curve).to_csv(folder / LOG, index=False)
             files = {name: file_digest(folder / name) for name in (WEIGHTS, OPTIMIZER, LOG)}
             record = {"key": key, **outcome.record, "files": files}

@@ -1,7 +1,6 @@
 """The machine that a phase is trained on: Lightning's Trainer as we use it, its progress bar and its checkpoints."""
 
 import ctypes
-import io
 import logging
 import signal
 import sys
@@ -20,7 +19,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch.multiprocessing import ProcessRaisedException
 from tqdm import tqdm
 
-from singtech.files import write_bytes
+from singtech.training.store import read_checkpoint, write_checkpoint
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
@@ -220,18 +219,12 @@ class WholeCheckpoints(TorchCheckpointIO):
     """Checkpoints that reach the disk before they take the place of the last one, and hold nothing but plain values."""
 
     def save_checkpoint(self, checkpoint: dict, path: str | Path, storage_options: object = None) -> None:
-        """Write in one step.
+        """Write in one step."""
+        write_checkpoint(Path(path), checkpoint)
 
-        Raises:
-            OSError: the disk is full, say; the checkpoint of before is as it was.
-        """
-        with io.BytesIO() as buffer:  # so that a full disk is Python's OSError, not torch's own
-            torch.save(checkpoint, buffer)
-            write_bytes(path, buffer.getvalue())
-
-    def load_checkpoint(self, path: str | Path, map_location: object = "cpu", weights_only: object = True) -> dict:
-        """Read tensors and plain values; whatever else the file holds is refused."""
-        return torch.load(path, map_location=map_location, weights_only=True)
+    def load_checkpoint(self, path: str | Path, map_location: object = None, weights_only: object = True) -> dict:
+        """Read tensors and plain values, onto the CPU; whatever else the file holds is refused."""
+        return read_checkpoint(Path(path))
 
 
 def keep_memory() -> None:
