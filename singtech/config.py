@@ -67,7 +67,10 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
         try:
             job(cfg)
         except Busy as problem:
-            sweep.put_off(guarded, cfg, str(problem))
+            if sweep.may_come_later():
+                sweep.put_off(guarded, cfg, problem)
+            else:  # it was taken over by somebody, for whom it now waits
+                guarded(cfg)
         except Exception as problem:
             _end_of(problem)
         finally:

@@ -20,11 +20,15 @@ _leases: dict[str, SoftFileLease] = {}  # kept, for a lease remembers for how lo
 
 
 class Busy(Exception):
-    """Somebody else holds the lock; the sentence says who and for what."""
+    """Somebody else holds the lock on `place`; the sentence says who and for what."""
+
+    def __init__(self, sentence: str, place: Path) -> None:
+        super().__init__(sentence)
+        self.place = place
 
 
-class Superseded(Exception):
-    """The lock was lost to somebody who saw no sign of life of this process for too long."""
+class Superseded(Busy):
+    """The lock was ours and is somebody's who saw no sign of life of this process for too long."""
 
 
 @contextmanager
@@ -48,7 +52,7 @@ def hold(
     except Timeout:
         text = f"{what} by {_owner(lease)}"
         if not wait:
-            raise Busy(text) from None
+            raise Busy(text, place) from None
         (say or _to_standard_error)(f"{text}; waiting for it.")
         lease.acquire(poll_interval=POLL_SECONDS)
     try:
@@ -83,7 +87,9 @@ def require(lease: SoftFileLease) -> None:
         Superseded: this process showed no sign of life for so long (asleep, perhaps) that another took it over.
     """
     if lease.compromise is not None:
-        raise Superseded(f"{lease.lock_file} was taken over while this process was not heard of.")
+        lock = Path(lease.lock_file)
+        place = lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
+        raise Superseded(f"{place} was taken over while this process was not heard of", place)
 
 
 def lock_of(place: Path) -> Path:

@@ -21,12 +21,22 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from singtech.files import write_text
+from singtech.locks import Busy, is_held
 
 WORKER = "SINGTECH_WORKER"  # in the environment of one of several processes that share a sweep
 ROUND_SECONDS = 2.0  # between two looks at runs that others work on
 
-_put_off: list[tuple[DictConfig, DictConfig, Callable[[DictConfig], None]]] = []
-_in_turns = False  # while those are taken up again
+_put_off: list["PutOff"] = []
+
+
+@dataclass(frozen=True)
+class PutOff:
+    """A run that is to come later: its configuration, Hydra's, what runs it, and what it waits for."""
+
+    cfg: DictConfig
+    hydra_cfg: DictConfig
+    job: Callable[[DictConfig], None]
+    place: Path
 
 
 @dataclass(frozen=True)
@@ -52,11 +62,10 @@ def may_come_later() -> bool:
     return is_sweep() and is_here()
 
 
-def put_off(job: Callable[[DictConfig], None], cfg: DictConfig, reason: str) -> None:
-    """Take a run up again when all others have been looked at."""
-    if not _in_turns:
-        print(f"{reason}; going on with other runs.", flush=True)
-    _put_off.append((cfg, HydraConfig.instance().cfg, job))
+def put_off(job: Callable[[DictConfig], None], cfg: DictConfig, problem: Busy) -> None:
+    """Take a run up again when all others have been looked at and what it waits for is free."""
+    print(f"{problem}; going on with other runs.", flush=True)
+    _put_off.append(PutOff(cfg, HydraConfig.instance().cfg, job, problem.place))
 
 
 def note_failure(reason: str) -> None:
@@ -118,20 +127,21 @@ def report_failures(sweep_dir: str, module: str) -> bool:
 
 
 def _take_up() -> None:
-    global _in_turns
-    _in_turns = True
-    try:
-        while _put_off:
-            before = len(_put_off)
-            this_round, _put_off[:] = list(_put_off), []
-            for cfg, hydra_cfg, job in this_round:
-                HydraConfig.instance().cfg = hydra_cfg
-                job(cfg)
-            if len(_put_off) == before:
-                time.sleep(ROUND_SECONDS)
-    finally:
-        _in_turns = False
-        _put_off.clear()
+    """Round after round, the runs of which nobody holds any more what they wait for."""
+    waits = False
+    while _put_off:
+        free = [run for run in _put_off if not is_held(run.place)]
+        if not free:
+            if not waits:
+                print(f"\nwaiting for what others work on: {len(_put_off)} to go.", flush=True)
+            waits = True
+            time.sleep(ROUND_SECONDS)
+            continue
+        run = free[0]
+        _put_off.remove(run)
+        waits = False
+        HydraConfig.instance().cfg = run.hydra_cfg
+        run.job(run.cfg)
 
 
 def _failures(sweep_dir: str) -> Path:

@@ -22,7 +22,7 @@ import torch
 
 from singtech.data.clips import Corpus
 from singtech.files import remove_remains, set_aside, write_text
-from singtech.locks import Busy, Superseded, hold, require
+from singtech.locks import Busy, hold, require
 from singtech.metrics import confusion, scores
 from singtech.models.layers import describe
 from singtech.models.network import Network, parameter_count
@@ -82,7 +82,7 @@ def execute(
         The row, with what was trained for it.
     Raises:
         ValueError: the split has no test clips, or settings that do not fit together; the run then leaves no row.
-        Busy: another process works on it, and `wait` is False.
+        Busy: another process works on it, and `wait` is False; or it has taken it over.
         FloatingPointError: training diverged.
     """
     network = runnable(run, corpus, machine)
@@ -108,9 +108,9 @@ def execute(
             row = begun | _circumstances(stored) | scores(corpus.targets("test"), logits, corpus.techniques)
             (folder / FAILURE).unlink(missing_ok=True)
             write_row(folder, row | {"status": COMPLETE})
-        except (Busy, Superseded) as problem:
+        except Busy:
             shutil.rmtree(folder) if row is None else write_row(folder, row)
-            raise Busy(str(problem)) from None
+            raise
         except BaseException as problem:
             is_fault = isinstance(problem, Exception)
             with contextlib.suppress(OSError):  # on a full disk the row stays as it was: running, though nobody works
