@@ -5,6 +5,7 @@ import re
 import pytest
 
 from singtech.plan import composed
+from singtech.results.rows import read_row, write_row
 from singtech.training.planning import Plan, Speed
 
 
@@ -64,6 +65,15 @@ def test_runs_that_are_there_need_no_phases(call, own, tmp_path):
     plan = call("plan", "experiments=table3", *own)
     assert numbers(plan.out, "runs") == [3, 3]
     assert numbers(plan.out, "epochs") == [0, 0]
+
+
+def test_a_run_that_failed_or_was_killed_is_not_there(call, own, tmp_path):
+    call("run", "-m", "alpha=0.2,0.5", *own)
+    for folder, status in zip(sorted((tmp_path / "outputs" / "runs").iterdir()), ("failed", "running"), strict=True):
+        write_row(folder, read_row(folder) | {"status": status})
+    plan = call("plan", "experiments=table3", "alpha=0.2,0.5", "strategy=crt_wc", *own)
+    assert numbers(plan.out, "runs") == [2, 0]
+    assert numbers(plan.out, "phases")[:2] == [3, 3]
 
 
 def test_a_plan_knows_what_is_there(call, own):

@@ -170,7 +170,7 @@ def train_phase(
     data = VocalSetDataModule(
         corpus, setup.batch_size, setup.seed, first_epoch, setup.keep_last, features, phase.sampler
     )
-    learner = _learner(run, number, network, before, data)
+    learner = _learner(run, number, network, before, data, machine.devices)
     checkpoint = work / "last.ckpt"
     if machine.devices > 1:  # they are processes of their own, from which nothing comes back but the checkpoint
         watch = None
@@ -247,7 +247,7 @@ def _of_network(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _learner(
-    run: Run, number: int, network: Network, before: tuple[StoredPhase, ...], data: VocalSetDataModule
+    run: Run, number: int, network: Network, before: tuple[StoredPhase, ...], data: VocalSetDataModule, devices: int
 ) -> Learner:
     """The Lightning module that trains a phase."""
     phase, setup, corpus = run.phases[number], run.setup, data.corpus
@@ -263,6 +263,7 @@ def _learner(
         "optimizer_state": before[-1].optimizer_state() if goes_on else None,
         "reduction": setup.loss_reduction,
         "selects": setup.selection == "best",
+        "devices": devices,
         "name_clips": data.batch_clips,
     }
     if phase.trains == "network":

@@ -34,6 +34,7 @@ class Learner(LightningModule):
         optimizer_state: the optimiser's state to go on from.
         reduction: of the loss over a batch, see `weighted_cross_entropy`.
         selects: whether to keep the best epoch.
+        devices: how many share every batch.
         name_clips: gives the names of the clips in a batch of an epoch of the phase, for the message of a lost run.
     """
 
@@ -47,6 +48,7 @@ class Learner(LightningModule):
         optimizer_state: dict | None = None,
         reduction: str = "weights",
         selects: bool = False,
+        devices: int = 1,
         name_clips: Callable[[int, int], list[str]] | None = None,
     ) -> None:
         super().__init__()
@@ -54,7 +56,7 @@ class Learner(LightningModule):
         self.seed, self.first_epoch, self.reduction = seed, first_epoch, reduction
         self.register_buffer("weights", weights, persistent=False)
         self.selects, self.best, self.curve = selects, {}, []
-        self.name_clips, self.unseen = name_clips, None
+        self.devices, self.name_clips, self.unseen = devices, name_clips, None
         self.meters, self.validation_meters = _meters(len(weights)), _meters(len(weights))
 
     def trained(self) -> nn.Module:
@@ -94,7 +96,7 @@ class Learner(LightningModule):
         loss = self._measured(batch, self.meters)
         self._look_at_last_loss()  # not at this one: a GPU need not be waited for, it is done with the last
         self.unseen = (batch_idx, loss.detach())
-        if self.trainer.world_size == 1:
+        if self.devices == 1:
             return loss
         share = self.weights[batch[1]].sum() if self.reduction == "weights" else torch.tensor(float(len(batch[1])))
         return loss * share.to(loss.device) / self.all_gather(share.to(loss.device)).mean()

@@ -17,7 +17,7 @@ from singtech.models.network import parameter_count
 from singtech.training.fit import Run, device_name
 from singtech.training.learner import ClassifierLearner, Learner, NetworkLearner
 from singtech.training.phases import Phase
-from singtech.training.runs import runnable
+from singtech.training.runs import is_complete, runnable
 from singtech.training.trainer import Machine
 
 NUMBER_BYTES = 4
@@ -47,7 +47,7 @@ class Plan:
         if _built(run) not in self.sizes:
             self.sizes[_built(run)] = NUMBER_BYTES * parameter_count(runnable(run, corpus, machine))
         name = run.name(corpus.fingerprint("test"))
-        self.runs[name] = (self.output_dir / "runs" / name / "row.json").exists()
+        self.runs[name] = is_complete(self.output_dir / "runs" / name)
         self.corpora[name] = corpus
         if self.runs[name]:
             return True

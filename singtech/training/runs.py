@@ -122,6 +122,15 @@ def execute(
     return Result(row | {"status": COMPLETE}, folder, tuple(trained))
 
 
+def is_complete(folder: Path) -> bool:
+    """Whether a run's folder holds its whole result."""
+    try:
+        row = read_row(folder)
+    except ValueError:
+        return False
+    return row is not None and row["status"] == COMPLETE
+
+
 def _row_there(folder: Path, say: Callable[[str], None]) -> dict | None:
     """The row of an earlier attempt, and a line about it; a damaged one is set aside with its folder."""
     try:
