@@ -29,6 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from singtech import side_by_side, sweep
 from singtech.locks import Busy
 from singtech.places import CONF, EXPERIMENTS
+from singtech.signals import Terminated, end_if_asked, listening
 from singtech.training.phases import checked_alpha
 
 # What a person can mend: everything else is a mistake of ours and shows its traceback.
@@ -48,10 +49,6 @@ WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"  # read before 
 GOES_ON = "the same command goes on where this one stopped."
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: somebody, or a cluster, wants this process to end."""
-
-
 def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
     """A command-line program of a function of the configuration, in Hydra's manner.
 
@@ -62,6 +59,7 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
 
     @functools.wraps(job)
     def guarded(cfg: DictConfig) -> None:
+        end_if_asked()
         if sweep.is_sweep() and sweep.has_failed():
             return
         try:
@@ -83,14 +81,15 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
             sys.argv.insert(
                 max(settings, default=len(arguments)) + 1, f"hydra.searchpath=[file://{EXPERIMENTS.parent}]"
             )
-        heard, wanted = signal.signal(signal.SIGTERM, _terminate), os.environ.get("HYDRA_FULL_ERROR")
+        wanted = os.environ.get("HYDRA_FULL_ERROR")
         try:
-            check_values(arguments)
-            processes = side_by_side.asked(arguments)
-            if processes > 1:
-                raise SystemExit(side_by_side.run(job.__globals__["__spec__"].name, arguments, processes))
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing nine lines of its own
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(guarded)()
+            with listening():
+                check_values(arguments)
+                processes = side_by_side.asked(arguments)
+                if processes > 1:
+                    raise SystemExit(side_by_side.run(job.__globals__["__spec__"].name, arguments, processes))
+                os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing nine lines of its own
+                hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(guarded)()
         except MENDABLE as problem:
             if WANTS_TRACEBACK:
                 raise
@@ -106,7 +105,6 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
             print(f"interrupted: {GOES_ON}", file=sys.stderr)
             raise SystemExit(128 + signal.SIGINT) from None
         finally:
-            signal.signal(signal.SIGTERM, heard)
             os.environ.pop("HYDRA_FULL_ERROR", None)
             if wanted is not None:
                 os.environ["HYDRA_FULL_ERROR"] = wanted
@@ -132,10 +130,6 @@ def _end_of(problem: Exception) -> None:
         raise SystemExit(f"error: {sentence(problem)}") from None
     sweep.note_failure(sentence(problem))
     print(f"error: {sentence(problem)}", file=sys.stderr, flush=True)
-
-
-def _terminate(number: int, frame: object) -> None:
-    raise Terminated
 
 
 def command_line() -> str:

@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 
 from singtech.files import write_text
 from singtech.locks import Busy, is_held
+from singtech.signals import end_if_asked
 
 WORKER = "SINGTECH_WORKER"  # in the environment of one of several processes that share a sweep
 ROUND_SECONDS = 2.0  # between two looks at runs that others work on
@@ -130,6 +131,7 @@ def _take_up() -> None:
     """Round after round, the runs of which nobody holds any more what they wait for."""
     waits = False
     while _put_off:
+        end_if_asked()
         free = [run for run in _put_off if not is_held(run.place)]
         if not free:
             if not waits:

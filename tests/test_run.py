@@ -405,6 +405,20 @@ def test_sigterm_ends_in_one_line_with_its_own_status(call, own, tmp_path, monke
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_came_in_a_finalizer_ends_the_sweep_all_the_same(call, own, monkeypatch, number, status):
+    class Finalized:
+        def __del__(self):  # whatever is raised here, Python drops
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("sys.unraisablehook", lambda _: None)
+    step = "singtech.training.learner.NetworkLearner.set_modes"
+    monkeypatch.setattr(step, lambda learner: (learner.network.train(), Finalized()))
+    done = call("run", "-m", "alpha=0,0.2", *own, "trainer.progress=false")
+    assert done.status == status
+    assert done.out.count("== ") == 1
+
+
 def test_the_configuration_is_shown_wherever_the_option_stands(call, own):
     for typed in (["--cfg", "job", "alpha=0.5", *own], ["alpha=0.5", *own, "--cfg", "job"]):
         shown = call("run", *typed)

@@ -19,6 +19,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch.multiprocessing import ProcessRaisedException
 from tqdm import tqdm
 
+from singtech.signals import end_if_asked
 from singtech.training.store import read_checkpoint, write_checkpoint
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -136,6 +137,7 @@ class PhaseProgress(Callback):
     def on_train_batch_end(self, *_) -> None:
         """One batch on."""
         self.bar.update()
+        end_if_asked()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, learner: pl.LightningModule) -> None:
         """Show what the epoch before came to."""
@@ -169,6 +171,7 @@ class PassProgress(Callback):
     def on_predict_batch_end(self, *_) -> None:
         """One batch on."""
         self.bar.update()
+        end_if_asked()
 
     def on_predict_end(self, *_) -> None:
         """Close the bar."""

@@ -50,5 +50,6 @@ def test_a_sweep_killed_at_any_file_operation_ends_as_if_nothing_had_happened(fo
     deaths = list(range(1, operations + 1, max(1, operations // 80)))
     statuses, found = killed_and_repeated(fork, own_corpus, tmp_path, deaths)
     assert statuses.count(-9) >= len(deaths) - 2  # how many operations a sweep takes varies with its waits
-    wrong = [place for place, (came_to, left) in zip(deaths, found, strict=True) if (came_to, left) != (expected, [])]
-    assert wrong == []
+    wrong = {place: (left, came_to == expected) for place, (came_to, left) in zip(deaths, found, strict=True)}
+    wrong = {place: what for place, what in wrong.items() if what != ([], True)}
+    assert wrong == {}
