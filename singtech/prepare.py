@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from singtech.config import command, plain, variant
 from singtech.data.clips import Corpus, prepare, report
-from singtech.files import write_text
+from singtech.files import remove_remains, write_text
+from singtech.locks import hold
 from singtech.places import CONF
 
 
@@ -50,7 +51,9 @@ def keep_lengths(cfg: DictConfig, corpus: Corpus, differs: str) -> None:
     path = Path(cfg.output_dir) / "corpora" / f"{corpus.name}{fold}.csv"
     text = corpus.lengths().assign(**corpus.identity(), settings=settings).to_csv(index=False)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)
+        with hold(path, f"{path} is being written"):
+            remove_remains(path)
+            write_text(path, text)
 
 
 def job(cfg: DictConfig) -> None:
