@@ -93,6 +93,8 @@ def test_damaged_layers_and_confusions_of_a_run_leave_those_of_the_other(name, o
     @given(damaged([whole], hot=60))
     @example(b"\xff\xfe")
     @example(b"technique,a\n\na,1\n")
+    @example(b"technique,a\na,many\n")
+    @example(LAYERS_OF_A_RUN.replace("480", "many").encode())
     @example(b'"' + b"x" * 200_000)
     def each(data):
         (outputs / "runs" / "two" / name).write_bytes(data)
