@@ -295,10 +295,8 @@ def _frame(file: Path | io.StringIO, needed: Sequence[str], path: Path) -> "pd.D
         lacking = [name for name in needed if name not in frame]
         if lacking:
             raise ValueError(f"it has no column {', '.join(lacking)}")
-        if not isinstance(frame.index, pd.RangeIndex):
-            raise ValueError("its lines have more fields than names")
-        if frame.isna().any(axis=None):
-            raise ValueError("its lines have fewer fields than names")
+        if len({len(line) for line in csv.reader(io.StringIO(text)) if line}) > 1:  # pandas shifts or fills them
+            raise ValueError("its lines have more or fewer fields than names")
         for name in frame.columns:
             if name in _WHOLE and name in needed:
                 frame[name] = [_whole(text, signed=name == "seed") for text in frame[name]]
@@ -310,7 +308,7 @@ def _frame(file: Path | io.StringIO, needed: Sequence[str], path: Path) -> "pd.D
         misnamed = [data for data in frame["data"] if not NAME.fullmatch(data)] if "data" in frame else []
         if misnamed:
             raise ValueError(f"data is {misnamed[0]!r:.40}, expected a name that a folder can have")
-    except (ValueError, OverflowError) as error:  # pandas' parser errors are ValueErrors
+    except (ValueError, csv.Error) as error:  # pandas' parser errors are ValueErrors
         why = " ".join(str(error).split())[:300]
         rebuilt = "python -m singtech.prepare" if path.parent.name == CORPORA else "make tables"
         raise ValueError(f"{path} is damaged ({why}); remove it and run `{rebuilt}` to rebuild it.") from error
@@ -319,7 +317,7 @@ def _frame(file: Path | io.StringIO, needed: Sequence[str], path: Path) -> "pd.D
 
 @functools.lru_cache(4096)  # a million counts are few different ones
 def _whole(text: str, signed: bool = False) -> int:
-    if not re.fullmatch(f"{'-?' if signed else ''}[0-9]{{1,19}}", text):
+    if not re.fullmatch(f"{'-?' if signed else ''}[0-9]{{1,19}}", text) or abs(int(text)) >= 1 << 63:
         raise ValueError(f"{text!r:.40} where a whole number belongs")
     return int(text)
 

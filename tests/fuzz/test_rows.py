@@ -59,7 +59,7 @@ def test_a_damaged_row_leaves_the_other_run(outputs, data):
     together(outputs)
 
 
-@bounded(250)
+@bounded(50)
 @given(
     st.dictionaries(st.sampled_from([*ROW, "clips", "number", "minutes", "f1_x"]) | st.text(LETTERS), JSON, max_size=3)
 )
@@ -67,6 +67,9 @@ def test_a_damaged_row_leaves_the_other_run(outputs, data):
 @example({"seed": 2**63})
 @example({"run": "../../one"})
 @example({"finished": 5})
+@example({"device": "\ud800"})
+@example({"\ud800": 1})
+@example({"run": "a\0b"})
 def test_a_row_that_says_anything_leaves_the_other_run(outputs, said):
     (outputs / "runs" / "other" / "row.json").write_text(json.dumps(ROW | {"run": "two"} | said))
     together(outputs)
@@ -90,6 +93,8 @@ def test_damaged_layers_and_confusions_of_a_run_leave_those_of_the_other(name, o
     @given(damaged([whole], hot=60))
     @example(b"\xff\xfe")
     @example(b"technique,a\n\na,1\n")
+    @example(b"technique,a\na,many\n")
+    @example(LAYERS_OF_A_RUN.replace("480", "many").encode())
     @example(b'"' + b"x" * 200_000)
     def each(data):
         (outputs / "runs" / "two" / name).write_bytes(data)

@@ -74,6 +74,27 @@ def test_a_store_described_by_any_json_is_whole_or_none(store):
     each()
 
 
+@pytest.mark.parametrize(
+    ("file", "said", "forged"),
+    [
+        ("clips.csv", b",400,", b",401,"),
+        ("clips.csv", b",400,", b",0,"),
+        ("clips.csv", b",0.0,", b",-1.0,"),
+        ("clips.csv", b",0.0,", b",inf,"),
+        ("clips.csv", b",trill,", b",belt,"),
+        ("manifest.csv", b",8000", b",0"),
+        ("manifest.csv", b",1000,", b",-1000,"),
+        ("clips.npy", b"'<i2'", b"'<u2'"),
+        ("clips.npy", b"False", b"True "),
+        ("clips.npy", b"NUMPY\x01", b"NUMPY\x02"),
+    ],
+)
+def test_a_store_that_says_what_cannot_be_is_none(file, said, forged, store):
+    whole = store.whole[file]
+    assert said in whole
+    assert kept(store, **{file.partition(".")[0] + file[-1]: whole.replace(said, forged, 1)}) is None
+
+
 @pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 100_000, b"\xef\xbb\xbf{}", b"9" * 5000, b"null"])
 def test_a_store_described_by_hostile_json_is_none(content, store):
     assert kept(store, corpusn=content) is None

@@ -1,6 +1,7 @@
 """results.csv: one row a run, the same bytes from the same runs, types that survive."""
 
 import csv
+import re
 import threading
 
 import pytest
@@ -125,6 +126,29 @@ def test_a_file_cut_short_says_what_to_do(tmp_path, run):
     path = tmp_path / "results.csv"
     path.write_text(path.read_text().replace(",0.5,", ",half,", 1))
     with pytest.raises(ValueError, match="damaged .*half"):
+        read_results(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "forged", "why"),
+    [
+        (b"\nvocalset-", b"\nx,vocalset-", "its lines have more or fewer fields than names"),
+        (b",2026-01-01T00:00:00+00:00\n", b"\n", "its lines have more or fewer fields than names"),
+        (b",oblong,", b",obl\xffng,", "'utf-8' codec can't decode byte 0xff"),
+        (b",oblong,", b",obl\0ng,", "it holds zero bytes"),
+        (b",vocalset,", b",../elsewhere,", "data is '../elsewhere', expected a name that a folder can have"),
+        (b",0.2,0,", b",0.2,0.5,", "'0.5' where a whole number belongs"),
+        (b",0.2,0,", b",0.2,9999999999999999999,", "'9999999999999999999' where a whole number belongs"),
+        (b",0.5,", b",1e999,", "f1 is infinite"),
+    ],
+)
+def test_a_file_that_says_what_cannot_be_says_why(said, forged, why, tmp_path, run):
+    run()
+    collate(tmp_path)
+    path = tmp_path / "results.csv"
+    assert said in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(said, forged, 1))
+    with pytest.raises(ValueError, match=rf"results\.csv is damaged \(.*{re.escape(why)}.*; remove it and run `make"):
         read_results(path)
 
 

@@ -39,6 +39,10 @@ def test_numbers_of_numpy_and_a_technique_without_clips_become_plain_json(tmp_pa
         ({"recall_belt": "all"}, "recall_belt holds 'all', expected a number"),
         ({"phases": ["a", "b"]}, "expected text"),
         ({"data": "../elsewhere"}, "expected a name that a folder can have"),
+        ({"run": "../elsewhere"}, "expected the name of its folder"),
+        ({"seed": 2**63}, "seed holds 9223372036854775808, expected a number of at most 64 bits"),
+        ({"f1": float("inf")}, "f1 is inf, expected a finite number"),
+        ({"device": "\ud800"}, "expected text that UTF-8 can hold"),
     ],
 )
 def test_an_unusable_row_is_not_written(tmp_path, make_row, given, message):
