@@ -19,10 +19,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from singtech.config import MENDABLE, check_values, sentence
 from singtech.places import CONF, EXPERIMENTS
+from singtech.signals import quietly_interrupted
 
 PAPER = ("table2", "table3", "figure3")  # all numbers of the paper come from the runs of these
 
 
+@quietly_interrupted
 def main() -> None:
     """The command; a person's mistake is one sentence."""
     arguments = sys.argv[1:]

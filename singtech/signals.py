@@ -1,7 +1,9 @@
 """Ctrl-C and SIGTERM: raised where they come, and remembered, for Python drops what is raised in a finalizer."""
 
+import functools
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -34,6 +36,20 @@ def end_if_asked() -> None:
     """
     if _asked:
         raise KINDS[_asked[0]]
+
+
+def quietly_interrupted(main: Callable) -> Callable:
+    """A command that ctrl-C ends in one line and status 130; what it had not finished it begins anew."""
+
+    @functools.wraps(main)
+    def guarded(*arguments):
+        try:
+            return main(*arguments)
+        except KeyboardInterrupt:
+            print("interrupted: the same command does it again.", file=sys.stderr)
+            raise SystemExit(128 + signal.SIGINT) from None
+
+    return guarded
 
 
 def _hear(number: int, frame: object) -> None:

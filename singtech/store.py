@@ -13,9 +13,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from singtech.signals import quietly_interrupted
+
 OPTIONS = {"output_dir": "outputs", "show": "", "compare": "", "check": "false", "remove": "", "sure": "false"}
 
 
+@quietly_interrupted
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; 0, or 1 with one sentence, or if something is damaged."""
     arguments = sys.argv[1:] if argv is None else argv

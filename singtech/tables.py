@@ -17,6 +17,7 @@ from singtech.results.index import write_index
 from singtech.results.layers import render_layers
 from singtech.results.lengths import render_lengths
 from singtech.results.tables import render_table
+from singtech.signals import quietly_interrupted
 
 RENDER = {
     "table": render_table,
@@ -28,6 +29,7 @@ RENDER = {
 SHOWN = "table3"  # printed where nothing else is asked for and it has a run
 
 
+@quietly_interrupted
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; 0, or 1 with one sentence on what to do."""
     try:

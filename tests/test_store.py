@@ -216,6 +216,19 @@ def test_a_wrong_setting_is_one_sentence(store, outputs, settings, message):
     assert len(done.err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", ["store", "tables", "plan"])
+def test_ctrl_c_ends_the_other_commands_in_one_line_too(call, outputs, monkeypatch, command):
+    def press(*_):
+        raise KeyboardInterrupt
+
+    outputs.mkdir()
+    for long_work in ("singtech.training.inventory.survey", "singtech.tables.render", "singtech.plan.report"):
+        monkeypatch.setattr(long_work, press)
+    done = call(command, f"output_dir={outputs}")
+    assert done.status == 130
+    assert done.err == "interrupted: the same command does it again.\n"
+
+
 def test_where_nothing_is_it_says_so(store):
     done = store()
     assert done.status == 1
