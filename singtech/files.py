@@ -48,7 +48,7 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:60]}.", suffix=".tmp", dir=path.parent))
     try:
         yield temporary
-        for item in temporary.rglob("*"):
+        for item in (*temporary.rglob("*"), temporary):
             sync(item)
         temporary.chmod(0o777 & ~_umask())
         temporary.rename(path)

@@ -80,13 +80,19 @@ def is_held(place: Path) -> bool:
     return False
 
 
+def is_ours(lease: SoftFileLease) -> bool:
+    """Whether a lock that was taken is still held: the heart may not have noticed yet that it is not."""
+    owner = lease.owner
+    return lease.compromise is None and (owner is None or owner.token == lease.token)
+
+
 def require(lease: SoftFileLease) -> None:
     """That a lock is still ours.
 
     Raises:
         Superseded: this process showed no sign of life for so long (asleep, perhaps) that another took it over.
     """
-    if lease.compromise is not None:
+    if not is_ours(lease):
         lock = Path(lease.lock_file)
         place = lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
         raise Superseded(f"{place} was taken over while this process was not heard of", place)

@@ -1,6 +1,8 @@
 """Train and score one run, or a sweep of them: python -m singtech.run [-m] [dc=late strategy=crt_wc alpha=0.2 …]."""
 
+import contextlib
 import functools
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from singtech.config import (
     variant,
 )
 from singtech.prepare import corpus_of, keep_lengths
-from singtech.sweep import is_sweep, may_come_later
+from singtech.sweep import WORKER, is_sweep, may_come_later
 
 
 def job(cfg: DictConfig) -> None:
@@ -50,7 +52,8 @@ def job(cfg: DictConfig) -> None:
     except Busy:
         raise
     except BaseException:
-        rebuild(cfg.output_dir)  # the row says what became of it
+        with contextlib.suppress(Exception):  # what happened matters more
+            rebuild(cfg.output_dir)  # the row says what became of it
         raise
     (rebuild_if_due if is_sweep() else rebuild)(cfg.output_dir)  # a sweep's end does it in any case
     row = result.row
@@ -140,6 +143,7 @@ def machine_of(cfg: DictConfig):
 
     settings = plain(cfg.trainer)
     del settings["side_by_side"]  # which is read before there is a configuration
+    settings["progress"] &= WORKER not in os.environ  # several bars at once are none
     return Machine(precision=cfg.precision, loggers=loggers, **settings)
 
 

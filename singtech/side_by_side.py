@@ -4,6 +4,7 @@ Every process goes through the same sweep, and they divide it among themselves t
 are started by hand: a phase is trained by whoever comes first, and the others go on with other runs.
 """
 
+import ctypes
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ import threading
 from collections.abc import Sequence
 from datetime import datetime
 
-from singtech.sweep import WORKER, report_failures
+from singtech.sweep import WORKER, forget_failures, report_failures
 
 SETTING = "trainer.side_by_side"
 STOP_SECONDS = 60  # for the processes to end in good order
@@ -25,11 +26,13 @@ def asked(arguments: Sequence[str]) -> int:
     Raises:
         ValueError: no whole number from 1 up, or more than one without a sweep.
     """
-    values = [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{SETTING}=")]
+    values = [word.partition("=")[2] for word in arguments if word.lstrip("+").startswith(f"{SETTING}=")]
     if not values:
         return 1
     if not re.fullmatch(r"[1-9]\d*", values[-1]):
         raise ValueError(f"{SETTING}={values[-1]}: expected how many processes sweep at once, from 1 up.")
+    if int(values[-1]) > 1 and any(word.startswith("hydra/launcher=") for word in arguments):
+        raise ValueError(f"{SETTING}={values[-1]}: a launcher shares the sweep out already; leave one of the two out.")
     if int(values[-1]) > 1 and not {"-m", "--multirun"} & set(arguments):
         raise ValueError(f"{SETTING}={values[-1]}: a single run has nothing to share out; add -m for a sweep.")
     return int(values[-1])
@@ -46,21 +49,21 @@ def run(module: str, arguments: Sequence[str], processes: int) -> int:
     Raises:
         KeyboardInterrupt: it was stopped; so are the processes.
     """
-    given = [argument for argument in arguments if not argument.startswith(f"{SETTING}=")]
+    given = [word for word in arguments if not word.lstrip("+").startswith(f"{SETTING}=")]
     folder = _sweep_folder(given)
-    shown = ["trainer.progress=false"] if not any(a.startswith("trainer.progress=") for a in given) else []
-    command = [sys.executable, "-m", module, *given, *shown, f"hydra.sweep.dir={folder}"]
-    gpus = visible_gpus()
-    workers = [_begun(command, environment(number, processes, gpus)) for number in range(processes)]
+    forget_failures(folder)
+    command = [sys.executable, "-m", module, *given, f"hydra.sweep.dir={folder}"]
+    gpus = [] if "trainer.accelerator=cpu" in given else visible_gpus()
     on_what = f"on {len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" if gpus else "on the CPU"
     print(f"{processes} processes share this sweep {on_what}.", flush=True)
     stopped = threading.Event()
-    relays = [
-        threading.Thread(target=_relay, args=(worker, n, stopped), daemon=True) for n, worker in enumerate(workers, 1)
-    ]
-    for relay in relays:
-        relay.start()
+    workers: list[subprocess.Popen] = []
+    relays: list[threading.Thread] = []
     try:
+        for number in range(processes):
+            workers.append(_begun(command, environment(number, processes, gpus)))
+            relays.append(threading.Thread(target=_relay, args=(workers[-1], number + 1, stopped), daemon=True))
+            relays[-1].start()
         statuses = [worker.wait() for worker in workers]
     except BaseException:
         stopped.set()
@@ -102,10 +105,21 @@ def visible_gpus() -> list[str]:
 
 
 def _begun(command: Sequence[str], environ: dict[str, str]) -> subprocess.Popen:
-    """In a session of its own: ctrl-C is for this process to hear, which then stops it."""
+    """In a session of its own: ctrl-C is for this process to hear, which then stops it. It ends with this one."""
     return subprocess.Popen(
-        command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
     )
+
+
+def _end_with_parent() -> None:
+    """Ask Linux for SIGTERM when the parent dies, also by SIGKILL."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG of <sys/prctl.h>
 
 
 def _relay(worker: subprocess.Popen, number: int, stopped: threading.Event) -> None:

@@ -12,13 +12,18 @@ class Terminated(KeyboardInterrupt):
 
 
 KINDS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+if hasattr(signal, "SIGHUP"):
+    KINDS[signal.SIGHUP] = Terminated  # a lost connection, unless nohup has it ignored
 _asked: list[int] = []  # signals since `listening` began
 
 
 @contextmanager
 def listening() -> Iterator[None]:
     """Hear both signals as exceptions, until the block ends."""
-    before = {number: signal.signal(number, _hear) for number in KINDS}
+    before = {number: signal.getsignal(number) for number in KINDS}
+    for number in KINDS:
+        if before[number] is not signal.SIG_IGN:
+            signal.signal(number, _hear)
     try:
         yield
     finally:

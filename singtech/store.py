@@ -82,18 +82,17 @@ def _checked(output_dir: Path) -> tuple[list[str], int]:
 
     from singtech.training.inventory import check
 
-    count, faults = check(output_dir, lambda entries: tqdm(entries, "checking", unit="entry", disable=None))
+    count, faults, busy = check(output_dir, lambda entries: tqdm(entries, "checking", unit="entry", disable=None))
+    looked_at = f"{count - len(busy)} entries looked at"
     if not faults:
-        return [f"{count} entries, every one whole."], 0
-    return [*faults, f"{count} entries, {len(faults)} not in order; the runs that need them make them again."], 1
+        return [*busy, f"{looked_at}, every one whole."], 0
+    return [*busy, *faults, f"{looked_at}, {len(faults)} damaged; the runs that need them make them again."], 1
 
 
 def _shown(output_dir: Path, part: str) -> list[str]:
-    from singtech.results.collate import RESULTS, collate
-
-    rows = collate(output_dir)
-    (row,) = _found(rows, part, output_dir / RESULTS)
-    lines = [f"# {name}: {value}" for name, value in row.items() if str(value) not in ("", "nan") and name != "command"]
+    (row,) = _found(output_dir, part)
+    empty = ("", "nan", "None")
+    lines = [f"# {name}: {value}" for name, value in row.items() if str(value) not in empty and name != "command"]
     configuration = output_dir / "runs" / row["run"] / "config.yaml"
     command = row.get("command", "")
     if configuration.is_file():
@@ -106,27 +105,28 @@ def _shown(output_dir: Path, part: str) -> list[str]:
 def _compared(output_dir: Path, runs: str) -> list[str]:
     from tabulate import tabulate
 
-    from singtech.results.collate import RESULTS, collate
     from singtech.training.inventory import differences
 
-    rows = collate(output_dir)
     parts = runs.split(",")
     if len(parts) != 2:
         raise ValueError(f"compare={runs}: expected two runs with a comma between them.")
-    ours, theirs = (_found(rows, part, output_dir / RESULTS)[0]["run"] for part in parts)
+    ours, theirs = (_found(output_dir, part)[0]["run"] for part in parts)
     found = differences(output_dir, (ours, theirs))
     if not found:
         return [f"Nothing that decides the outcome of {ours} and {theirs} differs."]
     return [tabulate(found, ["", ours, theirs], disable_numparse=True)]
 
 
-def _found(rows, part: str, path: Path) -> list[dict]:
+def _found(output_dir: Path, part: str) -> list[dict]:
     """The one row whose run is called so, or has it in its name."""
-    names = [name for name in rows["run"] if name == part] or [name for name in rows["run"] if part in name]
-    if len(names) != 1:
-        some = f": {', '.join(names[:5])}{' …' if len(names) > 5 else ''}" if names else ""
-        raise ValueError(f"{part}: {len(names)} rows of {path} are called so{some}; expected one.")
-    return rows[rows["run"] == names[0]].to_dict("records")
+    from singtech.training.inventory import rows_of
+
+    rows = rows_of(output_dir)
+    found = [row for row in rows if row["run"] == part] or [row for row in rows if part in row["run"]]
+    if len(found) != 1:
+        some = f": {', '.join(row['run'] for row in found[:5])}{' …' if len(found) > 5 else ''}" if found else ""
+        raise ValueError(f"{part}: {len(found)} rows in {output_dir} are called so{some}; expected one.")
+    return found
 
 
 def _table(entries: Sequence) -> str:

@@ -102,17 +102,29 @@ class SweepEnd(Callback):
         """Begin a new account."""
         _put_off.clear()
         if WORKER not in os.environ:
-            for old in _failures(config.hydra.sweep.dir).glob("*.json"):
-                old.unlink()
+            forget_failures(config.hydra.sweep.dir)
 
     def on_multirun_end(self, config: DictConfig, **_) -> None:
         """Take up what was put off, round after round; collate; list what failed, and end with status 1 if any did."""
         from singtech.results.collate import rebuild
 
-        _take_up()
-        rebuild(config.output_dir)
-        if WORKER not in os.environ and report_failures(config.hydra.sweep.dir, f"singtech.{config.hydra.job.name}"):
+        ended_well = False
+        try:
+            _take_up()
+            rebuild(config.output_dir)
+            ended_well = True
+        except Exception as problem:  # Hydra would take it for a warning
+            print(f"error: the sweep did not come to its end: {problem}", file=sys.stderr, flush=True)
+        module = f"singtech.{config.hydra.job.name}"
+        failed = WORKER not in os.environ and report_failures(config.hydra.sweep.dir, module)
+        if failed or not ended_well:
             raise SystemExit(1)
+
+
+def forget_failures(sweep_dir: str) -> None:
+    """Begin a new account: what failed in an earlier sweep with the same folder is tried again."""
+    for old in _failures(sweep_dir).glob("*.json"):
+        old.unlink()
 
 
 def report_failures(sweep_dir: str, module: str) -> bool:

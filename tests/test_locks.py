@@ -138,6 +138,8 @@ def test_who_slept_through_its_lease_learns_that_it_was_taken_over(place, short_
         require(lease)
         lock_of(place).unlink()
         left_by("elsewhere", place, 1.0)
+        with pytest.raises(Superseded):  # at once, before its heart has noticed
+            require(lease)
         time.sleep(1.5)  # two heartbeats
         with pytest.raises(Superseded, match="was taken over while this process was not heard of"):
             require(lease)

@@ -12,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from singtech.locks import hold
+from singtech.metrics import scores
 from singtech.results.rows import read_row, write_row
 from singtech.training.inventory import remove, survey
 from tests.conftest import call_command, own_settings, write_corpus
@@ -162,6 +163,47 @@ def test_what_killed_processes_left_goes_after_a_day(two_runs, store, outputs):
     assert not old.exists()
 
 
+def test_a_phase_that_a_run_takes_up_meanwhile_is_kept(two_runs, outputs):
+    gone = runs(outputs)[0]
+    row = read_row(gone)
+    shutil.rmtree(gone)
+    (outputs / "results.csv").unlink()
+    unused = [entry for entry in survey(outputs) if entry.is_unused]
+    assert unused
+    write_row(gone, row | {"status": "running"})  # a sweep begins
+    assert remove(unused, outputs)[0] == []
+    (gone / "row.json").write_text("{")  # which may name any phase
+    assert [entry for entry in survey(outputs) if entry.is_unused] == []
+
+
+def test_rows_that_were_brought_from_elsewhere_are_shown_and_stay(two_runs, store, outputs):
+    brought = pd.read_csv(outputs / "results.csv", dtype=str, keep_default_na=False)
+    theirs = brought.iloc[:1].assign(run="from_the_cluster", command="python -m singtech.run alpha=0.9")
+    pd.concat([brought, theirs]).to_csv(outputs / "results.csv", index=False)
+    before = (outputs / "results.csv").read_bytes()
+    assert "python -m singtech.run alpha=0.9" in store("show=from_the_cluster").out
+    assert (outputs / "results.csv").read_bytes() == before
+
+
+def test_a_check_leaves_a_run_alone_that_got_nothing_right(two_runs, store, outputs):
+    run = runs(outputs)[0]
+    predictions = pd.read_csv(run / "predictions.csv", dtype={"technique": str})
+    order = {"straight": "NA", "trill": "1", "vibrato": "2"}  # techniques with names that look like something else
+    predictions["technique"] = predictions["technique"].map(order)
+    predictions = predictions.rename(columns={f"logit_{name}": f"logit_{new}" for name, new in order.items()})
+    wrong = {"NA": "1", "1": "2", "2": "NA"}
+    for name in order.values():
+        predictions[f"logit_{name}"] = [1.0 if wrong[true] == name else 0.0 for true in predictions["technique"]]
+    predictions.to_csv(run / "predictions.csv", index=False)
+    nothing = {"f1": 0.0, "accuracy": 0.0, "balanced_accuracy": 0.0, "top3_accuracy": 1.0}
+    techniques = tuple(order.values())
+    targets = predictions["technique"].map(techniques.index).to_numpy()
+    logits = predictions.filter(like="logit_").to_numpy(dtype="float32")
+    write_row(run, read_row(run) | nothing | {"top2_accuracy": scores(targets, logits, techniques)["top2_accuracy"]})
+    checked = store("check=true")
+    assert checked.status == 0, checked.out
+
+
 def damage_byte(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0x10
@@ -181,7 +223,7 @@ def test_a_check_sets_aside_what_is_damaged_and_the_next_run_makes_it_again(call
     damage_byte(clips)
     checked = store("check=true")
     assert checked.status == 1
-    assert "3 not in order" in checked.out
+    assert "3 damaged; the runs that need them make them again." in checked.out
     assert f"{phase / 'weights.safetensors'} is not what was stored" in checked.out
     assert f"{run}: f1 is 0.999, its predictions give {before[run.name]}" in checked.out
     assert f"{clips.parent}: clip " in checked.out

@@ -16,7 +16,6 @@ import logging
 import math
 import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from singtech.data.cutting import Sliced, clip_length, clip_spans, slice_recordi
 from singtech.data.download import require_room, room_reported
 from singtech.data.manifest import COLUMNS, Survey, counted, in_threads, left_out, names_of, singers_of, survey
 from singtech.data.splits import SPLITS, Split, absences, checked_split, require_singers, resolved, sides, spoilt
-from singtech.files import atomic_folder, remove_remains
+from singtech.files import atomic_folder, remove_remains, set_aside
 from singtech.locks import hold, is_held
 
 WAVEFORMS = "clips.npy"
@@ -167,7 +166,7 @@ def prepare(
             with hold(place, f"{place} is being prepared"):
                 store = _opened(place, key, settings, strict, warn=True)  # another process may have made it meanwhile
                 if store is None:
-                    _remove_damaged(place)
+                    _make_way(place)
                     _write(source, place, key, settings, view, strict)
                     store = _read(place, key, settings)
     return _seen(store, view)
@@ -384,9 +383,10 @@ def _waveforms(place: Path, clips: int, clip_samples: int) -> np.ndarray:
     return np.memmap(path, "<i2", "r", offset=len(opening), shape=(clips, clip_samples))
 
 
-def _remove_damaged(place: Path) -> None:
-    """Clear away a damaged store, and what a killed process left half-written. Called under the lock."""
-    shutil.rmtree(place, ignore_errors=True)
+def _make_way(place: Path) -> None:
+    """Set aside a damaged store, and clear away what a killed process left half-written. Called under the lock."""
+    if place.exists():
+        set_aside(place)
     remove_remains(place)
 
 

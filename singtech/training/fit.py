@@ -37,6 +37,7 @@ from singtech.training.trainer import (
 
 log = logging.getLogger(__name__)
 
+CHECKPOINT = "last.ckpt"  # of a phase that is being trained
 BATCH_NORMS = ("recalibrated", "running")
 SELECTIONS = ("last", "best")
 JUDGED_BY = 512  # training clips that batch norm's statistics rest on while the validation singers are looked at
@@ -171,7 +172,7 @@ def train_phase(
         corpus, setup.batch_size, setup.seed, first_epoch, setup.keep_last, features, phase.sampler
     )
     learner = _learner(run, number, network, before, data, machine.devices)
-    checkpoint = work / "last.ckpt"
+    checkpoint = work / CHECKPOINT
     if machine.devices > 1:  # they are processes of their own, from which nothing comes back but the checkpoint
         watch = None
     trainer = machine.trainer(

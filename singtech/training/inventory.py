@@ -7,7 +7,7 @@ made again and never trusted.
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +21,11 @@ from singtech.locks import Busy, hold, is_held
 from singtech.metrics import scores
 from singtech.results.collate import CORPORA, RESULTS, read_results
 from singtech.results.rows import COMPLETE, SCORES, read_row, read_rows
-from singtech.training.fit import usable
+from singtech.training.fit import CHECKPOINT
 from singtech.training.runs import CONFIGURATION, PREDICTIONS
-from singtech.training.store import Damaged, StoredPhase, read_features
+from singtech.training.store import Damaged, StoredPhase, read_checkpoint, read_features
 
+DAMAGED_ROW = "damaged row: "
 KINDS = ("run", "phase", "begun phase", "clips", "damaged", "remains")
 REMAINS_SECONDS = 24 * 3600  # what is half-written for longer, nobody writes any more
 
@@ -41,6 +42,7 @@ class Entry:
         changed: when it was last written to, seconds since 1970.
         says: what it is, in a few words.
         users: the runs whose rows name it; nothing else keeps it.
+        known_as: what rows name it by.
     """
 
     kind: str
@@ -50,6 +52,7 @@ class Entry:
     changed: float
     says: str
     users: tuple[str, ...] = ()
+    known_as: str = ""
 
     @property
     def is_unused(self) -> bool:
@@ -63,10 +66,7 @@ class Entry:
 
 def survey(output_dir: Path) -> list[Entry]:
     """All that is stored, by kind and name."""
-    users: dict[str, list[str]] = {}
-    for row in _rows(output_dir):
-        for used in (*row["phases"].split(), row["corpus_fingerprint"]):
-            users.setdefault(used, []).append(row["run"])
+    users = _users(output_dir)
     entries = [*_runs(output_dir), *_phases(output_dir, users), *_clips(output_dir, users), *_leftovers(output_dir)]
     return sorted(entries, key=lambda entry: (KINDS.index(entry.kind), entry.name))
 
@@ -83,30 +83,33 @@ def remove(entries: list[Entry], output_dir: Path) -> tuple[list[Entry], list[En
             continue
         try:
             with hold(_guarded(entry.path), f"{entry.path} is in use", wait=False):
-                _delete(entry.path)
-            gone.append(entry)
+                if entry.known_as in _users(output_dir):  # by a run that has begun meanwhile
+                    kept.append(entry)
+                else:
+                    _delete(entry.path)
+                    gone.append(entry)
         except Busy:
             kept.append(entry)
     return gone, kept
 
 
-def check(output_dir: Path, progress: Callable[[list], Iterator] = iter) -> tuple[int, list[str]]:
+def check(output_dir: Path, progress: Callable[[list], Iterator] = iter) -> tuple[int, list[str], list[str]]:
     """Look through phases, runs and clips, byte by byte; set aside what is damaged.
 
     Returns:
-        How many entries were looked at, and a sentence for each damaged one.
+        How many entries there are; a sentence for each damaged one; and one for each that somebody works on now.
     """
     entries = [entry for entry in survey(output_dir) if entry.kind in CHECKS]
-    found = []
+    found, busy = [], []
     for entry in progress(entries):
         try:
             with hold(_guarded(entry.path), f"{entry.path} is in use", wait=False):
                 fault = CHECKS[entry.kind](entry.path)
                 if fault:
-                    found.append(f"{fault}; set aside as {set_aside(_guarded(entry.path)).name}.")
+                    found.append(f"{fault}; set aside as {set_aside(entry.path).name}.")
         except Busy as problem:
-            found.append(f"{entry.path} was not looked at: {problem}.")
-    return len(entries), found
+            busy.append(f"{entry.path} was not looked at: {problem}.")
+    return len(entries), found, busy
 
 
 def differences(output_dir: Path, runs: tuple[str, str]) -> list[tuple[str, str, str]]:
@@ -123,34 +126,50 @@ def differences(output_dir: Path, runs: tuple[str, str]) -> list[tuple[str, str,
     ]
 
 
-def _rows(output_dir: Path) -> list[dict]:
-    """Rows on disk, and those of a results.csv that was brought from elsewhere."""
+def rows_of(output_dir: Path) -> list[dict]:
+    """Rows on disk, and those of a results.csv that was brought from elsewhere, by the runs' names."""
     rows = {row["run"]: row for row in read_rows(output_dir / "runs")}
     path = output_dir / RESULTS
     brought = read_results(path).to_dict("records") if path.is_file() else []
     merged = {row["run"]: row for row in brought} | rows
-    return [{"phases": "", "corpus_fingerprint": ""} | row for row in merged.values()]
+    return [{"phases": "", "corpus_fingerprint": ""} | merged[name] for name in sorted(merged)]
+
+
+def _users(output_dir: Path) -> dict[str, list[str]]:
+    """The runs that name each phase and each state of a corpus. A row that cannot be read may name any phase."""
+    users: dict[str, list[str]] = {}
+    for row in rows_of(output_dir):
+        for used in (*row["phases"].split(), row["corpus_fingerprint"]):
+            users.setdefault(used, []).append(row["run"])
+    unread = [folder.name for folder in _visible(output_dir / "runs") if _says_of_run(folder).startswith(DAMAGED_ROW)]
+    if unread:
+        for place in (*_visible(output_dir / "phases"), *(output_dir / "phases").glob(".*.work")):
+            users.setdefault(_guarded(place).name, []).extend(unread)
+    return users
 
 
 def _runs(output_dir: Path) -> Iterator[Entry]:
     for folder in _visible(output_dir / "runs"):
-        try:
-            row = read_row(folder)
-            says = "no row" if row is None else row["status"]
-            says += f": {row['reason']}" if row and row.get("reason") else ""
-        except ValueError as problem:
-            says = f"damaged row: {problem}"
-        yield _entry("run", folder.name, folder, says)
+        yield _entry("run", folder.name, folder, _says_of_run(folder))
+
+
+def _says_of_run(folder: Path) -> str:
+    """A run in a few words: its status, and why it failed."""
+    try:
+        row = read_row(folder)
+    except ValueError as problem:
+        return f"{DAMAGED_ROW}{problem}"
+    says = "no row" if row is None else row["status"]
+    return says + (f": {row['reason']}" if row and row.get("reason") else "")
 
 
 def _phases(output_dir: Path, users: dict[str, list[str]]) -> Iterator[Entry]:
     for folder in _visible(output_dir / "phases"):
-        yield _entry("phase", folder.name, folder, _says(folder), users.get(folder.name, ()))
+        yield _entry("phase", folder.name, folder, _says(folder), users, folder.name)
     for folder in sorted((output_dir / "phases").glob(".*.work")):
-        key = _guarded(folder).name
-        yield _entry(
-            "begun phase", key, folder, "is being trained" if is_held(_guarded(folder)) else "", users.get(key, ())
-        )
+        place = _guarded(folder)
+        says = "is being trained" if is_held(place) else "goes on when a run asks for it"
+        yield _entry("begun phase", place.name, folder, says, users, place.name)
 
 
 def _clips(output_dir: Path, users: dict[str, list[str]]) -> Iterator[Entry]:
@@ -166,14 +185,14 @@ def _clips(output_dir: Path, users: dict[str, list[str]]) -> Iterator[Entry]:
             state = stored_state(place)[:16]
         except (OSError, ValueError, KeyError, TypeError):
             state = ""
-        used = [*users.get(state, ()), *(["(the corpus as it is now)"] if state in current else [])]
-        yield _entry("clips", place.name, place, f"state {state}" if state else "damaged", used)
+        used = {state: [*users.get(state, ()), *(["(the corpus as it is now)"] if state in current else [])]}
+        yield _entry("clips", place.name, place, f"state {state}" if state else "damaged", used, state)
 
 
 def _leftovers(output_dir: Path) -> Iterator[Entry]:
     for folder in (output_dir / name for name in ("runs", "phases", "data")):
-        for path in sorted(folder.glob(".*.damaged-*")):
-            yield _entry("damaged", path.name, path, "set aside")
+        for path in sorted(folder.rglob(".*.damaged-*")):
+            yield _entry("damaged", str(path.relative_to(output_dir)), path, "set aside")
     for path in sorted(output_dir.rglob(".*.tmp")):
         yield _entry("remains", str(path.relative_to(output_dir)), path, "half-written")
 
@@ -187,7 +206,7 @@ def _says(folder: Path) -> str:
     return f"{phase['trains']}, {phase['epochs']} epochs, alpha {phase['alpha']:g}"
 
 
-def _entry(kind: str, name: str, path: Path, says: str, users: list[str] | tuple = ()) -> Entry:
+def _entry(kind: str, name: str, path: Path, says: str, users: Mapping | None = None, known_as: str = "") -> Entry:
     files = [path, *path.rglob("*")] if path.is_dir() else [path]
     states = []
     for file in files:
@@ -197,7 +216,8 @@ def _entry(kind: str, name: str, path: Path, says: str, users: list[str] | tuple
             continue
     size = sum(state.st_size for file, state in zip(files, states, strict=False) if not file.is_dir())
     changed = max((state.st_mtime for state in states), default=0.0)
-    return Entry(kind, name, path, size, changed, says, tuple(sorted(users)))
+    used_by = tuple(sorted((users or {}).get(known_as, ())))
+    return Entry(kind, name, path, size, changed, says, used_by, known_as)
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -239,20 +259,24 @@ def _run_fault(folder: Path) -> str:
         row = read_row(folder)
         if row is None or row["status"] != COMPLETE:
             return ""
-        predictions = pd.read_csv(folder / PREDICTIONS)
+        predictions = pd.read_csv(folder / PREDICTIONS, dtype={"technique": str}, keep_default_na=False)
         logits = predictions.filter(like="logit_")
         techniques = tuple(name.removeprefix("logit_") for name in logits)
         targets = predictions["technique"].map(techniques.index).to_numpy()
         anew = scores(targets, logits.to_numpy(dtype=np.float32), techniques)
     except (OSError, ValueError, KeyError, TypeError) as problem:
         return f"{folder} cannot be read ({' '.join(str(problem).split())[:120]})"
-    wrong = [name for name in SCORES if not np.isclose(row.get(name) or np.nan, anew[name], rtol=0, atol=1e-9)]
-    return f"{folder}: {wrong[0]} is {row.get(wrong[0])}, its predictions give {anew[wrong[0]]}" if wrong else ""
+    told = {name: np.nan if row.get(name) is None else row[name] for name in SCORES}
+    wrong = [name for name in SCORES if not np.isclose(told[name], anew[name], rtol=0, atol=1e-9, equal_nan=True)]
+    return f"{folder}: {wrong[0]} is {told[wrong[0]]}, its predictions give {anew[wrong[0]]}" if wrong else ""
 
 
 def _begun_fault(folder: Path) -> str:
-    """A damaged checkpoint is set aside by itself: there is nothing more in the folder."""
-    usable(folder / "last.ckpt")
+    try:
+        if (folder / CHECKPOINT).exists():
+            read_checkpoint(folder / CHECKPOINT)
+    except (OSError, ValueError) as problem:
+        return str(problem)
     return ""
 
 

@@ -22,7 +22,7 @@ import torch
 
 from singtech.data.clips import Corpus
 from singtech.files import remove_remains, set_aside, write_text
-from singtech.locks import Busy, hold, require
+from singtech.locks import Busy, hold, is_ours, require
 from singtech.metrics import confusion, scores
 from singtech.models.layers import describe
 from singtech.models.network import Network, parameter_count
@@ -87,9 +87,10 @@ def execute(
     """
     network = runnable(run, corpus, machine)
     folder = Path(output_dir) / "runs" / run.name(corpus.fingerprint("test"))
+    store = PhaseStore(Path(output_dir) / "phases")
     with hold(folder, f"run {folder.name} is being made", wait) as lease:
         row = _row_there(folder, say)
-        if row is not None and row["status"] == COMPLETE:
+        if row is not None and row["status"] == COMPLETE and (folder / PREDICTIONS).is_file():
             return Result(_followed(folder, row, run, corpus), folder, (False,) * len(run.phases))
         begun = _condition(run, folder.name, corpus, parameter_count(network)) | dict(provenance or {})
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +99,7 @@ def execute(
         write_text(folder / CONFIGURATION, configuration)
         write_row(folder, begun | {"status": RUNNING})
         try:
-            stored, trained = _obtain_phases(run, corpus, PhaseStore(Path(output_dir) / "phases"), machine, say, wait)
+            stored, trained = _obtain_phases(run, corpus, store, machine, say, wait)
             logits = _logits(run, stored, corpus, machine)
             require(lease)
             write_text(folder / PREDICTIONS, _predictions(corpus, logits).to_csv(index=False))
@@ -108,18 +109,31 @@ def execute(
             row = begun | _circumstances(stored) | scores(corpus.targets("test"), logits, corpus.techniques)
             (folder / FAILURE).unlink(missing_ok=True)
             write_row(folder, row | {"status": COMPLETE})
-        except Busy:
-            shutil.rmtree(folder) if row is None else write_row(folder, row)
-            raise
         except BaseException as problem:
-            is_fault = isinstance(problem, Exception)
-            with contextlib.suppress(OSError):  # on a full disk the row stays as it was: running, though nobody works
-                if is_fault:
-                    write_text(folder / FAILURE, "".join(traceback.format_exception(problem)))
-                ended = {"status": FAILED, "reason": explain(problem)} if is_fault else {"status": INTERRUPTED}
-                write_row(folder, begun | ended | {"finished": _now()})
+            if is_ours(lease):  # if not, the row is somebody's who took over
+                with contextlib.suppress(OSError):  # on a full disk the row stays: running, though nobody works
+                    _end(folder, begun, problem, explain, store)
             raise
     return Result(row | {"status": COMPLETE}, folder, tuple(trained))
+
+
+def _end(
+    folder: Path, begun: dict, problem: BaseException, explain: Callable[[BaseException], str], store: PhaseStore
+) -> None:
+    """Write down how a run ended that did not come to its end."""
+    if isinstance(problem, Busy) and not any((store.folder / key).exists() for key in begun["phases"].split()):
+        shutil.rmtree(folder)  # nothing of it is there that its row would keep
+        return
+    ended = {"status": INTERRUPTED}
+    if isinstance(problem, Exception) and not isinstance(problem, Busy):
+        write_text(folder / FAILURE, _writable("".join(traceback.format_exception(problem))))
+        ended = {"status": FAILED, "reason": _writable(explain(problem))}
+    write_row(folder, begun | ended | {"finished": _now()})
+
+
+def _writable(text: str) -> str:
+    """Text that any file can hold: what of a path is no character is spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def is_complete(folder: Path) -> bool:

@@ -29,6 +29,8 @@ from singtech.locks import hold, lock_of, require
 
 log = logging.getLogger(__name__)
 
+# What phase.json held before it held digests: such phases are believed if they are all there.
+RECORD_WITHOUT_DIGESTS = {"key", "phase", "setup", "before", "epoch", "seconds", "device", "torch"}
 RECORD, WEIGHTS, OPTIMIZER, LOG = "phase.json", "weights.safetensors", "optimizer.pt", "log.csv"
 
 
@@ -67,7 +69,8 @@ class StoredPhase:
         path = self.folder / RECORD
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            fits = record["key"] == self.key and record.pop("sha256") == _digest(record)
+            is_old = set(record) == RECORD_WITHOUT_DIGESTS
+            fits = record["key"] == self.key and (is_old or record.pop("sha256") == _digest(record))
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as problem:
             raise Damaged(f"{path} cannot be read ({_line(problem)})") from None
         if not fits:
@@ -87,7 +90,7 @@ class StoredPhase:
                 digest = file_digest(path)
             except OSError as problem:
                 raise Damaged(f"{path} cannot be read ({problem.strerror})") from None
-            if digest != record["files"].get(name):
+            if "files" in record and digest != record["files"].get(name):
                 raise Damaged(f"{path} is not what was stored: its SHA-256 has changed")
         return record
 
@@ -262,6 +265,8 @@ class PhaseStore:
             work.mkdir(exist_ok=True)
             outcome = train(work, lambda: require(lease))
             require(lease)
+            if place.exists():  # who took over while this process was asleep has finished, and let go
+                return StoredPhase(place), False
             self._publish(key, outcome, work)
             shutil.rmtree(work, ignore_errors=True)
         return StoredPhase(place), True

@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import re
 import signal
 import sys
 import warnings
@@ -11,12 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytorch_lightning as pl
-import torch
 from lightning_fabric.plugins.environments import LightningEnvironment
 from pytorch_lightning.callbacks import Callback, Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.strategies import DDPStrategy
-from torch.multiprocessing import ProcessRaisedException
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 from tqdm import tqdm
 
 from singtech.signals import end_if_asked
@@ -47,17 +47,12 @@ class Machine:
 
     def trainer(self, callbacks: list[Callback] | None = None, devices: int = 1, **options) -> pl.Trainer:
         """A quiet Trainer on this machine, on one device or on several that share every batch."""
-        keep_memory()
-        for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-        for message in QUIET:
-            warnings.filterwarnings("ignore", message=message)
+        make_ready()
         return pl.Trainer(
             accelerator=self.accelerator,
             devices=devices,
             strategy="auto" if devices == 1 else DDPStrategy(start_method="spawn"),
             use_distributed_sampler=False,  # our loaders know their share
-            sync_batchnorm=devices > 1 and self.accelerator != "cpu" and torch.cuda.is_available(),
             precision=self.precision,
             plugins=[WholeCheckpoints(), LightningEnvironment()],  # processes are ours to start, also in a Slurm job
             callbacks=[*(callbacks or []), SignalsLeft()],
@@ -70,11 +65,19 @@ class Machine:
 
 @contextmanager
 def interruptible(trainer: pl.Trainer) -> Iterator[None]:
-    """Ctrl-C is ctrl-C: Lightning would end the process without a word, and leave later ones unheard."""
+    """Ctrl-C is ctrl-C: Lightning would end the process without a word, and leave later ones unheard.
+
+    Processes that train together end with this one, before it lets go of what it holds.
+    """
     heard = signal.getsignal(signal.SIGINT)
     try:
         yield
-    except SystemExit as end:
+    except BaseException as end:
+        for process in getattr(trainer.strategy.launcher, "procs", []):
+            process.kill()
+            process.join()
+        if not isinstance(end, SystemExit):
+            raise
         if trainer.interrupted:
             signal.signal(signal.SIGINT, heard)
             pressed = end.__context__
@@ -87,9 +90,17 @@ def from_processes() -> Iterator[None]:
     """What went wrong in one of several processes that train together, as if it had gone wrong in this one."""
     try:
         yield
-    except ProcessRaisedException as problem:
-        kind, _, text = str(problem).strip().splitlines()[-1].partition(": ")
+    except ProcessRaisedException as problem:  # whose text ends with a traceback and the error
+        lines = str(problem).strip().splitlines()
+        traced = max(number for number, line in enumerate(lines) if line.startswith("  "))
+        kind, _, text = lines[min(traced + 1, len(lines) - 1)].partition(": ")
+        full_disk = re.match(r"\[Errno (\d+)\] ([^:]*)", text) if kind == "OSError" else None
+        if full_disk:
+            raise OSError(int(full_disk[1]), full_disk[2]) from problem
         raise (FloatingPointError if kind == "FloatingPointError" else RuntimeError)(text or kind) from problem
+    except ProcessExitedException as problem:
+        killed = "out of memory? " if problem.signal_name == "SIGKILL" else ""
+        raise RuntimeError(f"{killed}a process that trained with others ended: {problem}") from problem
 
 
 # What Lightning and torch advise and we have decided: clips come from memory, epochs may be short.
@@ -100,10 +111,21 @@ QUIET = (
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*You defined a `validation_step` but have no `val_dataloader`.*",
     r".*The `srun` command is available on your system but is not used.*",
+    r".*`weights_only` was not set.*",
+    r".*It is recommended to use `self.log.*sync_dist=True.*",
     r".*Total length of `list` across ranks is zero.*",
     r".*GPU available but not used.*",
     r".*MPS available but not used.*",
 )
+
+
+def make_ready() -> None:
+    """Keep memory, and keep from a person's eyes what libraries advise and we have decided."""
+    keep_memory()
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in QUIET:
+        warnings.filterwarnings("ignore", message=message)
 
 
 class SignalsLeft(Callback):
@@ -113,7 +135,8 @@ class SignalsLeft(Callback):
     """
 
     def setup(self, trainer: pl.Trainer, learner: pl.LightningModule, stage: str) -> None:
-        """Called before Lightning listens."""
+        """Called before Lightning listens, in each of the processes that train together."""
+        make_ready()
         self.heard = signal.getsignal(signal.SIGTERM)
 
     def on_train_start(self, *_) -> None:

@@ -1,5 +1,6 @@
 """A real sweep, stopped at random moments and asked for again until it is done."""
 
+import contextlib
 import os
 import random
 import re
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +45,37 @@ def epochs(output_dir):
     for log in output_dir.glob("phases/[0-9a-f]*/log.csv"):
         found[log.parent.name] = len(log.read_text().splitlines()) - 1
     return found
+
+
+def descendants(process):
+    """The numbers of all processes that a process has begun, and those have."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = {process.pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {process.pid}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_processes_that_train_together_end_with_the_one_that_holds_the_lock(own_corpus, tmp_path, how):
+    settings = ["trainer.devices=2", "schedule.features=5000"]
+    process = subprocess.Popen([*command(own_corpus, tmp_path / "outputs"), *settings], env=ALONE)
+    deadline = time.monotonic() + 200
+    while not list((tmp_path / "outputs").glob("phases/.*.work/last.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    children = descendants(process)
+    assert len(children) >= 2
+    process.send_signal(how)
+    assert process.wait(60) == (128 + how if how == signal.SIGTERM else -how)
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
 
 
 @pytest.mark.long

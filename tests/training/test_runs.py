@@ -16,6 +16,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 import singtech.training.fit as fit
 import singtech.training.runs as runs
+import singtech.training.trainer as trainer
+from singtech import locks
 from singtech.data.datamodule import EpochSampler
 from singtech.locks import Busy, hold
 from singtech.models.network import oblong_network
@@ -396,6 +398,77 @@ def test_who_may_not_wait_leaves_a_phase_to_whoever_trains_it(corpus, tmp_path):
         in_another_thread(lambda: execute(asked, corpus, tmp_path, MACHINE, say=lambda line: None, wait=False))
     assert read_rows(tmp_path / "runs") == []
     assert list((tmp_path / "runs").glob("[!.]*")) == []
+
+
+def take_over(place):
+    """What another machine does that saw no sign of life: its mark stands where ours stood."""
+    mark = ["filelock/2", "pid=1", "host=elsewhere", "mode=lease", "token=00", f"duration={locks.LEASE_SECONDS!r}"]
+    locks.lock_of(place).write_text("\n".join(mark) + "\n")
+
+
+@pytest.mark.parametrize("end", [None, KeyboardInterrupt, ValueError])
+def test_who_slept_while_its_run_was_taken_over_and_finished_leaves_that_alone(corpus, tmp_path, monkeypatch, end):
+    finished = run(corpus, tmp_path / "elsewhere", [network(1)])
+    asked = tmp_path / "outputs" / "runs" / finished.folder.name
+    train = fit.train_phase
+
+    def sleep_and_wake(*arguments):
+        outcome = train(*arguments)
+        locks.lock_of(asked).unlink()
+        take_over(asked)
+        shutil.rmtree(asked)
+        shutil.copytree(finished.folder, asked)
+        if end:
+            raise end("woken")
+        return outcome
+
+    monkeypatch.setattr(runs, "train_phase", sleep_and_wake)
+    with pytest.raises(end or Busy):
+        run(corpus, tmp_path / "outputs", [network(1)])
+    assert read_rows(tmp_path / "outputs" / "runs") == [finished.row]
+    assert (asked / "predictions.csv").exists()
+
+
+def test_who_slept_while_its_phase_was_taken_over_publishes_nothing(corpus, tmp_path, monkeypatch):
+    place = tmp_path / "phases" / a_run(corpus, [network(2)]).keys[0]
+    save = trainer.EpochCheckpoint.on_train_epoch_end
+    saved = []
+
+    def sleep_after_the_first(callback, *arguments):
+        save(callback, *arguments)
+        saved.append(1)
+        locks.lock_of(place).unlink()
+        take_over(place)
+
+    monkeypatch.setattr(trainer.EpochCheckpoint, "on_train_epoch_end", sleep_after_the_first)
+    with pytest.raises(Busy, match="was taken over while this process was not heard of"):
+        run(corpus, tmp_path, [network(2)])
+    assert saved == [1]
+    assert not place.exists()
+
+
+def test_a_phase_that_was_stored_before_there_were_digests_is_taken(corpus, tmp_path):
+    first = run(corpus, tmp_path, [network(1)])
+    path = tmp_path / "phases" / first.row["phases"] / "phase.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in record.items() if k not in ("files", "sha256")}))
+    shutil.rmtree(first.folder)
+    assert run(corpus, tmp_path, [network(1)]).trained == (False,)
+
+
+def test_a_complete_row_without_its_predictions_is_made_again(corpus, tmp_path):
+    first = run(corpus, tmp_path, [network(1)])
+    bytes_then = (first.folder / "predictions.csv").read_bytes()
+    (first.folder / "predictions.csv").unlink()
+    run(corpus, tmp_path, [network(1)])
+    assert (first.folder / "predictions.csv").read_bytes() == bytes_then
+
+
+def test_a_reason_that_no_file_can_hold_is_spelled_out(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "train_phase", lambda *_: (_ for _ in ()).throw(ValueError("a\udcff.wav is odd")))
+    with pytest.raises(ValueError, match="is odd"):
+        run(corpus, tmp_path, [network(1)])
+    assert read_rows(tmp_path / "runs")[0]["reason"] == "a\\udcff.wav is odd"
 
 
 def in_another_thread(work):
