@@ -91,6 +91,12 @@ def test_a_good_server_is_asked_once(server, fetch, capsys):
     assert server.asked == [None]  # what is there is not fetched again
 
 
+def test_what_came_reaches_the_disk_before_its_name(fetch, tmp_path, operations):
+    path = fetch()
+    last = len(operations) - 1 - operations[::-1].index("renamed")
+    assert operations[last - 1 : last + 2] == [path.stat().st_ino, "renamed", tmp_path.stat().st_ino]
+
+
 def test_a_broken_transfer_goes_on_where_it_was(server, fetch, capsys):
     server.script = [{"cut": 200_000}, {"cut": 100_000}]
     assert fetch().read_bytes() == CONTENT

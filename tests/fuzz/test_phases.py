@@ -125,6 +125,7 @@ def test_a_damaged_checkpoint_is_whole_or_set_aside(tmp_path):
         found = kept(usable, place)
         assert (found is place) == place.exists() == (data == whole)
         for aside in place.parent.glob(".*damaged*"):
+            assert aside.read_bytes() == data
             aside.unlink()
 
     each()
