@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from singtech.locks import hold
 from singtech.results.rows import read_row, write_row
-from singtech.training.inventory import remove, survey
+from singtech.training.inventory import check, remove, survey
 from tests.conftest import call_command, own_settings, write_corpus
 
 
@@ -147,6 +147,46 @@ def test_what_somebody_works_on_or_has_begun_is_kept(two_runs, store, outputs):
     store("remove=unused", "sure=true")
     assert phases(outputs) == []
     assert not begun.exists()
+
+
+def test_the_begun_phase_of_an_interrupted_run_is_kept(two_runs, store, outputs):
+    run = runs(outputs)[0]
+    row = read_row(run)
+    write_row(run, row | {"status": "interrupted", "phases": f"{row['phases']} 0123456789abcdef"})
+    begun = outputs / "phases" / ".0123456789abcdef.work"
+    begun.mkdir()
+    store("remove=unused", "sure=true")
+    assert begun.exists()
+
+
+def test_what_a_brought_table_uses_is_kept(two_runs, store, outputs):
+    shutil.rmtree(outputs / "runs")
+    before = survey(outputs)
+    assert not any(entry.is_unused for entry in before)
+    store("remove=unused", "sure=true")
+    assert survey(outputs) == before
+
+
+def test_clips_as_they_are_now_are_kept_without_a_row(call, own, two_runs, store, outputs):
+    shutil.rmtree(outputs / "runs")
+    (outputs / "results.csv").unlink()
+    store("remove=unused", "sure=true")
+    assert list((outputs / "data").glob("choir-*"))
+
+
+def test_a_check_sets_aside_damaged_features_and_checkpoints_and_leaves_what_is_in_use(two_runs, store, outputs):
+    phase = next(phase for phase in phases(outputs) if list(phase.glob("features/*.npy")))
+    damage_byte(next(phase.glob("features/*.npy")))
+    begun = outputs / "phases" / ".0123456789abcdef.work"
+    begun.mkdir()
+    (begun / "last.ckpt").write_bytes(b"half")
+    with hold(phase, "it is being trained"), ThreadPoolExecutor(1) as pool:
+        said = pool.submit(check, outputs).result()[1][0]
+    assert said.startswith(f"{phase} was not looked at: {phase} is in use by process {os.getpid()}")
+    assert phase.exists()
+    assert [path.name for path in begun.iterdir()] == [".last.ckpt.damaged-1"]
+    assert "is not what was stored: its SHA-256 has changed; set aside as" in store("check=true").out
+    assert (outputs / "phases" / f".{phase.name}.damaged-1" / "weights.safetensors").exists()
 
 
 def test_what_killed_processes_left_goes_after_a_day(two_runs, store, outputs):
