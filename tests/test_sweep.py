@@ -79,6 +79,18 @@ def test_a_sweep_in_the_same_folder_tries_again_what_failed(call, own, tmp_path,
     assert [row["status"] for row in read_rows(tmp_path / "outputs" / "runs")] == ["complete", "complete"]
 
 
+def test_what_failed_in_one_of_several_processes_is_not_tried_by_the_others(call, own, tmp_path, monkeypatch):
+    folder = tmp_path / "sweep"
+    (folder / "failed").mkdir(parents=True)
+    (folder / "failed" / "0.json").write_text('{"settings": ["alpha=0"], "reason": "out of memory"}')
+    monkeypatch.setenv(sweep.WORKER, "2")
+    monkeypatch.setattr("singtech.training.runs.train_phase", failing(torch.OutOfMemoryError("CUDA out of memory")))
+    done = call("run", "-m", "alpha=0,0.2", *own, f"hydra.sweep.dir={folder}")
+    assert done.status == 0  # the process that began the others lists what failed
+    assert [row["alpha"] for row in read_rows(tmp_path / "outputs" / "runs")] == [0.2]
+    assert sorted(path.name for path in (folder / "failed").iterdir()) == ["0.json", "1.json"]
+
+
 def test_a_full_disk_stops_a_sweep_at_once(call, own, tmp_path, monkeypatch):
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr("singtech.training.runs.train_phase", failing(full))

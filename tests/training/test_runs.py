@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from sklearn.metrics import accuracy_score, f1_score
 
 import singtech.training.fit as fit
 import singtech.training.runs as runs
+from singtech import locks
 from singtech.data.datamodule import EpochSampler
-from singtech.locks import Busy, Superseded, hold
+from singtech.locks import Busy, Superseded, hold, lock_of
 from singtech.models.network import oblong_network
 from singtech.results.rows import read_rows, write_row
 from singtech.training.fit import Run, Setup, train_phase
@@ -28,6 +30,7 @@ from singtech.training.phases import Phase
 from singtech.training.runs import execute
 from singtech.training.store import read_checkpoint
 from singtech.training.trainer import Machine
+from tests.test_locks import left_by
 
 FRONT_END = {"n_fft": 256, "win_lengths": (256, 128, 64), "hop_length": 40}
 MACHINE = Machine(accelerator="cpu", progress=False)
@@ -446,6 +449,22 @@ def test_training_that_another_took_over_ends_after_the_epoch_and_leaves_its_che
         train_phase(a_run(corpus, [network(4)]), 0, (), corpus, work, MACHINE, watch=watch)
     assert epochs == [1, 2]
     assert len(read_checkpoint(work / "last.ckpt")["curve"]) == 1
+
+
+def test_who_lost_a_run_to_another_writes_no_scores(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "LEASE_SECONDS", 1.0)
+    folder = tmp_path / "runs" / a_run(corpus, [network(1)]).name(corpus.fingerprint("test"))
+
+    def sleep(*_):
+        lock_of(folder).unlink()
+        left_by("elsewhere", folder, 1.0)
+        time.sleep(1.5)  # two heartbeats
+        return np.zeros((12, 3), dtype=np.float32)
+
+    monkeypatch.setattr(runs, "_logits", sleep)
+    with pytest.raises(Busy, match="was taken over while this process was not heard of"):
+        run(corpus, tmp_path, [network(1)])
+    assert not (folder / "predictions.csv").exists()
 
 
 def test_who_may_not_wait_leaves_a_run_to_whoever_makes_it(corpus, tmp_path):
