@@ -110,6 +110,10 @@ def test_two_runs_are_compared_by_what_decides_their_outcome(call, own, two_runs
     (first,) = [run.name for run in runs(outputs) if "alpha_0.2" in run.name and run.name != other]
     lines = store(f"compare={first},{other}").out.splitlines()[2:]
     assert {line.split()[0] for line in lines} == {"optimizer.lr", "model.front_end.level"}
+    call("run", "strategy=joint", "alpha=0.2", *own)
+    lines = store(f"compare={first},joint").out.splitlines()[2:]
+    assert lines
+    assert not any(" name " in line for line in lines)  # what a phase is called decides nothing
     assert "Nothing that decides the outcome" in store(f"compare={first},{first}").out
 
 
