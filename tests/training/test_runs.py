@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import shutil
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -395,6 +396,23 @@ def test_a_run_that_was_killed_is_recognised_by_its_stale_status(corpus, tmp_pat
     execute(a_run(corpus, [network(1)]), corpus, tmp_path, MACHINE, say=said.append)
     assert said[0] == "it was interrupted before; it goes on from what is stored."
     assert read_rows(tmp_path / "runs")[0]["status"] == "complete"
+
+
+def test_a_sigterm_whose_hearer_goes_on_does_not_end_training(corpus, tmp_path, monkeypatch):
+    """As on Slurm, where it announces that the job may end."""
+    heard = []
+
+    def announce(self, *_):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("singtech.training.trainer.PhaseProgress.on_train_batch_end", announce)
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("announced"))
+    try:
+        result = run(corpus, tmp_path, [network(1)])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == ["announced"] * 4  # an epoch's batches
+    assert result.row["status"] == "complete"
 
 
 def test_a_row_says_running_while_somebody_works_on_it(corpus, tmp_path, monkeypatch):
