@@ -409,6 +409,8 @@ def test_a_sigterm_whose_hearer_goes_on_does_not_end_training(corpus, tmp_path, 
     before = signal.signal(signal.SIGTERM, lambda *_: heard.append("announced"))
     try:
         result = run(corpus, tmp_path, [network(1)])
+    except KeyboardInterrupt:
+        pytest.fail("training ended as if by ctrl-C")
     finally:
         signal.signal(signal.SIGTERM, before)
     assert heard == ["announced"] * 4  # an epoch's batches
