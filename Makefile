@@ -34,7 +34,7 @@ test: setup  ## the tests, in minutes; with real recordings if SINGTECH_REAL_VOC
 	$(PY) -m pytest $(ARGS)
 
 test-faults: setup  ## stop sweeps at 30 random moments and at every tenth file operation, crowd them; 20 min or so
-	$(PY) -m pytest -s -m long tests/faults $(ARGS)
+	$(PY) -m pytest -s -n 0 -m long tests/faults $(ARGS)
 
 test-slurm: setup  ## sweep on a one-node Slurm set up for it, kill jobs, take it down; as root on Debian, in minutes
 	@test "$$(id -u)" = 0 && command -v apt-get > /dev/null || { \
@@ -42,7 +42,7 @@ test-slurm: setup  ## sweep on a one-node Slurm set up for it, kill jobs, take i
 	dpkg -s slurm-wlm munge > /dev/null 2>&1 || { apt-get -qq update && \
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends slurm-wlm munge; }
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[slurm]"
-	$(PY) -m pytest -m long tests/slurm $(ARGS)
+	$(PY) -m pytest -n 0 -m long tests/slurm $(ARGS)
 
 check: setup  ## style and common mistakes
 	$(PY) -m ruff check .

@@ -127,6 +127,8 @@ def _end_of(problem: Exception) -> None:
         traceback.print_exception(problem)
     is_everyones = not sweep.is_sweep() or isinstance(problem, CorpusProblem) or is_disk_full(problem)
     if is_everyones and not elsewhere:
+        if sweep.is_sweep():
+            sweep.report_failures()  # those of before: there will be no end at which to do it
         raise SystemExit(f"error: {sentence(problem)}") from None
     sweep.note_failure(sentence(problem))
     print(f"error: {sentence(problem)}", file=sys.stderr, flush=True)

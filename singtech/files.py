@@ -80,7 +80,7 @@ def set_aside(path: str | os.PathLike) -> Path:
     """Move a damaged file or folder out of the way, to the hidden `.<name>.damaged-<number>` beside it; its place."""
     path = Path(path)
     for number in itertools.count(1):
-        place = path.with_name(f".{path.name}.damaged-{number}")
+        place = path.with_name(f".{path.name.lstrip('.')}.damaged-{number}")
         if not place.exists():
             path.rename(place)
             return place

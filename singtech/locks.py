@@ -5,6 +5,7 @@ whose holder died is taken over: at once where the holder ran on this machine, a
 process namespace) when it has not been touched for `LEASE_SECONDS` of the waiting process's own clock.
 """
 
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -93,9 +94,24 @@ def require(lease: SoftFileLease) -> None:
         Superseded: this process showed no sign of life for so long (asleep, perhaps) that another took it over.
     """
     if not is_ours(lease):
-        lock = Path(lease.lock_file)
-        place = lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
-        raise Superseded(f"{place} was taken over while this process was not heard of", place)
+        raise _superseded(lease.lock_file)
+
+
+def watch(lease: SoftFileLease) -> Callable[[], None]:
+    """What raises `Superseded` once a lock that is held is another's; it can be sent to another process."""
+    return functools.partial(_watch, lease.lock_file, lease.token)
+
+
+def _watch(lock: str, token: str) -> None:
+    owner = SoftFileLease(lock, lease_duration=LEASE_SECONDS).owner
+    if owner is not None and owner.token != token:
+        raise _superseded(lock)
+
+
+def _superseded(lock: str) -> Superseded:
+    path = Path(lock)
+    place = path.with_name(path.name.removeprefix(".").removesuffix(".lock"))
+    return Superseded(f"{place} was taken over while this process was not heard of", place)
 
 
 def lock_of(place: Path) -> Path:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Sequence
 from datetime import datetime
 
-from singtech.sweep import WORKER, forget_failures, report_failures
+from singtech.sweep import WORKER, forget_failures, list_failures
 
 SETTING = "trainer.side_by_side"
 STOP_SECONDS = 60  # for the processes to end in good order
@@ -80,7 +80,7 @@ def run(module: str, arguments: Sequence[str], processes: int) -> int:
     died = [f"process {n} ended with {signal.Signals(-s).name}" for n, s in enumerate(statuses, 1) if s < 0]
     for line in died:
         print(f"error: {line}; the same command goes on where it stopped.", file=sys.stderr)
-    failed = report_failures(folder, module)
+    failed = list_failures(folder, module)
     return int(failed or any(statuses))
 
 

@@ -115,8 +115,7 @@ class SweepEnd(Callback):
             ended_well = True
         except Exception as problem:  # Hydra would take it for a warning
             print(f"error: the sweep did not come to its end: {problem}", file=sys.stderr, flush=True)
-        module = f"singtech.{config.hydra.job.name}"
-        failed = WORKER not in os.environ and report_failures(config.hydra.sweep.dir, module)
+        failed = report_failures(config.hydra)
         if failed or not ended_well:
             raise SystemExit(1)
 
@@ -127,7 +126,13 @@ def forget_failures(sweep_dir: str) -> None:
         old.unlink()
 
 
-def report_failures(sweep_dir: str, module: str) -> bool:
+def report_failures(hydra: DictConfig | None = None) -> bool:
+    """List what failed in a sweep, the present one by default; whether anything did. One of several leaves that."""
+    hydra = hydra or HydraConfig.get()
+    return WORKER not in os.environ and list_failures(hydra.sweep.dir, f"singtech.{hydra.job.name}")
+
+
+def list_failures(sweep_dir: str, module: str) -> bool:
     """List what failed in a sweep, with the command that repeats just that; whether anything did."""
     found = sorted(_failures(sweep_dir).glob("*.json"), key=lambda path: int(path.stem))
     failures = [Failure(tuple(f["settings"]), f["reason"]) for f in map(_read, found)]

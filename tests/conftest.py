@@ -1,11 +1,14 @@
 """What several parts' tests need: a person's own small corpus, and the commands called as from a shell."""
 
+import os
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and bits repeat at one thread count
 
 TECHNIQUES = ("straight", "trill", "vibrato")
 SINGERS = ("ann", "ben", "cid", "dot")
@@ -60,6 +63,24 @@ def own_settings(root, output_dir):
     """The settings that run on the recordings at `root`, quickly."""
     place = [f"data.root={root}", "data.split.test=[dot]", f"output_dir={output_dir}"]
     return ["data=folder", "data.name=choir", *place, "trainer=smoke", *SMALL]
+
+
+@pytest.fixture
+def operations(monkeypatch):
+    """What reaches the disk, by its inode, and "renamed" for each renaming, in the order in which it happens."""
+    done = []
+
+    def noted(operation, note):
+        def called(*args):
+            done.append(note(*args))
+            return operation(*args)
+
+        return called
+
+    monkeypatch.setattr(os, "fsync", noted(os.fsync, lambda handle: os.fstat(handle).st_ino))
+    for name in ("replace", "rename"):
+        monkeypatch.setattr(os, name, noted(getattr(os, name), lambda *_: "renamed"))
+    return done
 
 
 @pytest.fixture

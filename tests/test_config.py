@@ -1,11 +1,14 @@
 """The configuration is the paper's by default, and a condition is the difference that its name says."""
 
+import subprocess
+
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from singtech.config import _flat, scientific
+from singtech import config
+from singtech.config import _flat, commit, scientific
 from singtech.places import CONF, EXPERIMENTS
 from singtech.training.phases import read_phases
 
@@ -159,3 +162,22 @@ def test_places_are_no_part_of_the_science():
     )
     assert settings == scientific(composed())
     assert settings != scientific(composed("data.trim_silence=40"))
+
+
+def test_a_row_names_its_commit_and_whether_the_checkout_had_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "__file__", str(tmp_path / "singtech" / "config.py"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert commit() == ""  # installed, not checked out
+
+    def git(*words):
+        named = ["-c", "user.name=ann", "-c", "user.email=ann@example.org"]
+        return subprocess.run(["git", *named, *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    git("init")
+    (tmp_path / "README.md").write_text("one")
+    git("add", ".")
+    git("commit", "--message", "Begin")
+    head = git("rev-parse", "HEAD").strip()
+    assert commit() == head[:12]
+    (tmp_path / "README.md").write_text("two")
+    assert commit() == f"{head[:12]}+dirty"

@@ -62,6 +62,22 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     assert names(tmp_path) == ["results.csv"]
 
 
+def test_bytes_reach_the_disk_before_their_name_and_the_name_before_the_block_ends(tmp_path, operations):
+    write_text(tmp_path / "row.json", "{}")
+    assert operations == [(tmp_path / "row.json").stat().st_ino, "renamed", tmp_path.stat().st_ino]
+
+
+def test_all_that_is_in_a_folder_reaches_the_disk_before_its_name(tmp_path, operations):
+    with atomic_folder(tmp_path / "abc") as temporary:
+        (temporary / "log").mkdir()
+        (temporary / "log" / "epochs.csv").write_text("1")
+    named = operations.index("renamed")
+    inside = {path.stat().st_ino for path in (tmp_path / "abc").rglob("*")}
+    assert len(inside) == 2
+    assert inside <= set(operations[:named])
+    assert operations[named + 1 :] == [tmp_path.stat().st_ino]
+
+
 def test_files_and_folders_are_readable_as_the_umask_allows(tmp_path):
     before = os.umask(0o027)
     try:

@@ -28,6 +28,12 @@ def phases(tmp_path):
     return sorted(path for path in (tmp_path / "outputs" / "phases").glob("[0-9a-f]*") if path.is_dir())
 
 
+def said(tmp_path):
+    """The status that each row says itself, whoever works on it."""
+    rows = sorted((tmp_path / "outputs" / "runs").glob("*/row.json"))
+    return [json.loads(row.read_text())["status"] for row in rows]
+
+
 def trained(output):
     return output.count(" trained ("), output.count(" taken from the store (")
 
@@ -384,7 +390,7 @@ def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(call, own, tmp_pat
     assert done.status == 130
     assert done.err.splitlines()[-1] == "interrupted: the same command goes on where this one stopped."
     assert "Traceback" not in done.err + done.out
-    assert results(tmp_path)["status"].tolist() == ["interrupted"]
+    assert results(tmp_path)["status"].tolist() == said(tmp_path) == ["interrupted"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     again = call("run", "-m", "alpha=0,0.2", *own)
     assert again.status == 0, again.err
@@ -401,7 +407,7 @@ def test_sigterm_ends_in_one_line_with_its_own_status(call, own, tmp_path, monke
     assert done.status == 143
     assert done.err.splitlines()[-1] == "terminated: the same command goes on where this one stopped."
     assert "Traceback" not in done.err + done.out
-    assert results(tmp_path)["status"].tolist() == ["interrupted"]
+    assert results(tmp_path)["status"].tolist() == said(tmp_path) == ["interrupted"]
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 

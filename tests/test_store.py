@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from singtech.locks import hold
 from singtech.metrics import scores
 from singtech.results.rows import read_row, write_row
-from singtech.training.inventory import remove, survey
+from singtech.training.inventory import check, remove, survey
 from tests.conftest import call_command, own_settings, write_corpus
 
 
@@ -74,7 +74,7 @@ def test_it_lists_runs_phases_and_clips_with_who_uses_them(two_runs, store, outp
 
 
 def test_any_row_gives_the_command_and_configuration_that_make_it_again(call, own, two_runs, store, outputs):
-    rows = pd.read_csv(outputs / "results.csv")
+    rows = pd.read_csv(outputs / "results.csv", keep_default_na=False)
     for _, row in rows.iterrows():
         shown = store(f"show={row['run']}")
         assert shown.status == 0, shown.err
@@ -84,7 +84,7 @@ def test_any_row_gives_the_command_and_configuration_that_make_it_again(call, ow
         configuration = OmegaConf.create(shown.out.split(command)[1])
         assert configuration.alpha == row["alpha"]
         assert configuration.data.clip_seconds == 0.6
-        assert f"# commit: {row['commit']}" in shown.out
+        assert f"# commit: {row['commit']}" in shown.out or row["commit"] == ""  # outside a checkout
     assert len(pd.read_csv(outputs / "results.csv")) == 2
     for name in ("runs", "phases"):  # brought from a cluster: only the collated files
         shutil.rmtree(outputs / name)
@@ -111,6 +111,10 @@ def test_two_runs_are_compared_by_what_decides_their_outcome(call, own, two_runs
     (first,) = [run.name for run in runs(outputs) if "alpha_0.2" in run.name and run.name != other]
     lines = store(f"compare={first},{other}").out.splitlines()[2:]
     assert {line.split()[0] for line in lines} == {"optimizer.lr", "model.front_end.level"}
+    call("run", "strategy=joint", "alpha=0.2", *own)
+    lines = store(f"compare={first},joint").out.splitlines()[2:]
+    assert lines
+    assert not any(" name " in line for line in lines)  # what a phase is called decides nothing
     assert "Nothing that decides the outcome" in store(f"compare={first},{first}").out
 
 
@@ -142,12 +146,54 @@ def test_what_somebody_works_on_or_has_begun_is_kept(two_runs, store, outputs):
         kept = phases(outputs)[0]
         with ThreadPoolExecutor(1) as pool:  # the locks are this thread's own, so another one has to ask
             unused = [entry for entry in pool.submit(survey, outputs).result() if entry.is_unused]
+            assert begun not in {entry.path for entry in unused}
             pool.submit(remove, unused, outputs).result()
         assert phases(outputs) == [kept]
         assert begun.exists()
     store("remove=unused", "sure=true")
     assert phases(outputs) == []
     assert not begun.exists()
+
+
+def test_the_begun_phase_of_an_interrupted_run_is_kept(two_runs, store, outputs):
+    run = runs(outputs)[0]
+    row = read_row(run)
+    write_row(run, row | {"status": "interrupted", "phases": f"{row['phases']} 0123456789abcdef"})
+    begun = outputs / "phases" / ".0123456789abcdef.work"
+    begun.mkdir()
+    store("remove=unused", "sure=true")
+    assert begun.exists()
+
+
+def test_what_a_brought_table_uses_is_kept(two_runs, store, outputs):
+    shutil.rmtree(outputs / "runs")
+    before = survey(outputs)
+    assert not any(entry.is_unused for entry in before)
+    store("remove=unused", "sure=true")
+    assert survey(outputs) == before
+
+
+def test_clips_as_they_are_now_are_kept_without_a_row(call, own, two_runs, store, outputs):
+    shutil.rmtree(outputs / "runs")
+    (outputs / "results.csv").unlink()
+    store("remove=unused", "sure=true")
+    assert list((outputs / "data").glob("choir-*"))
+
+
+def test_a_check_sets_aside_damaged_features_and_checkpoints_and_leaves_what_is_in_use(two_runs, store, outputs):
+    phase = next(phase for phase in phases(outputs) if list(phase.glob("features/*.npy")))
+    damage_byte(next(phase.glob("features/*.npy")))
+    begun = outputs / "phases" / ".0123456789abcdef.work"
+    begun.mkdir()
+    (begun / "last.ckpt").write_bytes(b"half")
+    with hold(phase, "it is being trained"), ThreadPoolExecutor(1) as pool:
+        _, damaged, (busy,) = pool.submit(check, outputs).result()
+    assert busy.startswith(f"{phase} was not looked at: {phase} is in use by process {os.getpid()}")
+    assert phase.exists()
+    assert len(damaged) == 1
+    assert (outputs / "phases" / ".0123456789abcdef.work.damaged-1" / "last.ckpt").exists()
+    assert "is not what was stored: its SHA-256 has changed; set aside as" in store("check=true").out
+    assert (outputs / "phases" / f".{phase.name}.damaged-1" / "weights.safetensors").exists()
 
 
 def test_what_killed_processes_left_goes_after_a_day(two_runs, store, outputs):

@@ -173,8 +173,6 @@ def train_phase(
     )
     learner = _learner(run, number, network, before, data, machine.devices)
     checkpoint = work / CHECKPOINT
-    if machine.devices > 1:  # they are processes of their own, from which nothing comes back but the checkpoint
-        watch = None
     trainer = machine.trainer(
         [PhaseProgress(title, phase.epochs, machine.progress), EpochCheckpoint(checkpoint, watch)],
         devices=machine.devices,

@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from singtech.files import atomic_folder, file_digest, remove_remains, set_aside, write_bytes
-from singtech.locks import hold, lock_of, require
+from singtech.locks import hold, lock_of, require, watch
 
 log = logging.getLogger(__name__)
 
@@ -263,7 +263,7 @@ class PhaseStore:
                 shutil.rmtree(work, ignore_errors=True)
                 return found, False
             work.mkdir(exist_ok=True)
-            outcome = train(work, lambda: require(lease))
+            outcome = train(work, watch(lease))
             require(lease)
             if place.exists():  # who took over while this process was asleep has finished, and let go
                 return StoredPhase(place), False

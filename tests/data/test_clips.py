@@ -24,6 +24,8 @@ from singtech.data import clips as clips_module
 from singtech.data.archive import FolderSource
 from singtech.data.audio import read_waveform, to_int16
 from singtech.data.clips import clip_spans, prepare, report
+from singtech.locks import lock_of
+from tests.test_locks import in_another_process
 
 REAL = Path(os.environ.get("SINGTECH_REAL_VOCALSET", "absent")) / "FULL"
 SETTINGS = {
@@ -431,6 +433,16 @@ def test_what_a_killed_process_left_is_cleared_away(sounds, folder_of, ready, tm
     (left / "clips.npy").write_bytes(b"half")
     ready(root)
     assert stores(tmp_path) == [place.name]
+
+
+def test_the_lock_of_who_was_killed_once_the_store_was_there_is_cleared_away(sounds, folder_of, ready, tmp_path):
+    root = folder_of(sounds.choir())
+    place = ready(root).folder
+    with in_another_process(place):
+        pass
+    assert lock_of(place).exists()
+    ready(root)
+    assert list(place.parent.iterdir()) == [place]
 
 
 def test_two_at_once_make_one_store(sounds, folder_of, ready, monkeypatch, capsys):

@@ -1,5 +1,7 @@
 """Batches: every clip once an epoch, in an order that the seed and the epoch alone decide."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,6 +56,14 @@ def test_the_last_smaller_batch_is_kept_unless_told_or_a_single_clip(train, keep
     loader = VocalSetDataModule(Corpus(train), batch_size=4, keep_last=keep_last).train_dataloader()
     assert [len(batch) for batch in clips(loader)] == sizes
     assert len(loader) == len(sizes)
+
+
+@pytest.mark.parametrize(("clips_left", "batches"), [(4, 3), (3, 2), (1, 2)])
+def test_a_last_batch_with_less_than_two_clips_a_device_is_left_out_on_all_of_them(clips_left, batches):
+    for rank in (0, 1):
+        data = VocalSetDataModule(Corpus(16 + clips_left), batch_size=8)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2)
+        assert len(list(data.train_dataloader())) == batches
 
 
 def test_test_clips_come_in_the_corpuss_order_with_their_technique():

@@ -1,7 +1,9 @@
 """What a musician would check on the demo corpus, measured by librosa and scipy on freshly sung notes."""
 
 import json
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from scipy import linalg, signal
 from scipy.io import wavfile
 
+from singtech.data import demo
 from singtech.data.demo import (
     CONTEXTS,
     SINGERS,
@@ -278,6 +281,27 @@ def test_asked_for_again_it_is_opened_untouched(corpus):
     before = {path: path.stat().st_mtime_ns for path in corpus[0].rglob("*.wav")}
     assert synthesise(corpus[0].parent, seed=3, clips_train=10, clips_test=10) == corpus[0]
     assert {path: path.stat().st_mtime_ns for path in corpus[0].rglob("*.wav")} == before
+
+
+def test_half_a_corpus_that_a_killed_process_left_is_cleared_away(corpus, tmp_path):
+    (tmp_path / f".{corpus[0].name}.x1y2z3.tmp").mkdir()
+    folder = synthesise(tmp_path, seed=3, clips_train=10, clips_test=10)
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_two_who_ask_at_once_make_one_corpus(tmp_path, monkeypatch):
+    made = []
+
+    def write(folder, settings, recordings):
+        made.append(folder)
+        time.sleep(0.5)  # in which the other one asks
+        folder.mkdir()
+
+    monkeypatch.setattr(demo, "_write", write)
+    monkeypatch.setattr(demo, "_check", lambda *_: None)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: synthesise(tmp_path), range(2))
+    assert made == [first] == [second]
 
 
 def test_a_damaged_corpus_is_refused(tmp_path):

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -91,6 +93,12 @@ def test_a_good_server_is_asked_once(server, fetch, capsys):
     assert server.asked == [None]  # what is there is not fetched again
 
 
+def test_what_came_reaches_the_disk_before_its_name(fetch, tmp_path, operations):
+    path = fetch()
+    last = len(operations) - 1 - operations[::-1].index("renamed")
+    assert operations[last - 1 : last + 2] == [path.stat().st_ino, "renamed", tmp_path.stat().st_ino]
+
+
 def test_a_broken_transfer_goes_on_where_it_was(server, fetch, capsys):
     server.script = [{"cut": 200_000}, {"cut": 100_000}]
     assert fetch().read_bytes() == CONTENT
@@ -132,6 +140,14 @@ download({server.url!r}, Path({str(tmp_path / "VocalSet11.zip")!r}), {len(CONTEN
     assert fetch().read_bytes() == CONTENT
     assert server.asked == [None, f"bytes={there}-"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["VocalSet11.zip"]
+
+
+def test_two_who_ask_at_once_fetch_one_file(server, fetch):
+    server.script = [{"cut": 200_000}]  # after which the first one pauses and the other asks
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: fetch(sleep=lambda _: time.sleep(0.5)), range(2)))
+    assert both[0].read_bytes() == CONTENT
+    assert len(server.asked) == 2
 
 
 def test_throttling_is_waited_out_as_the_server_asks(server, fetch):

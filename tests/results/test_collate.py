@@ -110,6 +110,13 @@ def test_collating_waits_for_another(tmp_path, run):
     assert (tmp_path / "results.csv").exists()
 
 
+def test_half_a_collated_file_that_a_killed_process_left_is_cleared_away(tmp_path, run):
+    run()
+    (tmp_path / ".results.csv.x1y2z3.tmp").write_text("run,")
+    collate(tmp_path)
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_a_missing_or_damaged_file_says_what_to_do(tmp_path):
     path = tmp_path / "results.csv"
     with pytest.raises(FileNotFoundError, match=r"results\.csv: no results yet\. Make some with `make demo`"):

@@ -9,6 +9,7 @@ import torch
 
 from singtech.data.datamodule import EpochSampler, SharedBatches
 from singtech.training.fit import train_phase
+from singtech.training.learner import NetworkLearner
 from singtech.training.store import PhaseStore
 from singtech.training.trainer import Machine
 from tests.training.test_runs import a_run, classifier, network, run, weights
@@ -23,6 +24,17 @@ def test_devices_share_every_batch_and_together_see_what_one_would():
     for batch, first, second in zip(whole, *shares, strict=True):
         assert len(first) == len(second)
         assert sorted(first + second) == sorted(batch)
+
+
+def test_each_device_draws_a_dropout_of_its_own_in_every_epoch(corpus, monkeypatch):
+    def drawn(rank, epoch=0):
+        learner = NetworkLearner(a_run(corpus, []).build(), torch.ones(3), {}, seed=0, first_epoch=epoch)
+        monkeypatch.setattr(NetworkLearner, "global_rank", rank)
+        learner.on_train_epoch_start()
+        return torch.rand(4).tolist()
+
+    assert len({tuple(drawn(rank, epoch)) for rank in (0, 1, 2) for epoch in (0, 1)}) == 6
+    assert drawn(1) == drawn(1)
 
 
 @pytest.mark.parametrize("reduction", ["weights", "clips"])

@@ -3,8 +3,12 @@
 import copy
 import functools
 import json
+import os
 import shutil
+import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,14 +23,16 @@ import singtech.training.runs as runs
 import singtech.training.trainer as trainer
 from singtech import locks
 from singtech.data.datamodule import EpochSampler
-from singtech.locks import Busy, hold
+from singtech.locks import Busy, Superseded, hold, lock_of
 from singtech.models.network import oblong_network
 from singtech.results.rows import read_rows, write_row
-from singtech.training.fit import Run, Setup
+from singtech.training.fit import Run, Setup, train_phase
 from singtech.training.forest import Forest
 from singtech.training.phases import Phase
 from singtech.training.runs import execute
+from singtech.training.store import read_checkpoint
 from singtech.training.trainer import Machine
+from tests.test_locks import left_by
 
 FRONT_END = {"n_fft": 256, "win_lengths": (256, 128, 64), "hop_length": 40}
 MACHINE = Machine(accelerator="cpu", progress=False)
@@ -363,6 +369,8 @@ def test_damaged_features_are_computed_anew(corpus, tmp_path, caplog):
     again = run(corpus, tmp_path, [network(1)])
     assert again.trained == (False,)
     assert "computed anew" in caplog.text
+    (aside,) = features.parent.glob(f".{features.name}.damaged-1")
+    assert aside.read_bytes() == whole[:-1] + bytes([whole[-1] ^ 1])
     assert features.read_bytes() == whole
     assert (again.folder / "predictions.csv").read_bytes() == predictions
 
@@ -372,6 +380,8 @@ def test_a_damaged_row_is_set_aside_and_made_again(corpus, tmp_path, caplog):
     (first.folder / "row.json").write_text("{")
     again = run(corpus, tmp_path, [network(1)])
     assert "set aside" in caplog.text
+    (aside,) = (tmp_path / "runs").glob(".*.damaged-1")
+    assert (aside / "row.json").read_text() == "{"
     assert again.row["f1"] == first.row["f1"]
 
 
@@ -387,6 +397,106 @@ def test_a_run_that_was_killed_is_recognised_by_its_stale_status(corpus, tmp_pat
     execute(a_run(corpus, [network(1)]), corpus, tmp_path, MACHINE, say=said.append)
     assert said[0] == "it was interrupted before; it goes on from what is stored."
     assert read_rows(tmp_path / "runs")[0]["status"] == "complete"
+
+
+def test_a_sigterm_whose_hearer_goes_on_does_not_end_training(corpus, tmp_path, monkeypatch):
+    """As on Slurm, where it announces that the job may end."""
+    heard = []
+
+    def announce(self, *_):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("singtech.training.trainer.PhaseProgress.on_train_batch_end", announce)
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("announced"))
+    try:
+        result = run(corpus, tmp_path, [network(1)])
+    except KeyboardInterrupt:
+        pytest.fail("training ended as if by ctrl-C")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == ["announced"] * 4  # an epoch's batches
+    assert result.row["status"] == "complete"
+
+
+def test_a_row_says_running_while_somebody_works_on_it(corpus, tmp_path, monkeypatch):
+    seen = []
+
+    def look(*_):
+        seen.extend(row["status"] for row in read_rows(tmp_path / "runs"))
+        raise ValueError("seen enough")
+
+    monkeypatch.setattr(runs, "train_phase", look)
+    with pytest.raises(ValueError, match="seen enough"):
+        run(corpus, tmp_path, [network(1)])
+    assert seen == ["running"]
+
+
+def test_what_a_run_writes_and_every_checkpoint_takes_its_place_in_one_step(corpus, tmp_path, monkeypatch):
+    placed, replace = [], os.replace
+
+    def noted(source, place):
+        placed.append(Path(place))
+        replace(source, place)
+
+    monkeypatch.setattr(os, "replace", noted)
+    result = run(corpus, tmp_path, [network(2)])
+    assert set(result.folder.iterdir()) <= set(placed)
+    assert set((tmp_path / "phases" / result.row["phases"] / "features").iterdir()) <= set(placed)
+    assert [path.name for path in placed].count("last.ckpt") == 2  # one an epoch
+
+
+def test_half_a_row_that_a_killed_process_left_is_cleared_away(corpus, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "train_phase", lambda *_: (_ for _ in ()).throw(ValueError("no")))
+        with pytest.raises(ValueError, match="no"):
+            run(corpus, tmp_path, [network(1)])
+    (folder,) = (tmp_path / "runs").iterdir()
+    (folder / ".row.json.x1y2z3.tmp").write_text("{")
+    (folder / ".predictions.csv.x1y2z3.tmp").write_text("recording,")
+    run(corpus, tmp_path, [network(1)])
+    assert not list(folder.glob(".*"))
+
+
+def test_training_that_another_took_over_ends_after_the_epoch_and_leaves_its_checkpoint_alone(corpus, tmp_path):
+    epochs = []
+
+    def watch():
+        epochs.append(len(epochs) + 1)
+        if len(epochs) == 2:
+            raise Superseded("it was taken over", tmp_path)
+
+    work = tmp_path / "work"
+    with pytest.raises(Superseded):
+        train_phase(a_run(corpus, [network(4)]), 0, (), corpus, work, MACHINE, watch=watch)
+    assert epochs == [1, 2]
+    assert len(read_checkpoint(work / "last.ckpt")["curve"]) == 1
+
+
+def test_who_lost_a_run_to_another_writes_no_scores(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "LEASE_SECONDS", 1.0)
+    folder = tmp_path / "runs" / a_run(corpus, [network(1)]).name(corpus.fingerprint("test"))
+
+    def sleep(*_):
+        lock_of(folder).unlink()
+        left_by("elsewhere", folder, 1.0)
+        time.sleep(1.5)  # two heartbeats
+        return np.zeros((12, 3), dtype=np.float32)
+
+    monkeypatch.setattr(runs, "_logits", sleep)
+    with pytest.raises(Busy, match="was taken over while this process was not heard of"):
+        run(corpus, tmp_path, [network(1)])
+    assert not (folder / "predictions.csv").exists()
+
+
+def test_who_may_not_wait_leaves_a_run_to_whoever_makes_it(corpus, tmp_path):
+    asked = a_run(corpus, [network(1)])
+    folder = tmp_path / "runs" / asked.name(corpus.fingerprint("test"))
+    with (
+        hold(folder, "run is being made"),
+        pytest.raises(Busy, match=rf"run {folder.name} is being made by process"),
+    ):
+        in_another_thread(lambda: execute(asked, corpus, tmp_path, MACHINE, say=lambda line: None, wait=False))
+    assert not (tmp_path / "phases").exists()
 
 
 def test_who_may_not_wait_leaves_a_phase_to_whoever_trains_it(corpus, tmp_path):
