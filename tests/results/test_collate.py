@@ -140,7 +140,7 @@ def test_a_file_cut_short_says_what_to_do(tmp_path, run):
     ("said", "forged", "why"),
     [
         (b"\nvocalset-", b"\nx,vocalset-", "its lines have more or fewer fields than names"),
-        (b",2026-01-01T00:00:00+00:00\n", b"\n", "its lines have more or fewer fields than names"),
+        (b",2026-01-01T00:00:00+00:00,,\n", b"\n", "its lines have more or fewer fields than names"),
         (b",oblong,", b",obl\xffng,", "'utf-8' codec can't decode byte 0xff"),
         (b",oblong,", b",obl\0ng,", "it holds zero bytes"),
         (b",vocalset,", b",../elsewhere,", "data is '../elsewhere', expected a name that a folder can have"),
