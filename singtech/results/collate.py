@@ -295,7 +295,7 @@ def _frame(file: Path | io.StringIO, needed: Sequence[str], path: Path) -> "pd.D
         lacking = [name for name in needed if name not in frame]
         if lacking:
             raise ValueError(f"it has no column {', '.join(lacking)}")
-        if not isinstance(frame.index, pd.RangeIndex) or frame.isna().any(axis=None):  # pandas shifts or fills them
+        if isinstance(file, Path) and _is_ragged(file):  # pandas shifts or fills such lines
             raise ValueError("its lines have more or fewer fields than names")
         for name in frame.columns:
             if name in _WHOLE and name in needed:
@@ -320,6 +320,12 @@ def _whole(text: str, signed: bool = False) -> int:
     if not re.fullmatch(f"{'-?' if signed else ''}[0-9]{{1,19}}", text) or abs(int(text)) >= 1 << 63:
         raise ValueError(f"{text!r:.40} where a whole number belongs")
     return int(text)
+
+
+def _is_ragged(path: Path) -> bool:
+    """Whether a CSV file has lines of more or fewer fields than others."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return len({len(line) for line in csv.reader(file) if line}) > 1
 
 
 def _holds_zeros(path: Path) -> bool:
