@@ -73,7 +73,7 @@ def note_failure(reason: str) -> None:
     """Note in the sweep's folder that the present run failed."""
     hydra = HydraConfig.get()
     failure = {"settings": list(hydra.overrides.task), "reason": reason}
-    write_text(_failures(hydra.sweep.dir) / f"{hydra.job.num}.json", json.dumps(failure, ensure_ascii=False))
+    write_text(_failures(hydra.sweep.dir) / f"{hydra.job.num}.json", json.dumps(failure))
 
 
 def has_failed() -> bool:
