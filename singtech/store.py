@@ -141,7 +141,9 @@ def _table(entries: Sequence) -> str:
 
 
 def _users(entry) -> str:
-    return "" if entry.kind in ("run", "damaged", "remains") else str(len(entry.users))
+    from singtech.training.inventory import NOW
+
+    return "" if entry.kind in ("run", "damaged", "remains") else str(len(set(entry.users) - {NOW}))
 
 
 def _size(count: int) -> str:

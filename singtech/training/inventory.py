@@ -27,6 +27,7 @@ from singtech.training.store import Damaged, StoredPhase, read_checkpoint, read_
 
 DAMAGED_ROW = "damaged row: "
 KINDS = ("run", "phase", "begun phase", "clips", "damaged", "remains")
+NOW = "(the corpus as it is now)"  # keeps the clips that were prepared last
 REMAINS_SECONDS = 24 * 3600  # what is half-written for longer, nobody writes any more
 
 
@@ -185,7 +186,7 @@ def _clips(output_dir: Path, users: dict[str, list[str]]) -> Iterator[Entry]:
             state = stored_state(place)[:16]
         except (OSError, ValueError, KeyError, TypeError):
             state = ""
-        used = {state: [*users.get(state, ()), *(["(the corpus as it is now)"] if state in current else [])]}
+        used = {state: [*users.get(state, ()), *([NOW] if state in current else [])]}
         yield _entry("clips", place.name, place, f"state {state}" if state else "damaged", used, state)
 
 
