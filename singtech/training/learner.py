@@ -98,8 +98,10 @@ class Learner(LightningModule):
         self.unseen = (batch_idx, loss.detach())
         if self.devices == 1:
             return loss
-        share = self.weights[batch[1]].sum() if self.reduction == "weights" else torch.tensor(float(len(batch[1])))
-        return loss * share.to(loss.device) / self.all_gather(share.to(loss.device)).mean()
+        share = self.weights[batch[1]].sum() if self.reduction == "weights" else loss.new_tensor(len(batch[1]))
+        whole = share.clone()
+        torch.distributed.all_reduce(whole)
+        return loss * share * self.devices / whole
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """The same on validation singers, for the curve alone."""
