@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from singtech.config import command, plain, variant
 from singtech.data.clips import Corpus, prepare, report
 from singtech.files import remove_remains, write_text
-from singtech.locks import hold
+from singtech.locks import hold, is_held
 from singtech.places import CONF
 
 
@@ -50,7 +50,9 @@ def keep_lengths(cfg: DictConfig, corpus: Corpus, differs: str) -> None:
     settings = " ".join(shlex.quote(override) for override in given if re.match(r"data[.=]", override))
     path = Path(cfg.output_dir) / "corpora" / f"{corpus.name}{fold}.csv"
     text = corpus.lengths().assign(**corpus.identity(), settings=settings).to_csv(index=False)
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        is_held(path)  # which clears away the lock of who was killed when it was there
+    else:
         with hold(path, f"{path} is being written"):
             remove_remains(path)
             write_text(path, text)

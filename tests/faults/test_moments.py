@@ -90,7 +90,7 @@ def test_a_sweep_stopped_at_thirty_random_moments_ends_as_if_nothing_had_happene
     for _ in range(10 * KILLS):
         process = begun(command(own_corpus, disturbed))
         how = draw.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-        time.sleep(draw.uniform(0, whole / 10))
+        time.sleep(draw.uniform(0, whole / 40))
         process.send_signal(how)
         _, said = process.communicate(timeout=120)
         if process.returncode == 0:
