@@ -140,7 +140,7 @@ def _users(output_dir: Path) -> dict[str, list[str]]:
     """The runs that name each phase and each state of a corpus. A row that cannot be read may name any phase."""
     users: dict[str, list[str]] = {}
     for row in rows_of(output_dir):
-        for used in (*row["phases"].split(), row["corpus_fingerprint"]):
+        for used in filter(None, (*row["phases"].split(), row["corpus_fingerprint"])):  # an old row may not say
             users.setdefault(used, []).append(row["run"])
     unread = [folder.name for folder in _visible(output_dir / "runs") if _says_of_run(folder).startswith(DAMAGED_ROW)]
     if unread:
