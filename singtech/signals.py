@@ -19,8 +19,9 @@ _asked: list[int] = []  # signals since `listening` began
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Hear both signals as exceptions, until the block ends."""
-    before = {number: signal.getsignal(number) for number in KINDS}
+    """Hear these signals as exceptions, until the block ends; one that Python drops is remembered, not printed."""
+    before, hook = {number: signal.getsignal(number) for number in KINDS}, sys.unraisablehook
+    sys.unraisablehook = lambda dropped: None if isinstance(dropped.exc_value, KeyboardInterrupt) else hook(dropped)
     for number in KINDS:
         if before[number] is not signal.SIG_IGN:
             signal.signal(number, _hear)
@@ -28,6 +29,7 @@ def listening() -> Iterator[None]:
         yield
     finally:
         _asked.clear()
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -417,12 +417,13 @@ def test_a_signal_that_came_in_a_finalizer_ends_the_sweep_all_the_same(call, own
         def __del__(self):  # whatever is raised here, Python drops
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr("sys.unraisablehook", lambda _: None)
     step = "singtech.training.learner.NetworkLearner.set_modes"
     monkeypatch.setattr(step, lambda learner: (learner.network.train(), Finalized()))
     done = call("run", "-m", "alpha=0,0.2", *own, "trainer.progress=false")
     assert done.status == status
     assert done.out.count("== ") == 1
+    assert "Traceback" not in done.err
+    assert "Exception ignored" not in done.err
 
 
 def test_the_configuration_is_shown_wherever_the_option_stands(call, own):
