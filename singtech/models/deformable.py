@@ -1,14 +1,21 @@
 """Deformable convolution (Section 3.1): a convolution whose every tap looks where the input tells it to.
 
-`deform_conv2d` is the operation, with two interchangeable backends; `DeformableConv2d` is the layer that also predicts
-the offsets and the mask. Stride and dilation are 1, as everywhere in the paper.
+`deform_conv2d` is the operation, computed by one of several backends (`singtech.models.backends`); `DeformableConv2d`
+is the layer that also predicts the offsets and the mask. Stride and dilation are 1, as everywhere in the paper.
 """
+
+from collections.abc import Callable
+from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BACKENDS = ("gather", "torchvision")
+from singtech.models.backends.compiled import compiled
+from singtech.models.backends.gathered import gathered
+from singtech.models.backends.reference import reference
+
+BACKENDS = ("torchvision", "gather", "numba", "triton")
 
 
 def deform_conv2d(
@@ -30,21 +37,32 @@ def deform_conv2d(
         mask: (B, M, F', T') modulation of each tap, or None for 1 (DCNv1).
         weight: (O, C, kh, kw).
         padding: rows above and columns left of the map at which the kernel starts.
-        backend: `gather`, `torchvision`, or `auto`: torchvision's fused kernel on CUDA (less memory there, but an input
-            gradient that does not repeat to the bit), gather elsewhere (several times faster on a CPU).
+        backend: one of `BACKENDS`, or `auto` for the fastest that the device has, see `backends_on`.
     Returns:
         (B, O, F', T').
     Raises:
-        ValueError: an unknown backend, or shapes that do not fit each other.
+        ValueError: a backend that is unknown or not for this device, or shapes that do not fit each other.
     """
     _validate(features, offset, mask, weight)
+    there = backends_on(features.device)
     if backend == "auto":
-        backend = "torchvision" if features.device.type == "cuda" else "gather"
-    if backend == "gather":
-        return _gather(features, offset, mask, weight, padding)
-    if backend == "torchvision":
-        return _torchvision(features, offset, mask, weight, padding)
-    raise ValueError(f"backend={backend}: expected auto, {' or '.join(BACKENDS)}.")
+        backend = there[0]
+    if backend not in BACKENDS:
+        raise ValueError(f"backend={backend}: expected auto, {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}.")
+    if backend not in there:
+        raise ValueError(f"backend={backend}: not on {features.device.type} here, where there is {' or '.join(there)}.")
+    return _computing(backend)(features, offset, mask, weight, padding)
+
+
+def backends_on(device: torch.device) -> tuple[str, ...]:
+    """The backends that compute on a device, the fastest first.
+
+    All are one operation to within rounding. On CUDA `triton` and `torchvision` add up the input's gradient in no fixed
+    order, so that it does not repeat to the bit, unless torch is told to be deterministic, which `triton` then is.
+    """
+    if device.type == "cuda":
+        return ("triton", "torchvision", "gather") if find_spec("triton") else ("torchvision", "gather")
+    return ("numba", "gather", "torchvision") if device.type == "cpu" else ("gather",)
 
 
 class DeformableConv2d(nn.Conv2d):
@@ -132,6 +150,14 @@ def paddings(kernel_size: tuple[int, int], padding: str) -> tuple[int, int, int,
     return tuple(pads)
 
 
+def _computing(backend: str) -> Callable[..., Tensor]:
+    if backend == "triton":
+        from singtech.models.backends.fused import fused  # which takes seconds to import
+
+        return fused
+    return {"numba": compiled, "gather": gathered, "torchvision": reference}[backend]
+
+
 def _validate(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor) -> None:
     batch, channels = features.shape[:2]
     taps = weight.shape[2] * weight.shape[3]
@@ -141,74 +167,3 @@ def _validate(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Ten
         raise ValueError(f"offset of shape {tuple(offset.shape)}: expected ({batch}, {2 * taps}, F', T').")
     if mask is not None and mask.shape != (batch, taps, *offset.shape[2:]):
         raise ValueError(f"mask of shape {tuple(mask.shape)}: expected ({batch}, {taps}, *{tuple(offset.shape[2:])}).")
-
-
-def _torchvision(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, padding: tuple) -> Tensor:
-    """torchvision's operator, which pads alike on both sides: the input is padded here, as far as the result needs."""
-    from torchvision.ops import deform_conv2d as reference
-
-    top, left = padding
-    bottom = offset.shape[2] - 1 + weight.shape[2] - top - features.shape[2]
-    right = offset.shape[3] - 1 + weight.shape[3] - left - features.shape[3]
-    with torch.autocast(features.device.type, enabled=False):
-        mask = None if mask is None else mask.float().to(weight.dtype)
-        offset, padded = offset.to(weight.dtype), F.pad(features.to(weight.dtype), (left, right, top, bottom))
-        return reference(padded, offset, weight, mask=mask)
-
-
-def _gather(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, padding: tuple) -> Tensor:
-    """Each tap as a weighted sum of the four grid points around it, then one matrix product over taps and channels.
-
-    The sums are one `embedding_bag` over the map laid out position by position, which reads and writes whole rows of C
-    channels, so memory is touched in order whichever way the offsets point.
-    """
-    with torch.autocast(features.device.type, enabled=False):
-        dtype = weight.dtype
-        batch, channels, height, width = features.shape
-        out_channels, _, *kernel = weight.shape
-        rows = features.to(dtype).permute(0, 2, 3, 1).reshape(-1, channels)  # (B·F·T, C)
-        points, shares = _corners(offset.to(dtype), kernel, padding, (height, width))
-        if mask is not None:
-            shares = shares * mask.to(dtype).permute(0, 2, 3, 1).unsqueeze(-1)
-        first = torch.arange(batch, device=rows.device).view(-1, 1, 1, 1, 1) * (height * width)
-        columns = F.embedding_bag(
-            (points + first).reshape(-1, 4), rows, per_sample_weights=shares.reshape(-1, 4), mode="sum"
-        )
-        columns = columns.view(-1, kernel[0] * kernel[1] * channels)  # (B·F'·T', M·C)
-        outputs = columns @ weight.permute(2, 3, 1, 0).reshape(-1, out_channels)
-        return outputs.view(batch, *offset.shape[2:], out_channels).permute(0, 3, 1, 2)
-
-
-def _corners(
-    offset: Tensor, kernel: list[int], padding: tuple[int, int], size: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
-    """The four grid points around each sampling position p0 + p_m + Δp_m, and their bilinear shares.
-
-    Args:
-        offset: (B, 2·M, F', T').
-        kernel: kh, kw.
-        padding: rows above and columns left of the map.
-        size: F, T of the map.
-    Returns:
-        (B, F', T', M, 4) indices into the map's F·T positions; (B, F', T', M, 4) shares, 0 for points outside the map.
-    """
-    height, width = size
-    batch, _, *grid = offset.shape
-    taps = kernel[0] * kernel[1]
-    offset = offset.view(batch, taps, 2, *grid).permute(0, 3, 4, 1, 2)  # (B, F', T', M, 2)
-    device, dtype = offset.device, offset.dtype
-    tap = torch.arange(taps, device=device)
-    vertical = torch.arange(grid[0], device=device).view(-1, 1, 1) + tap // kernel[1] - padding[0]
-    horizontal = torch.arange(grid[1], device=device).view(1, -1, 1) + tap % kernel[1] - padding[1]
-    # beyond one step outside, nothing is seen; the clamp keeps far offsets within the integers
-    y = (vertical.to(dtype) + offset[..., 0]).clamp(-1, height)
-    x = (horizontal.to(dtype) + offset[..., 1]).clamp(-1, width)
-    top, left = y.detach().floor(), x.detach().floor()
-    below, right = y - top, x - left
-    points, shares = [], []
-    for row, row_share in ((top, 1 - below), (top + 1, below)):
-        for column, column_share in ((left, 1 - right), (left + 1, right)):
-            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            points.append(torch.where(inside, row * width + column, 0).long())
-            shares.append(row_share * column_share * inside)
-    return torch.stack(points, dim=-1), torch.stack(shares, dim=-1)

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torchvision.ops import deform_conv2d as torchvision_deform_conv2d
 
-from singtech.models.deformable import DeformableConv2d, deform_conv2d, paddings
+from singtech.models.deformable import BACKENDS, DeformableConv2d, backends_on, deform_conv2d, paddings
 from singtech.models.network import initialise
 
 TABLE_1_KERNELS = [(4, 1), (16, 1), (1, 4), (1, 16)]
+OURS = ["gather", "numba"]
 
 
 def example(kernel, spread=2.0, channels=3, size=(9, 11), dtype=torch.float32, batch=2):
@@ -29,17 +30,19 @@ def top_left(kernel):
     return top, left
 
 
+@pytest.mark.parametrize("backend", OURS)
+@pytest.mark.parametrize("channels", [3, 20])
 @pytest.mark.parametrize("kernel", [*TABLE_1_KERNELS, (3, 3), (2, 5)])
 @pytest.mark.parametrize("spread", [0.7, 30.0], ids=["near", "far outside the map"])
-def test_gather_equals_torchvision_in_values_and_all_four_gradients(kernel, spread):
-    arguments = example(kernel, spread)
+def test_ours_equal_torchvision_in_values_and_all_four_gradients(kernel, spread, channels, backend):
+    arguments = example(kernel, spread, channels)
     left, right, top, bottom = paddings(kernel, "same")
 
     def reference(features, offset, mask, weight):
         return torchvision_deform_conv2d(F.pad(features, (left, right, top, bottom)), offset, weight, mask=mask)
 
     def ours(features, offset, mask, weight):
-        return deform_conv2d(features, offset, mask, weight, (top, left), backend="gather")
+        return deform_conv2d(features, offset, mask, weight, (top, left), backend)
 
     results = []
     for operation in (reference, ours):
@@ -52,7 +55,7 @@ def test_gather_equals_torchvision_in_values_and_all_four_gradients(kernel, spre
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
-@pytest.mark.parametrize("backend", ["gather", "torchvision"])
+@pytest.mark.parametrize("backend", [*OURS, "torchvision"])
 @pytest.mark.parametrize("kernel", [*TABLE_1_KERNELS, (3, 3)])
 def test_with_zero_offsets_and_unit_mask_it_is_the_plain_convolution(kernel, backend):
     features, offset, mask, weight = example(kernel)
@@ -61,13 +64,6 @@ def test_with_zero_offsets_and_unit_mask_it_is_the_plain_convolution(kernel, bac
         ours = deform_conv2d(features, torch.zeros_like(offset), ones, weight, top_left(kernel), backend)
         torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(plain, F.conv2d(features, weight, padding="same"), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("kernel", [*TABLE_1_KERNELS, (3, 3)])
-def test_both_backends_are_one_operation(kernel):
-    arguments = example(kernel)
-    ours, reference = (deform_conv2d(*arguments, top_left(kernel), backend) for backend in ("gather", "torchvision"))
-    torch.testing.assert_close(ours, reference, rtol=1e-4, atol=1e-4)
 
 
 def test_in_half_precision_positions_and_sums_stay_exact():
@@ -79,10 +75,11 @@ def test_in_half_precision_positions_and_sums_stay_exact():
     torch.testing.assert_close(halved, layer(features))
 
 
+@pytest.mark.parametrize("backend", OURS)
 @pytest.mark.parametrize("kernel", [(4, 1), (1, 4), (3, 2)])
-def test_on_random_offsets_it_is_the_sum_of_section_3_1(kernel):
+def test_on_random_offsets_it_is_the_sum_of_section_3_1(kernel, backend):
     features, offset, mask, weight = example(kernel, size=(5, 6), batch=1, channels=2)
-    ours = deform_conv2d(features, offset, mask, weight, top_left(kernel), backend="gather")
+    ours = deform_conv2d(features, offset, mask, weight, top_left(kernel), backend)
     torch.testing.assert_close(ours, equation(features, offset, mask, weight, top_left(kernel)), rtol=1e-4, atol=1e-5)
 
 
@@ -113,19 +110,89 @@ def equation(features, offset, mask, weight, padding):
     return output
 
 
-def test_gradients_pass_gradcheck_in_double_precision():
-    features, offset, mask, weight = example((1, 3), 0.4, channels=2, size=(3, 4), dtype=torch.float64, batch=1)
+@pytest.mark.parametrize("backend", OURS)
+@pytest.mark.parametrize("is_modulated", [True, False])
+def test_gradients_pass_gradcheck_in_double_precision(backend, is_modulated):
+    features, offset, mask, weight = example((1, 3), 0.4, channels=2, size=(3, 4), dtype=torch.float64)
     leaves = [t.requires_grad_() for t in (features, offset, mask, weight)]
-    assert torch.autograd.gradcheck(lambda *a: deform_conv2d(*a, (0, 1), "gather"), leaves)
+    if is_modulated:
+        assert torch.autograd.gradcheck(lambda *a: deform_conv2d(*a, (0, 1), backend), leaves)
+    else:
+        del leaves[2]
+        assert torch.autograd.gradcheck(lambda f, o, w: deform_conv2d(f, o, None, w, (0, 1), backend), leaves)
 
 
-def test_a_batch_of_none_and_strided_inputs_are_taken():
+@pytest.mark.parametrize("backend", OURS)
+def test_only_what_is_asked_for_has_a_gradient(backend):
+    for wanted in range(4):
+        arguments = [a.requires_grad_(n == wanted) for n, a in enumerate(example((4, 1)))]
+        deform_conv2d(*arguments, (1, 0), backend).sum().backward()
+        assert [a.grad is not None for a in arguments] == [n == wanted for n in range(4)]
+
+
+@pytest.mark.parametrize("backend", OURS)
+def test_a_batch_of_none_and_strided_inputs_are_taken(backend):
     features, offset, mask, weight = example((1, 4))
-    whole = deform_conv2d(features, offset, mask, weight, (0, 1), "gather")
-    strided = features.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
-    torch.testing.assert_close(deform_conv2d(strided, offset, mask, weight, (0, 1), "gather"), whole)
-    none = deform_conv2d(features[:0], offset[:0], mask[:0], weight, (0, 1), "gather")
-    assert none.shape == (0, 5, 9, 11)
+    whole = deform_conv2d(features, offset, mask, weight, (0, 1), backend)
+    strided = [t.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0) for t in (features, offset, mask, weight)]
+    torch.testing.assert_close(deform_conv2d(*strided, (0, 1), backend), whole)
+    none = [t[:0].requires_grad_() for t in (features, offset, mask)]
+    found = deform_conv2d(*none, weight.requires_grad_(), (0, 1), backend)
+    assert found.shape == (0, 5, 9, 11)
+    found.sum().backward()
+    assert weight.grad.count_nonzero() == 0
+
+
+@pytest.mark.parametrize("backend", OURS)
+@pytest.mark.parametrize("spoilt", [0, 1, 2], ids=["features", "offset", "mask"])
+def test_what_is_not_a_number_is_seen(backend, spoilt):
+    arguments = example((1, 4), spread=0.2)
+    arguments[spoilt][:, :, 4, 5] = math.nan
+    output = deform_conv2d(*arguments, (0, 1), backend)
+    assert output[:, :, 4, 5].isnan().all()
+    assert not output[:, :, 0].isnan().any()
+
+
+@pytest.mark.parametrize("size", [(9, 11), (60, 70)], ids=["several clips at once", "a clip in pieces"])
+def test_the_compiled_loops_do_not_depend_on_the_number_of_threads(size):
+    found = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            leaves = [a.requires_grad_() for a in example((4, 4), channels=20, size=size, batch=5)]
+            output = deform_conv2d(*leaves, (1, 1), "numba")
+            output.square().sum().backward()
+            found.append([output, *(leaf.grad for leaf in leaves)])
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for others in found[1:]:
+        assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))
+
+
+@pytest.mark.parametrize("backend", OURS)
+def test_it_can_be_traced_for_a_compiler(backend):
+    arguments = [a.requires_grad_() for a in example((1, 4))]
+
+    def operation(*leaves):
+        return deform_conv2d(*leaves, (0, 1), backend).sin().sum()
+
+    traced = torch.compile(operation, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(traced(*arguments), operation(*arguments))
+    for found, expected in zip(
+        *(torch.autograd.grad(f(*arguments), arguments) for f in (traced, operation)), strict=True
+    ):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_the_compiled_operation_is_declared_rightly():
+    from singtech.models.backends import compiled
+
+    arguments = [a.requires_grad_() for a in example((1, 4))]
+    torch.library.opcheck(compiled._forward, (*arguments, 0, 1))
+    torch.library.opcheck(compiled._forward, (*arguments[:2], None, arguments[3], 0, 1))
 
 
 @pytest.mark.parametrize("padding", ["same", "both"])
@@ -177,9 +244,18 @@ def test_shapes_that_do_not_fit_are_named(change, message):
         deform_conv2d(*change(*example((1, 4))), (0, 1))
 
 
+def test_every_device_has_a_backend():
+    for device in ("cpu", "cuda", "mps"):
+        there = backends_on(torch.device(device))
+        assert set(there) <= set(BACKENDS)
+        assert "gather" in there
+
+
 def test_unknown_choices_are_named():
-    with pytest.raises(ValueError, match="backend=cudnn: expected auto, gather or torchvision"):
+    with pytest.raises(ValueError, match="backend=cudnn: expected auto, torchvision, gather, numba or triton"):
         deform_conv2d(*example((1, 4)), (0, 1), backend="cudnn")
+    with pytest.raises(ValueError, match="backend=triton: not on cpu here, where there is numba or gather or torch"):
+        deform_conv2d(*example((1, 4)), (0, 1), backend="triton")
     with pytest.raises(ValueError, match="padding=valid: expected same or both"):
         DeformableConv2d(1, 1, (1, 4), padding="valid")
     with pytest.raises(ValueError, match="directions=up: expected both or along"):
