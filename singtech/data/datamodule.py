@@ -65,16 +65,20 @@ class SharedBatches(BatchSampler):
 
 
 class ClipDataset(Dataset):
-    """Some of a corpus's clips, fetched a batch at a time: (B, S) int16 waveforms and (B,) technique indices."""
+    """Some of a corpus's clips, fetched a batch at a time: (B, S) int16 waveforms and (B,) technique indices.
 
-    def __init__(self, waveforms: np.ndarray, rows: np.ndarray, targets: np.ndarray) -> None:
+    Without waveforms it gives (B,) rows of the corpus instead.
+    """
+
+    def __init__(self, waveforms: np.ndarray | None, rows: np.ndarray, targets: np.ndarray) -> None:
         self.waveforms, self.rows, self.targets = waveforms, rows, torch.from_numpy(targets)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitems__(self, items: Sequence[int]) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(self.waveforms[self.rows[items]]), self.targets[items]
+        rows = self.rows[items]
+        return torch.from_numpy(rows if self.waveforms is None else self.waveforms[rows]), self.targets[items]
 
 
 class FeatureDataset(Dataset):
@@ -93,7 +97,8 @@ class FeatureDataset(Dataset):
 class VocalSetDataModule(pl.LightningDataModule):
     """A corpus's training clips in the order of each epoch, and any split's clips in the corpus's order.
 
-    Clips come from the corpus's memory-mapped store as int16 and become waveforms between -1 and 1 on the device.
+    Clips come from the corpus's memory-mapped store as int16, or from where they are resident on the device, and become
+    waveforms between -1 and 1 on the device.
 
     Args:
         corpus: the prepared clips.
@@ -104,6 +109,7 @@ class VocalSetDataModule(pl.LightningDataModule):
         keep_last: False leaves the last incomplete batch out, as the authors' published code does.
         features: by split, to give (B, D) features instead of waveforms.
         sampler: `natural`, or `balanced` to train on every technique equally often, see `EpochSampler`.
+        resident: (N, S) int16 all the corpus's clips on the device, if they are there.
     """
 
     def __init__(
@@ -115,10 +121,12 @@ class VocalSetDataModule(pl.LightningDataModule):
         keep_last: bool = True,
         features: dict[str, np.ndarray] | None = None,
         sampler: str = "natural",
+        resident: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.corpus, self.batch_size, self.seed, self.first_epoch = corpus, batch_size, seed, first_epoch
         self.keep_last, self.features_of, self.sampler = keep_last, features, sampler
+        self.resident = resident
 
     def train_dataloader(self) -> DataLoader:
         """Training clips, shuffled (or drawn) anew for every epoch."""
@@ -137,9 +145,13 @@ class VocalSetDataModule(pl.LightningDataModule):
         return self._shuffled(-1, True)
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
-        """int16 -> float32 between -1 and 1, on the device."""
+        """int16, or rows of the corpus, -> float32 between -1 and 1, on the device."""
         inputs, targets = batch
-        return as_waveform(inputs), targets
+        return self.waveforms(inputs), targets
+
+    def waveforms(self, inputs: Tensor) -> Tensor:
+        """(B, S) waveforms of a batch that is on the device; (B, D) features pass."""
+        return as_waveform(inputs if inputs.ndim > 1 else self.resident[inputs])
 
     def batch_clips(self, epoch: int, batch: int) -> list[str]:
         """Which clips a batch of an epoch of the phase trains on: "recording at start s", over all devices."""
@@ -167,7 +179,8 @@ class VocalSetDataModule(pl.LightningDataModule):
         targets = self.corpus.targets(split)
         if self.features_of is not None:
             return FeatureDataset(self.features_of[split], targets)
-        return ClipDataset(self.corpus.waveforms, self.corpus.rows(split), targets)
+        waveforms = self.corpus.waveforms if self.resident is None else None
+        return ClipDataset(waveforms, self.corpus.rows(split), targets)
 
     def _loader(self, dataset: Dataset, **options) -> DataLoader:
         # a generator of its own keeps the loader from drawing from the one that dropout draws from

@@ -44,14 +44,21 @@ def deform_conv2d(
         ValueError: a backend that is unknown or not for this device, or shapes that do not fit each other.
     """
     _validate(features, offset, mask, weight)
-    there = backends_on(features.device)
-    if backend == "auto":
-        backend = there[0]
-    if backend not in BACKENDS:
-        raise ValueError(f"backend={backend}: expected auto, {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}.")
-    if backend not in there:
-        raise ValueError(f"backend={backend}: not on {features.device.type} here, where there is {' or '.join(there)}.")
-    return _computing(backend)(features, offset, mask, weight, padding)
+    return _computing(backend_for(features.device, backend))(features, offset, mask, weight, padding)
+
+
+def backend_for(device: torch.device, backend: str = "auto") -> str:
+    """The backend that computes on a device if `backend` is asked for.
+
+    Raises:
+        ValueError: it is unknown, or not for that device.
+    """
+    there = backends_on(device)
+    if backend != "auto" and backend not in BACKENDS:
+        raise ValueError(f"deformable={backend}: expected auto, {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}.")
+    if backend != "auto" and backend not in there:
+        raise ValueError(f"deformable={backend}: not on {device.type} here, where there is {' or '.join(there)}.")
+    return there[0] if backend == "auto" else backend
 
 
 def backends_on(device: torch.device) -> tuple[str, ...]:
@@ -78,7 +85,7 @@ class DeformableConv2d(nn.Conv2d):
             pads k//2 on both sides, so that an even kernel makes the map one larger.
         modulated: also predict the mask (DCNv2); without it the layer is DCNv1.
         directions: `both`, or `along` to move the taps of an oblong kernel along its long side only.
-        backend: see `deform_conv2d`.
+        backend: see `deform_conv2d`; also an attribute that can be set, see `choose_backend`.
     """
 
     def __init__(
@@ -126,6 +133,13 @@ class DeformableConv2d(nn.Conv2d):
                 pair = pair[::-1]
             offset = torch.stack(pair, dim=2).flatten(1, 2)
         return offset, 2 * torch.sigmoid(field[:, -self.taps :]) if self.modulated else None
+
+
+def choose_backend(network: nn.Module, backend: str) -> None:
+    """Let all deformable layers of a network be computed by one backend, or by the fastest of their device (`auto`)."""
+    for layer in network.modules():
+        if isinstance(layer, DeformableConv2d):
+            layer.backend = backend
 
 
 class ZeroConv2d(nn.Conv2d):

@@ -31,7 +31,7 @@ class OblongExtractor(nn.Module):
         hidden: width of the layer before the features, or None for none.
         dropout, hidden_dropout: after each convolutional block, and after the hidden layer.
         aggregation: `average` over the map (Section 3.1, footnote 1) or `flatten`.
-        padding, modulated, directions, backend: see `DeformableConv2d`.
+        padding, modulated, directions: see `DeformableConv2d`.
         pool_deformable: whether deformable layers are pooled too (Table 1: yes).
     Raises:
         ValueError: an input too small for the pooling, an unknown layer number or aggregation.
@@ -50,7 +50,6 @@ class OblongExtractor(nn.Module):
         modulated: bool = True,
         directions: str = "both",
         pool_deformable: bool = True,
-        backend: str = "auto",
     ) -> None:
         super().__init__()
         unknown = sorted(set(dc) - set(range(1, len(LAYERS) + 1)))
@@ -65,7 +64,7 @@ class OblongExtractor(nn.Module):
             pooled = pool_deformable or not deformable
             pads = paddings(kernel, padding)
             if deformable:
-                conv = DeformableConv2d(channels, out_channels, kernel, padding, modulated, directions, backend)
+                conv = DeformableConv2d(channels, out_channels, kernel, padding, modulated, directions)
             else:
                 conv = PaddedConv2d(channels, out_channels, kernel, pads)
             blocks.append((f"layer{number}", _block(conv, out_channels, pool if pooled else None, dropout)))

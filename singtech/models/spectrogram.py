@@ -13,6 +13,7 @@ clip was brought to a common level (`singtech.models.level`). The paper does not
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from singtech.models.level import checked_level, levelled
@@ -62,33 +63,31 @@ class MultiResolutionSpectrogram(nn.Module):
             raise ValueError(f"front_end.scale={scale}: expected {' or '.join(SCALES)}.")
         self.n_fft, self.win_lengths, self.hop_length = n_fft, tuple(win_lengths), hop_length
         self.scale, self.level = scale, checked_level(level)
-        for win_length in self.win_lengths:
-            self.register_buffer(f"window_{win_length}", torch.hann_window(win_length), persistent=False)
+        self.register_buffer("windows", torch.stack([self._window(w) for w in self.win_lengths]), persistent=False)
 
     def shape(self, samples: int) -> tuple[int, int, int]:
         """(W, F, T) of a clip of `samples` samples."""
         return len(self.win_lengths), self.n_fft // 2 + 1, samples // self.hop_length + 1
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """(B, S) -> (B, W, F, T), always in float32: half precision has no Fourier transform everywhere."""
+        """(B, S) -> (B, W, F, T), always in float32: half precision has no Fourier transform everywhere.
+
+        Frames are centred on multiples of the hop, the signal mirrored at its ends.
+        """
         with torch.autocast(waveform.device.type, enabled=False):
-            waveform = levelled(waveform.float(), self.level)
-            magnitudes = [self._magnitude(waveform, getattr(self, f"window_{w}")) for w in self.win_lengths]
-            spectrogram = torch.stack(magnitudes, dim=-1).permute(0, 3, 1, 2)  # channels last, as the network wants it
+            waveform, half = levelled(waveform.float(), self.level), self.n_fft // 2
+            mirrored = F.pad(waveform.unsqueeze(1), (half, half), mode="reflect").squeeze(1)
+            frames = mirrored.unfold(-1, self.n_fft, self.hop_length)  # (B, T, n_fft), the same for all windows
+            magnitudes = torch.fft.rfft(frames.unsqueeze(2) * self.windows).abs()  # (B, T, W, F)
+            channels_last = magnitudes.permute(0, 3, 1, 2).contiguous()  # as the network wants it
+            spectrogram = channels_last.permute(0, 3, 1, 2)
             if self.scale == "log":
                 return torch.log10(spectrogram.clamp(min=FLOOR) / FLOOR)
             return 10 * torch.log10(spectrogram.clamp(min=DB_FLOOR)) if self.scale == "db" else spectrogram
 
-    def _magnitude(self, waveform: Tensor, window: Tensor) -> Tensor:
-        """(B, S) -> (B, F, T), frames centred on multiples of the hop, the signal mirrored at its ends."""
-        magnitude = torch.stft(
-            waveform,
-            self.n_fft,
-            self.hop_length,
-            len(window),
-            window,
-            center=True,
-            normalized=self.scale != "db",
-            return_complex=True,
-        ).abs()
-        return magnitude / window.square().sum().sqrt() if self.scale == "db" else magnitude
+    def _window(self, win_length: int) -> Tensor:
+        """(n_fft,) a Hann window in the frame's middle, over the root of the transform's length or its own energy."""
+        window = torch.hann_window(win_length)
+        norm = window.square().sum().sqrt() if self.scale == "db" else self.n_fft**0.5
+        before = (self.n_fft - win_length) // 2
+        return F.pad(window / norm, (before, self.n_fft - win_length - before))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from singtech.data.clips import Corpus
-from singtech.data.datamodule import VocalSetDataModule, as_waveform
+from singtech.data.datamodule import VocalSetDataModule
 from singtech.files import remove_remains, set_aside
 from singtech.models.network import Network, initialise
 from singtech.training.forest import Forest
@@ -159,7 +159,7 @@ def train_phase(
     """
     phase, setup = run.phases[number], run.setup
     first_epoch = sum(earlier.epochs for earlier in run.phases[:number])
-    network = run.build()
+    network = machine.ready(run.build())
     if before:
         before[-1].load_into(network)
     if phase.start == "anew":
@@ -168,8 +168,17 @@ def train_phase(
     if phase.trains == "classifier" and phase.extractor == "eval" and machine.cache_features:
         splits = [split for split in ("train", "validation") if len(corpus.rows(split))]
         features = {split: clip_features(run, before, corpus, split, machine) for split in splits}
+    on_one = machine.trainer()
+    device = on_one.strategy.root_device
     data = VocalSetDataModule(
-        corpus, setup.batch_size, setup.seed, first_epoch, setup.keep_last, features, phase.sampler
+        corpus,
+        setup.batch_size,
+        setup.seed,
+        first_epoch,
+        setup.keep_last,
+        features,
+        phase.sampler,
+        machine.clips_on(device, corpus) if features is None else None,
     )
     learner = _learner(run, number, network, before, data, machine.devices)
     checkpoint = work / CHECKPOINT
@@ -188,8 +197,6 @@ def train_phase(
     if setup.selection == "best":
         trained, optimizer_state = end["best"]["weights"], end["best"]["optimizer"]
     network.load_state_dict(trained)
-    on_one = machine.trainer()
-    device = on_one.strategy.root_device
     if phase.changes_extractor and setup.batch_norm == "recalibrated":
         network.to(device)
         with on_one.precision_plugin.forward_context():
@@ -276,7 +283,7 @@ def _learner(
 def _waveforms(data: VocalSetDataModule, batches: int, device: torch.device) -> Iterator[Tensor]:
     """(B, S) waveforms of the first batches of training clips in a mixed order, on a device."""
     for samples, _ in islice(data.recalibration(), batches):
-        yield as_waveform(samples.to(device))
+        yield data.waveforms(samples.to(device))
 
 
 def clip_features(
@@ -286,12 +293,13 @@ def clip_features(
     source = [entry for entry, phase in zip(stored, run.phases, strict=False) if phase.changes_extractor][-1]
 
     def compute() -> np.ndarray:
-        network = run.build()
+        network = machine.ready(run.build())
         source.load_into(network)
         learner = NetworkLearner(network, torch.ones(len(corpus.techniques)), {}, run.setup.seed)
-        data = VocalSetDataModule(corpus, run.setup.batch_size)
-        data.predict_dataloader = lambda: data.in_order(split)
         trainer = machine.trainer([PassProgress(f"features of the {split} clips", machine.progress)])
+        resident = machine.clips_on(trainer.strategy.root_device, corpus)
+        data = VocalSetDataModule(corpus, run.setup.batch_size, resident=resident)
+        data.predict_dataloader = lambda: data.in_order(split)
         with interruptible(trainer):
             return torch.cat(trainer.predict(learner, datamodule=data)).cpu().numpy()
 

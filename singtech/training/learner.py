@@ -1,9 +1,12 @@
 """The Lightning modules: one trains the whole network, one re-trains the classifier on features held fixed."""
 
 import copy
+import inspect
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule
@@ -56,7 +59,9 @@ class Learner(LightningModule):
         self.seed, self.first_epoch, self.reduction = seed, first_epoch, reduction
         self.register_buffer("weights", weights, persistent=False)
         self.selects, self.best, self.curve = selects, {}, []
-        self.devices, self.name_clips, self.unseen = devices, name_clips, None
+        self.devices, self.name_clips = devices, name_clips
+        self.unread: deque[_Loss] = deque()
+        self.seen, self.validation_seen = [], []  # of the epoch: each batch's loss, logits and targets
         self.meters, self.validation_meters = _meters(len(weights)), _meters(len(weights))
 
     def trained(self) -> nn.Module:
@@ -70,11 +75,14 @@ class Learner(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The run's optimiser on the part that is trained, with the state that it left off at."""
         settings = dict(self.optimizer_settings)
-        optimizer = optimizer_class(settings.pop("name"))(self.trained().parameters(), **settings)
+        chosen, parameters = optimizer_class(settings.pop("name")), list(self.trained().parameters())
+        if "fused" in inspect.signature(chosen).parameters and parameters[0].is_cuda:
+            settings.setdefault("fused", True)  # one kernel for all weights
+        optimizer = chosen(parameters, **settings)
         if self.optimizer_state is not None:
-            optimizer.load_state_dict(self.optimizer_state)
-            for group in optimizer.param_groups:
-                group["lr"] = settings.get("lr", group["lr"])
+            ours = [{k: group[k] for k in ("lr", "fused") if k in group} for group in optimizer.param_groups]
+            groups = [group | own for group, own in zip(self.optimizer_state["param_groups"], ours, strict=True)]
+            optimizer.load_state_dict(self.optimizer_state | {"param_groups": groups})
         return optimizer
 
     def on_train_epoch_start(self) -> None:
@@ -91,11 +99,11 @@ class Learner(LightningModule):
         gradient of the loss over the whole batch.
 
         Raises:
-            FloatingPointError: the loss of the batch before is not finite.
+            FloatingPointError: the loss of a batch before is not finite.
         """
-        loss = self._measured(batch, self.meters)
-        self._look_at_last_loss()  # not at this one: a GPU need not be waited for, it is done with the last
-        self.unseen = (batch_idx, loss.detach())
+        loss = self._measured(batch, self.seen)
+        self._look_at_losses()  # of before: a GPU need not be waited for
+        self.unread.append(_Loss.of(batch_idx, loss))
         if self.devices == 1:
             return loss
         share = self.weights[batch[1]].sum() if self.reduction == "weights" else loss.new_tensor(len(batch[1]))
@@ -105,7 +113,7 @@ class Learner(LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """The same on validation singers, for the curve alone."""
-        self._measured(batch, self.validation_meters)
+        self._measured(batch, self.validation_seen)
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """(B, S) waveforms -> (B, D) features."""
@@ -117,10 +125,11 @@ class Learner(LightningModule):
         Raises:
             FloatingPointError: the loss of the last batch, or that on the validation singers, is not finite.
         """
-        self._look_at_last_loss()
-        entry = {"epoch": self.absolute_epoch + 1, **_read(self.meters)}
-        if self.validation_meters["loss"].update_called:
-            entry |= {f"validation_{name}": value for name, value in _read(self.validation_meters).items()}
+        self._look_at_losses(wait=True)
+        entry = {"epoch": self.absolute_epoch + 1, **_read(self.meters, self.seen)}
+        if self.validation_seen:
+            of_validation = _read(self.validation_meters, self.validation_seen)
+            entry |= {f"validation_{name}": value for name, value in of_validation.items()}
         if not all(map(math.isfinite, entry.values())):
             name, value = next((name, value) for name, value in entry.items() if not math.isfinite(value))
             raise FloatingPointError(f"{name} is {value} in epoch {entry['epoch']}: {self._advice}")
@@ -147,27 +156,44 @@ class Learner(LightningModule):
     def _advice(self) -> str:
         return f"training has diverged; try a smaller optimizer.lr than {self.optimizer_settings.get('lr')}."
 
-    def _look_at_last_loss(self) -> None:
-        """Stop at a loss that is not finite."""
-        if self.unseen is None:
-            return
-        (batch, loss), self.unseen = self.unseen, None
-        if not math.isfinite(value := float(loss)):
-            clips = self.name_clips(self.current_epoch, batch) if self.name_clips else []
-            of = f" of {len(clips)} clips ({', '.join(clips)})" if clips else ""
-            epoch = self.absolute_epoch + 1
-            raise FloatingPointError(f"the loss is {value} in epoch {epoch}, batch {batch + 1}{of}: {self._advice}")
+    def _look_at_losses(self, wait: bool = False) -> None:
+        """Stop at a loss that is not finite, among those that are known by now."""
+        while self.unread and (wait or self.unread[0].is_known()):
+            batch, loss, copied = self.unread.popleft()
+            if copied is not None:
+                copied.synchronize()
+            if not math.isfinite(value := float(loss)):
+                clips = self.name_clips(self.current_epoch, batch) if self.name_clips else []
+                of = f" of {len(clips)} clips ({', '.join(clips)})" if clips else ""
+                epoch = self.absolute_epoch + 1
+                raise FloatingPointError(f"the loss is {value} in epoch {epoch}, batch {batch + 1}{of}: {self._advice}")
 
-    def _measured(self, batch: tuple[Tensor, Tensor], meters: nn.ModuleDict) -> Tensor:
+    def _measured(self, batch: tuple[Tensor, Tensor], seen: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
         inputs, targets = batch
         logits = self(inputs).float()
         loss = weighted_cross_entropy(logits, targets, self.weights, self.reduction)
-        for name, meter in meters.items():
-            if name == "loss":
-                meter.update(loss.detach(), len(targets))
-            else:
-                meter.update(logits.detach(), targets)
+        seen.append((loss.detach(), logits.detach(), targets))
         return loss
+
+
+class _Loss(NamedTuple):
+    """A batch's loss, on its way from a GPU or there."""
+
+    batch: int
+    value: Tensor
+    copied: torch.cuda.Event | None
+
+    @classmethod
+    def of(cls, batch: int, loss: Tensor) -> "_Loss":
+        if not loss.is_cuda:
+            return cls(batch, loss.detach(), None)
+        value = torch.empty((), dtype=loss.dtype, pin_memory=True).copy_(loss.detach(), non_blocking=True)
+        copied = torch.cuda.Event()
+        copied.record()
+        return cls(batch, value, copied)
+
+    def is_known(self) -> bool:
+        return self.copied is None or self.copied.query()
 
 
 class NetworkLearner(Learner):
@@ -262,9 +288,16 @@ def _meters(techniques: int) -> nn.ModuleDict:
     )
 
 
-def _read(meters: nn.ModuleDict) -> dict[str, float]:
-    """What the meters came to over the epoch; they begin again."""
+def _read(meters: nn.ModuleDict, seen: list[tuple[Tensor, Tensor, Tensor]]) -> dict[str, float]:
+    """What the meters come to over an epoch's batches, which are then forgotten."""
+    losses, logits, targets = zip(*seen, strict=True)
+    for name, meter in meters.items():
+        if name == "loss":
+            meter.update(torch.stack(losses), torch.tensor([len(some) for some in targets], device=losses[0].device))
+        else:
+            meter.update(torch.cat(logits), torch.cat(targets))
     values = {name: float(meter.compute()) for name, meter in meters.items()}
     for meter in meters.values():
         meter.reset()
+    seen.clear()
     return values

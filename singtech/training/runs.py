@@ -24,6 +24,7 @@ from singtech.data.clips import Corpus
 from singtech.files import remove_remains, set_aside, write_text
 from singtech.locks import Busy, hold, is_ours, require
 from singtech.metrics import confusion, scores
+from singtech.models.deformable import backend_for
 from singtech.models.layers import describe
 from singtech.models.network import Network, parameter_count
 from singtech.results.rows import COMPLETE, FAILED, INTERRUPTED, ROW, RUNNING, read_row, write_row
@@ -184,7 +185,7 @@ def runnable(run: Run, corpus: Corpus, machine: Machine) -> Network:
         raise ValueError("selection=best: there is no validation singer; name some in data.split.validation.")
     if run.setup.precision == "16-mixed" and (machine.accelerator == "cpu" or not torch.cuda.is_available()):
         raise ValueError("precision=16-mixed needs an NVIDIA GPU, and there is none: use bf16-mixed or 32-true.")
-    machine.trainer(devices=machine.devices)
+    backend_for(machine.trainer(devices=machine.devices).strategy.root_device, machine.deformable)
     try:
         return run.build()
     except (TypeError, RuntimeError) as problem:

@@ -1,7 +1,9 @@
 """The machine that a phase is trained on: Lightning's Trainer as we use it, its progress bar and its checkpoints."""
 
 import ctypes
+import functools
 import logging
+import os
 import re
 import signal
 import sys
@@ -11,14 +13,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.plugins.environments import LightningEnvironment
 from pytorch_lightning.callbacks import Callback, Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.strategies import DDPStrategy
+from torch import Tensor
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 from tqdm import tqdm
 
+from singtech.data.clips import WAVEFORMS, Corpus
+from singtech.models.deformable import choose_backend
+from singtech.models.network import Network
 from singtech.signals import end_if_asked
 from singtech.training.store import read_checkpoint, write_checkpoint
 
@@ -27,12 +35,15 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how to compute; of it only `precision` and `devices` decide what comes out.
+    """Where and how to compute; of it only `precision` and `devices` decide what comes out, but for rounding.
 
     Args:
         accelerator: `auto` picks a GPU, Apple's MPS or the CPU; or Lightning's name of one.
         devices: how many train together; everything else is done on one.
         precision: one of `PRECISIONS`.
+        deformable: what computes deformable convolutions, see `singtech.models.deformable.deform_conv2d`.
+        deterministic: let a GPU compute nothing whose result does not repeat to the bit.
+        resident: keep a corpus's clips in a GPU's memory where they take no more than a quarter of it.
         cache_features: re-train classifiers on features computed once, where the extractor is in eval mode.
         progress: show bars.
         loggers: called with a phase's folder, gives Lightning loggers.
@@ -41,6 +52,9 @@ class Machine:
     accelerator: str = "auto"
     devices: int = 1
     precision: str = "32-true"
+    deformable: str = "auto"
+    deterministic: bool = False
+    resident: bool = True
     cache_features: bool = True
     progress: bool = True
     loggers: Callable[[Path], list] = field(default=lambda folder: [])
@@ -48,12 +62,15 @@ class Machine:
     def trainer(self, callbacks: list[Callback] | None = None, devices: int = 1, **options) -> pl.Trainer:
         """A quiet Trainer on this machine, on one device or on several that share every batch."""
         make_ready()
+        if self.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
         return pl.Trainer(
             accelerator=self.accelerator,
             devices=devices,
             strategy="auto" if devices == 1 else DDPStrategy(start_method="spawn"),
             use_distributed_sampler=False,  # our loaders know their share
             precision=self.precision,
+            deterministic=self.deterministic,
             plugins=[WholeCheckpoints(), LightningEnvironment()],  # processes are ours to start, also in a Slurm job
             callbacks=[*(callbacks or []), SignalsLeft()],
             enable_progress_bar=False,
@@ -61,6 +78,26 @@ class Machine:
             num_sanity_val_steps=0,
             **{"logger": False, **options},
         )
+
+    def ready(self, network: Network) -> Network:
+        """The network, its deformable layers computed as this machine is told to."""
+        choose_backend(network, self.deformable)
+        return network
+
+    def clips_on(self, device: torch.device, corpus: Corpus) -> Tensor | None:
+        """(N, S) int16 all clips of a corpus in a GPU's memory, where `resident` allows and they leave room enough."""
+        if not self.resident or self.devices > 1 or device.type != "cuda":
+            return None
+        free, total = torch.cuda.mem_get_info(device)
+        is_there = _resident.cache_info().currsize > 0
+        if corpus.waveforms.nbytes > total / 4 or (not is_there and corpus.waveforms.nbytes > free / 2):
+            return None
+        return _resident(corpus.folder, corpus.state, device)
+
+
+@functools.lru_cache(maxsize=1)
+def _resident(folder: Path, state: str, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.load(folder / WAVEFORMS, allow_pickle=False)).to(device)
 
 
 @contextmanager

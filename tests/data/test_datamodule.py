@@ -84,3 +84,22 @@ def test_drawing_an_order_leaves_the_global_generator_alone():
     clips(VocalSetDataModule(Corpus(10), batch_size=4).train_dataloader())
     list(EpochSampler(10, seed=0))
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_clips_that_are_resident_on_the_device_make_the_same_batches():
+    corpus = Corpus(10)
+    stored = VocalSetDataModule(corpus, batch_size=4)
+    resident = VocalSetDataModule(corpus, batch_size=4, resident=torch.from_numpy(corpus.waveforms))
+    for loader in (
+        lambda data: data.train_dataloader(),
+        lambda data: data.in_order("test"),
+        lambda d: d.recalibration(),
+    ):
+        pairs = list(zip(loader(stored), loader(resident), strict=True))
+        assert pairs
+        for batch, by_row in pairs:
+            assert by_row[0].ndim == 1
+            ours, theirs = (data.on_after_batch_transfer(b, 0) for data, b in ((resident, by_row), (stored, batch)))
+            assert ours[0].dtype == torch.float32
+            assert torch.equal(ours[0], theirs[0])
+            assert torch.equal(ours[1], theirs[1])

@@ -230,6 +230,27 @@ def test_cached_features_give_the_same_classifier_as_uncached(corpus, tmp_path):
     assert (logits[0].to_numpy().argmax(1) == logits[1].to_numpy().argmax(1)).all()
 
 
+def test_clips_resident_on_the_device_make_the_same_run(corpus, tmp_path, monkeypatch):
+    phases = [network(1), Phase("classifier", 1, 0.2, start="anew", extractor="train")]
+    stored = run(corpus, tmp_path / "stored", phases)
+    monkeypatch.setattr(Machine, "clips_on", lambda machine, device, corpus: torch.from_numpy(corpus.waveforms))
+    resident = run(corpus, tmp_path / "resident", phases)
+    for each in (stored, resident):
+        del each.row["seconds"], each.row["finished"]
+    assert resident.row == stored.row
+
+
+def test_a_machine_names_what_shall_compute_deformable_convolutions(corpus, tmp_path):
+    losses = []
+    for backend in ("torchvision", "gather", "numba"):
+        result = run(corpus, tmp_path / backend, [network(1)], Machine("cpu", progress=False, deformable=backend))
+        losses += pd.read_csv(tmp_path / backend / "phases" / result.row["phases"] / "log.csv")["loss"].tolist()
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-3)
+    with pytest.raises(ValueError, match="deformable=triton: not on cpu here, where there is numba or gather"):
+        run(corpus, tmp_path, [network(1)], Machine("cpu", progress=False, deformable="triton"))
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_run_asked_for_twice_trains_nothing_and_gives_the_same_row(corpus, tmp_path):
     first = run(corpus, tmp_path, [network(), classifier()])
     second = run(corpus, tmp_path, [network(), classifier()])
