@@ -4,6 +4,7 @@ Below `<output_dir>/tables/<data>/clips/`, as PNG and PDF: `<technique>`, the wa
 each window length, as `front_end` makes them; and `overview`, a row for each technique.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ SMALL_PRINT = {
 
 def job(cfg: DictConfig) -> None:
     """Draw, and print the paths written."""
+    print(f"drawing a clip of each technique of {cfg.data.name or 'the corpus'} …", file=sys.stderr, flush=True)
     from singtech.results.clip_figure import render_clips
 
     corpus = corpus_of(cfg)

@@ -33,6 +33,7 @@ def main() -> None:
         return
     try:
         check_values(arguments)
+        print("counting runs and phases, and trying a few steps of each network …", flush=True)
         print(report(*_asked(arguments)))
     except MENDABLE as problem:
         raise SystemExit(f"error: {sentence(problem)}") from None

@@ -25,6 +25,8 @@ from singtech.sweep import WORKER, is_sweep, may_come_later
 
 def job(cfg: DictConfig) -> None:
     """One run: its corpus, its phases, its row."""
+    asked = f"dc={cfg.dc.name} strategy={cfg.strategy.name} alpha={float(cfg.alpha):g} seed={cfg.seed}"
+    print(f"\n{cfg.model.name} {asked} on {cfg.data.name or 'a folder'}", flush=True)  # what follows takes seconds
     from singtech.locks import Busy
     from singtech.results.collate import rebuild, rebuild_if_due
     from singtech.training.runs import execute
@@ -36,7 +38,7 @@ def job(cfg: DictConfig) -> None:
     run = run_of(cfg, corpus)
     run = replace(run, names=run.names | {"variant": variant(cfg)})
     keep_lengths(cfg, corpus, run.names["variant"])
-    print(f"\n== {run.name(corpus.fingerprint('test'))}", flush=True)
+    print(f"== {run.name(corpus.fingerprint('test'))}", flush=True)
     try:
         result = execute(
             run,

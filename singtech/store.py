@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         output_dir = Path(options["output_dir"])
         if not output_dir.is_dir():
             raise FileNotFoundError(f"{output_dir}: nothing is there yet. Make something with `make demo`.")
+        print(f"reading {output_dir} …", flush=True)
         if options["show"]:
             lines, status = _shown(output_dir, options["show"]), 0
         elif options["compare"]:
