@@ -104,24 +104,28 @@ def choose(channels: int, outputs: int, taps: int, positions: int, dtype: torch.
     The tensor cores take 16-bit tiles as they come; float32 is multiplied by plain instructions, whose operands live in
     registers, so its tiles are smaller. Few positions are cut finer, so that every multiprocessor has some.
     """
-    half = dtype.itemsize == 2
     few = positions < 2**15
-    padded_outputs = max(16, _power_of_two(outputs))
+    places = 32 if few else 64
+    o, c = max(16, _power_of_two(outputs)), max(16, _power_of_two(channels))
+    wide = min(o, 128)
+    warps = 8 if wide > 64 else 4
+    shares = min(taps, 4) if few else 1
     if channels <= PLANAR_CHANNELS:
         c = _power_of_two(channels)
-        forward = Tile(128, min(padded_outputs, 32), c, 16 // c, 1, 4, 1)
-        backward = forward
-        weight = forward
+        forward = backward = weight = Tile(128, min(o, 32), c, 16 // c, 1, 4, 1)
+    elif dtype.itemsize == 2:
+        forward = Tile(places, wide, min(c, 64), 1, shares, 4 if few else warps, 2)
+        backward = Tile(places, min(o, 64), min(c, 32 if few else 64), 1, taps, 4 if few else 8, 1)
+        weight = Tile(64, wide, min(c, 64), 1, 1, warps, 2)
     else:
-        c = min(max(16, _power_of_two(channels)), 32)
-        forward = Tile(32 if few else 64, min(padded_outputs, 64), c, 1, min(taps, 4) if few else 1, 4, 2)
-        backward = Tile(32 if few else 64, 32, c, 1, taps, 4, 2)
-        weight = Tile(32, min(padded_outputs, 64), c, 1, 1, 4, 2)
+        forward = Tile(places, min(o, 64), c if c <= 32 else 16, 1, shares, 4, 2)
+        backward = Tile(places, 16, min(c, 32), 1, taps, 4 if few else 8, 1)
+        weight = Tile(32, wide, min(c, 32), 1, 1, warps, 1)
     tiles = math.prod(
-        -(-size // block)
+        _ceil(size, block)
         for size, block in ((channels, weight.channels), (taps, weight.taps), (outputs, weight.outputs))
     )
-    splits = min(-(-PROGRAMS // tiles), -(-positions // weight.positions))
+    splits = min(_ceil(PROGRAMS, tiles), _ceil(positions, weight.positions))
     return Blocks(forward, backward, weight._replace(splits=max(splits, 1)))
 
 
@@ -266,17 +270,16 @@ class _Call:
         if blocks is None:
             self.blocks = choose(channels, outputs, taps, self.positions, features.dtype)
         else:
-            self.blocks = Blocks(
-                *(Tile(*blocks[i : i + len(Tile._fields)]) for i in range(0, len(blocks), len(Tile._fields)))
-            )
-        self.constants = dict(
-            CHANNELS=channels,
-            OUTPUTS=outputs,
-            TAPS=taps,
-            KERNEL_WIDTH=kernel_width,
-            MASKED=mask is not offset,
-            PLANAR=channels <= PLANAR_CHANNELS,
-        )
+            numbers = len(Tile._fields)
+            self.blocks = Blocks(*(Tile(*blocks[i : i + numbers]) for i in range(0, len(blocks), numbers)))
+        self.constants = {
+            "CHANNELS": channels,
+            "OUTPUTS": outputs,
+            "TAPS": taps,
+            "KERNEL_WIDTH": kernel_width,
+            "MASKED": mask is not offset,
+            "PLANAR": channels <= PLANAR_CHANNELS,
+        }
 
     def launch(
         self,
@@ -293,7 +296,7 @@ class _Call:
         device = self.features.device
         if device.type != "cuda" and isinstance(kernel, kernels.triton.JITFunction):
             raise RuntimeError(
-                f"features on {device}: Triton's kernels run on CUDA devices. Use another backend of deform_conv2d there."
+                f"features on {device}: the kernels run on CUDA devices. Use another backend of deform_conv2d there."
             )
         with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
             kernel[(programs,)](

@@ -322,11 +322,7 @@ def _axis(vector, AXIS: tl.constexpr):
 @triton.jit
 def _flat(tile, BLOCK_P: tl.constexpr, BLOCK_K: tl.constexpr, PLANAR: tl.constexpr):
     """A tile of three axes as (positions, taps × channels)."""
-    if PLANAR:
-        flat = tl.trans(tl.reshape(tile, (BLOCK_K, BLOCK_P)))
-    else:
-        flat = tl.reshape(tile, (BLOCK_P, BLOCK_K))
-    return flat
+    return tl.trans(tl.reshape(tile, (BLOCK_K, BLOCK_P))) if PLANAR else tl.reshape(tile, (BLOCK_P, BLOCK_K))
 
 
 @triton.jit
