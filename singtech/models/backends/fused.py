@@ -20,6 +20,7 @@ from torch.library import custom_op
 
 PLANAR_CHANNELS = 8  # up to so many, each channel is a plane of its own
 LIMIT = 2**31  # what an index within one image, or a count of positions, has to stay below
+MARGIN = 2**20  # positions that a kernel may count beyond the last
 SUM_BITS = 61  # bits of a 64-bit sum that the largest possible contributions may fill
 PROGRAMS = 1056  # 8 for each of the 132 multiprocessors of an H100 or H200
 
@@ -80,7 +81,7 @@ def fused(
     Raises:
         RuntimeError: Triton is not installed, or the features are not on a CUDA device.
         TypeError: features and weight of two types, or of a type that is not a floating-point one.
-        ValueError: an image or a batch too large for the kernels' indices, or tiles that the kernels cannot take.
+        ValueError: an image or a batch too large for the kernels' indices, or tiles of several taps for many channels.
     """
     dtype = features.dtype
     if dtype != weight.dtype or not dtype.is_floating_point:
@@ -150,11 +151,11 @@ def _convolve(
     tile = call.blocks.forward
     partial = output
     if tile.splits > 1:
-        partial = output.new_empty((tile.splits, *grid, batch, outputs), dtype=call.real)
+        partial = torch.empty((tile.splits, batch, *grid, outputs), dtype=call.real, device=output.device)
     programs = tile.splits * _ceil(outputs, tile.outputs) * _ceil(call.positions, tile.positions)
     call.launch("forward_kernel", programs, tile, (call.features, *call.fields, call.weight, partial))
     if tile.splits > 1:
-        output.copy_(partial.view(tile.splits, batch, *grid, outputs).sum(0).permute(0, 3, 1, 2))
+        output.copy_(partial.sum(0).permute(0, 3, 1, 2))
     return output
 
 
@@ -185,9 +186,9 @@ def _differentiate(
     given = grad_output.to(features.dtype).contiguous(memory_format=torch.channels_last)
     if any(wanted[:3]):
         fixed_point = deterministic or torch.are_deterministic_algorithms_enabled()
-        sums, unit = grad_features, grad_features
+        sums, units = grad_features, grad_features
         if wanted[0]:
-            unit = _unit(given, mask, weight, math.prod(offset.shape[2:])) if fixed_point else grad_features
+            units = _units(given, mask, weight, math.prod(offset.shape[2:])) if fixed_point else units
             sums = torch.empty_strided(
                 call.features.shape,
                 call.features.stride(),
@@ -200,7 +201,7 @@ def _differentiate(
             "backward_kernel",
             tile.splits * _ceil(call.positions, tile.positions),
             tile,
-            (given, call.features, *call.fields, call.weight, unit, sums, *flat_grads),
+            (given, call.features, *call.fields, call.weight, units, sums, *flat_grads),
             [stride for grad in flat_grads for stride in (grad.stride() if grad.dim() == 3 else (0, 0, 0))],
             FEATURES=wanted[0],
             OFFSET=wanted[1],
@@ -208,7 +209,7 @@ def _differentiate(
             FIXED_POINT=wanted[0] and fixed_point,
         )
         if wanted[0]:
-            grad_features.copy_(sums.to(call.real) / unit if fixed_point else sums)
+            grad_features.copy_(sums.to(call.real) / units[0] / units[1] if fixed_point else sums)
     if wanted[3]:
         tile = call.blocks.weight
         outputs, taps, channels = weight.shape
@@ -260,7 +261,8 @@ class _Call:
         offset = offset.flatten(2)
         mask = offset if mask is None else mask.flatten(2)
         self.fields = (offset, mask)
-        if max(self.positions + 2**16, channels * height * width, 3 * taps * area, weight.numel()) >= LIMIT:
+        spans = [_span(tensor) for tensor in (self.features, *self.fields, self.weight[None])]
+        if max(self.positions + MARGIN, 2 * taps * area, *spans) >= LIMIT:
             raise ValueError(
                 f"features of shape {tuple(features.shape)} and offsets for {taps} taps: more than the kernels can "
                 "count in 32 bits. Give them fewer images at a time."
@@ -272,13 +274,16 @@ class _Call:
         else:
             numbers = len(Tile._fields)
             self.blocks = Blocks(*(Tile(*blocks[i : i + numbers]) for i in range(0, len(blocks), numbers)))
+        planar = channels <= PLANAR_CHANNELS
+        if not planar and any(tile.taps != 1 for tile in self.blocks):
+            raise ValueError(f"{self.blocks}: expected one tap at a time for more than {PLANAR_CHANNELS} channels.")
         self.constants = {
             "CHANNELS": channels,
             "OUTPUTS": outputs,
             "TAPS": taps,
             "KERNEL_WIDTH": kernel_width,
             "MASKED": mask is not offset,
-            "PLANAR": channels <= PLANAR_CHANNELS,
+            "PLANAR": planar,
         }
 
     def launch(
@@ -329,28 +334,32 @@ def _kernels() -> ModuleType:
     return kernels
 
 
+def _span(tensor: Tensor) -> int:
+    """How far apart in memory two numbers of one image can be."""
+    return sum((size - 1) * stride for size, stride in zip(tensor.shape[1:], tensor.stride()[1:], strict=True))
+
+
 def _laid_out(features: Tensor) -> Tensor:
     """Features as the kernels read them: few channels as planes, many as rows."""
     planar = features.shape[1] <= PLANAR_CHANNELS
     return features.contiguous(memory_format=torch.contiguous_format if planar else torch.channels_last)
 
 
-def _unit(grad_output: Tensor, mask: Tensor | None, weight: Tensor, area: int) -> Tensor:
-    """What a contribution to the features' gradient is multiplied by to become an integer: a power of two.
+def _units(grad_output: Tensor, mask: Tensor | None, weight: Tensor, area: int) -> Tensor:
+    """Two powers of two by which a contribution to the features' gradient is multiplied to become an integer.
 
-    So large that no sum of contributions overflows: each is at most max|grad| · max over (tap, channel) of the sum over
-    the outputs of |w| · max|mask|, and at most M·F'·T' of them meet at one point. Where that bound is not finite, so
-    is the unit, and with it every gradient that is divided by it.
+    Their product is so large that no sum of contributions overflows: each is at most max|grad| · max over (tap, channel)
+    of the sum over the outputs of |w| · max|mask|, and at most M·F'·T' of them meet at one point. It may itself be out of
+    float32's range, hence two. Where that bound is not finite, they are not, nor is any gradient that they divide.
     """
-    real = torch.float64
-    largest = torch.linalg.vector_norm(grad_output, math.inf).to(real) * weight.to(real).abs().sum(0).max()
+    wide = torch.float64
+    largest = torch.linalg.vector_norm(grad_output, math.inf).to(wide) * weight.to(wide).abs().sum(0).max()
     if mask is not None:
-        largest = largest * torch.linalg.vector_norm(mask, math.inf).to(real)
-    bits = SUM_BITS - math.ceil(math.log2(weight.shape[1] * area)) - torch.frexp(largest).exponent
-    unit = torch.exp2(bits.clamp(-100, 100).to(real))
-    return torch.where(largest.isfinite(), unit, math.nan).to(
-        torch.float64 if grad_output.dtype == real else torch.float32
-    )
+        largest = largest * torch.linalg.vector_norm(mask, math.inf).to(wide)
+    bits = SUM_BITS - (weight.shape[1] * area).bit_length() - torch.frexp(largest).exponent
+    halves = torch.stack([bits // 2, bits - bits // 2]).to(wide)
+    real = wide if grad_output.dtype == wide else torch.float32
+    return torch.where(largest.isfinite(), torch.exp2(halves), math.nan).to(real)
 
 
 def _empty_grads(

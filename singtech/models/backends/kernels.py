@@ -104,7 +104,7 @@ def backward_kernel(
     offset,
     mask,
     weight,
-    scale,
+    units,
     grad_features,
     grad_offset,
     grad_mask,
@@ -156,7 +156,7 @@ def backward_kernel(
 
     Args:
         grad_output: (B·F'·T', O) dense.
-        scale: what contributions to `grad_features` are multiplied by before they are cut to integers, if FIXED_POINT.
+        units: (2,) what contributions to `grad_features` are multiplied by to be cut to integers, if FIXED_POINT.
         grad_features: float or, if FIXED_POINT, int64, in the layout of `features`; added to.
         grad_offset, grad_mask: in any layout, described by three strides each; overwritten.
         others: as in `forward_kernel`.
@@ -169,7 +169,8 @@ def backward_kernel(
     image, place, row, column, live = _positions(p, positions, area, columns_out, PLACE)
     maps = features + image * features_image
     grad_maps = grad_features + image * features_image
-    unit = tl.load(scale) if FIXED_POINT else 1.0
+    unit = tl.load(units) if FIXED_POINT else 1.0
+    other_unit = tl.load(units + 1) if FIXED_POINT else 1.0
     for first in range(split * BLOCK_T, TAPS, SPLITS * BLOCK_T):
         tap = first + _axis(tl.arange(0, BLOCK_T), 0)
         taken = live & (tap < TAPS)
@@ -214,7 +215,8 @@ def backward_kernel(
                     share = amount * row_share * column_share
                     added = inside & (c < CHANNELS) & (share != 0)
                     if FIXED_POINT:
-                        tl.atomic_add(grad_maps + at, (columns * share * unit).to(tl.int64), mask=added, sem="relaxed")
+                        whole = (columns * share * unit * other_unit).to(tl.int64)
+                        tl.atomic_add(grad_maps + at, whole, mask=added, sem="relaxed")
                     else:
                         tl.atomic_add(grad_maps + at, columns * share, mask=added, sem="relaxed")
         if OFFSET:
