@@ -46,14 +46,23 @@ def loaded():
 
 @pytest.fixture
 def interpreter(loaded, monkeypatch):
+    """Triton's interpreter in place of a GPU; the language as it was afterwards, which the interpreter forgets."""
     from triton.runtime import interpreter
 
+    places = (tl, tl.core, tl.math, tl.tensor, tl.dtype, tl.core.tensor_descriptor_base)
+    before = [dict(vars(place)) for place in places]
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setattr(backend, "_kernels", lambda: loaded)
     monkeypatch.setattr(interpreter.interpreter_builder, "create_dot", dot)
     if isinstance(tl.sum, triton.JITFunction):
         monkeypatch.setattr(tl, "sum", interpreter.InterpretedFunction(tl.sum.fn))
-    return interpreter.interpreter_builder
+    yield interpreter.interpreter_builder
+    for place, names in zip(places, before, strict=True):
+        for name in set(vars(place)) - set(names):
+            delattr(place, name)
+        for name, value in names.items():
+            if vars(place)[name] is not value:
+                setattr(place, name, value)
 
 
 def dot(a, b, total, *precision):
@@ -228,9 +237,9 @@ def test_half_precision_is_as_near_as_its_rounding(interpreter, dtype, channels)
     found = results(ours, half, blocks=LARGE if channels > 8 else None)
     expected = results(reference, exact)
     assert [f.dtype for f in found] == [dtype, dtype, torch.float32, torch.float32, dtype]
-    # a column is rounded, and then the sum: each by half a unit of the last place at most
+    # a column is rounded, and then the sum: by a unit of the last place, as the interpreter cuts what a GPU rounds
     summands = reference(exact[0].abs(), offset, mask, exact[3].abs())
-    assert ((found[0] - expected[0]).abs() <= 1.01 * torch.finfo(dtype).eps * summands).all()
+    assert ((found[0] - expected[0]).abs() <= 2.01 * torch.finfo(dtype).eps * summands).all()
     for i in (2, 3):
         torch.testing.assert_close(found[i], expected[i], rtol=1e-4, atol=1e-4)
     for i in (1, 4):

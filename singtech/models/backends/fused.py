@@ -348,9 +348,10 @@ def _laid_out(features: Tensor) -> Tensor:
 def _units(grad_output: Tensor, mask: Tensor | None, weight: Tensor, area: int) -> Tensor:
     """Two powers of two by which a contribution to the features' gradient is multiplied to become an integer.
 
-    Their product is so large that no sum of contributions overflows: each is at most max|grad| · max over (tap, channel)
-    of the sum over the outputs of |w| · max|mask|, and at most M·F'·T' of them meet at one point. It may itself be out of
-    float32's range, hence two. Where that bound is not finite, they are not, nor is any gradient that they divide.
+    Their product is as large as it can be without a sum of contributions that overflows. Each contribution is at most
+    max|grad| · max over (tap, channel) of the sum over the outputs of |w| · max|mask|, and at most M·F'·T' of them meet
+    at one point. The product may be out of float32's range, hence two. Where the bound is not finite, neither are they,
+    nor any gradient that they divide.
     """
     wide = torch.float64
     largest = torch.linalg.vector_norm(grad_output, math.inf).to(wide) * weight.to(wide).abs().sum(0).max()
