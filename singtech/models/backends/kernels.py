@@ -71,18 +71,28 @@ def forward_kernel(
     image, place, row, column, live = _positions(p, positions, area, columns_out, PLACE)
     maps = features + image * features_image
     total = tl.full((BLOCK_P, BLOCK_O), 0, REAL)
-    for first in range(split * BLOCK_T, TAPS, SPLITS * BLOCK_T):
+    for step in range(0, TAPS, SPLITS * BLOCK_T):
+        first = step + split * BLOCK_T
         tap = first + _axis(tl.arange(0, BLOCK_T), 0)
         taken = live & (tap < TAPS)
         y, x = _where(
             offset, tap, image, place, row, column, taken, offset_image, offset_axis, offset_place,
-            top, left, KERNEL_WIDTH, REAL,
+            top, left, KERNEL_WIDTH, PLANAR, REAL,
         )  # fmt: skip
-        amount = _amount(mask, tap, image, place, taken, mask_image, mask_tap, mask_place, MASKED, REAL)
+        amount = _amount(mask, tap, image, place, taken, mask_image, mask_tap, mask_place, MASKED, PLANAR, REAL)
         for channel in range(0, CHANNELS, BLOCK_C):
             c = channel + _axis(tl.arange(0, BLOCK_C), 3 - PLACE)
             values = amount * _sample(
-                maps + c * features_channel, c < CHANNELS, y, x, taken, height, width, features_row, features_column
+                maps + c * features_channel,
+                c < CHANNELS,
+                y,
+                x,
+                taken,
+                height,
+                width,
+                features_row,
+                features_column,
+                PLANAR,
             )
             tap_k, c_k = first + k // BLOCK_C, channel + k % BLOCK_C
             shared = tl.load(
@@ -171,14 +181,15 @@ def backward_kernel(
     grad_maps = grad_features + image * features_image
     unit = tl.load(units) if FIXED_POINT else 1.0
     other_unit = tl.load(units + 1) if FIXED_POINT else 1.0
-    for first in range(split * BLOCK_T, TAPS, SPLITS * BLOCK_T):
+    for step in range(0, TAPS, SPLITS * BLOCK_T):
+        first = step + split * BLOCK_T
         tap = first + _axis(tl.arange(0, BLOCK_T), 0)
         taken = live & (tap < TAPS)
         y, x = _where(
             offset, tap, image, place, row, column, taken, offset_image, offset_axis, offset_place,
-            top, left, KERNEL_WIDTH, REAL,
+            top, left, KERNEL_WIDTH, PLANAR, REAL,
         )  # fmt: skip
-        amount = _amount(mask, tap, image, place, taken, mask_image, mask_tap, mask_place, MASKED, REAL)
+        amount = _amount(mask, tap, image, place, taken, mask_image, mask_tap, mask_place, MASKED, PLANAR, REAL)
         for_mask = amount * 0
         for_y = for_mask
         for_x = for_mask
@@ -206,7 +217,7 @@ def backward_kernel(
                 )
                 at = at + c * features_channel
                 if OFFSET or MASK:
-                    seen = tl.load(maps + at, mask=inside & (c < CHANNELS), other=0.0).to(REAL)
+                    seen = tl.load(_along(maps, at, PLANAR), mask=inside & (c < CHANNELS), other=0.0).to(REAL)
                     agreement = tl.sum(columns * seen, axis=3 - PLACE, keep_dims=True)
                     for_mask += row_share * column_share * agreement
                     for_y += (column_share if corner // 2 == 1 else -column_share) * agreement
@@ -216,16 +227,16 @@ def backward_kernel(
                     added = inside & (c < CHANNELS) & (share != 0)
                     if FIXED_POINT:
                         whole = (columns * share * unit * other_unit).to(tl.int64)
-                        tl.atomic_add(grad_maps + at, whole, mask=added, sem="relaxed")
+                        tl.atomic_add(_along(grad_maps, at, PLANAR), whole, mask=added, sem="relaxed")
                     else:
-                        tl.atomic_add(grad_maps + at, columns * share, mask=added, sem="relaxed")
+                        tl.atomic_add(_along(grad_maps, at, PLANAR), columns * share, mask=added, sem="relaxed")
         if OFFSET:
             at = image * grad_offset_image + 2 * tap * grad_offset_axis + place * grad_offset_place
-            tl.store(grad_offset + at, amount * for_y, mask=taken)
-            tl.store(grad_offset + at + grad_offset_axis, amount * for_x, mask=taken)
+            tl.store(_along(grad_offset, at, PLANAR), amount * for_y, mask=taken)
+            tl.store(_along(grad_offset + grad_offset_axis, at, PLANAR), amount * for_x, mask=taken)
         if MASK:
             at = image * grad_mask_image + tap * grad_mask_tap + place * grad_mask_place
-            tl.store(grad_mask + at, for_mask, mask=taken)
+            tl.store(_along(grad_mask, at, PLANAR), for_mask, mask=taken)
 
 
 @triton.jit
@@ -284,17 +295,17 @@ def backward_weight_kernel(
     c = channel + _axis(tl.arange(0, BLOCK_C), 3 - PLACE)
     tap = first + _axis(tl.arange(0, BLOCK_T), 0)
     total = tl.full((BLOCK_O, BLOCK_T * BLOCK_C), 0, REAL)
-    for start in range(split * BLOCK_P, positions, SPLITS * BLOCK_P):
-        p = start + tl.arange(0, BLOCK_P)
+    for start in range(0, positions, SPLITS * BLOCK_P):
+        p = start + split * BLOCK_P + tl.arange(0, BLOCK_P)
         image, place, row, column, live = _positions(p, positions, area, columns_out, PLACE)
         taken = live & (tap < TAPS)
         y, x = _where(
             offset, tap, image, place, row, column, taken, offset_image, offset_axis, offset_place,
-            top, left, KERNEL_WIDTH, REAL,
+            top, left, KERNEL_WIDTH, PLANAR, REAL,
         )  # fmt: skip
-        amount = _amount(mask, tap, image, place, taken, mask_image, mask_tap, mask_place, MASKED, REAL)
+        amount = _amount(mask, tap, image, place, taken, mask_image, mask_tap, mask_place, MASKED, PLANAR, REAL)
         maps = features + image * features_image + c * features_channel
-        values = amount * _sample(maps, c < CHANNELS, y, x, taken, height, width, features_row, features_column)
+        values = amount * _sample(maps, c < CHANNELS, y, x, taken, height, width, features_row, features_column, PLANAR)
         given = tl.load(
             grad_output + p.to(tl.int64)[None, :] * OUTPUTS + o[:, None],
             mask=(p < positions)[None, :] & (o < OUTPUTS)[:, None],
@@ -319,6 +330,17 @@ def _axis(vector, AXIS: tl.constexpr):
     else:
         spread = vector[None, None, :]
     return spread
+
+
+@triton.jit
+def _along(start, at, PLANAR: tl.constexpr):
+    """start + at, in planes marked as near each other along the positions: Triton 3.6 else lays threads along the taps.
+
+    Numbers that are neighbours in the tile need not be so in memory. Marked as not aligned, they are read and written
+    one by one, so that nothing but the order of the threads depends on it.
+    """
+    pointers = start + at
+    return tl.multiple_of(tl.max_contiguous(pointers, (1, 1, 2)), (1, 1, 1)) if PLANAR else pointers
 
 
 @triton.jit
@@ -362,21 +384,34 @@ def _where(
     top,
     left,
     KERNEL_WIDTH: tl.constexpr,
+    PLANAR: tl.constexpr,
     REAL: tl.constexpr,
 ):
     """p0 + p_m + Δp_m: the row and the column at which the tap looks."""
-    at = offset + image * offset_image + 2 * tap * offset_axis + place * offset_place
-    y = (row + tap // KERNEL_WIDTH - top).to(REAL) + tl.load(at, mask=taken, other=0.0).to(REAL)
-    x = (column + tap % KERNEL_WIDTH - left).to(REAL) + tl.load(at + offset_axis, mask=taken, other=0.0).to(REAL)
-    return y, x
+    at = image * offset_image + 2 * tap * offset_axis + place * offset_place
+    down = tl.load(_along(offset, at, PLANAR), mask=taken, other=0.0).to(REAL)
+    across = tl.load(_along(offset + offset_axis, at, PLANAR), mask=taken, other=0.0).to(REAL)
+    return (row + tap // KERNEL_WIDTH - top).to(REAL) + down, (column + tap % KERNEL_WIDTH - left).to(REAL) + across
 
 
 @triton.jit
-def _amount(mask, tap, image, place, taken, mask_image, mask_tap, mask_place, MASKED: tl.constexpr, REAL: tl.constexpr):
+def _amount(
+    mask,
+    tap,
+    image,
+    place,
+    taken,
+    mask_image,
+    mask_tap,
+    mask_place,
+    MASKED: tl.constexpr,
+    PLANAR: tl.constexpr,
+    REAL: tl.constexpr,
+):
     """What the sampled value is multiplied by: 0 where there is no position or tap."""
     if MASKED:
-        at = mask + image * mask_image + tap * mask_tap + place * mask_place
-        amount = tl.load(at, mask=taken, other=0.0).to(REAL)
+        at = image * mask_image + tap * mask_tap + place * mask_place
+        amount = tl.load(_along(mask, at, PLANAR), mask=taken, other=0.0).to(REAL)
     else:
         amount = tl.where(taken, 1.0, 0.0).to(REAL)
     return amount
@@ -402,12 +437,13 @@ def _corner(CORNER: tl.constexpr, y, x, taken, height, width, row_stride, column
 
 
 @triton.jit
-def _sample(maps, channels, y, x, taken, height, width, row_stride, column_stride):
+def _sample(maps, channels, y, x, taken, height, width, row_stride, column_stride, PLANAR: tl.constexpr):
     """The bilinear value at (y, x) of each channel; grid points that have no share are not read."""
     for corner in tl.static_range(4):
         inside, at, row_share, column_share = _corner(corner, y, x, taken, height, width, row_stride, column_stride)
         share = row_share * column_share
-        seen = tl.load(maps + at, mask=inside & channels & (share != 0), other=0.0).to(share.dtype)
+        read = inside & channels & (share != 0)
+        seen = tl.load(_along(maps, at, PLANAR), mask=read, other=0.0).to(share.dtype)
         if corner == 0:
             value = share * seen
         else:
