@@ -116,7 +116,7 @@ def choose(channels: int, outputs: int, taps: int, positions: int, dtype: torch.
         forward = backward = weight = Tile(128, min(o, 32), c, 16 // c, 1, 4, 1)
     elif dtype.itemsize == 2:
         forward = Tile(places, wide, min(c, 64), 1, shares, 4 if few else warps, 2)
-        backward = Tile(places, min(o, 64), min(c, 32 if few else 64), 1, taps, 4 if few else 8, 1)
+        backward = Tile(places, min(o, 64), min(c, 32), 1, taps, 4 if few else 8, 1)
         weight = Tile(64, wide, min(c, 64), 1, 1, warps, 2)
     else:
         forward = Tile(places, min(o, 64), c if c <= 32 else 16, 1, shares, 4, 2)
