@@ -186,15 +186,16 @@ def _differentiate(
     given = grad_output.to(features.dtype).contiguous(memory_format=torch.channels_last)
     if any(wanted[:3]):
         fixed_point = deterministic or torch.are_deterministic_algorithms_enabled()
-        sums, units = grad_features, grad_features
+        sums = units = grad_features
         if wanted[0]:
-            units = _units(given, mask, weight, math.prod(offset.shape[2:])) if fixed_point else units
-            sums = torch.empty_strided(
-                call.features.shape,
-                call.features.stride(),
-                dtype=torch.int64 if fixed_point else call.real,
-                device=features.device,
-            ).zero_()
+            kind = torch.int64 if fixed_point else call.real
+            if kind != grad_features.dtype:
+                sums = torch.empty_strided(
+                    grad_features.shape, grad_features.stride(), dtype=kind, device=features.device
+                )
+            sums.zero_()
+            if fixed_point:
+                units = _units(given, mask, weight, math.prod(offset.shape[2:]))
         tile = call.blocks.backward
         flat_grads = [grad.flatten(2) if grad.dim() == 4 else grad for grad in (grad_offset, grad_mask)]
         call.launch(
@@ -208,7 +209,7 @@ def _differentiate(
             MASK=wanted[2],
             FIXED_POINT=wanted[0] and fixed_point,
         )
-        if wanted[0]:
+        if sums is not grad_features:
             grad_features.copy_(sums.to(call.real) / units[0] / units[1] if fixed_point else sums)
     if wanted[3]:
         tile = call.blocks.weight
