@@ -4,6 +4,8 @@
 is the layer that also predicts the offsets and the mask. Stride and dilation are 1, as everywhere in the paper.
 """
 
+import functools
+import logging
 from collections.abc import Callable
 from importlib.util import find_spec
 
@@ -12,10 +14,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from singtech.models.backends.compiled import compiled
+from singtech.models.backends.fused import fused
 from singtech.models.backends.gathered import gathered
 from singtech.models.backends.reference import reference
 
-BACKENDS = ("torchvision", "gather", "numba", "triton")
+log = logging.getLogger(__name__)
+
+
+def _fused(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, padding: tuple[int, int]) -> Tensor:
+    """In the precision that autocast asks for, or the weight's."""
+    device = features.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+    return fused(features.to(dtype), offset, mask, weight.to(dtype), padding)
+
+
+COMPUTE = {"torchvision": reference, "gather": gathered, "numba": compiled, "triton": _fused}
+BACKENDS = tuple(COMPUTE)
 
 
 def deform_conv2d(
@@ -44,7 +58,8 @@ def deform_conv2d(
         ValueError: a backend that is unknown or not for this device, or shapes that do not fit each other.
     """
     _validate(features, offset, mask, weight)
-    return _computing(backend_for(features.device, backend))(features, offset, mask, weight, padding)
+    compute = COMPUTE[backend_for(features.device, backend)]
+    return compute(features, offset, mask, weight, padding)
 
 
 def backend_for(device: torch.device, backend: str = "auto") -> str:
@@ -58,7 +73,9 @@ def backend_for(device: torch.device, backend: str = "auto") -> str:
         raise ValueError(f"deformable={backend}: expected auto, {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}.")
     if backend != "auto" and backend not in there:
         raise ValueError(f"deformable={backend}: not on {device.type} here, where there is {' or '.join(there)}.")
-    return there[0] if backend == "auto" else backend
+    if backend == "auto":
+        return there[0] if there[0] != "triton" or triton_holds(device) else there[1]
+    return backend
 
 
 def backends_on(device: torch.device) -> tuple[str, ...]:
@@ -70,6 +87,37 @@ def backends_on(device: torch.device) -> tuple[str, ...]:
     if device.type == "cuda":
         return ("triton", "torchvision", "gather") if find_spec("triton") else ("torchvision", "gather")
     return ("numba", "gather", "torchvision") if device.type == "cpu" else ("gather",)
+
+
+@functools.cache
+def triton_holds(device: torch.device) -> bool:
+    """Whether the fused kernels compile for this GPU and agree with the CPU there, tried once in a process.
+
+    They are compiled for whatever GPU there is, and nobody has tried them all: one that fails takes torchvision's
+    operator, with a warning that says why.
+    """
+    draw = torch.Generator().manual_seed(0)
+    try:
+        for channels, outputs, kernel, padding in ((3, 32, (4, 1), (1, 0)), (64, 128, (1, 4), (0, 1))):
+            shapes = ((2, channels, 20, 12), (2, 8, 20, 12), (2, 4, 20, 12), (outputs, channels, *kernel))
+            operands = [torch.randn(shape, generator=draw) for shape in shapes]
+            expected = _differentiated(compiled, operands, padding)
+            found = _differentiated(COMPUTE["triton"], [operand.to(device) for operand in operands], padding)
+            for ours, theirs in zip(found, expected, strict=True):
+                torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-2, atol=1e-2 * float(theirs.abs().max()))
+    except Exception as problem:
+        reason = " ".join(str(problem).split())[:300]
+        log.warning("deformable=triton fails on this GPU, torchvision is taken: %s", reason)
+        return False
+    return True
+
+
+def _differentiated(compute: Callable[..., Tensor], operands: list[Tensor], padding: tuple[int, int]) -> list[Tensor]:
+    """The output and the four gradients of its sum of squares."""
+    with torch.enable_grad(), torch.autocast(operands[0].device.type, enabled=False):
+        leaves = [operand.clone().requires_grad_() for operand in operands]
+        output = compute(*leaves, padding)
+        return [output.detach(), *torch.autograd.grad(output.square().sum(), leaves)]
 
 
 class DeformableConv2d(nn.Conv2d):
@@ -162,14 +210,6 @@ def paddings(kernel_size: tuple[int, int], padding: str) -> tuple[int, int, int,
     for size in reversed(kernel_size):
         pads += [(size - 1) // 2, size // 2] if padding == "same" else [size // 2, size // 2]
     return tuple(pads)
-
-
-def _computing(backend: str) -> Callable[..., Tensor]:
-    if backend == "triton":
-        from singtech.models.backends.fused import fused  # which takes seconds to import
-
-        return fused
-    return {"numba": compiled, "gather": gathered, "torchvision": reference}[backend]
 
 
 def _validate(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor) -> None:

@@ -159,7 +159,9 @@ def train_phase(
     """
     phase, setup = run.phases[number], run.setup
     first_epoch = sum(earlier.epochs for earlier in run.phases[:number])
-    network = machine.ready(run.build())
+    on_one = machine.trainer()
+    device = on_one.strategy.root_device
+    network = machine.ready(run.build(), device)
     if before:
         before[-1].load_into(network)
     if phase.start == "anew":
@@ -168,8 +170,6 @@ def train_phase(
     if phase.trains == "classifier" and phase.extractor == "eval" and machine.cache_features:
         splits = [split for split in ("train", "validation") if len(corpus.rows(split))]
         features = {split: clip_features(run, before, corpus, split, machine) for split in splits}
-    on_one = machine.trainer()
-    device = on_one.strategy.root_device
     data = VocalSetDataModule(
         corpus,
         setup.batch_size,
@@ -293,11 +293,12 @@ def clip_features(
     source = [entry for entry, phase in zip(stored, run.phases, strict=False) if phase.changes_extractor][-1]
 
     def compute() -> np.ndarray:
-        network = machine.ready(run.build())
+        trainer = machine.trainer([PassProgress(f"features of the {split} clips", machine.progress)])
+        device = trainer.strategy.root_device
+        network = machine.ready(run.build(), device)
         source.load_into(network)
         learner = NetworkLearner(network, torch.ones(len(corpus.techniques)), {}, run.setup.seed)
-        trainer = machine.trainer([PassProgress(f"features of the {split} clips", machine.progress)])
-        resident = machine.clips_on(trainer.strategy.root_device, corpus)
+        resident = machine.clips_on(device, corpus)
         data = VocalSetDataModule(corpus, run.setup.batch_size, resident=resident)
         data.predict_dataloader = lambda: data.in_order(split)
         with interruptible(trainer):

@@ -129,7 +129,7 @@ def _passed(corpus: Corpus) -> int:
 def _speed(run: Run, corpus: Corpus, machine: Machine) -> Speed:
     trainer = machine.trainer()
     device = trainer.strategy.root_device
-    network = machine.ready(run.build()).to(device)
+    network = machine.ready(run.build(), device).to(device)
     batch = run.setup.batch_size if device.type == "cuda" else min(run.setup.batch_size, 4)
     settings = (torch.ones(len(corpus.techniques)), {"name": "SGD", "lr": 1e-6}, run.setup.seed)
     of_network = _step(

@@ -25,7 +25,7 @@ from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 from tqdm import tqdm
 
 from singtech.data.clips import WAVEFORMS, Corpus
-from singtech.models.deformable import choose_backend
+from singtech.models.deformable import backend_for, choose_backend
 from singtech.models.network import Network
 from singtech.signals import end_if_asked
 from singtech.training.store import read_checkpoint, write_checkpoint
@@ -79,9 +79,9 @@ class Machine:
             **{"logger": False, **options},
         )
 
-    def ready(self, network: Network) -> Network:
-        """The network, its deformable layers computed as this machine is told to."""
-        choose_backend(network, self.deformable)
+    def ready(self, network: Network, device: torch.device) -> Network:
+        """The network, its deformable layers computed as this machine is told to, or as is best on the device."""
+        choose_backend(network, backend_for(device, self.deformable))
         return network
 
     def clips_on(self, device: torch.device, corpus: Corpus) -> Tensor | None:

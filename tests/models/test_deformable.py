@@ -7,7 +7,17 @@ import torch
 import torch.nn.functional as F
 from torchvision.ops import deform_conv2d as torchvision_deform_conv2d
 
-from singtech.models.deformable import BACKENDS, DeformableConv2d, backends_on, deform_conv2d, paddings
+from singtech.models.backends.reference import reference
+from singtech.models.deformable import (
+    BACKENDS,
+    COMPUTE,
+    DeformableConv2d,
+    backend_for,
+    backends_on,
+    deform_conv2d,
+    paddings,
+    triton_holds,
+)
 from singtech.models.network import initialise
 
 TABLE_1_KERNELS = [(4, 1), (16, 1), (1, 4), (1, 16)]
@@ -242,6 +252,23 @@ def test_a_deformable_layer_begins_with_its_plain_twins_weight():
 def test_shapes_that_do_not_fit_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         deform_conv2d(*change(*example((1, 4))), (0, 1))
+
+
+def test_a_gpu_on_which_the_fused_kernels_fail_takes_torchvisions(monkeypatch, caplog):
+    def broken(*operands):
+        raise RuntimeError("ptxas\nfailed")
+
+    monkeypatch.setattr("singtech.models.deformable.backends_on", lambda device: ("triton", "torchvision"))
+    for failing, problem in ((broken, "ptxas failed"), (lambda *operands: 1.1 * reference(*operands), "not close")):
+        monkeypatch.setitem(COMPUTE, "triton", failing)
+        triton_holds.cache_clear()
+        assert backend_for(torch.device("cpu")) == "torchvision"
+        assert "deformable=triton fails on this GPU, torchvision is taken" in caplog.messages[-1]
+        assert problem in caplog.messages[-1]
+    monkeypatch.setitem(COMPUTE, "triton", COMPUTE["gather"])  # equal, as a kernel that works
+    triton_holds.cache_clear()
+    assert backend_for(torch.device("cpu")) == "triton"
+    triton_holds.cache_clear()
 
 
 def test_every_device_has_a_backend():
