@@ -5,9 +5,9 @@ ARGS ?=
 PLACE = $(filter-out data.fold=%,$(filter data=% data.% output_dir=%,$(ARGS)))
 EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2_joint choices folds
 .DEFAULT_GOAL := help
-$(foreach name,data seed alpha trainer output_dir experiments,$(if $(filter command line,$(origin $(name))), \
+$(foreach name,data seed alpha trainer output_dir experiments only,$(if $(filter command line,$(origin $(name))), \
 	$(error settings go into ARGS: make $(firstword $(MAKECMDGOALS)) ARGS="$(name)=$($(name))")))
-.PHONY: help setup demo test test-faults test-slurm check data verify plan paper figure2 $(EXPERIMENTS) tables \
+.PHONY: help setup demo test test-faults test-slurm check bench data verify plan paper figure2 $(EXPERIMENTS) tables \
 	pictures wheel clean
 
 help:  ## these lines
@@ -47,6 +47,9 @@ test-slurm: setup  ## sweep on a one-node Slurm set up for it, kill jobs, take i
 check: setup  ## style and common mistakes
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+
+bench: setup  ## how fast it is on this machine beside the straightforward way, in minutes; ARGS="only=operator" a part
+	$(PY) -m benchmarks.bench $(ARGS)
 
 data: setup  ## fetch VocalSet (2 GB) if it is not there, slice it into clips, say what is in it
 	$(PY) -m singtech.prepare $(ARGS)

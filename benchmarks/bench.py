@@ -1,0 +1,67 @@
+"""How fast it is, beside the straightforward way: `make bench`, or `python -m benchmarks.bench [only=PART,…]`.
+
+Takes the GPU if there is one. Measures this machine's speed first, then each part:
+    operator   deformable convolution, forward and backward, every backend beside torchvision's
+    step       a training step with its batch, beside `benchmarks/straightforward.py`
+    sweep      epochs really trained for the paper, and what one more alpha costs
+    prepare    decoding and cutting recordings, beside librosa.load; memory as the corpus grows
+    start      until a command's first line
+    scaling    only if asked for: a figure of seconds and memory over clips, batch and epochs
+Options: only=PART,PART  device=cpu  output_dir=outputs. Rows are added to `bench.csv` there; `bench.md` is the table.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from benchmarks import convolution, preparing, scaling, starting, step, sweep
+from benchmarks.machine import measured
+from benchmarks.report import Report
+from singtech.training.trainer import make_ready
+
+PARTS = {
+    "operator": convolution.measure,
+    "step": step.measure,
+    "sweep": sweep.measure,
+    "prepare": preparing.measure,
+    "start": starting.measure,
+    "scaling": scaling.measure,
+}
+USUAL = ("operator", "step", "sweep", "prepare", "start")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the parts that are asked for and print their table."""
+    options = options_of(arguments)
+    device = options["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
+    make_ready()  # memory is kept, for the straightforward operator as for ours
+    folder = Path(options["output_dir"])
+    report = Report(measured(torch.device(device)), folder)
+    for part in options["only"].split(","):
+        for measurement in PARTS[part](report.machine, *([folder] if part == "scaling" else [])):
+            report.add(measurement)
+    print(f"\n{report.markdown()}\n{report.csv}, {folder / 'bench.md'}")
+
+
+def options_of(arguments: Sequence[str]) -> dict[str, str]:
+    """The options, as they are or as given.
+
+    Raises:
+        SystemExit: one that there is not, or a part that there is not.
+    """
+    options = {"only": ",".join(USUAL), "device": "", "output_dir": "outputs"}
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if name not in options or not value:
+            raise SystemExit(f"{argument!r} is not understood: there are {', '.join(f'{o}=' for o in options)}.")
+        options[name] = value
+    unknown = [part for part in options["only"].split(",") if part not in PARTS]
+    if unknown:
+        raise SystemExit(f"only={options['only']}: no part {unknown[0]}, there are {', '.join(PARTS)}.")
+    return options
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,138 @@
+"""Seconds and peak memory of training over clips, batch and epochs: a figure with straight lines fitted.
+
+Late at the demo's small front end, each point a fresh process: `python -m benchmarks.scaling CLIPS BATCH EPOCHS`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.collate import ROOT
+from benchmarks.machine import Machine
+from benchmarks.report import Measurement
+
+POINTS = {  # what varies: (clips, batch, epochs) of its points
+    "clips": [(clips, 16, 1) for clips in (64, 128, 256, 384, 512)],
+    "batch": [(128, batch, 1) for batch in (4, 8, 16, 32, 64)],
+    "epochs": [(64, 16, epochs) for epochs in (1, 2, 4, 6, 8)],
+}
+FRONT_END = {"n_fft": 768, "win_lengths": (768, 384, 192), "hop_length": 300}
+SAMPLES = 36_000  # 3 s at 12 kHz
+
+
+def measure(machine: Machine, folder: Path) -> Iterator[Measurement]:
+    """Each point, then of each line how far the point farthest from it lies, in per cent of the largest; the figure."""
+    found = {}
+    for points in POINTS.values():
+        for point in points:
+            if point not in found:
+                seconds, megabytes = found[point] = trained(point, machine.device.type)
+                clips, batch, epochs = point
+                said = f"{clips} clips, batch {batch}, {epochs} epochs"
+                yield Measurement("scaling", f"{said}: seconds", seconds)
+                yield Measurement("scaling", f"{said}: memory", megabytes, unit="MB")
+    draw(found, folder / "scaling.png")
+    for varied, points in POINTS.items():
+        along = [point[list(POINTS).index(varied)] for point in points]
+        for k, measured in enumerate(("seconds", "memory")):
+            values = np.array([found[point][k] for point in points])
+            residual = np.abs(values - line(along, values)(np.array(along))).max() / values.max()
+            yield Measurement("scaling", f"{measured} over {varied}: off the line", 100 * residual, unit="%")
+
+
+def line(along: list[int], values: np.ndarray) -> np.poly1d:
+    """The straight line of least squares."""
+    return np.poly1d(np.polyfit(along, values, 1))
+
+
+def draw(found: dict, path: Path) -> None:
+    """The figure: a column for each of clips, batch and epochs, a row for seconds and for memory."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots(2, len(POINTS), sharex="col")
+    for column, (varied, points) in enumerate(POINTS.items()):
+        along = [point[column] for point in points]
+        for row, label in enumerate(("seconds", "peak memory, MB")):
+            values = np.array([found[point][row] for point in points])
+            fitted, ends = line(along, values), np.array([0, max(along)])
+            axes[row, column].plot(ends, fitted(ends), color="0.6", label=f"{fitted[1]:.3g} each + {fitted[0]:.3g}")
+            axes[row, column].plot(along, values, "o")
+            axes[row, column].set_ylim(bottom=0)
+            axes[row, column].legend(loc="lower right", frameon=False)
+            axes[row, column].set_ylabel(label if column == 0 else "")
+        axes[1, column].set_xlabel(varied)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def trained(point: tuple[int, int, int], device: str) -> tuple[float, float]:
+    """Seconds of training, without the start, and peak megabytes (a GPU's, on a GPU), of a fresh process."""
+    arguments = [*map(str, point), device]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.scaling", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    with process.stdout as said:
+        text = said.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if status:
+        raise SystemExit(f"benchmarks.scaling {' '.join(arguments)} failed.")
+    seconds, megabytes = json.loads(text)
+    peak = used.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)  # bytes on macOS, kilobytes on Linux
+    return seconds, megabytes or peak
+
+
+def train(clips: int, batch: int, epochs: int, device: str) -> None:
+    """Train on noise, and print the seconds and, of a GPU, the peak megabytes."""
+    import torch
+
+    from singtech.models.network import oblong_network
+    from singtech.training.fit import Run, Setup, train_phase
+    from singtech.training.phases import Phase
+    from singtech.training.trainer import Machine as Place
+
+    with tempfile.TemporaryDirectory(prefix="singtech-bench-") as name:
+        corpus = noise_corpus(clips, Path(name))
+        build = partial(oblong_network, SAMPLES, len(corpus.techniques), FRONT_END, 0, dc=(3, 4))
+        setup = Setup({}, {"name": "Adam", "lr": 1e-3}, 0, "noise", batch_size=batch)
+        run = Run({}, setup, (Phase("network", epochs, 0.0),), build)
+        place = Place("gpu" if device == "cuda" else "cpu", progress=False)
+        started = time.perf_counter()
+        train_phase(run, 0, (), corpus, Path(name), place)
+        seconds = time.perf_counter() - started
+    megabytes = torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else None
+    print(json.dumps([seconds, megabytes]))
+
+
+def noise_corpus(clips: int, folder: Path):
+    """So many training clips of noise in a store on the disk."""
+    import pandas as pd
+
+    from singtech.data.clips import WAVEFORMS, Corpus
+    from singtech.techniques import TECHNIQUES
+
+    draw = np.random.default_rng(0)
+    waveforms = np.lib.format.open_memmap(folder / WAVEFORMS, "w+", np.int16, (clips, SAMPLES))
+    for row in waveforms:
+        row[:] = draw.integers(-8000, 8000, SAMPLES)
+    waveforms.flush()
+    table = pd.DataFrame({"recording": [f"noise{n}" for n in range(clips)], "start": 0.0, "split": "train"})
+    table["technique"] = [TECHNIQUES[n % len(TECHNIQUES)] for n in range(clips)]
+    opened = np.load(folder / WAVEFORMS, mmap_mode="r")
+    return Corpus("noise", tuple(TECHNIQUES), 12_000, 3.0, table, opened, [], folder, pd.DataFrame())
+
+
+if __name__ == "__main__":
+    train(*map(int, sys.argv[1:4]), sys.argv[4])

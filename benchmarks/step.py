@@ -1,0 +1,166 @@
+"""A training step, its batch included: what `singtech.run` does beside the straightforward way, each in a process.
+
+Ours is `train_phase` as a run calls it, and its epochs' own seconds; between two of them the straightforward way trains
+some steps in its process, so that they take turns but neither has the other's settings of torch and the allocator.
+"""
+
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+from hydra import compose, initialize_config_dir
+
+from benchmarks.corpus import prepared, write_recordings
+from benchmarks.counts import step
+from benchmarks.machine import Machine, cores
+from benchmarks.report import Measurement, Target
+from benchmarks.straightforward import Clip, serve
+from benchmarks.sweep import network_epochs
+from singtech.data.clips import Corpus
+from singtech.models.network import parameter_count
+from singtech.places import CONF
+from singtech.run import machine_of, run_of
+from singtech.training.fit import Run, train_phase
+
+ARRANGEMENTS = {"none": (), "early": (1, 2), "last": (4,), "late": (3, 4), "all": (1, 2, 3, 4)}
+TARGETS = {"late": 4, "all": 5}  # times the straightforward way's speed, two cores
+FLOORS = 2  # times the floor, a GPU, Late
+CLIPS = 3615  # the paper's training clips
+PRECISIONS = {"float32": "32-true", "bf16": "bf16-mixed"}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is trained: clips there are, clips a batch, steps of a turn, turns."""
+
+    clips: int
+    batch: int
+    steps: int
+    turns: int
+
+
+def measure(machine: Machine) -> Iterator[Measurement]:
+    """None, Late and All; on a GPU in both precisions, and all five to foretell the paper's training.
+
+    On a GPU it is the paper's batch and number of clips, on a processor a few clips: their time is theirs alone.
+    """
+    is_gpu = machine.device.type == "cuda"
+    size = Size(CLIPS, 64, 2 * cores(), 2) if is_gpu else Size(30, 4, 2 * max(1, cores() // 2), 2)
+    with tempfile.TemporaryDirectory(prefix="singtech-bench-") as name:
+        folder = Path(name)
+        write_recordings(folder / "recordings", -(-size.clips // 3))
+        corpus = prepared(folder / "recordings", folder / "data")
+        for precision in ("float32", "bf16") if is_gpu else ("float32",):
+            epochs = {}
+            for dc in ARRANGEMENTS if is_gpu else ("none", "late", "all"):
+                has_beside = dc in ("none", *TARGETS)
+                ours, epochs[dc], beside = of_network(dc, corpus, folder, size, machine, precision, has_beside)
+                yield from _said(dc, ours, beside, size, machine, precision)
+            if is_gpu:
+                minutes = sum(count * epochs[dc] for dc, count in network_epochs().items()) / 60
+                said = f"the paper's {sum(network_epochs().values()):,} network epochs, {precision}"
+                target = Target("ours", 15) if precision == "bf16" else None
+                yield Measurement("step", said, minutes, unit="min", target=target)
+
+
+def of_network(
+    dc: str, corpus: Corpus, folder: Path, size: Size, machine: Machine, precision: str, has_beside: bool = True
+) -> tuple[float, float, float | None]:
+    """Median seconds of a step and of an epoch with all that belongs to one, ours; and of a straightforward step."""
+    beside: list[float] = []
+    ends: list[tuple[float, float]] = []  # of our epochs, and when the next one began
+
+    def run_epochs(turn: Callable[[], None]) -> list[float]:
+        def watch() -> None:
+            ended = time.perf_counter()
+            if len(ends) < size.turns:
+                turn()
+            ends.append((ended, time.perf_counter()))
+
+        run = run_for(dc, corpus, size, machine, precision)
+        work = Path(tempfile.mkdtemp(dir=folder))
+        outcome = train_phase(run[0], 0, (), corpus, work, run[1], watch=watch)
+        return [entry["seconds"] for entry in outcome.curve]
+
+    if has_beside:
+        options = (clips_of(corpus), ARRANGEMENTS[dc], size.batch, cores(), str(machine.device))
+        with elsewhere(*options) as seconds_a_step:
+            seconds = run_epochs(lambda: beside.append(seconds_a_step(size.steps)))
+    else:
+        seconds = run_epochs(lambda: None)
+    steps = batches(corpus, size)
+    whole = [after[0] - before[1] for before, after in pairwise(ends)]
+    return median(seconds[1:]) / steps, median(whole), median(beside) if beside else None
+
+
+def run_for(dc: str, corpus: Corpus, size: Size, machine: Machine, precision: str) -> tuple[Run, object]:
+    """A run of a warm-up epoch and as many as there are turns; and the machine as `singtech.run` has it."""
+    settings = [f"dc={dc}", f"batch_size={size.batch}", f"schedule.features={size.turns + 1}", "batch_norm=running"]
+    if machine.device.type == "cpu":
+        settings.append(f"schedule.max_batches={size.steps}")
+    settings += [f"precision={PRECISIONS[precision]}", "trainer.progress=false"]
+    settings.append(f"trainer.accelerator={'gpu' if machine.device.type == 'cuda' else 'cpu'}")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", settings)
+    return run_of(cfg, corpus), machine_of(cfg)
+
+
+def batches(corpus: Corpus, size: Size) -> int:
+    """Steps of one of our epochs."""
+    there = -(-len(corpus.rows("train")) // size.batch)
+    return there if size.clips == CLIPS else min(there, size.steps)
+
+
+def clips_of(corpus: Corpus) -> list[Clip]:
+    """The training clips, where they lie in the recordings."""
+    rows = corpus.clips.iloc[corpus.rows("train")]
+    root = corpus.folder.parent.parent / "recordings"
+    targets = corpus.targets("train").tolist()
+    return [
+        Clip(root / f"{clip.recording}.wav", clip.start, target)
+        for clip, target in zip(rows.itertuples(), targets, strict=True)
+    ]
+
+
+@contextmanager
+def elsewhere(*options) -> Iterator[Callable[[int], float]]:
+    """The straightforward way in a process of its own: seconds of a step, of so many."""
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    process = spawn.Process(target=serve, args=(there, *options))
+    process.start()
+    there.close()
+
+    def seconds_a_step(steps: int) -> float:
+        here.send(steps)
+        return here.recv()
+
+    try:
+        yield seconds_a_step
+        here.send(None)
+        process.join()
+    finally:
+        here.close()
+        process.kill()
+        process.join()
+
+
+def _said(
+    dc: str, ours: float, beside: float | None, size: Size, machine: Machine, precision: str
+) -> Sequence[Measurement]:
+    """The step; on a GPU also Late's distance from the floor, where the target is another."""
+    from singtech.models.network import oblong_network
+
+    parameters = parameter_count(oblong_network(132_300, 10, {}, 0, dc=ARRANGEMENTS[dc]))
+    count = step(ARRANGEMENTS[dc], size.batch, parameters, 2 if precision == "bf16" else 4)
+    target = Target("ratio", TARGETS[dc]) if dc in TARGETS else None
+    if machine.device.type == "cuda":
+        target = Target("times_floor", FLOORS) if dc == "late" else None
+    said = f"{dc}, {precision}, batch {size.batch}"
+    return [Measurement("step", said, ours, beside, "s", count, precision, target)]
