@@ -1,7 +1,11 @@
 """The machine that is measured: what it is, how fast it multiplies and copies, and how work on it is timed."""
 
+import json
 import os
 import platform
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,20 +44,24 @@ class Machine:
 
 
 def measured(device: torch.device) -> Machine:
-    """This machine, multiplying large matrices and copying a large tensor on a device."""
+    """This machine, multiplying large matrices and copying a large tensor on a device, at its best of a few times."""
     is_gpu = device.type == "cuda"
     side, numbers = (8192, 2**29) if is_gpu else (2048, 2**26)
     flops = {name: 2 * side**3 / _product_seconds(side, dtype, device) for name, dtype in PRECISIONS.items()}
     source = torch.ones(numbers, device=device)
     target = torch.empty_like(source)
-    (seconds,) = interleaved({"copy": lambda: target.copy_(source)}, device, rounds=5).values()
+    (seconds,) = interleaved({"copy": lambda: target.copy_(source)}, device, rounds=7, of=min).values()
     bandwidth = 2 * source.numel() * source.element_size() / seconds
     used = torch.cuda.get_device_name(device) if is_gpu else f"cpu, {torch.get_num_threads()} threads"
     return Machine(device, f"{_processor()}, {cores()} cores", used, flops, bandwidth)
 
 
 def interleaved(
-    ways: Mapping[str, Callable[[], object]], device: torch.device, rounds: int = 3, least_seconds: float = 0.1
+    ways: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    rounds: int = 3,
+    least_seconds: float = 0.1,
+    of: Callable[[list[float]], float] = median,
 ) -> dict[str, float]:
     """Median seconds of each of several ways to do the same, taken in turn so that what disturbs one disturbs all.
 
@@ -66,12 +74,33 @@ def interleaved(
     for _ in range(rounds):
         for name, way in ways.items():
             times[name].append(_seconds(way, repeats[name], device))
-    return {name: median(each) for name, each in times.items()}
+    return {name: of(each) for name, each in times.items()}
 
 
 def cores() -> int:
     """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def fresh(module: str, *arguments: str) -> list:
+    """What a module of the benchmarks prints, as JSON, when it is run in a process of its own.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+    done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def peak_megabytes() -> float:
+    """Most memory that this process has held. Linux counts that of whoever started it into `ru_maxrss`, too."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return next(float(line.split()[1]) for line in status.read_text().splitlines() if "VmHWM" in line) / 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def _seconds(way: Callable[[], object], repeats: int, device: torch.device) -> float:
@@ -95,7 +124,7 @@ def _product_seconds(side: int, dtype: torch.dtype, device: torch.device) -> flo
     try:
         left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
         product = torch.empty_like(left)
-        return interleaved({"product": lambda: torch.mm(left, right, out=product)}, device, rounds=5)["product"]
+        return interleaved({"product": lambda: torch.mm(left, right, out=product)}, device, rounds=7, of=min)["product"]
     finally:
         torch.backends.cuda.matmul.allow_tf32 = allowed
 

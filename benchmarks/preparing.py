@@ -1,5 +1,7 @@
 """Decoding and cutting recordings on all cores, beside a loop of librosa.load; and memory as the corpus grows."""
 
+import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -8,17 +10,13 @@ from statistics import median
 
 import librosa
 
-from benchmarks.collate import spent
 from benchmarks.corpus import SAMPLE_RATE, prepared, write_recordings
-from benchmarks.machine import Machine
+from benchmarks.machine import Machine, fresh, peak_megabytes
 from benchmarks.report import Measurement, Target
 
 RECORDINGS, SECONDS = 90, 10.0
 ROUNDS = 3
 GROWTH = 4
-PREPARE = (
-    "import sys; from pathlib import Path; from benchmarks.corpus import prepared; prepared(*map(Path, sys.argv[1:]))"
-)
 
 
 def measure(machine: Machine) -> Iterator[Measurement]:
@@ -35,8 +33,7 @@ def measure(machine: Machine) -> Iterator[Measurement]:
         for factor in (1, GROWTH):
             root = folder / f"{factor}x"
             write_recordings(root, factor * RECORDINGS, SECONDS)
-            with tempfile.TemporaryDirectory(dir=folder) as store:
-                seconds, megabytes = spent(["-c", PREPARE, str(root), store])
+            seconds, megabytes = fresh("preparing", str(root), str(folder / f"{factor}x store"))
             memory.append(megabytes)
             target = Target("ours", 1.1 * memory[0]) if factor > 1 else None
             said = f"peak memory, {factor * RECORDINGS * SECONDS / 60:.0f} min of wav ({seconds:.1f} s)"
@@ -63,3 +60,9 @@ def _in_turn(*ways: Callable[[], None]) -> list[float]:
             if number:
                 each.append(time.perf_counter() - started)
     return [median(each) for each in times]
+
+
+if __name__ == "__main__":
+    started = time.perf_counter()
+    prepared(*map(Path, sys.argv[1:]))
+    print(json.dumps([time.perf_counter() - started, peak_megabytes()]))

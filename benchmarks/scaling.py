@@ -4,8 +4,6 @@ Late at the demo's small front end, each point a fresh process: `python -m bench
 """
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.collate import ROOT
-from benchmarks.machine import Machine
+from benchmarks.machine import Machine, fresh, peak_megabytes
 from benchmarks.report import Measurement
 
 POINTS = {  # what varies: (clips, batch, epochs) of its points
@@ -34,7 +31,7 @@ def measure(machine: Machine, folder: Path) -> Iterator[Measurement]:
     for points in POINTS.values():
         for point in points:
             if point not in found:
-                seconds, megabytes = found[point] = trained(point, machine.device.type)
+                seconds, megabytes = found[point] = fresh("scaling", *map(str, point), machine.device.type)
                 clips, batch, epochs = point
                 said = f"{clips} clips, batch {batch}, {epochs} epochs"
                 yield Measurement("scaling", f"{said}: seconds", seconds)
@@ -74,28 +71,8 @@ def draw(found: dict, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def trained(point: tuple[int, int, int], device: str) -> tuple[float, float]:
-    """Seconds of training, without the start, and peak megabytes (a GPU's, on a GPU), of a fresh process."""
-    arguments = [*map(str, point), device]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.scaling", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    with process.stdout as said:
-        text = said.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if status:
-        raise SystemExit(f"benchmarks.scaling {' '.join(arguments)} failed.")
-    seconds, megabytes = json.loads(text)
-    peak = used.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)  # bytes on macOS, kilobytes on Linux
-    return seconds, megabytes or peak
-
-
 def train(clips: int, batch: int, epochs: int, device: str) -> None:
-    """Train on noise, and print the seconds and, of a GPU, the peak megabytes."""
+    """Train on noise, and print the seconds without the start, and the peak megabytes (a GPU's, on a GPU)."""
     import torch
 
     from singtech.models.network import oblong_network
@@ -112,7 +89,7 @@ def train(clips: int, batch: int, epochs: int, device: str) -> None:
         started = time.perf_counter()
         train_phase(run, 0, (), corpus, Path(name), place)
         seconds = time.perf_counter() - started
-    megabytes = torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else None
+    megabytes = torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else peak_megabytes()
     print(json.dumps([seconds, megabytes]))
 
 

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 
-from benchmarks.collate import ROOT, conditions, spent, write_corpora, write_run
+from benchmarks.collate import ROOT, conditions, write_corpora, write_run
 from benchmarks.machine import Machine
 from benchmarks.report import Measurement, Target
 
@@ -25,8 +25,8 @@ def measure(machine: Machine) -> Iterator[Measurement]:
     """The first line of each command on the prepared demo corpus, and `tables` from start to end."""
     with tempfile.TemporaryDirectory(prefix="singtech-bench-") as name:
         place = f"output_dir={name}/outputs"
-        spent(["-m", "singtech.prepare", *DEMO, place])
-        spent(["-m", "singtech.run", *DEMO, place])
+        whole_seconds(("prepare", *DEMO, place))
+        whole_seconds(("run", *DEMO, place))
         for said, arguments in (
             ("run", ("run", *DEMO, "seed=1", place)),
             ("run, all there", ("run", *DEMO, place)),
@@ -45,7 +45,7 @@ def measure(machine: Machine) -> Iterator[Measurement]:
             write_run(folder, condition)
         write_corpora(folder)
         for said, where in ((f"{RUNS} runs, 3 corpora", folder), ("the demo's", Path(name) / "outputs")):
-            seconds = median(spent(["-m", "singtech.tables", f"output_dir={where}"])[0] for _ in range(REPEATS))
+            seconds = median(whole_seconds(("tables", f"output_dir={where}")) for _ in range(REPEATS))
             yield Measurement("start", f"tables, whole: {said}", seconds, target=Target("ours", LIMIT))
 
 
@@ -53,9 +53,7 @@ def first_line_seconds(arguments: Sequence[str]) -> float:
     """Until something can be read on a terminal; the command is then ended."""
     reader, writer = pty.openpty()
     started = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", f"singtech.{arguments[0]}", *arguments[1:]], cwd=ROOT, stdout=writer, stderr=writer
-    )
+    process = subprocess.Popen(command_line(arguments), cwd=ROOT, stdout=writer, stderr=writer)
     os.close(writer)
     try:
         while os.read(reader, 1024).isspace():
@@ -65,3 +63,22 @@ def first_line_seconds(arguments: Sequence[str]) -> float:
         process.terminate()
         os.close(reader)
         process.wait()
+
+
+def whole_seconds(arguments: Sequence[str]) -> float:
+    """Of a command, from start to end.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    started = time.perf_counter()
+    done = subprocess.run(command_line(arguments), cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stderr}")
+    return time.perf_counter() - started
+
+
+def command_line(arguments: Sequence[str]) -> list[str]:
+    """A command of singtech, in this Python."""
+    command, *settings = arguments
+    return [sys.executable, "-m", f"singtech.{command}", *settings]

@@ -51,7 +51,7 @@ def measure(machine: Machine) -> Iterator[Measurement]:
     On a GPU it is the paper's batch and number of clips, on a processor a few clips: their time is theirs alone.
     """
     is_gpu = machine.device.type == "cuda"
-    size = Size(CLIPS, 64, 2 * cores(), 2) if is_gpu else Size(30, 4, 2 * max(1, cores() // 2), 2)
+    size = Size(CLIPS, 64, 2 * cores(), 2) if is_gpu else Size(30, 4, 2, 3)
     with tempfile.TemporaryDirectory(prefix="singtech-bench-") as name:
         folder = Path(name)
         write_recordings(folder / "recordings", -(-size.clips // 3))
