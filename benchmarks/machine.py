@@ -70,7 +70,7 @@ def interleaved(
     repeats, times = {}, {name: [] for name in ways}
     for name, way in ways.items():
         _seconds(way, 1, device)
-        repeats[name] = min(1000, ceil(least_seconds / _seconds(way, 1, device)))
+        repeats[name] = max(1, min(1000, ceil(least_seconds / _seconds(way, 1, device))))
     for _ in range(rounds):
         for name, way in ways.items():
             times[name].append(_seconds(way, repeats[name], device))
