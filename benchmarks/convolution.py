@@ -10,7 +10,7 @@ from torchvision.ops import deform_conv2d as straightforward
 from benchmarks.counts import Layer, deformable, layers
 from benchmarks.machine import Machine, interleaved
 from benchmarks.report import Measurement, Target
-from singtech.models.deformable import BACKENDS, deform_conv2d, paddings
+from singtech.models.deformable import backends_on, deform_conv2d, paddings
 
 SPREAD = 1.5  # deviation of the offsets, in positions
 TARGETS = {("cpu", "float32"): (5, 5, 10, 10), ("cuda", "float32"): (3,) * 4, ("cuda", "bf16"): (5,) * 4}
@@ -44,7 +44,7 @@ def of_layer(
     features, *others = example
     features = features.to(memory_format=torch.channels_last)
     features = features.bfloat16() if precision == "bf16" else features
-    for backend in available(device):
+    for backend in backends_on(device):
         if backend == "torchvision":  # which is what stands beside
             continue
 
@@ -60,19 +60,6 @@ def of_layer(
         target = Target("ratio", bound) if taken == min(seconds.values()) else None
         what = f"layer {layer.number}, {precision}, batch {batch}: {backend}"
         yield Measurement("operator", what, taken, beside, "s", count, precision, target)
-
-
-def available(device: torch.device) -> list[str]:
-    """The backends that compute on a device, each tried on a small example."""
-    layer = Layer(0, 4, 4, (1, 3), (8, 8), (4, 4))
-    there = []
-    for backend in BACKENDS:
-        try:
-            both_ways(lambda *given, b=backend: deform_conv2d(*given, (0, 1), b), inputs(layer, 2, device))()
-        except (ValueError, ImportError, RuntimeError, NotImplementedError):
-            continue
-        there.append(backend)
-    return there
 
 
 def inputs(layer: Layer, batch: int, device: torch.device) -> tuple[Tensor, ...]:
