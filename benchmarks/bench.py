@@ -11,6 +11,7 @@ Options: only=PART,PART  device=cpu  output_dir=outputs. Rows are added to `benc
 """
 
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,10 +40,17 @@ def main(arguments: Sequence[str]) -> None:
     make_ready()  # memory is kept, for the straightforward operator as for ours
     folder = Path(options["output_dir"])
     report = Report(measured(torch.device(device)), folder)
+    failed = []
     for part in options["only"].split(","):
-        for measurement in PARTS[part](report.machine, *([folder] if part == "scaling" else [])):
-            report.add(measurement)
+        try:
+            for measurement in PARTS[part](report.machine, *([folder] if part == "scaling" else [])):
+                report.add(measurement)
+        except Exception:  # the other parts are worth having
+            traceback.print_exc()
+            failed.append(part)
     print(f"\n{report.markdown()}\n{report.csv}, {folder / 'bench.md'}")
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
 
 
 def options_of(arguments: Sequence[str]) -> dict[str, str]:

@@ -106,6 +106,7 @@ def noise_corpus(clips: int, folder: Path):
         row[:] = draw.integers(-8000, 8000, SAMPLES)
     waveforms.flush()
     table = pd.DataFrame({"recording": [f"noise{n}" for n in range(clips)], "start": 0.0, "split": "train"})
+    table["digest"] = [f"{n:032x}" for n in range(clips)]
     table["technique"] = [TECHNIQUES[n % len(TECHNIQUES)] for n in range(clips)]
     opened = np.load(folder / WAVEFORMS, mmap_mode="r")
     return Corpus("noise", tuple(TECHNIQUES), 12_000, 3.0, table, opened, [], folder, pd.DataFrame())
