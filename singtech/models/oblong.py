@@ -5,6 +5,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from singtech.models.block import Block
 from singtech.models.deformable import DeformableConv2d, paddings
 
 # Table 1: channels, kernel (bins, frames), pooling (bins, frames) of the four layers.
@@ -67,7 +68,7 @@ class OblongExtractor(nn.Module):
                 conv = DeformableConv2d(channels, out_channels, kernel, padding, modulated, directions)
             else:
                 conv = PaddedConv2d(channels, out_channels, kernel, pads)
-            blocks.append((f"layer{number}", _block(conv, out_channels, pool if pooled else None, dropout)))
+            blocks.append((f"layer{number}", Block(conv, out_channels, pool if pooled else None, dropout)))
             grid = [
                 side + before + after - k + 1
                 for side, k, before, after in zip(grid, kernel, pads[2::-2], pads[3::-2], strict=True)
@@ -118,17 +119,6 @@ class PaddedConv2d(nn.Conv2d):
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, F, T) -> (B, O, F', T')."""
         return super().forward(nn.functional.pad(features, self.pads))
-
-
-def _block(conv: nn.Module, channels: int, pool: tuple[int, int] | None, dropout: float) -> nn.Sequential:
-    """One block of Table 1: convolution, batch norm, ReLU, max pooling and dropout (Section 4.2).
-
-    The maximum is taken before the ReLU, which comes to the same (both are monotone) on a map of a sixteenth the size.
-    """
-    parts = OrderedDict(conv=conv, norm=nn.BatchNorm2d(channels))
-    if pool:
-        parts["pool"] = nn.MaxPool2d(pool)
-    return nn.Sequential(parts | {"activation": nn.ReLU(inplace=True), "dropout": nn.Dropout(dropout)})
 
 
 def _projection(channels: int, hidden: int | None, features: int, dropout: float) -> nn.Sequential:

@@ -5,11 +5,8 @@ the columns of a whole map are never written to memory; the backward pass sample
 shared out among as many threads as torch has, and what comes out does not depend on how many those are.
 """
 
-import functools
-import os
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from types import ModuleType
 from typing import NamedTuple
 
@@ -17,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-PIECE = 2**17  # numbers of a piece's columns: half a megabyte in single precision
+from singtech.models.threads import in_threads
+
+PIECE = 2**18  # numbers of a piece's columns: a megabyte in single precision
 JOBS = 16  # at most, each with a weight gradient of its own
 
 
@@ -42,7 +41,7 @@ def _forward(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tens
         for piece in size.pieces(number):
             torch.mm(sampling.columns(piece), by_column, out=flat[piece.rows])
 
-    _in_threads(job, size.jobs)
+    in_threads(job, size.jobs)
     return output.permute(0, 3, 1, 2)
 
 
@@ -78,7 +77,7 @@ def _backward(
             of_weight[number].addmm_(flat[piece.rows].t(), sampling.columns(piece))
             sampling.spread(piece, of_columns, of_features, of_offset, of_mask)
 
-    _in_threads(job, size.jobs)
+    in_threads(job, size.jobs)
     of_weight = of_weight.sum(0).view(size.outputs, *weight.shape[2:], size.channels)
     return tuple(part.permute(0, 3, 1, 2) for part in (of_features, of_offset, of_mask, of_weight))
 
@@ -220,28 +219,3 @@ def _loops() -> ModuleType:
     from singtech.models.backends import loops
 
     return loops
-
-
-def _in_threads(job: Callable[[int], None], jobs: int) -> None:
-    """Do all jobs, on as many threads as torch computes with."""
-
-    @torch.inference_mode()
-    def alone(number: int) -> None:
-        job(number)
-
-    threads = torch.get_num_threads()
-    if threads == 1 or jobs < 2:
-        for number in range(jobs):
-            alone(number)
-    else:
-        list(_pool(threads, os.getpid()).map(alone, range(jobs)))
-
-
-@functools.lru_cache(maxsize=1)
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads in which torch computes on one each; of its own for every process, for a fork takes none along."""
-    ready = threading.Barrier(threads)
-    pool = ThreadPoolExecutor(threads, "deform_conv2d", torch.set_num_threads, (1,))
-    list(pool.map(lambda _: ready.wait(), range(threads)))
-    torch.set_num_threads(threads)  # threads begun elsewhere are to have all, as before
-    return pool
