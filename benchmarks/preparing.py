@@ -28,7 +28,7 @@ def measure(machine: Machine) -> Iterator[Measurement]:
             audio = len(paths) * SECONDS
             ours, beside = _in_turn(lambda s=suffix: _prepare(folder / s), lambda p=paths: _load(p))
             said = f"{audio / 60:.0f} min of {suffix}, decoded and cut"
-            yield Measurement("prepare", said, audio / ours, audio / beside, "x real time", target=Target("ratio", 1))
+            yield Measurement("prepare", said, audio / ours, audio / beside, "x real time")
         memory = []
         for factor in (1, GROWTH):
             root = folder / f"{factor}x"

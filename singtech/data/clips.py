@@ -263,8 +263,9 @@ def _state(techniques: Sequence[str], sample_rate: int, samples: int, digests: I
 
 def _clip_digest(identity: list, audio: np.ndarray) -> str:
     """Hash of a clip: recording, singer, technique, start and valid samples, and its audio."""
-    data = audio.astype("<i2", copy=False).tobytes()
-    return hashlib.blake2b(json.dumps(identity).encode() + data, digest_size=16).hexdigest()
+    found = hashlib.blake2b(json.dumps(identity).encode(), digest_size=16)
+    found.update(np.ascontiguousarray(audio, "<i2"))
+    return found.hexdigest()
 
 
 class _Store(NamedTuple):
@@ -428,8 +429,11 @@ def _cut(
     rows, unusable, seen = [], list(found.unusable), Counter()
     recordings = {recording.path: recording for recording in found.recordings.itertuples()}
 
-    def work(name: str) -> Sliced:
-        return slice_recording(source.read(name), settings)
+    def work(name: str) -> tuple[Sliced, list[list], list[str]]:
+        sliced, recording = slice_recording(source.read(name), settings), recordings[name]
+        of = [str(PurePosixPath(name).with_suffix("")), recording.singer, recording.technique]
+        identities = [[*of, start, valid] for start, valid in sliced.spans]
+        return sliced, identities, [_clip_digest(*clip) for clip in zip(identities, sliced.clips, strict=True)]
 
     def needed(name: str) -> int:
         recording = recordings[name]
@@ -441,18 +445,11 @@ def _cut(
             if isinstance(result, Exception):
                 unusable.append(left_out(name, result, strict))
                 continue
-            recording = recordings[name]
-            _count(seen, recording, result, settings)
-            for clip, (start, valid) in zip(result.clips, result.spans, strict=True):
-                identity = [
-                    str(PurePosixPath(name).with_suffix("")),
-                    recording.singer,
-                    recording.technique,
-                    start,
-                    valid,
-                ]
-                file.write(clip.astype("<i2", copy=False).tobytes())
-                rows.append((name, *identity[:3], recording.context, start, valid, _clip_digest(identity, clip)))
+            sliced, identities, digests = result
+            _count(seen, recordings[name], sliced, settings)
+            file.write(np.ascontiguousarray(sliced.clips, "<i2"))
+            for identity, digest in zip(identities, digests, strict=True):
+                rows.append((name, *identity[:3], recordings[name].context, *identity[3:], digest))
         file.seek(0)
         _npy_header(file, len(rows), clip_length(settings))
     clips = pd.DataFrame(rows, columns=["path", *CLIP_COLUMNS])

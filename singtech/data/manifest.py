@@ -120,10 +120,13 @@ def _with_headers(
 ) -> tuple[pd.DataFrame, list[str]]:
     """The recordings that can be used, each once, with samples and sample_rate, and a line for each that cannot."""
 
+    sizes = Counter(source.size(path) for path in recordings["path"])  # only files of one size can be copies
+
     def header(path: str) -> tuple[Header, str]:
         require_plain(path)
         data = source.read(path)
-        return read_header(data), hashlib.blake2b(data, digest_size=16).hexdigest()
+        is_alone = sizes[source.size(path)] == 1
+        return read_header(data), "" if is_alone else hashlib.blake2b(data, digest_size=16).hexdigest()
 
     headers, unusable = {}, []
     for path, result in in_threads(header, recordings["path"], "reading headers", source.size):
@@ -131,7 +134,7 @@ def _with_headers(
             unusable.append(left_out(path, result, strict))
         else:
             headers[path] = result
-    copies = copies_of({path: digest for path, (_, digest) in headers.items()})
+    copies = copies_of({path: digest for path, (_, digest) in headers.items() if digest})
     notes += [f"left out {shown(copy)}: byte for byte {shown(kept)}" for copy, kept in sorted(copies.items())]
     kept = recordings[recordings["path"].isin(headers.keys() - copies.keys())].reset_index(drop=True)
     of = [headers[path][0] for path in kept["path"]]

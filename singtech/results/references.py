@@ -74,13 +74,21 @@ def majority(train: np.ndarray, test: np.ndarray, techniques: list[str]) -> dict
 
 def _chance_f1(n: int, clips: int, techniques: int) -> float:
     """Expected F1 of a technique with n of the clips under uniform guessing."""
-    from scipy.stats import binom
-
     if n == 0:
         return float("nan")
-    right, wrong = np.arange(n + 1), np.arange(clips - n + 1)
-    likely = np.outer(binom.pmf(right, n, 1 / techniques), binom.pmf(wrong, clips - n, 1 / techniques))
-    return float((likely * (2 * right[:, None] / (n + right[:, None] + wrong))).sum())
+    (right, is_right), (wrong, is_wrong) = (_binomial(trials, 1 / techniques) for trials in (n, clips - n))
+    return float((np.outer(is_right, is_wrong) * (2 * right[:, None] / (n + right[:, None] + wrong))).sum())
+
+
+def _binomial(trials: int, probability: float) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of successes that are worth counting, and how likely each is (scipy.stats takes a second to import)."""
+    from scipy.special import gammaln, xlog1py, xlogy
+
+    counts = np.arange(trials + 1)
+    ways = gammaln(trials + 1) - gammaln(counts + 1) - gammaln(trials - counts + 1)
+    likely = np.exp(ways + xlogy(counts, probability) + xlog1py(trials - counts, -probability))
+    worth = likely > 1e-18
+    return counts[worth], likely[worth]
 
 
 def _clips(lengths: "pd.DataFrame", techniques: list[str], split: str) -> np.ndarray:
