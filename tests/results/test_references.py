@@ -85,3 +85,12 @@ def test_a_technique_without_a_test_clip_counts_in_no_average():
 def test_where_the_clips_are_not_known_there_is_no_reference():
     assert references(("chance",), lengths()) == ()
     assert references(("chance",), lengths(("trill", "train", 3))) == ()
+
+
+@pytest.mark.parametrize(("train", "test"), [(TRAIN, TEST), ([5, 9, 9, 1], [3, 0, 2, 4]), ([5, 9, 2, 1], [3, 0, 2, 4])])
+def test_the_majority_is_what_the_metrics_make_of_always_the_same_ranking(train, test):
+    train, test = np.array(train), np.array(test)
+    names = [f"technique {k}" for k in range(len(train))]
+    logits = np.tile(train.astype(float), (test.sum(), 1))
+    expected = scores(np.repeat(np.arange(len(test)), test), logits, names)
+    assert majority(train, test, names) == pytest.approx(expected, nan_ok=True)
