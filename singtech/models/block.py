@@ -36,18 +36,26 @@ class Block(nn.Sequential):
         if not self.training or "pool" not in self._modules:
             return super().forward(features)
         maps = self.conv(features)
-        if maps.device.type != "cpu" or maps.dtype != torch.float32 or not self._is_plain():
+        if not self._is_plain(maps):
             for part in list(self)[1:]:
                 maps = part(maps)
             return maps
         return pooled(maps, self.norm, self.pool.kernel_size, self.dropout.p)
 
-    def _is_plain(self) -> bool:
-        """Whether nobody listens to its parts, and all of them train."""
+    def _is_plain(self, maps: Tensor) -> bool:
+        """Whether the compiled passes come to the same: nobody listens to the parts, and torch would not refuse."""
+        if maps.device.type != "cpu" or maps.dtype != torch.float32 or self.norm.momentum is None:
+            return False
+        _, channels, *grid = maps.shape
+        if maps.numel() <= channels or any(size < side for size, side in zip(grid, self.pool.kernel_size, strict=True)):
+            return False
         parts = list(self)[1:]
-        return all(part.training and not part._forward_hooks and not part._forward_pre_hooks for part in parts)
+        heard = (hooks for part in parts for hooks in (part._forward_hooks, part._forward_pre_hooks))
+        heard_back = (hooks for part in parts for hooks in (part._backward_hooks, part._backward_pre_hooks))
+        return all(part.training for part in parts) and not any(heard) and not any(heard_back)
 
 
+@torch.compiler.disable
 def pooled(maps: Tensor, norm: nn.BatchNorm2d, window: tuple[int, int], dropout: float = 0.0) -> Tensor:
     """Batch norm by the batch's statistics (the running ones follow), max pooling, ReLU and dropout.
 

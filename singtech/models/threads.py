@@ -29,6 +29,12 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     """Threads in which torch computes on one each; of its own for every process, for a fork takes none along."""
     ready = threading.Barrier(threads)
     pool = ThreadPoolExecutor(threads, "singtech", torch.set_num_threads, (1,))
-    list(pool.map(lambda _: ready.wait(), range(threads)))
-    torch.set_num_threads(threads)  # threads begun elsewhere are to have all, as before
+    try:
+        list(pool.map(lambda _: ready.wait(), range(threads)))
+    except BaseException:  # those that wait would never end
+        ready.abort()
+        pool.shutdown(wait=False)
+        raise
+    finally:
+        torch.set_num_threads(threads)  # threads begun elsewhere are to have all, as before
     return pool

@@ -76,7 +76,8 @@ class Learner(LightningModule):
         """The run's optimiser on the part that is trained, with the state that it left off at."""
         settings = dict(self.optimizer_settings)
         chosen, parameters = optimizer_class(settings.pop("name")), list(self.trained().parameters())
-        if "fused" in inspect.signature(chosen).parameters and parameters[0].is_cuda:
+        can_fuse = "fused" in inspect.signature(chosen).parameters and not {"foreach", "differentiable"} & set(settings)
+        if can_fuse and parameters[0].is_cuda:
             settings.setdefault("fused", True)  # one kernel for all weights
         optimizer = chosen(parameters, **settings)
         if self.optimizer_state is not None:
@@ -144,7 +145,10 @@ class Learner(LightningModule):
         checkpoint["curve"], checkpoint["best"] = self.curve, self.best
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        """Take them up where they were."""
+        """Take them up where they were; the device may be another."""
+        for state in checkpoint["optimizer_states"]:
+            for group in state["param_groups"]:
+                group.pop("fused", None)
         self.curve, self.best = list(checkpoint["curve"]), dict(checkpoint["best"])
 
     @property

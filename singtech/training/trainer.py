@@ -1,7 +1,6 @@
 """The machine that a phase is trained on: Lightning's Trainer as we use it, its progress bar and its checkpoints."""
 
 import ctypes
-import functools
 import logging
 import os
 import re
@@ -24,7 +23,7 @@ from torch import Tensor
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 from tqdm import tqdm
 
-from singtech.data.clips import WAVEFORMS, Corpus
+from singtech.data.clips import Corpus
 from singtech.models.deformable import backend_for, choose_backend
 from singtech.models.network import Network
 from singtech.signals import end_if_asked
@@ -88,16 +87,18 @@ class Machine:
         """(N, S) int16 all clips of a corpus in a GPU's memory, where `resident` allows and they leave room enough."""
         if not self.resident or self.devices > 1 or device.type != "cuda":
             return None
-        free, total = torch.cuda.mem_get_info(device)
-        is_there = _resident.cache_info().currsize > 0
-        if corpus.waveforms.nbytes > total / 4 or (not is_there and corpus.waveforms.nbytes > free / 2):
-            return None
-        return _resident(corpus.folder, corpus.state, device)
+        key = (corpus.folder, corpus.state, device)
+        if key not in _RESIDENT:
+            _RESIDENT.clear()
+            torch.cuda.empty_cache()
+            free, total = torch.cuda.mem_get_info(device)
+            if corpus.waveforms.nbytes > min(total / 4, free / 2):
+                return None
+            _RESIDENT[key] = torch.from_numpy(np.ascontiguousarray(corpus.waveforms)).to(device)
+        return _RESIDENT[key]
 
 
-@functools.lru_cache(maxsize=1)
-def _resident(folder: Path, state: str, device: torch.device) -> Tensor:
-    return torch.from_numpy(np.load(folder / WAVEFORMS, allow_pickle=False)).to(device)
+_RESIDENT: dict[tuple, Tensor] = {}  # one corpus at a time, from run to run
 
 
 @contextmanager

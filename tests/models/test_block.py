@@ -11,6 +11,7 @@ from torch import nn
 from singtech.models.block import Block, pooled
 from singtech.models.block_loops import draw
 
+ELSEWHERE = ("evaluation", "a listener", "a listener to gradients", "double precision", "no pooling")
 MAPS = torch.randn(3, 20, 13, 11, generator=torch.Generator().manual_seed(0))
 
 
@@ -104,8 +105,8 @@ def test_a_clip_that_is_not_a_number_is_seen():
     assert not output[:, 5:].isnan().any()
 
 
-@pytest.mark.parametrize("case", ["evaluation", "a listener", "double precision", "no pooling"])
-def test_elsewhere_a_block_is_its_parts_one_after_the_other(case):
+@pytest.mark.parametrize("case", [*ELSEWHERE])
+def test_elsewhere_a_block_is_its_parts_one_after_the_other(case, monkeypatch):
     torch.manual_seed(0)
     block = Block(nn.Conv2d(3, 6, 3), 6, None if case == "no pooling" else (2, 2), 0.0)
     features = torch.randn(2, 3, 12, 12)
@@ -116,20 +117,41 @@ def test_elsewhere_a_block_is_its_parts_one_after_the_other(case):
         block.norm.register_forward_hook(lambda *arguments: heard.append(arguments[2]))
     if case == "double precision":
         block, features = block.double(), features.double()
+    if case == "a listener to gradients":
+        block.norm.register_full_backward_hook(lambda *arguments: None)
     expected = features
     for part in copy.deepcopy(block):
         expected = part(expected)
     heard.clear()
+    monkeypatch.setattr("singtech.models.block.pooled", None)  # which is not called
     torch.testing.assert_close(block(features), expected)
     assert len(heard) == (case == "a listener")
 
 
-def test_in_training_a_block_is_what_its_parts_come_to():
+def test_in_training_a_block_is_what_its_parts_come_to(monkeypatch):
     torch.manual_seed(0)
-    block = Block(nn.Conv2d(3, 6, 3), 6, (2, 2), 0.0)
+    block, called = Block(nn.Conv2d(3, 6, 3), 6, (2, 2), 0.0), []
+    monkeypatch.setattr("singtech.models.block.pooled", lambda *given: called.append(given) or pooled(*given))
     features = torch.randn(2, 3, 12, 12)
     twin = copy.deepcopy(block)
-    expected = nn.Sequential(*twin)(features)
-    torch.testing.assert_close(block(features), expected)
+    expected, found = nn.Sequential(*twin)(features), block(features)
+    assert len(called) == 1
+    torch.testing.assert_close(found, expected)
+    for output in (found, expected):
+        output.square().sum().backward()
+    for ours, theirs in zip(block.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-4)  # the bias has none
     for ours, theirs in zip(block.state_dict().values(), twin.state_dict().values(), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(("size", "message"), [((1, 3, 3, 3), "more than 1 value"), ((2, 3, 3, 3), "too small")])
+def test_what_torch_refuses_is_refused(size, message):
+    with pytest.raises((ValueError, RuntimeError), match=message):
+        Block(nn.Conv2d(3, 6, 3), 6, (2, 2), 0.0)(torch.randn(size))
+
+
+def test_a_block_in_training_can_be_traced_for_a_compiler():
+    block = Block(nn.Conv2d(3, 6, 3), 6, (2, 2), 0.0)
+    features = torch.randn(2, 3, 12, 12)
+    torch.testing.assert_close(torch.compile(copy.deepcopy(block), backend="eager")(features), block(features))

@@ -1,6 +1,9 @@
 """Deformable convolution against torchvision, plain convolution, and a loop written from Section 3.1's equation."""
 
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,7 +13,6 @@ from torchvision.ops import deform_conv2d as torchvision_deform_conv2d
 from singtech.models.backends.reference import reference
 from singtech.models.deformable import (
     BACKENDS,
-    COMPUTE,
     DeformableConv2d,
     backend_for,
     backends_on,
@@ -258,14 +260,17 @@ def test_a_gpu_on_which_the_fused_kernels_fail_takes_torchvisions(monkeypatch, c
     def broken(*operands):
         raise RuntimeError("ptxas\nfailed")
 
+    def right(features, offset, mask, weight, padding):
+        return reference(features.float(), offset, mask, weight.float(), padding)
+
     monkeypatch.setattr("singtech.models.deformable.backends_on", lambda device: ("triton", "torchvision"))
-    for failing, problem in ((broken, "ptxas failed"), (lambda *operands: 1.1 * reference(*operands), "not close")):
-        monkeypatch.setitem(COMPUTE, "triton", failing)
+    for failing, problem in ((broken, "ptxas failed"), (lambda *operands: 1.1 * right(*operands), "not close")):
+        monkeypatch.setattr("singtech.models.deformable.fused", failing)
         triton_holds.cache_clear()
         assert backend_for(torch.device("cpu")) == "torchvision"
         assert "deformable=triton fails on this GPU, torchvision is taken" in caplog.messages[-1]
         assert problem in caplog.messages[-1]
-    monkeypatch.setitem(COMPUTE, "triton", COMPUTE["gather"])  # equal, as a kernel that works
+    monkeypatch.setattr("singtech.models.deformable.fused", right)  # as a kernel that works
     triton_holds.cache_clear()
     assert backend_for(torch.device("cpu")) == "triton"
     triton_holds.cache_clear()
@@ -287,3 +292,27 @@ def test_unknown_choices_are_named():
         DeformableConv2d(1, 1, (1, 4), padding="valid")
     with pytest.raises(ValueError, match="directions=up: expected both or along"):
         DeformableConv2d(1, 1, (1, 4), directions="up")
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", None], ids=["empty", "garbage", "full disk"])
+def test_whatever_became_of_the_kept_loops_they_are_compiled_anew(tmp_path, damage):
+    script = (
+        "import torch, numba.core.caching as c, sys\n"
+        "if 'full' in sys.argv:\n"
+        "    def full(*given): raise OSError(28, 'No space left on device')\n"
+        "    c.IndexDataCacheFile.save = full\n"
+        "from singtech.models.deformable import deform_conv2d\n"
+        "zeros = torch.zeros(1, 8, 3, 3)\n"
+        "print(deform_conv2d(torch.ones(1, 2, 3, 3), zeros, None, torch.ones(1, 2, 1, 4), (0, 1), 'numba').sum())"
+    )
+    for attempt in range(2):
+        arguments = ["full"] if damage is None else []
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-c", script, *arguments], capture_output=True, text=True, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("tensor(48.")  # 3 rows of 2 channels, 3 + 3 + 2 taps inside
+        for kept in tmp_path.rglob("*.nbi") if damage is not None else ():
+            kept.write_bytes(damage)
+        assert attempt or damage is None or list(tmp_path.rglob("*.nbi"))

@@ -9,6 +9,7 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -238,6 +239,27 @@ def test_clips_resident_on_the_device_make_the_same_run(corpus, tmp_path, monkey
     for each in (stored, resident):
         del each.row["seconds"], each.row["finished"]
     assert resident.row == stored.row
+
+
+def test_clips_are_kept_in_a_gpus_memory_where_they_leave_room(monkeypatch):
+    small, large = (
+        SimpleNamespace(folder=clips, state="a", waveforms=np.zeros((clips, 10), np.int16)) for clips in (4, 8)
+    )
+    free = {"bytes": 1000}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free["bytes"], 800))
+    device = torch.device("cuda")
+    monkeypatch.setattr(trainer, "_RESIDENT", kept := {})
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, place: tensor)
+    machine = Machine()
+    assert machine.clips_on(device, small).shape == (4, 10)
+    assert machine.clips_on(device, small) is machine.clips_on(device, small)
+    assert machine.clips_on(device, large).shape == (8, 10)
+    assert len(kept) == 1  # one corpus at a time
+    free["bytes"] = 100
+    assert machine.clips_on(device, small) is None
+    assert Machine(resident=False).clips_on(device, small) is None
+    assert Machine(devices=2).clips_on(device, small) is None
+    assert machine.clips_on(torch.device("cpu"), small) is None
 
 
 def test_a_machine_names_what_shall_compute_deformable_convolutions(corpus, tmp_path):

@@ -4,19 +4,38 @@ Importing this takes a second, and on a new machine the first call of each loop 
 kept beside the module or in the user's cache. Arrays are laid out position by position and hold several clips.
 """
 
+import contextlib
 from collections.abc import Callable
 
 import numba
 import numpy as np
+from numba.core.caching import FunctionCache
+
+
+class Kept(FunctionCache):
+    """What is compiled, kept where that can be; a damaged file or a full disk is no reason to fail."""
+
+    def load_overload(self, *given: object) -> object:
+        """What was kept; None where nothing was, or what cannot be read, which is then made anew."""
+        try:
+            return super().load_overload(*given)
+        except Exception:  # whatever a damaged file makes of itself
+            with contextlib.suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, *given: object) -> None:
+        """Keep it, if there is room."""
+        with contextlib.suppress(Exception):
+            super().save_overload(*given)
 
 
 def loop(function: Callable) -> Callable:
     """Compiled at its first call, free of Python's lock; sums may be reordered, but NaN and infinity count."""
-    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # nowhere to keep what is compiled
-        return numba.njit(**options)(function)
+    found = numba.njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})(function)
+    with contextlib.suppress(RuntimeError):  # nowhere to keep what is compiled
+        found._cache = Kept(function)
+    return found
 
 
 @loop
