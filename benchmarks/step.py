@@ -23,7 +23,7 @@ from benchmarks.report import Measurement, Target
 from benchmarks.straightforward import Clip, serve
 from benchmarks.sweep import network_epochs
 from singtech.data.clips import Corpus
-from singtech.models.network import parameter_count
+from singtech.models.network import oblong_network, parameter_count
 from singtech.places import CONF
 from singtech.run import machine_of, run_of
 from singtech.training.fit import Run, train_phase
@@ -155,8 +155,6 @@ def _said(
     dc: str, ours: float, beside: float | None, size: Size, machine: Machine, precision: str
 ) -> Sequence[Measurement]:
     """The step; on a GPU also Late's distance from the floor, where the target is another."""
-    from singtech.models.network import oblong_network
-
     parameters = parameter_count(oblong_network(132_300, 10, {}, 0, dc=ARRANGEMENTS[dc]))
     count = step(ARRANGEMENTS[dc], size.batch, parameters, 2 if precision == "bf16" else 4)
     target = Target("ratio", TARGETS[dc]) if dc in TARGETS else None

@@ -33,18 +33,18 @@ class Block(nn.Sequential):
 
     def forward(self, features: Tensor) -> Tensor:
         """All parts one after the other, or what comes to the same in training on a CPU."""
-        if not self.training or "pool" not in self._modules:
-            return super().forward(features)
         maps = self.conv(features)
-        if not self._is_plain(maps):
-            for part in list(self)[1:]:
-                maps = part(maps)
-            return maps
-        return pooled(maps, self.norm, self.pool.kernel_size, self.dropout.p)
+        if self._is_plain(maps):
+            return pooled(maps, self.norm, self.pool.kernel_size, self.dropout.p)
+        for part in list(self)[1:]:
+            maps = part(maps)
+        return maps
 
     def _is_plain(self, maps: Tensor) -> bool:
-        """Whether the compiled passes come to the same: nobody listens to the parts, and torch would not refuse."""
-        if maps.device.type != "cpu" or maps.dtype != torch.float32 or self.norm.momentum is None:
+        """Whether the compiled passes come to the same: all train, nobody listens, and torch would not refuse."""
+        if maps.device.type != "cpu" or maps.dtype != torch.float32:
+            return False
+        if "pool" not in self._modules or self.norm.momentum is None:
             return False
         _, channels, *grid = maps.shape
         if maps.numel() <= channels or any(size < side for size, side in zip(grid, self.pool.kernel_size, strict=True)):

@@ -30,6 +30,7 @@ def _fused(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor
 
 COMPUTE = {"torchvision": reference, "gather": gathered, "numba": compiled, "triton": _fused}
 BACKENDS = tuple(COMPUTE)
+HAS_TRITON = find_spec("triton") is not None
 
 # Channels, outputs, kernel, padding and map on which a GPU is tried: few channels and many, few positions and many.
 TRIED = (
@@ -82,9 +83,8 @@ def backend_for(device: torch.device, backend: str = "auto") -> str:
         raise ValueError(f"deformable={backend}: not on {device.type} here, where there is {' or '.join(there)}.")
     if backend != "auto":
         return backend
-    if there[0] != "triton" or triton_holds(device):
-        return there[0]
-    return "gather" if torch.are_deterministic_algorithms_enabled() else there[1]  # torchvision's is not deterministic
+    fastest = there[0] if there[0] != "triton" or triton_holds(device) else there[1]
+    return _beside_triton() if fastest == "torchvision" else fastest
 
 
 def backends_on(device: torch.device) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ def backends_on(device: torch.device) -> tuple[str, ...]:
     order, so that it does not repeat to the bit, unless torch is told to be deterministic, which `triton` then is.
     """
     if device.type == "cuda":
-        return ("triton", "torchvision", "gather") if find_spec("triton") else ("torchvision", "gather")
+        return ("triton", "torchvision", "gather") if HAS_TRITON else ("torchvision", "gather")
     return ("numba", "gather", "torchvision") if device.type == "cpu" else ("gather",)
 
 
@@ -102,8 +102,8 @@ def backends_on(device: torch.device) -> tuple[str, ...]:
 def triton_holds(device: torch.device) -> bool:
     """Whether the fused kernels compile for this GPU and agree with the CPU there, tried once in a process.
 
-    They are compiled for whatever GPU there is, and nobody has tried them all: one that fails takes torchvision's
-    operator, with a warning that says why.
+    They are compiled for whatever GPU there is, and nobody has tried them all: one that fails takes another backend,
+    with a warning that says which and why.
     """
     draw = torch.Generator().manual_seed(0)
     try:
@@ -119,9 +119,14 @@ def triton_holds(device: torch.device) -> bool:
                     torch.testing.assert_close(ours.cpu().float(), theirs, rtol=near, atol=near * most)
     except Exception as problem:
         reason = " ".join(str(problem).split())[:300]
-        log.warning("deformable=triton fails on this GPU, torchvision is taken: %s", reason)
+        log.warning("deformable=triton fails on this GPU, %s is taken: %s", _beside_triton(), reason)
         return False
     return True
+
+
+def _beside_triton() -> str:
+    """torchvision's operator on a GPU; the gather where torch is to be deterministic, which that operator is not."""
+    return "gather" if torch.are_deterministic_algorithms_enabled() else "torchvision"
 
 
 def _differentiated(compute: Callable[..., Tensor], operands: list[Tensor], padding: tuple[int, int]) -> list[Tensor]:

@@ -276,6 +276,15 @@ def test_a_gpu_on_which_the_fused_kernels_fail_takes_torchvisions(monkeypatch, c
     triton_holds.cache_clear()
 
 
+def test_a_gpu_without_triton_takes_the_gather_where_torch_is_to_be_deterministic(monkeypatch):
+    monkeypatch.setattr("singtech.models.deformable.HAS_TRITON", False)
+    assert backend_for(torch.device("cuda")) == "torchvision"
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+    assert backend_for(torch.device("cuda")) == "gather"
+    assert backend_for(torch.device("cuda"), "torchvision") == "torchvision"  # whoever asks for it has it
+    assert backend_for(torch.device("cpu")) == "numba"
+
+
 def test_every_device_has_a_backend():
     for device in ("cpu", "cuda", "mps"):
         there = backends_on(torch.device(device))

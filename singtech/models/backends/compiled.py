@@ -46,7 +46,7 @@ def _forward(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tens
 
 
 @_forward.register_fake
-def _(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, top: int, left: int) -> Tensor:
+def _(features, offset, mask, weight, top, left):
     batch, _, *grid = offset.shape
     return features.new_empty(batch, *grid, weight.shape[0]).permute(0, 3, 1, 2)
 
@@ -83,16 +83,7 @@ def _backward(
 
 
 @_backward.register_fake
-def _(
-    gradient: Tensor,
-    features: Tensor,
-    offset: Tensor,
-    mask: Tensor | None,
-    weight: Tensor,
-    top: int,
-    left: int,
-    wants_features: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _(gradient, features, offset, mask, weight, top, left, wants_features):
     def laid_out(batch: int, channels: int, *grid: int) -> Tensor:
         return features.new_empty(batch, *grid, channels).permute(0, 3, 1, 2)
 

@@ -39,6 +39,22 @@ def loop(function: Callable) -> Callable:
 
 
 @loop
+def where(offset, clip, row, column, tap, kernel_width, top, left, number):
+    """p0 + p_m + Δp_m: the row and the column at which a tap looks."""
+    y = number(row - top + tap // kernel_width) + offset[clip, row, column, 2 * tap]
+    x = number(column - left + tap % kernel_width) + offset[clip, row, column, 2 * tap + 1]
+    return y, x
+
+
+@loop
+def corner_shares(share, above, below, before, after, sees):
+    """The shares of the four grid points `around` a position in its tap's mask, 0 for those outside the map."""
+    above, below = share * above * sees[0], share * below * sees[1]
+    before, after = before * sees[2], after * sees[3]
+    return above * before, above * after, below * before, below * after
+
+
+@loop
 def around(y, x, height, width, number):
     """The grid points around a position inside or beside the map, and how near each is.
 
@@ -83,8 +99,7 @@ def sample(features, offset, mask, columns, kernel_width, top, left, start, stop
             row, column = position // grid_width, position % grid_width
             found = columns[clip * (stop - start) + position - start]
             for tap in range(taps):
-                y = number(row - top + tap // kernel_width) + offset[clip, row, column, 2 * tap]
-                x = number(column - left + tap % kernel_width) + offset[clip, row, column, 2 * tap + 1]
+                y, x = where(offset, clip, row, column, tap, kernel_width, top, left, number)
                 share = mask[clip, row, column, tap]
                 first = tap * channels
                 if not (y > -1 and y < height and x > -1 and x < width):
@@ -93,9 +108,7 @@ def sample(features, offset, mask, columns, kernel_width, top, left, start, stop
                         found[first + channel] = unseen
                     continue
                 (y0, y1, x0, x1), (above, below, before, after), sees = around(y, x, height, width, number)
-                above, below = share * above * sees[0], share * below * sees[1]
-                before, after = before * sees[2], after * sees[3]
-                a, b, c, d = above * before, above * after, below * before, below * after
+                a, b, c, d = corner_shares(share, above, below, before, after, sees)
                 from_a, from_b = features[clip, y0, x0], features[clip, y0, x1]
                 from_c, from_d = features[clip, y1, x0], features[clip, y1, x1]
                 for channel in range(channels):
@@ -125,8 +138,7 @@ def spread(
             row, column = position // grid_width, position % grid_width
             gradient = of_columns[clip * (stop - start) + position - start]
             for tap in range(taps):
-                y = number(row - top + tap // kernel_width) + offset[clip, row, column, 2 * tap]
-                x = number(column - left + tap % kernel_width) + offset[clip, row, column, 2 * tap + 1]
+                y, x = where(offset, clip, row, column, tap, kernel_width, top, left, number)
                 share = mask[clip, row, column, tap]
                 first = tap * channels
                 if not (y > -1 and y < height and x > -1 and x < width):
@@ -151,9 +163,7 @@ def spread(
                 of_mask[clip, row, column, tap] = above * (before * a + after * b) + below * (before * c + after * d)
                 if not adds:
                     continue
-                above, below = share * above * sees[0], share * below * sees[1]
-                before, after = before * sees[2], after * sees[3]
-                a, b, c, d = above * before, above * after, below * before, below * after
+                a, b, c, d = corner_shares(share, above, below, before, after, sees)
                 to_a, to_b = of_features[clip, y0, x0], of_features[clip, y0, x1]
                 to_c, to_d = of_features[clip, y1, x0], of_features[clip, y1, x1]
                 for channel in range(channels):  # one after the other: two of them may be the same
