@@ -18,8 +18,8 @@ COLUMNS = (
     "machine device torch commit date"
 ).split()
 RATES = ("x real time",)  # units of which more is better
-SHOWN = ("part", "what", "ours", "straightforward", "ratio", "floor", "times floor", "target")
-WIDTHS = (9, 38, 13, 15, 8, 10, 11, 18)
+SHOWN = ("part", "what", "GFLOP", "GB", "ours", "straightforward", "ratio", "floor", "times floor", "target")
+WIDTHS = (9, 38, 7, 8, 13, 15, 8, 10, 11, 18)
 
 
 @dataclass(frozen=True)
@@ -133,15 +133,17 @@ class Report:
 def _cells(row: Mapping) -> tuple[str, ...]:
     """A row as it is shown."""
 
-    def of(name: str, unit: str = "") -> str:
-        value = row[name]
-        return "" if value is None else f"{value:,.0f}{unit}" if abs(value) >= 1000 else f"{value:.3g}{unit}"
+    def of(name: str, unit: str = "", scale: float = 1.0) -> str:
+        if row[name] is None:
+            return ""
+        value = row[name] / scale
+        return f"{value:,.0f}{unit}" if abs(value) >= 1000 else f"{value:.3g}{unit}"
 
     unit = f" {row['unit']}"
     floor, times = of("floor_seconds", " s"), of("times_floor", "x")
     return (
-        row["part"], row["what"], of("ours", unit), of("straightforward", unit), of("ratio", "x"), floor, times,
-        row["target"] or "",
+        row["part"], row["what"], of("flops", scale=1e9), of("bytes", scale=1e9), of("ours", unit),
+        of("straightforward", unit), of("ratio", "x"), floor, times, row["target"] or "",
     )  # fmt: skip
 
 
