@@ -22,11 +22,12 @@ CONDITION = ("run", "data", "fold", "model", "dc", "strategy", "alpha", "seed", 
 SCORES = ("f1", "accuracy", "balanced_accuracy", "top2_accuracy", "top3_accuracy")  # the keys of metrics.scores
 BY_TECHNIQUE = ("f1_", "recall_")  # and of each technique, also by metrics.scores
 CIRCUMSTANCES = (  # how it was made
-    *("parameters", "epochs", "seconds", "clips_train", "clips_test", "singers_test", "device", "precision", "torch"),
+    *("validation_f1", "parameters", "epochs", "seconds", "clips_train", "clips_test", "singers_test"),
+    *("device", "precision", "torch"),
     *("commit", "status", "reason", "data_fingerprint", "corpus_fingerprint", "phases", "finished"),
     *("versions", "command"),
 )
-NUMBERS = {"alpha", *SCORES, "parameters", "epochs", "seconds", "clips_train", "clips_test"}
+NUMBERS = {"alpha", *SCORES, "validation_f1", "parameters", "epochs", "seconds", "clips_train", "clips_test"}
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # what a UTF-8 file cannot hold, or a CSV reader stumbles over
 NAME = re.compile(r'(?!\.{1,2}$)[^/\\:*?"<>|\x00-\x1f\x7f]{1,80}')  # that a folder can have on any system
 UNFOLDED = {"fold": ""}  # what a row says that names no fold: the run is on the corpus's own split

@@ -20,9 +20,10 @@ from singtech.files import set_aside
 from singtech.locks import Busy, hold, is_held
 from singtech.metrics import scores
 from singtech.results.collate import CORPORA, RESULTS, read_results
+from singtech.results.predictions import PREDICTIONS, read_predictions
 from singtech.results.rows import COMPLETE, SCORES, read_row, read_rows
 from singtech.training.fit import CHECKPOINT
-from singtech.training.runs import CONFIGURATION, PREDICTIONS
+from singtech.training.runs import CONFIGURATION
 from singtech.training.store import Damaged, StoredPhase, read_checkpoint, read_features
 
 DAMAGED_ROW = "damaged row: "
@@ -260,11 +261,8 @@ def _run_fault(folder: Path) -> str:
         row = read_row(folder)
         if row is None or row["status"] != COMPLETE:
             return ""
-        predictions = pd.read_csv(folder / PREDICTIONS, dtype={"technique": str}, keep_default_na=False)
-        logits = predictions.filter(like="logit_")
-        techniques = tuple(name.removeprefix("logit_") for name in logits)
-        targets = predictions["technique"].map(techniques.index).to_numpy()
-        anew = scores(targets, logits.to_numpy(dtype=np.float32), techniques)
+        predictions = read_predictions(folder / PREDICTIONS)
+        anew = scores(predictions.targets, predictions.logits, predictions.techniques)
     except (OSError, ValueError, KeyError, TypeError) as problem:
         return f"{folder} cannot be read ({' '.join(str(problem).split())[:120]})"
     told = {name: np.nan if row.get(name) is None else row[name] for name in SCORES}

@@ -27,15 +27,16 @@ from singtech.metrics import confusion, scores
 from singtech.models.deformable import backend_for
 from singtech.models.layers import describe
 from singtech.models.network import Network, parameter_count
+from singtech.results.predictions import PREDICTIONS, VALIDATION
 from singtech.results.rows import COMPLETE, FAILED, INTERRUPTED, ROW, RUNNING, read_row, write_row
 from singtech.training.fit import Run, clip_features, train_phase
 from singtech.training.forest import forest_logits
 from singtech.training.store import Outcome, PhaseStore, StoredPhase
 from singtech.training.trainer import Machine
 
-CONFIGURATION, PREDICTIONS, CONFUSION, LAYERS = "config.yaml", "predictions.csv", "confusion.csv", "layers.csv"
+CONFIGURATION, CONFUSION, LAYERS = "config.yaml", "confusion.csv", "layers.csv"
 FAILURE = "failure.txt"  # the traceback of a run that failed
-KEPT = (ROW, CONFIGURATION, PREDICTIONS, CONFUSION, LAYERS, FAILURE)
+KEPT = (ROW, CONFIGURATION, PREDICTIONS, VALIDATION, CONFUSION, LAYERS, FAILURE)
 VERSIONED = ("torch", "torchvision", "pytorch-lightning", "numpy", "scikit-learn", "librosa", "soxr")
 
 log = logging.getLogger(__name__)
@@ -101,13 +102,18 @@ def execute(
         write_row(folder, begun | {"status": RUNNING})
         try:
             stored, trained = _obtain_phases(run, corpus, store, machine, say, wait)
-            logits = _logits(run, stored, corpus, machine)
+            logits = _logits(run, stored, corpus, "test", machine)
+            judged = _logits(run, stored, corpus, "validation", machine) if len(corpus.rows("validation")) else None
             require(lease)
-            write_text(folder / PREDICTIONS, _predictions(corpus, logits).to_csv(index=False))
+            write_text(folder / PREDICTIONS, _predictions(corpus, "test", logits).to_csv(index=False))
+            if judged is not None:
+                write_text(folder / VALIDATION, _predictions(corpus, "validation", judged).to_csv(index=False))
             write_text(folder / CONFUSION, _confusion(corpus, logits).to_csv())
             layers = pd.DataFrame(describe(network, corpus.waveforms.shape[1]))
             write_text(folder / LAYERS, layers.to_csv(index=False))
             row = begun | _circumstances(stored) | scores(corpus.targets("test"), logits, corpus.techniques)
+            if judged is not None:
+                row["validation_f1"] = scores(corpus.targets("validation"), judged, corpus.techniques)["f1"]
             (folder / FAILURE).unlink(missing_ok=True)
             write_row(folder, row | {"status": COMPLETE})
         except BaseException as problem:
@@ -170,7 +176,17 @@ def _followed(folder: Path, row: dict, run: Run, corpus: Corpus) -> dict:
     if any(row.get(name) != value for name, value in changed.items()):
         row |= changed
         write_row(folder, row)
+    _keep_contexts(folder / PREDICTIONS, corpus)
     return row
+
+
+def _keep_contexts(path: Path, corpus: Corpus) -> None:
+    """Tell the context of each clip in predictions that were written before they held it."""
+    there = pd.read_csv(path, dtype=str, keep_default_na=False)
+    clips = corpus.clips.iloc[corpus.rows("test")]
+    if "context" not in there and list(there["recording"]) == list(clips["recording"]):
+        there.insert(3, "context", list(clips["context"]))
+        write_text(path, there.to_csv(index=False))
 
 
 def runnable(run: Run, corpus: Corpus, machine: Machine) -> Network:
@@ -212,12 +228,12 @@ def _obtain_phases(
     return stored, trained
 
 
-def _logits(run: Run, stored: list[StoredPhase], corpus: Corpus, machine: Machine) -> np.ndarray:
-    """(N, K) logits of the test clips: stored features through the last phase's classifier, on the CPU in float32.
+def _logits(run: Run, stored: list[StoredPhase], corpus: Corpus, split: str, machine: Machine) -> np.ndarray:
+    """(N, K) logits of a split's clips: stored features through the last phase's classifier, on the CPU in float32.
 
     A forest learns from the stored features of the training clips, anew every time: it is not kept.
     """
-    features = clip_features(run, tuple(stored), corpus, "test", machine)
+    features = clip_features(run, tuple(stored), corpus, split, machine)
     if run.forest is not None:
         known = clip_features(run, tuple(stored), corpus, "train", machine)
         options = (run.names["alpha"], run.setup.seed)
@@ -267,9 +283,9 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _predictions(corpus: Corpus, logits: np.ndarray) -> pd.DataFrame:
-    """One row a test clip: where it is from, and a logit per technique."""
-    clips = corpus.clips.loc[corpus.rows("test"), ["recording", "singer", "technique", "start"]]
+def _predictions(corpus: Corpus, split: str, logits: np.ndarray) -> pd.DataFrame:
+    """One row a clip of a split: where it is from, and a logit per technique."""
+    clips = corpus.clips.loc[corpus.rows(split), ["recording", "singer", "technique", "context", "start"]]
     columns = pd.DataFrame(logits, columns=[f"logit_{name}" for name in corpus.techniques])
     return pd.concat([clips.reset_index(drop=True), columns], axis=1)
 

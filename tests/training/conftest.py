@@ -26,6 +26,7 @@ class TinyCorpus:
                             "recording": f"{split}/{technique}_{number}.wav",
                             "singer": f"{split}{number % 2}",
                             "technique": technique,
+                            "context": "scales",
                             "split": split,
                             "start": 0.0,
                         }

@@ -26,6 +26,7 @@ from singtech import locks
 from singtech.data.datamodule import EpochSampler
 from singtech.locks import Busy, Superseded, hold, lock_of
 from singtech.models.network import oblong_network
+from singtech.results.predictions import VALIDATION, read_predictions
 from singtech.results.rows import read_rows, write_row
 from singtech.training.fit import Run, Setup, train_phase
 from singtech.training.forest import Forest
@@ -34,6 +35,7 @@ from singtech.training.runs import execute
 from singtech.training.store import read_checkpoint
 from singtech.training.trainer import Machine
 from tests.test_locks import left_by
+from tests.training.conftest import TinyCorpus
 
 FRONT_END = {"n_fft": 256, "win_lengths": (256, 128, 64), "hop_length": 40}
 MACHINE = Machine(accelerator="cpu", progress=False)
@@ -178,8 +180,6 @@ def test_the_best_epoch_is_kept_with_its_weights_and_optimiser_state(corpus, tmp
 
 
 def test_a_look_at_the_validation_singers_changes_nothing_in_training(corpus, tmp_path):
-    from tests.training.conftest import TinyCorpus
-
     without = TinyCorpus(validation=0)
     seen, unseen = run(corpus, tmp_path, [network(2)]), run(without, tmp_path / "b", [network(2)])
     ours, theirs = curve(tmp_path, seen), curve(tmp_path / "b", unseen)
@@ -189,8 +189,6 @@ def test_a_look_at_the_validation_singers_changes_nothing_in_training(corpus, tm
 
 
 def test_selecting_the_best_epoch_needs_validation_singers(tmp_path):
-    from tests.training.conftest import TinyCorpus
-
     with pytest.raises(ValueError, match=r"selection=best: there is no validation singer"):
         run(TinyCorpus(validation=0), tmp_path, [network()], selection="best")
 
@@ -312,7 +310,7 @@ def test_runs_share_the_phases_that_they_have_in_common(corpus, tmp_path):
 def test_a_row_holds_what_scikit_learn_makes_of_the_predictions(corpus, tmp_path):
     result = run(corpus, tmp_path, [network(), classifier()])
     predictions = pd.read_csv(result.folder / "predictions.csv")
-    assert list(predictions)[:4] == ["recording", "singer", "technique", "start"]
+    assert list(predictions)[:5] == ["recording", "singer", "technique", "context", "start"]
     assert len(predictions) == 12
     named = predictions.filter(like="logit_").rename(columns=lambda name: name.removeprefix("logit_")).idxmax(axis=1)
     assert result.row["accuracy"] == pytest.approx(accuracy_score(predictions["technique"], named))
@@ -405,7 +403,8 @@ def test_a_damaged_phase_is_set_aside_and_made_again_with_the_same_bits(corpus, 
 
 def test_damaged_features_are_computed_anew(corpus, tmp_path, caplog):
     first = run(corpus, tmp_path, [network(1)])
-    (features,) = (tmp_path / "phases" / first.row["phases"] / "features").glob("*.npy")
+    kept = (tmp_path / "phases" / first.row["phases"] / "features").glob(f"{corpus.fingerprint('test')[:8]}*.npy")
+    (features,) = kept
     whole = features.read_bytes()
     features.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     predictions = (first.folder / "predictions.csv").read_bytes()
@@ -648,3 +647,21 @@ def test_settings_that_cannot_be_are_named(corpus, setting, value, message):
 def test_an_optimiser_that_torch_does_not_have_is_named(corpus):
     with pytest.raises(ValueError, match=r"optimizer.name=Adm: torch.optim has no such optimiser"):
         a_run(corpus, [network()], optimizer={"name": "Adm", "lr": 1e-3})
+
+
+def test_validation_singers_are_scored_too(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network()])
+    told = read_predictions(result.folder / VALIDATION)
+    assert len(told.clips) == len(corpus.rows("validation"))
+    named = told.logits.argmax(axis=1)
+    assert result.row["validation_f1"] == pytest.approx(f1_score(told.targets, named, average="macro", zero_division=0))
+    assert "validation_f1" not in run(TinyCorpus(validation=0), tmp_path / "without", [network()]).row
+
+
+def test_predictions_from_before_contexts_were_kept_get_them(corpus, tmp_path):
+    first = run(corpus, tmp_path, [network()])
+    path = first.folder / "predictions.csv"
+    whole = path.read_bytes()
+    pd.read_csv(path, dtype=str).drop(columns="context").to_csv(path, index=False)
+    run(corpus, tmp_path, [network()])
+    assert path.read_bytes() == whole
