@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from singtech.files import atomic_path, read_all, remove_remains
 from singtech.locks import hold
+from singtech.results.resampling import Draws
 from singtech.results.rows import BY_TECHNIQUE, CIRCUMSTANCES, CONDITION, NAME, SCORES, is_number, read_rows
 from singtech.techniques import TECHNIQUES
 
@@ -67,6 +68,11 @@ class Collated:
     def corpora(self) -> list[str]:
         """The corpora that were prepared or have runs, by name."""
         return sorted({*self.results["data"], *(name for name in self.lengths if not _FOLD.search(name))})
+
+    @functools.cached_property
+    def draws(self) -> Draws:
+        """What the runs' scores are on resampled clips, where their predictions are there too."""
+        return Draws(self.output_dir / "runs")
 
     def lengths_of(self, data: str) -> "pd.DataFrame":
         """A corpus's lengths, empty where it was not prepared here."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from singtech.results.collate import Collated
 from singtech.results.experiments import Experiment, Published
 from singtech.results.figures import COLOURS, blank, entitle, picture, save, without_runs
-from singtech.results.pages import document, pipes, shown, shown_change
+from singtech.results.pages import document, pipes, shown, shown_change, shown_interval
 from singtech.results.summaries import Answer, Summary, answer
 from singtech.results.tables import long_form, printed_value, write_texts
 
@@ -46,6 +46,8 @@ def points(found: Answer, published: Published) -> str:
         paper = [summary and printed_value(found, published, summary.condition, metric) for summary in there]
         deviations = [summary and summary.deviation(metric) for summary in there]
         lines.append([label, "ours", *map(shown, ours, deviations)])
+        if any(summary and summary.intervals for summary in there):
+            lines.append(["", "95 %", *(shown_interval(s.interval(metric)) if s else "" for s in there)])
         lines.append(["", "seeds", *(str(len(summary.units)) if summary else "" for summary in there)])
         if any(value is not None for value in paper):
             lines.append(["", "paper", *("" if value is None else shown(value) for value in paper)])

@@ -39,6 +39,11 @@ def shown_change(change: float | None, deviation: float | None = None) -> str:
     return text + (f" ± {deviation:.3f}" if deviation is not None else "")
 
 
+def shown_interval(interval: tuple[float, float] | None) -> str:
+    """An interval as printed: `0.581 to 0.640`."""
+    return NONE if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
 def document(answer: Answer, *parts: str) -> str:
     """A Markdown page: title, caption, the parts, notes, and the missing cells with the commands that fill them."""
     notes = [f"- {note}" for note in answer.notes]

@@ -13,6 +13,7 @@ from singtech.results.collate import STATE, Collated
 from singtech.results.commands import command, is_choice, place_of, prepare, sweep
 from singtech.results.experiments import COMPARABLE, Condition, Experiment
 from singtech.results.references import Reference, references
+from singtech.results.resampling import Draws
 from singtech.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
@@ -30,12 +31,15 @@ class Summary:
         cells: (fold, seed) of every run that counts; the fold is "" on the corpus's own split.
         values: metric -> one value a cell.
         runs: their names.
+        intervals: metric -> the 95 % interval of its mean (`singtech.results.resampling`), where the runs' predictions
+            are there.
     """
 
     condition: Condition
     cells: tuple[tuple[str, int], ...] = ()
     values: dict[str, tuple[float, ...]] = field(default_factory=dict)
     runs: tuple[str, ...] = ()
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def units(self) -> tuple[int, ...]:
@@ -49,6 +53,10 @@ class Summary:
     def deviation(self, metric: str) -> float | None:
         """Sample standard deviation over the units (n - 1); None with fewer than two."""
         return _deviation(_by_unit(self._known(metric))) if self._is_whole(metric) else None
+
+    def interval(self, metric: str) -> tuple[float, float] | None:
+        """The 95 % interval of the mean; None where a run lacks the metric or its predictions."""
+        return self.intervals.get(metric) if self._is_whole(metric) else None
 
     def change(self, baseline: "Summary", metric: str) -> tuple[float | None, float | None]:
         """Mean and deviation of the differences from the baseline over the runs that both have."""
@@ -140,7 +148,7 @@ def answer(experiment: Experiment, collated: Collated, data: str) -> Answer:
     experiment = replace(experiment, metrics=_all_metrics(experiment.metrics, scored), conditions=conditions)
     counted, left_out = _counted(results, experiment, collated)
     groups = {_key(*key): runs for key, runs in counted.groupby(_DECIDES, sort=False)} if len(counted) else {}
-    summaries = tuple(_summary(groups.get(_asked(c)), c, experiment) for c in experiment.conditions)
+    summaries = tuple(_summary(groups.get(_asked(c)), c, experiment, collated.draws) for c in experiment.conditions)
     known = references(experiment.references, collated.lengths_of(data))
     place, seeds = place_of(collated, data, experiment.folds), _wanted_seeds(summaries)
     missing = _missing(experiment, summaries, place)
@@ -243,13 +251,16 @@ def _cut(variant: str) -> str:
     return " ".join(setting for setting in variant.split() if setting.startswith("data."))
 
 
-def _summary(runs: "pd.DataFrame | None", condition: Condition, experiment: Experiment) -> Summary:
+def _summary(runs: "pd.DataFrame | None", condition: Condition, experiment: Experiment, draws: Draws) -> Summary:
     if runs is None:
         return Summary(condition)
     runs = runs.sort_values(["fold", "seed"])
     cells = tuple(zip(runs["fold"], (int(seed) for seed in runs["seed"]), strict=True))
     values = {metric: tuple(runs[metric].tolist()) for metric in experiment.metrics if metric in runs}
-    return Summary(condition, cells, values, tuple(runs["run"]))
+    names = tuple(runs["run"])
+    intervals = {metric: draws.interval(cells, names, metric) for metric in values}
+    known = {metric: interval for metric, interval in intervals.items() if interval is not None}
+    return Summary(condition, cells, values, names, known)
 
 
 def _wanted_seeds(summaries: Iterable[Summary]) -> list[int]:
@@ -295,6 +306,14 @@ def _on_units(experiment: Experiment, summaries: Sequence[Summary]) -> list[str]
     if experiment.folds:
         seeds = ", ".join(map(str, _wanted_seeds(there)))
         notes.append(f"A fold's value is the mean over its seeds ({seeds}, where none is missing).")
+    lacking = sum(1 for s in there if s.values and not s.intervals)
+    if lacking < len(there):
+        notes.append(
+            "95 %: interval of the mean over resampled singers, their recordings, those's clips, and seeds where there "
+            "are several."
+        )
+    if lacking:
+        notes.append(f"No interval for {lacking} rows: their runs/*/predictions.csv are not here.")
     if experiment.baseline:
         notes.append(f"To {experiment.baseline}: mean ± deviation of the differences, {unit} by {unit}.")
     return notes

@@ -7,10 +7,11 @@ from pathlib import Path
 from singtech.files import write_text
 from singtech.results.collate import Collated, csv_text
 from singtech.results.experiments import Condition, Experiment, Published
-from singtech.results.pages import Line, document, latex_table, pipes, shown, shown_change, tabular
+from singtech.results.pages import Line, document, latex_table, pipes, shown, shown_change, shown_interval, tabular
 from singtech.results.summaries import Answer, Summary, answer
 
-COLUMNS = ("data", "artefact", "label", "model", "dc", "strategy", "alpha", "variant", "metric", "mean", "deviation")
+CONDITION = ("label", "model", "dc", "strategy", "alpha", "variant")
+COLUMNS = ("data", "artefact", *CONDITION, "metric", "mean", "deviation", "low", "high")
 
 
 def render_table(
@@ -42,7 +43,8 @@ def latex(found: Answer, published: Published) -> str:
 
 
 def long_form(found: Answer, published: Published) -> str:
-    """The numbers as CSV, one line a condition and metric; six decimals, the difference on the paper's corpus only."""
+    """The numbers as CSV, one line a condition and metric: mean, deviation, the 95 % interval from low to high; six
+    decimals, the difference on the paper's corpus only."""
     base = found.baseline
     change = ["change", "change_deviation"] if base else []
     lines = []
@@ -51,13 +53,14 @@ def long_form(found: Answer, published: Published) -> str:
         for metric in found.experiment.metrics:
             mean, paper = summary.mean(metric), printed_value(found, published, asked, metric)
             difference = mean - paper if found.is_comparable and None not in (mean, paper) else None
-            numbers = [mean, summary.deviation(metric), len(summary.units), paper, difference]
+            between = summary.interval(metric) or (None, None)
+            numbers = [mean, summary.deviation(metric), *between, len(summary.units), paper, difference]
             numbers += summary.change(base, metric) if base and summary is not base else [None] * len(change)
             condition = [asked.label, asked.model, asked.dc, asked.strategy, asked.alpha, asked.variant]
             lines.append([found.data, found.experiment.name, *condition, metric, *map(_rounded, numbers)])
     for reference in found.references:
         for metric in found.experiment.metrics:
-            numbers = [reference.values.get(metric), *[None] * (4 + len(change))]
+            numbers = [reference.values.get(metric), *[None] * (6 + len(change))]
             words = [found.data, found.experiment.name, reference.label, *[""] * 5, metric]
             lines.append([*words, *map(_rounded, numbers)])
     return csv_text([*COLUMNS, found.units, "paper", "difference", *change], lines)
@@ -105,8 +108,8 @@ def _laid_out(found: Answer, published: Published) -> tuple[Line, list[list[Line
 
 
 def _rows(found: Answer, published: Published) -> list[tuple[str, list[Line]]]:
-    """Of each condition its label and the lines ours, paper (where it prints any), difference (where it means
-    something) and change from the baseline; then the references."""
+    """Of each condition its label and the lines ours, its interval, paper (where it prints any), difference (where
+    it means something) and change from the baseline; then the references."""
     metrics = found.experiment.metrics
     ours = [[summary.mean(metric) for metric in metrics] for summary in found.summaries]
     paper = [[printed_value(found, published, s.condition, metric) for metric in metrics] for s in found.summaries]
@@ -115,6 +118,8 @@ def _rows(found: Answer, published: Published) -> list[tuple[str, list[Line]]]:
     for k, summary in enumerate(found.summaries):
         deviations = [summary.deviation(metric) for metric in metrics]
         lines = [["ours", str(len(summary.units)), *_bold(list(map(shown, ours[k], deviations)), best_ours[k])]]
+        if summary.intervals:
+            lines.append(["95 %", "", *(shown_interval(summary.interval(metric)) for metric in metrics)])
         if any(value is not None for value in paper[k]):
             lines.append(["paper", "", *_bold(list(map(shown, paper[k])), best_paper[k])])
             if found.is_comparable and summary.units:

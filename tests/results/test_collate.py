@@ -35,8 +35,8 @@ def test_columns_stand_in_a_fixed_order(tmp_path, run):
         "run data fold model dc strategy alpha seed variant f1 accuracy balanced_accuracy top2_accuracy top3_accuracy"
     )
     last = (
-        "parameters epochs seconds clips_train clips_test singers_test device precision torch commit status "
-        "reason data_fingerprint corpus_fingerprint phases finished versions command"
+        "validation_f1 parameters epochs seconds clips_train clips_test singers_test device precision torch commit "
+        "status reason data_fingerprint corpus_fingerprint phases finished versions command"
     )
     f1 = [*(f"f1_{technique}" for technique in TECHNIQUES), "f1_growl", "f1_yodel"]
     recall = [*(f"recall_{technique}" for technique in TECHNIQUES), "recall_growl"]

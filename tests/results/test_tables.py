@@ -114,6 +114,8 @@ def test_the_csv_holds_one_number_a_line(table3):
             "metric": "f1",
             "mean": "0.6",
             "deviation": "0.1",
+            "low": "",
+            "high": "",
             "seeds": "3",
         },
         **{"paper": "0.559", "difference": "0.041"},
