@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from singtech.places import EXPERIMENTS
+from singtech.results.breakdown import render_breakdown
+from singtech.results.choices import render_choice
+from singtech.results.claims import render_claims
 from singtech.results.collate import RESULTS, read_collated, rebuild
 from singtech.results.confusions import render_confusion
 from singtech.results.curves import render_curve
@@ -25,6 +28,9 @@ RENDER = {
     "layers": render_layers,
     "lengths": render_lengths,
     "confusion": render_confusion,
+    "verdicts": render_claims,
+    "breakdown": render_breakdown,
+    "choice": render_choice,
 }
 SHOWN = "table3"  # printed where nothing else is asked for and it has a run
 

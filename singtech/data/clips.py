@@ -111,12 +111,13 @@ class Corpus:
         return _state(self.techniques, self.sample_rate, self.waveforms.shape[1], digests)
 
     def lengths(self) -> pd.DataFrame:
-        """How much there is of each technique and split that occurs: its recordings, minutes and clips, in order."""
-        of = ["technique", "split"]
+        """How much there is of each technique, split and context that occurs: recordings, minutes, clips."""
+        of = ["technique", "split", "context"]
         minutes = self.recordings["samples"] / self.recordings["sample_rate"] / 60
         table = self.recordings.assign(minutes=minutes).groupby(of)["minutes"].agg(recordings="size", minutes="sum")
         table["clips"] = self.clips.groupby(of).size()
-        return table.loc[[pair for pair in product(self.techniques, SPLITS) if pair in table.index]].reset_index()
+        order = product(self.techniques, SPLITS, sorted(self.clips["context"].unique()))
+        return table.loc[[place for place in order if place in table.index]].reset_index()
 
 
 def prepare(

@@ -34,9 +34,11 @@ _ORDER = ("data", "model", "dc", "strategy", "alpha", "variant", "fold", "seed",
 _NETWORK = ("data", "model", "dc", "variant")  # what decides a network's layers
 LAYER = ("number", "layer", "channels", "output", "deformable", "parameters")  # of a run's layers.csv
 _CONFUSION = ("run", "technique", "predicted", "clips")
-_LENGTHS = ("technique", "split", "recordings", "minutes", "clips")
+_AMOUNTS = ("recordings", "minutes", "clips")
+_LENGTHS = ("technique", "split", *_AMOUNTS)
 STATE = ("corpus_fingerprint", "data_fingerprint")  # of all clips of a corpus, and of its split or fold
 _IDENTITY = (*STATE, "settings")  # the same in every line of a corpus
+_OPTIONAL = ("context", *_IDENTITY)
 _WHOLE = ("seed", "number", "channels", "parameters", "recordings", "clips")  # columns of whole numbers
 _FOLD = re.compile(r"-fold_\d+$")
 
@@ -53,8 +55,8 @@ class Collated:
         results: one row a run.
         layers: one row a layer of each data, model, dc and variant.
         confusions: run, technique, predicted, clips; pairs without a clip are left out.
-        lengths: of each file in `corpora/`, by its stem, technique, split, recordings, minutes, clips; and the same
-            in every line, its fingerprints and the settings by which a command names it, empty where it does not say.
+        lengths: of each file in `corpora/`, by its stem, technique, split, context, recordings, minutes, clips; and
+            the same in every line, its fingerprints and the settings by which a command names it, "" if not said.
         output_dir: where all of it was read.
     """
 
@@ -75,8 +77,13 @@ class Collated:
         return Draws(self.output_dir / "runs")
 
     def lengths_of(self, data: str) -> "pd.DataFrame":
-        """A corpus's lengths, empty where it was not prepared here."""
-        return self.lengths[data] if data in self.lengths else _read(Path(), _LENGTHS)
+        """A corpus's lengths by technique and split, empty where it was not prepared here."""
+        lengths = self.contexts_of(data)
+        return lengths.groupby(["technique", "split"], sort=False)[list(_AMOUNTS)].sum().reset_index()
+
+    def contexts_of(self, data: str) -> "pd.DataFrame":
+        """The same by context too, which is "" where it was prepared before contexts were told."""
+        return self.lengths[data] if data in self.lengths else _read(Path(), _LENGTHS, ("context",))
 
     def state(self, data: str, fold: str = "") -> tuple[str, ...] | None:
         """A corpus's fingerprints when it was last opened, of all clips and of its split or fold; None if unknown."""
@@ -154,7 +161,10 @@ def read_collated(output_dir: str | os.PathLike) -> Collated:
         read_results(path) if path.is_file() else _typed(io.StringIO(_text([])), path),
         _read(output_dir / LAYERS, (*_NETWORK, *LAYER)),
         _read(output_dir / CONFUSIONS, _CONFUSION),
-        {path.stem: _read(path, _LENGTHS, _IDENTITY) for path in sorted((output_dir / CORPORA).glob("*.csv"))},
+        {
+            path.stem: _read(path, _LENGTHS, ("context", *_IDENTITY))
+            for path in sorted((output_dir / CORPORA).glob("*.csv"))
+        },
         output_dir,
     )
 

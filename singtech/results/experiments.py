@@ -9,8 +9,9 @@ from pathlib import Path
 from singtech.places import CONF
 
 COMPARABLE = "vocalset"  # the only corpus on which a difference from the paper means something
-KINDS = ("table", "curve", "layers", "lengths", "confusion")
+KINDS = ("table", "curve", "layers", "lengths", "confusion", "verdicts", "breakdown", "choice")
 REFERENCES = ("chance", "majority")
+DEFAULTS = {"dc": "late", "strategy": "crt_wc", "alpha": 0.2}  # of conf/config.yaml
 _LAST = 99  # the position of what is not in the paper
 
 
@@ -35,6 +36,30 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """A sentence of the paper that comparisons of conditions can support or not.
+
+    Attributes:
+        family: whose comparisons are tested together.
+        section: where the paper says so.
+        says: the claim, to follow "that".
+        metrics: columns of results.csv in which the differences are taken.
+        pairs: labels of the claimed better and of the worse.
+    """
+
+    family: str
+    section: str
+    says: str
+    metrics: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
+
+    @property
+    def comparisons(self) -> list[tuple[str, str, str]]:
+        """Better, worse and metric of each."""
+        return [(*pair, metric) for pair in self.pairs for metric in self.metrics]
+
+
+@dataclass(frozen=True)
 class Experiment:
     """The conditions that one table or figure compares, in printed order.
 
@@ -49,6 +74,8 @@ class Experiment:
         folds: over how many folds of the singers its rows go; 0 is the corpus's own split.
         techniques: those that a confusion is about.
         is_transposed: the metrics are the lines and the conditions the columns.
+        claims: those that verdicts are on.
+        families: of the claims, by name, and how each is printed.
         position: in the paper's order.
     """
 
@@ -65,6 +92,8 @@ class Experiment:
     folds: int = 0
     techniques: tuple[str, ...] = ()
     is_transposed: bool = False
+    claims: tuple[Claim, ...] = ()
+    families: dict[str, str] = field(default_factory=dict)
     position: int = _LAST
 
     def __post_init__(self) -> None:
@@ -79,6 +108,13 @@ class Experiment:
             raise ValueError(f"references name {unknown[0]!r}, expected {' or '.join(REFERENCES)}")
         if self.baseline and self.baseline not in [condition.label for condition in self.conditions]:
             raise ValueError(f"baseline {self.baseline!r} is no row's label")
+        labels = {condition.label for condition in self.conditions}
+        strangers = [label for claim in self.claims for pair in claim.pairs for label in pair if label not in labels]
+        if strangers:
+            raise ValueError(f"a claim compares {strangers[0]!r}, which is no row's label")
+        homeless = [claim.family for claim in self.claims if claim.family not in self.families]
+        if homeless:
+            raise ValueError(f"a claim is of the family {homeless[0]!r}, which families does not name")
 
 
 Published = Mapping[tuple[str, str, float | None, str], float]  # (artefact, label, alpha, metric) -> value
@@ -117,7 +153,7 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
             path.stem,
             kind,
             **{name: _text(asked[name]).strip() for name in ("title", "caption", "header")},
-            metrics=_texts(asked["metrics"] if kind in ("table", "curve") else {}),
+            metrics=_texts(asked["metrics"] if kind in ("table", "curve", "breakdown", "choice") else {}),
             conditions=conditions,
             published=_text(asked.get("published", path.stem)),
             references=tuple(map(_text, asked.get("references", ()))),
@@ -125,6 +161,8 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
             folds=int(asked.get("folds", 0)),
             techniques=tuple(map(_text, asked.get("techniques", ()))),
             is_transposed=bool(asked.get("transposed", False)),
+            claims=tuple(map(_claim, asked.get("claims", ()))),
+            families=_texts(asked.get("families", {})),
             position=int(asked.get("position", _LAST)),
         )
     except KeyError as error:
@@ -163,9 +201,25 @@ def _condition(entry: Mapping, alpha: object) -> Condition:
         **{name: _text(entry[name]) for name in ("label", "model", "dc", "strategy")},
         alpha=float(alpha),
         variant=_variant(_text(entry["choice"])) if "choice" in entry else "",
-        overrides=" ".join(f"{group}={_text(entry[group])}" for group in ("condition", "choice") if group in entry),
+        overrides=" ".join(_overrides(entry, float(alpha))),
         group=_text(entry.get("group", "")),
     )
+
+
+def _overrides(entry: Mapping, alpha: float) -> list[str]:
+    """How a command asks for a row that has a name: by its condition, or by its choice and what is not the default."""
+    named = [f"{group}={_text(entry[group])}" for group in ("condition", "choice") if group in entry]
+    if "condition" in entry or "choice" not in entry:
+        return named
+    asked = {"dc": _text(entry["dc"]), "strategy": _text(entry["strategy"]), "alpha": alpha}
+    set_already = _settings(_text(entry["choice"]))
+    return [f"{n}={v}" for n, v in asked.items() if n not in set_already and v != DEFAULTS[n]] + named
+
+
+def _claim(entry: Mapping) -> Claim:
+    words = {name: _text(entry[name]) for name in ("family", "section", "says")}
+    pairs = tuple((_text(better), _text(worse)) for better, worse in entry["pairs"])
+    return Claim(**words, metrics=tuple(map(_text, entry.get("metrics", ["f1"]))), pairs=pairs)
 
 
 def _text(value: object) -> str:
@@ -181,14 +235,19 @@ def _texts(names: Mapping) -> dict[str, str]:
 
 def _variant(choice: str) -> str:
     """The settings of `conf/choice/<choice>.yaml`, as the column `variant` spells them: without alpha, by name."""
+    settings = _settings(choice)
+    settings.pop("alpha", None)
+    return " ".join(f"{name}={settings[name]}".replace(" ", "") for name in sorted(settings))
+
+
+def _settings(choice: str) -> dict[str, object]:
+    """What `conf/choice/<choice>.yaml` sets, by dotted names."""
     from omegaconf import OmegaConf
 
     path = CONF / "choice" / f"{choice}.yaml"
     if not path.is_file():
         raise ValueError(f"{path} is not there, which choice={choice} names")
-    settings = dict(_flat(OmegaConf.to_container(OmegaConf.load(path), resolve=False)))
-    settings.pop("alpha", None)
-    return " ".join(f"{name}={settings[name]}".replace(" ", "") for name in sorted(settings))
+    return dict(_flat(OmegaConf.to_container(OmegaConf.load(path), resolve=False)))
 
 
 def _flat(settings: object, prefix: str = "") -> list[tuple[str, object]]:

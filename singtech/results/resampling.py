@@ -85,7 +85,7 @@ class Draws:
 
 
 def draw_weights(clips: "pd.DataFrame", resamples: int, seed: int) -> np.ndarray:
-    """(R, N) float32: how often each clip is drawn when singers, their recordings and those's clips are drawn anew.
+    """(R, N) float32: how often each clip is drawn when singers, their recordings and their clips are drawn anew.
 
     A singer who is drawn twice has twice as many recordings drawn, and so on down, which is one multinomial draw a
     stage.

@@ -59,10 +59,14 @@ class Summary:
         return self.intervals.get(metric) if self._is_whole(metric) else None
 
     def change(self, baseline: "Summary", metric: str) -> tuple[float | None, float | None]:
-        """Mean and deviation of the differences from the baseline over the runs that both have."""
-        ours, theirs = self._known(metric), baseline._known(metric)
-        differences = _by_unit({cell: ours[cell] - theirs[cell] for cell in ours if cell in theirs})
+        """Mean and deviation of the differences from the baseline over the units that both have."""
+        differences = self.differences(baseline, metric)
         return _mean(differences), _deviation(differences)
+
+    def differences(self, baseline: "Summary", metric: str) -> list[float]:
+        """Ours less the baseline's, of each unit of the runs that both have."""
+        ours, theirs = self._known(metric), baseline._known(metric)
+        return _by_unit({cell: ours[cell] - theirs[cell] for cell in ours if cell in theirs})
 
     def _known(self, metric: str) -> dict[tuple[str, int], float]:
         values = zip(self.cells, self.values.get(metric, ()), strict=False)
@@ -309,7 +313,7 @@ def _on_units(experiment: Experiment, summaries: Sequence[Summary]) -> list[str]
     lacking = sum(1 for s in there if s.values and not s.intervals)
     if lacking < len(there):
         notes.append(
-            "95 %: interval of the mean over resampled singers, their recordings, those's clips, and seeds where there "
+            "95 %: interval of the mean over resampled singers, their recordings and clips, and seeds where there "
             "are several."
         )
     if lacking:

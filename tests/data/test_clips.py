@@ -253,15 +253,15 @@ def test_lengths_are_those_of_each_technique_and_split_that_occurs(sounds, folde
     split = {"test": ["male10"], "validation": ["male1"]}
     corpus = ready(folder_of(files), techniques=["vibrato", "trill", "straight"], split=split, clip_seconds=3.0)
     lengths = corpus.lengths()
-    assert lengths.columns.tolist() == ["technique", "split", "recordings", "minutes", "clips"]
+    assert lengths.columns.tolist() == ["technique", "split", "context", "recordings", "minutes", "clips"]
     assert lengths.to_numpy().tolist() == [
-        ["vibrato", "train", 2, pytest.approx(0.2), 4],
-        ["vibrato", "validation", 2, pytest.approx(0.2), 4],
-        ["vibrato", "test", 2, pytest.approx(0.2), 4],
-        ["trill", "train", 1, pytest.approx(0.15), 3],
-        ["straight", "train", 2, pytest.approx(0.2), 4],
-        ["straight", "validation", 2, pytest.approx(0.2), 4],
-        ["straight", "test", 2, pytest.approx(0.2), 4],
+        ["vibrato", "train", "scales", 2, pytest.approx(0.2), 4],
+        ["vibrato", "validation", "scales", 2, pytest.approx(0.2), 4],
+        ["vibrato", "test", "scales", 2, pytest.approx(0.2), 4],
+        ["trill", "train", "long_tones", 1, pytest.approx(0.15), 3],
+        ["straight", "train", "scales", 2, pytest.approx(0.2), 4],
+        ["straight", "validation", "scales", 2, pytest.approx(0.2), 4],
+        ["straight", "test", "scales", 2, pytest.approx(0.2), 4],
     ]
 
 

@@ -82,6 +82,23 @@ def put_confusion():
 
 
 @pytest.fixture
+def put_predictions():
+    """Put what a run named each clip (singer, technique, named, context, recording) into its folder: a logit of 1."""
+
+    def put(folder, clips, techniques=TECHNIQUES):
+        lines = [
+            ",".join(["recording", "singer", "technique", "context", "start", *(f"logit_{t}" for t in techniques)])
+        ]
+        for number, (singer, technique, named, context, recording) in enumerate(clips):
+            path = f"{singer}/{context}/{technique}/{recording}.wav"
+            lines.append(",".join([path, singer, technique, context, str(3.0 * number)]))
+            lines[-1] += "".join(f",{1.0 if name == named else 0.0}" for name in techniques)
+        (folder / "predictions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    return put
+
+
+@pytest.fixture
 def put_corpus(tmp_path):
     """Put a corpus's lengths, of each technique and split (recordings, minutes, clips); and what tells the corpus."""
 

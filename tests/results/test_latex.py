@@ -43,7 +43,7 @@ def latex_files(tmp_path, run, put_layers, put_confusion, put_corpus, collated):
         for path in RENDER[experiment.kind](experiment, there, PAPER, data, tmp_path / "tables" / data)[0]
     ]
     files = [path for path in paths if path.suffix == ".tex"]
-    assert len(files) == 2 * 9
+    assert len(files) == 2 * 13
     return files
 
 

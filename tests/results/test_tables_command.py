@@ -9,6 +9,7 @@ from singtech.results.collate import collate
 from singtech.tables import main
 
 TABLES = "table1 table2 table2_joint table3 late_last techniques folds choices confusion".split()
+TABLES += "verdicts breakdown choose_dc choose_alpha".split()
 FIGURES = "figure2 figure3 confusion".split()
 FILES = {
     *(f"{name}.{suffix}" for name in TABLES for suffix in ("md", "csv", "tex")),
@@ -77,7 +78,7 @@ def test_a_corpus_without_runs_has_its_lengths_and_every_command(tmp_path, put_c
     assert "| trill " in index
     for name in ("figure2.png", "figure3.png", "confusion.png"):
         assert f"]({name})" in index
-    assert index.count("\n## ") == 11
+    assert index.count("\n## ") == 15
     assert "| [figure3](figure3.md)" in index
     assert "0 of 12 runs" in index
     assert f"seed=0 data=demo output_dir={tmp_path}`" in index

@@ -1,0 +1,112 @@
+"""Where scores come from: each part by hand, the calibration error by torchmetrics."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from singtech.metrics import scores
+from singtech.places import EXPERIMENTS
+from singtech.results.breakdown import by_recording, calibration_error, context_only, render_breakdown
+from singtech.results.experiments import read_experiment
+from singtech.results.predictions import Predictions
+
+EXPERIMENT = read_experiment(EXPERIMENTS / "breakdown.yaml")
+TECHNIQUES = ("belt", "spoken", "straight")
+
+
+def clips(*rows):
+    return pd.DataFrame(rows, columns=["recording", "singer", "technique", "context", "start"])
+
+
+def test_context_only_names_what_its_context_has_most_of_in_training():
+    train = pd.DataFrame(
+        [("belt", "scales", 5), ("straight", "scales", 9), ("spoken", "excerpts", 2), ("straight", "excerpts", 1)],
+        columns=["technique", "context", "clips"],
+    )
+    test = clips(
+        ("a", "ann", "belt", "scales", 0.0),
+        ("b", "ann", "spoken", "excerpts", 0.0),
+        ("c", "ann", "belt", "long_tones", 0.0),  # which no training singer has: straight has most of all
+    )
+    told = context_only(test, TECHNIQUES, train)
+    assert [TECHNIQUES[k] for k in told.logits.argmax(axis=1)] == ["straight", "spoken", "straight"]
+
+
+def test_a_recording_is_named_by_the_mean_of_its_clips_logits():
+    logits = np.array([[3, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 0]], "f4")
+    named = by_recording(Predictions(clips(*[(r, "ann", "belt", "", 0.0) for r in "bbab"]), TECHNIQUES, logits))
+    assert list(named.clips["recording"]) == ["a", "b"]
+    np.testing.assert_allclose(named.logits, [[0, 0, 1], [1, 2 / 3, 0]])
+
+
+def test_the_calibration_error_is_torchmetrics():
+    torch = pytest.importorskip("torch")
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    draw = np.random.default_rng(0)
+    logits = draw.normal(size=(400, 3)).astype("f4") * 2
+    techniques = draw.choice(TECHNIQUES, 400)
+    told = Predictions(clips(*[("a", "ann", name, "", 0.0) for name in techniques]), TECHNIQUES, logits)
+    probabilities, targets = torch.tensor(told.probabilities), torch.tensor(told.targets)
+    expected = multiclass_calibration_error(probabilities, targets, num_classes=3, n_bins=15, norm="l1")
+    assert calibration_error(told) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_calibration_by_hand():
+    """Always 1/3 sure and never right: off by 1/3. (Right as often as sure: off by nothing.)"""
+    never = Predictions(clips(*[("a", "ann", "straight", "", 0.0)] * 3), TECHNIQUES, np.zeros((3, 3), "f4"))
+    assert calibration_error(never) == pytest.approx(1 / 3)
+    thirds = [("a", "ann", name, "", 0.0) for name in TECHNIQUES]
+    assert calibration_error(Predictions(clips(*thirds), TECHNIQUES, np.zeros((3, 3), "f4"))) == pytest.approx(0)
+
+
+@pytest.fixture
+def page(run, put_predictions, put_corpus, collated, tmp_path):
+    """Late cRT-WC with two seeds on two singers; belt in scales is taken for vibrato by the first seed."""
+    rows = [("ann", "belt", "belt", "scales", 0), ("ann", "spoken", "spoken", "excerpts", 1)]
+    rows += [("ben", "belt", "belt", "scales", 2), ("ben", "vibrato", "vibrato", "scales", 3)]
+    wrong = [(*row[:2], "vibrato" if row[1] == "belt" else row[1], *row[3:]) for row in rows]
+    put_predictions(run(seed=0), wrong)
+    put_predictions(run(seed=1), rows)
+    path = put_corpus("vocalset", {("belt", "train"): (3, 1, 30), ("spoken", "train"): (2, 1, 5)})
+    text = path.read_text().replace("technique,split", "technique,split,context")
+    path.write_text(text.replace("belt,train", "belt,train,scales").replace("spoken,train", "spoken,train,excerpts"))
+    paths, _ = render_breakdown(EXPERIMENT, replace(collated(), output_dir=tmp_path), {}, "vocalset", tmp_path)
+    return paths[0].read_text(), list(csv.DictReader(paths[1].read_text().splitlines()))
+
+
+def number(lines, part, line, metric, label="Late, cRT-WC"):
+    (found,) = [
+        row
+        for row in lines
+        if row["part"] == part and row["line"].startswith(line) and (row["metric"], row["label"]) == (metric, label)
+    ]
+    return float(found["mean"])
+
+
+def test_each_context_stands_beside_what_it_gives_away(page):
+    text, lines = page
+    within = "Within each context"
+    assert number(lines, within, "excerpts (1 clips, 1 technique)", "Acc.") == 1
+    assert number(lines, within, "scales", "Acc.") == pytest.approx((1 / 3 + 1) / 2)
+    assert number(lines, within, "scales", "Acc.", "Context only") == pytest.approx(2 / 3)
+    assert number(lines, within, "all", "Acc.", "Context only") == pytest.approx(3 / 4)
+    assert "| all " in text
+
+
+def test_singers_and_pairs_are_scored_over_seeds(page):
+    _, lines = page
+    assert number(lines, "Each test singer", "ann", "Acc.") == pytest.approx((1 / 2 + 1) / 2)
+    assert number(lines, "Most confused pairs", "belt taken for vibrato", "") == pytest.approx(1 / 2)
+    f1 = [scores(np.array([0, 1, 0, 2]), np.eye(3)[named], TECHNIQUES)["f1"] for named in ([2, 1, 2, 2], [0, 1, 0, 2])]
+    assert number(lines, "Clips and whole recordings", "4 clips", "F1") == pytest.approx(np.mean(f1))
+
+
+def test_without_predictions_the_page_says_so(run, collated, tmp_path):
+    run()
+    paths, found = render_breakdown(EXPERIMENT, replace(collated(), output_dir=tmp_path), {}, "vocalset", tmp_path)
+    assert "1 runs are left out" in paths[0].read_text()
+    assert found.made == 1

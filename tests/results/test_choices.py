@@ -1,0 +1,58 @@
+"""Choosing on the test singers: who would have been chosen otherwise, and by how much it flatters."""
+
+import pytest
+
+from singtech.places import EXPERIMENTS
+from singtech.results.choices import chosen, render_choice, sentence
+from singtech.results.experiments import read_experiment
+from singtech.results.summaries import answer
+
+EXPERIMENT = read_experiment(EXPERIMENTS / "choose_dc.yaml")
+HELD_OUT = EXPERIMENT.conditions[0].variant
+SCORES = {"none": (0.40, 0.50), "all": (0.50, 0.55), "early": (0.52, 0.54), "late": (0.51, 0.60), "last": (0.45, 0.52)}
+
+
+@pytest.fixture
+def put(run):
+    def runs(names=SCORES, seeds=(0,)):
+        for seed in seeds:
+            for dc in names:
+                validation, test = SCORES[dc]
+                options = {"dc": dc, "strategy": "crt_wfc", "variant": HELD_OUT, "seed": seed}
+                run(test + 0.1 * seed, validation_f1=validation, **options)
+
+    return runs
+
+
+def test_the_validation_singers_choose_and_the_test_singers_flatter(put, collated, tmp_path):
+    put()
+    found = answer(EXPERIMENT, collated(), "vocalset")
+    choice = chosen(found.summaries)
+    assert (choice.on_validation.condition.dc, choice.on_test.condition.dc) == ("early", "late")
+    assert choice.optimism == pytest.approx(0.06)
+    assert sentence(choice, found).endswith(
+        "**Late (3,4)**, with 0.600: choosing on the test singers flatters by 0.060."
+    )
+    paths, _ = render_choice(EXPERIMENT, collated(), {}, "vocalset", tmp_path)
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in paths[0].read_text().splitlines()]
+    assert ["Early (1,2)", "1", "0.520", "0.540", "-0.060", "validation"] in lines
+    assert ["Late (3,4)", "1", "0.510", "0.600", "+0.000", "test"] in lines
+
+
+def test_means_over_seeds_choose(put, collated):
+    put(seeds=(0, 1))
+    choice = chosen(answer(EXPERIMENT, collated(), "vocalset").summaries)
+    assert choice.on_test.mean("f1") == pytest.approx(0.65)
+
+
+def test_nothing_is_chosen_before_all_were_run(put, collated):
+    put(["none", "late"])
+    found = answer(EXPERIMENT, collated(), "vocalset")
+    assert chosen(found.summaries) is None
+    assert "before every condition" in sentence(None, found)
+
+
+def test_other_corpora_have_other_singers(put, run, collated):
+    run(data="choir")
+    found = answer(EXPERIMENT, collated(), "choir")
+    assert "VocalSet's singers" in sentence(chosen(found.summaries), found)

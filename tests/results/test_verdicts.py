@@ -1,0 +1,110 @@
+"""Verdicts: p-values by hand and by scipy, Holm and power by statsmodels' published examples and by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import permutation_test, ttest_1samp
+
+from singtech.results.verdicts import (
+    NOT_RUN,
+    NOT_SUPPORTED,
+    SUPPORTED,
+    UNDECIDED,
+    Verdict,
+    judge,
+    needed_units,
+    overall,
+    sign_flip,
+)
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"),
+    [
+        ([], 1.0),
+        ([0.3], 1.0),  # of two patterns both are as far
+        ([1, 2, 3], 2 / 8),
+        ([1, 1, 1, 1, 1], 2 / 32),
+        ([1, -2, 3], 6 / 8),  # sums 6 4 2 0 and their negatives: as far as 2 are six
+        ([0, 0], 1.0),
+    ],
+)
+def test_the_p_value_counts_sign_patterns_by_hand(differences, p):
+    assert sign_flip(differences) == pytest.approx(p)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_p_value_is_scipys_exact_one(seed):
+    differences = np.random.default_rng(seed).normal(0.3, 1, size=9)
+    exact = permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
+    assert sign_flip(differences) == pytest.approx(exact)
+
+
+def test_many_differences_are_tested_by_drawn_patterns_near_students_p():
+    differences = np.random.default_rng(1).normal(0.4, 1, size=30)
+    assert sign_flip(differences) == pytest.approx(ttest_1samp(differences, 0).pvalue, rel=0.2)
+
+
+def test_five_seeds_cannot_decide_but_enough_can():
+    (five,) = judge([[0.05] * 5])
+    assert (five.word, five.p) == (UNDECIDED, 2 / 32)
+    assert five.needed == 6  # 2 / 2**6 is below 0.05
+    (six,) = judge([[0.05, 0.06, 0.05, 0.06, 0.05, 0.06]])
+    assert six.word == SUPPORTED
+    (other_way,) = judge([[-0.05, -0.06, -0.05, -0.06, -0.05, -0.06]])
+    assert other_way.word == NOT_SUPPORTED
+
+
+def test_holm_by_hand():
+    """p-values 2/64, 2/64 and 1: three, two and one times, and no smaller than the one before."""
+    verdicts = judge([[1, 2, 3, 4, 5, 6], [1, 1, 1, 2, 2, 2], [1, -1]])
+    assert [v.adjusted for v in verdicts] == pytest.approx([3 * 2 / 64, 3 * 2 / 64, 1])
+    assert [v.word for v in verdicts] == [UNDECIDED] * 3
+
+
+def test_what_was_not_run_counts_in_the_family_all_the_same():
+    alone, *_ = judge([[1, 2, 3, 4, 5, 6]])
+    among, missing = judge([[1, 2, 3, 4, 5, 6], []])
+    assert (alone.adjusted, among.adjusted) == pytest.approx((2 / 64, 4 / 64))
+    assert missing == Verdict(NOT_RUN)
+
+
+def test_a_difference_that_is_surely_small_is_not_supported():
+    differences = [0.001, -0.001, 0.002, -0.002, 0.0, 0.001]
+    (verdict,) = judge([differences])
+    assert verdict.word == NOT_SUPPORTED
+    assert verdict.interval == pytest.approx(ttest_1samp(differences, 0).confidence_interval(0.95))
+    assert verdict.interval[1] < 0.01
+
+
+def test_mean_deviation_and_effect_by_hand():
+    (verdict,) = judge([[0.1, 0.3]])
+    assert (verdict.units, verdict.mean, verdict.deviation) == (
+        2,
+        pytest.approx(0.2),
+        pytest.approx(0.1 * math.sqrt(2)),
+    )
+    assert verdict.effect == pytest.approx(math.sqrt(2))
+
+
+def test_needed_units_are_those_of_the_textbook():
+    """Cohen (1988), Table 2.4.1: d of 0.5 wants 34 pairs at 0.05 two-sided for a power of 0.8."""
+    differences = np.array([0.5 - math.sqrt(0.5), 0.5 + math.sqrt(0.5)])  # mean 0.5, deviation 1
+    assert needed_units(differences, 1) == 34
+    assert needed_units(differences, 7) > 34
+    assert needed_units(np.array([-1.0, 1.0]), 1) is None
+    assert needed_units(np.array([0.2]), 7) == 9  # 2 / 2**9 is below 0.05 / 7, and 2 / 2**8 is not
+
+
+@pytest.mark.parametrize(
+    ("words", "word"),
+    [
+        ([SUPPORTED, SUPPORTED], SUPPORTED),
+        ([SUPPORTED, UNDECIDED], UNDECIDED),
+        ([SUPPORTED, NOT_RUN, NOT_SUPPORTED], NOT_SUPPORTED),
+        ([SUPPORTED, UNDECIDED, NOT_RUN], NOT_RUN),
+    ],
+)
+def test_a_claim_stands_only_with_all_its_comparisons(words, word):
+    assert overall([Verdict(each) for each in words]) == word
