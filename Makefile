@@ -3,8 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 ARGS ?=
 PLACE = $(filter-out data.fold=%,$(filter data=% data.% output_dir=%,$(ARGS)))
-EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2_joint choices folds verdicts \
-	breakdown choose_dc choose_alpha
+EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2_joint choices folds verdicts breakdown choose_dc choose_alpha
 .DEFAULT_GOAL := help
 $(foreach name,data seed alpha trainer output_dir experiments only,$(if $(filter command line,$(origin $(name))), \
 	$(error settings go into ARGS: make $(firstword $(MAKECMDGOALS)) ARGS="$(name)=$($(name))")))
