@@ -6,8 +6,8 @@ exact p-value is the share of all sign patterns whose mean is as far from 0 (Fis
 family p-values are adjusted by Holm's procedure. A verdict then is
 
     supported       the adjusted p is below 0.05 and the difference has the claimed sign
-    not supported   the adjusted p is below 0.05 and the sign is the other; or the difference's 95 % interval
-                    (Student's) lies wholly below what is worth having, 0.01
+    not supported   the adjusted p is below 0.05 and the sign is the other; or the difference's interval (Student's,
+                    of 95 % for the family as a whole) lies wholly below what is worth having, 0.01
     undecided       neither; `needed` says how many seeds or singers would tell if the difference is what it seems
     not run         there are no pairs
 """
@@ -122,15 +122,17 @@ def _verdict(differences: np.ndarray, p: float, adjusted: float, comparisons: in
     if not len(differences):
         return Verdict(NOT_RUN)
     mean, deviation, interval, effect = float(differences.mean()), None, None, None
+    highest = math.inf
     if len(differences) > 1:
         deviation = float(differences.std(ddof=1))
-        half = _student(len(differences) - 1) * deviation / math.sqrt(len(differences))
-        interval = (mean - half, mean + half)
+        error = deviation / math.sqrt(len(differences))
+        half, widest = (_student(len(differences) - 1, LEVEL / m) * error for m in (1, comparisons))
+        interval, highest = (mean - half, mean + half), mean + widest
         effect = mean / deviation if deviation > 1e-12 else None
     word, needed = UNDECIDED, None
     if adjusted < LEVEL:
         word = SUPPORTED if mean > 0 else NOT_SUPPORTED
-    elif interval is not None and interval[1] < WORTH:
+    elif highest < WORTH:
         word = NOT_SUPPORTED
     else:
         needed = needed_units(differences, comparisons)
@@ -145,8 +147,8 @@ def _holm(ps: Sequence[float]) -> list[float]:
     return [float(p) for p in multipletests(ps, LEVEL, "holm")[1]]
 
 
-def _student(freedom: int) -> float:
-    """The quantile of Student's distribution that leaves 2.5 % above it."""
+def _student(freedom: int, level: float) -> float:
+    """The quantile of Student's distribution that leaves half the level above it."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(freedom, 0.975))
+    return float(stdtrit(freedom, 1 - level / 2))
