@@ -25,6 +25,9 @@ MAY_IMPORT = {
     "verify": FLOOR | {"config", "data"},
     "store": FLOOR | {"data", "results", "training"},
     "tables": FLOOR | {"results"},
+    "predicting": FLOOR | {"data", "models"},
+    "export": FLOOR | {"models", "results", "training"},
+    "predict": FLOOR | {"data", "results", "predicting", "export"},
     "run": FLOOR | {"config", "prepare", "sweep", "data", "models", "results", "training"},
     **dict.fromkeys(FLOOR, FLOOR),
 }
@@ -50,7 +53,7 @@ def test_imports_point_down(path):
 
 @pytest.mark.parametrize(
     "command",
-    ["prepare", "verify", "plan", "run", "store", "tables", "pictures"],
+    ["prepare", "verify", "plan", "run", "store", "tables", "pictures", "export", "predict"],
 )
 def test_importing_a_command_imports_no_torch(command):
     code = f"import sys, singtech.{command}; sys.exit('torch' in sys.modules)"

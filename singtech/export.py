@@ -1,0 +1,162 @@
+"""Write the network of a run as a folder that stands alone: python -m singtech.export run=RUN [to=FOLDER] …
+
+The folder holds model.safetensors, config.json and README.md, the model card, as the Hugging Face Hub lays them out.
+    run=RUN             a row of results.csv (a part of its name is enough, if it is one run's alone)
+    to=FOLDER           where to; by default <output_dir>/models/<run>
+    push=USER/NAME      and upload it there with the library huggingface_hub (pip install "singtech[hub]")
+    output_dir=FOLDER   where the results are, outputs by default
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from singtech.signals import quietly_interrupted
+
+OPTIONS = {"run": "", "to": "", "push": "", "output_dir": "outputs"}
+MANY = 6  # runs that are named where several are meant
+
+
+@quietly_interrupted
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; 0, or 1 with one sentence."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
+    try:
+        options = _options(arguments)
+        output_dir = Path(options["output_dir"])
+        row = find_run(output_dir, options["run"])
+        print(f"exporting {row['run']} …", flush=True)
+        folder = Path(options["to"] or output_dir / "models" / row["run"])
+        export(output_dir, row, folder)
+        print(f"{folder}: model.safetensors, config.json, README.md")
+        if options["push"]:
+            print(_pushed(folder, options["push"]))
+    except (OSError, ValueError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def find_run(output_dir: Path, part: str) -> dict:
+    """The row of the one complete run whose name holds `part`.
+
+    Raises:
+        ValueError: there is none, or several.
+    """
+    from singtech.results.collate import RESULTS, collate
+
+    results = collate(output_dir)
+    complete = results[results["status"] == "complete"]
+    if not len(complete):
+        raise ValueError(f"{output_dir / RESULTS}: no complete run; make some with `make demo`.")
+    found = [row for row in complete.to_dict("records") if part in row["run"]]
+    exact = [row for row in found if row["run"] == part]
+    if len(exact or found) != 1:
+        names = [row["run"] for row in found or complete.to_dict("records")]
+        more = f" and {len(names) - MANY} more" if len(names) > MANY else ""
+        listed = f"{', '.join(names[:MANY])}{more}"
+        raise ValueError(
+            f"run={part}: {'no run is called so' if not found else 'several runs are'}; there are {listed}."
+        )
+    return (exact or found)[0]
+
+
+def trained(output_dir: Path, row: Mapping):
+    """The network of a complete run, in eval mode, and its description.
+
+    Raises:
+        ValueError: it is none of singtech's, has a random forest for a classifier, or its files are damaged.
+        FileNotFoundError: its weights are not here.
+    """
+    import yaml
+
+    from singtech.models.saved import KINDS, Description
+    from singtech.results.predictions import PREDICTIONS, read_predictions
+    from singtech.training.runs import CONFIGURATION
+    from singtech.training.store import Damaged, StoredPhase
+
+    folder = output_dir / "runs" / row["run"]
+    phase = StoredPhase(output_dir / "phases" / row["phases"].split()[-1])
+    if not phase.folder.is_dir():
+        raise FileNotFoundError(f"{phase.folder} is not there: the weights are where the run was made. {_again(row)}")
+    model = yaml.safe_load((folder / CONFIGURATION).read_text(encoding="utf-8"))
+    data, model = model["data"], model["model"]
+    if model["forest"]:
+        raise ValueError(
+            f"{row['run']}: a random forest names its techniques, which is not stored and cannot be exported."
+        )
+    arguments = dict(model["build"])
+    target = arguments.pop("_target_")
+    kinds = {f"{build.__module__}.{build.__name__}": kind for kind, build in KINDS.items()}
+    if target not in kinds:
+        raise ValueError(f"{row['run']}: its network, {target}, is none of {', '.join(kinds)} and cannot be exported.")
+    techniques = read_predictions(folder / PREDICTIONS).techniques
+    samples = round(data["clip_seconds"] * data["sample_rate"])
+    origin = {name: value for name, value in row.items() if value == value and not name.startswith(("f1_", "recall_"))}
+    description = Description(kinds[target], arguments, techniques, int(data["sample_rate"]), samples, origin)
+    network = description.build()
+    try:
+        phase.check()
+    except Damaged as problem:
+        raise ValueError(f"{problem}. {_again(row)}") from None
+    phase.load_into(network)
+    return network, description
+
+
+def export(output_dir: Path, row: Mapping, folder: Path) -> None:
+    """Write the model folder of a run, whole or not at all.
+
+    Raises:
+        FileExistsError: the folder is there already.
+        ValueError, FileNotFoundError: as `trained`.
+    """
+    from singtech.files import atomic_folder, write_text
+    from singtech.models.saved import write_model
+    from singtech.results.collate import read_collated
+    from singtech.results.model_card import model_card
+
+    if folder.exists():
+        raise FileExistsError(f"{folder} is already there; name another with to=FOLDER, or move it away.")
+    network, description = trained(output_dir, row)
+    seconds = description.samples / description.sample_rate
+    rate = description.sample_rate
+    card = model_card(row, description.techniques, rate, seconds, read_collated(output_dir))
+    with atomic_folder(folder) as work:
+        write_model(work, network, description)
+        write_text(work / "README.md", card)
+
+
+def _pushed(folder: Path, name: str) -> str:
+    """Upload a model folder to the Hugging Face Hub; where it is then."""
+    try:
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    except ImportError:
+        raise ValueError('push: huggingface_hub is not installed; do so with pip install "singtech[hub]".') from None
+    try:
+        api = HfApi()
+        api.create_repo(name, exist_ok=True)
+        return f"uploaded to {api.upload_folder(repo_id=name, folder_path=folder)}"
+    except (HfHubHTTPError, HFValidationError) as problem:
+        raise ValueError(f"push={name}: {problem}") from None
+
+
+def _again(row: Mapping) -> str:
+    return f"Make it again: {row.get('command') or 'run it again'}"
+
+
+def _options(arguments: Sequence[str]) -> dict[str, str]:
+    options = dict(OPTIONS)
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if name not in options or not value:
+            raise ValueError(f"{argument!r} is not understood: `python -m singtech.export` takes {', '.join(options)}.")
+        options[name] = value
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

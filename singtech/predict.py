@@ -1,0 +1,244 @@
+"""Name the techniques in recordings: python -m singtech.predict network=FOLDER_OR_RUN input=FILE_FOLDER_OR_GLOB …
+
+    network=…           a model folder (singtech.export, or downloaded), or a run of results.csv
+    input=…             a WAV or FLAC file, a folder (all below it), a glob; or several: "input=[a.wav,'b/*.flac']"
+    overlap=0.5         share of a window that it has in common with the next
+    to=FOLDER           where to write, by default <output_dir>/predictions
+    picture=false       leaves out the pictures, which take most of the time
+    device=cpu          or cuda
+    output_dir=FOLDER   where runs are, outputs by default
+
+Of each recording it writes <name>.csv, the timeline (start, end, technique, probability), <name>.json, which also has
+the probabilities of each window, and <name>.png; of all of them summary.csv. What cannot be read is named and skipped.
+"""
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from singtech.files import write_text
+from singtech.signals import quietly_interrupted
+
+DEFAULTS = {
+    **{"network": None, "input": None, "overlap": 0.5, "to": None, "picture": True, "device": "cpu"},
+    "output_dir": "outputs",
+}
+SUFFIXES = (".wav", ".flac")
+SHOWN = 40  # recordings in the printed table
+MOST_PICTURED = 1800  # seconds: a longer recording's picture would show nothing
+
+
+@quietly_interrupted
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; 0, or 1 with one sentence, or if a recording could not be read."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
+    try:
+        options = _options(arguments)
+        paths = recordings(options["input"])
+        print(f"{len(paths)} recording{'s' * (len(paths) > 1)}, loading the network …", flush=True)
+        predictor = predictor_of(str(options["network"]), Path(options["output_dir"]), str(options["device"]))
+        to = Path(options["to"] or Path(options["output_dir"]) / "predictions")
+        lines = predict_all(predictor, paths, to, float(options["overlap"]), bool(options["picture"]))
+    except (OSError, ValueError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    print(_table(lines))
+    print(f"\ntimelines and summary.csv in {to}")
+    skipped = [line for line in lines if line["problem"]]
+    for line in skipped[:SHOWN]:
+        print(f"skipped {line['recording']}: {line['problem']}", file=sys.stderr)
+    if skipped:
+        print(f"error: {len(skipped)} of {len(lines)} recordings could not be read.", file=sys.stderr)
+    return int(bool(skipped))
+
+
+def recordings(asked: str | Sequence[str]) -> list[Path]:
+    """The files that `input` names, each once, in order.
+
+    Raises:
+        FileNotFoundError: a name that stands for nothing.
+    """
+    found: dict[Path, None] = {}
+    for name in [asked] if isinstance(asked, str) else asked:
+        path = Path(str(name)).expanduser()
+        if path.is_file():
+            files = [path]
+        elif path.is_dir():
+            files = sorted(file for file in path.rglob("*") if _is_recording(file))
+        else:
+            base = Path(path.anchor or ".")
+            files = sorted(file for file in base.glob(str(path.relative_to(path.anchor))) if file.is_file())
+        if not files:
+            raise FileNotFoundError(
+                f"input={name}: no recording there; expected a file, or a folder or glob with some."
+            )
+        found |= dict.fromkeys(files)
+    return list(found)
+
+
+def predictor_of(network: str, output_dir: Path, device: str):
+    """The predictor of a model folder, or of a run's stored weights.
+
+    Raises:
+        ValueError, OSError: it is neither, or damaged; or there is no such device.
+    """
+    import torch
+
+    from singtech.export import find_run, trained
+    from singtech.predicting import Predictor, load
+
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise ValueError(f"device={device}: expected cpu{', or cuda' if torch.cuda.is_available() else ''} here.")
+    if Path(network).is_dir():
+        return load(network, device)
+    return Predictor(*trained(output_dir, find_run(output_dir, network)), device)
+
+
+def predict_all(predictor, paths: Sequence[Path], to: Path, overlap: float, picture: bool) -> list[dict]:
+    """Name all recordings, one at a time, and write what was heard below `to`; a line of the summary each."""
+    from tqdm import tqdm
+
+    from singtech.predicting import shares, window_starts
+
+    window_starts(1, 1, overlap)  # a wrong overlap is told before the first recording
+    lines = []
+    names = _names(paths)
+    with tqdm(paths, unit="recording", disable=len(paths) < 2, dynamic_ncols=True) as bar:
+        for path in bar:
+            line = {"recording": str(path), "seconds": "", "technique": "", "probability": "", "timeline": ""}
+            try:
+                timeline = _heard(predictor, path, overlap, to / names[path], picture)
+                times = shares(timeline.segments())
+                told = ", ".join(f"{name} {share:.0%}" for name, share in list(times.items())[:3])
+                line |= {"seconds": round(timeline.seconds, 3), "technique": timeline.technique, "timeline": told}
+                line |= {"probability": round(float(timeline.overall.max()), 4), "problem": ""}
+            except ValueError as problem:
+                line["problem"] = " ".join(str(problem).split())
+            except OSError as problem:
+                if problem.filename and Path(problem.filename) != path:
+                    raise  # it could not be written, which is no fault of the recording's
+                line["problem"] = problem.strerror or str(problem)
+            lines.append(line)
+    write_text(to / "summary.csv", _csv(list(lines[0]), [line.values() for line in lines]))
+    return lines
+
+
+def _heard(predictor, path: Path, overlap: float, stem: Path, picture: bool):
+    """Read, name and write one recording; its timeline."""
+    from singtech.data.audio import mixed, read_channels
+
+    channels, sample_rate = read_channels(path.read_bytes())
+    waveform = mixed(channels)
+    timeline = predictor.predict(waveform, sample_rate, overlap)
+    segments = timeline.segments()
+    rows = [[round(s.start, 3), round(s.end, 3), s.technique, round(s.probability, 4)] for s in segments]
+    write_text(_with(stem, "csv"), _csv(["start", "end", "technique", "probability"], rows))
+    told = {
+        "recording": str(path),
+        "seconds": round(timeline.seconds, 3),
+        "technique": timeline.technique,
+        "probabilities": _rounded(timeline.techniques, timeline.overall),
+        "segments": [dict(zip(("start", "end", "technique", "probability"), row, strict=True)) for row in rows],
+        "windows": [
+            {"start": round(float(a), 3), "end": round(float(b), 3), "probabilities": _rounded(timeline.techniques, p)}
+            for a, b, p in zip(timeline.starts, timeline.ends, timeline.probabilities, strict=True)
+        ],
+    }
+    write_text(_with(stem, "json"), json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    if picture and timeline.seconds <= MOST_PICTURED:
+        from singtech.files import atomic_path
+        from singtech.results.timeline_figure import draw_timeline
+
+        figure = draw_timeline(
+            path.name, waveform, sample_rate, timeline.techniques, *timeline.pieces(), note=_note(predictor)
+        )
+        with atomic_path(_with(stem, "png")) as temporary:
+            figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
+    return timeline
+
+
+def _note(predictor) -> str:
+    """What a picture must say of the network."""
+    is_demo = predictor.description.origin.get("data") == "demo"
+    return "The network learned from synthetic voices: this says nothing about singers." if is_demo else ""
+
+
+def _names(paths: Sequence[Path]) -> dict[Path, Path]:
+    """A name below the output folder for each recording, no two alike: its path below what all have in common."""
+    full = {path: path.absolute() for path in paths}
+    base = Path(os.path.commonpath([path.parent for path in full.values()]))
+    names: dict[Path, Path] = {}
+    taken = {"summary"}
+    for path, place in full.items():
+        name = place.relative_to(base).with_suffix("")
+        if str(name).casefold() in taken:
+            name = name.with_name(f"{name.name}_{place.suffix.lstrip('.')}")
+        taken.add(str(name).casefold())
+        names[path] = name
+    return names
+
+
+def _with(stem: Path, suffix: str) -> Path:
+    return stem.with_name(f"{stem.name}.{suffix}")
+
+
+def _rounded(techniques: Sequence[str], probabilities) -> dict[str, float]:
+    return {name: round(float(value), 4) for name, value in zip(techniques, probabilities, strict=True)}
+
+
+def _is_recording(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith("._") and path.is_file()
+
+
+def _csv(header: Sequence[str], lines) -> str:
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows([header, *lines])
+    return file.getvalue()
+
+
+def _table(lines: Sequence[dict]) -> str:
+    from tabulate import tabulate
+
+    named = [line for line in lines if not line["problem"]]
+    header = ["recording", "seconds", "technique", "probability", "timeline"]
+    table = tabulate([[line[name] for name in header] for line in named[:SHOWN]], header, disable_numparse=True)
+    return table + (f"\n… and {len(named) - SHOWN} more" if len(named) > SHOWN else "")
+
+
+def _options(arguments: Sequence[str]) -> dict:
+    """The settings, in Hydra's grammar: lists in brackets, quotes where a name has odd characters."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
+
+    options = dict(DEFAULTS)
+    for argument in arguments:
+        if argument.startswith("input=") and Path(argument[len("input=") :]).exists():
+            options["input"] = argument[len("input=") :]  # however odd its name
+            continue
+        try:
+            override = OverridesParser.create().parse_override(argument)
+            name, value = override.key_or_group, override.value()
+            if override.is_sweep_override():
+                raise ValueError(f'{argument}: several inputs stand in brackets, as in "input=[a.wav,b.wav]".')
+        except OverrideParseException:
+            name, _, value = argument.partition("=")  # a file name with odd characters, taken as it is
+        if name not in options or value in (None, ""):
+            raise ValueError(f"{argument!r} is not understood: singtech.predict takes {', '.join(options)}.")
+        options[name] = value
+    lacking = [name for name in ("network", "input") if options[name] is None]
+    if lacking:
+        raise ValueError(f"{lacking[0]}= is missing; `python -m singtech.predict --help` says what it takes.")
+    if not isinstance(options["overlap"], int | float) or not isinstance(options["picture"], bool):
+        raise ValueError("overlap is a number such as 0.5, and picture is true or false.")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The model card of an exported network: what it is, what it was trained and tested on, what it scores, its limits."""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from singtech.results.collate import Collated
+from singtech.results.experiments import COMPARABLE
+from singtech.results.pages import pipes, shown, shown_interval
+from singtech.results.summaries import corpus, printed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METRICS = {
+    "f1": "macro-F1",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "top2_accuracy": "top-2 accuracy",
+    "top3_accuracy": "top-3 accuracy",
+}
+_ALIKE = ("data", "fold", "model", "dc", "strategy", "alpha", "variant", "data_fingerprint", "status")
+
+
+def model_card(row: Mapping, techniques: tuple[str, ...], sample_rate: int, seconds: float, collated: Collated) -> str:
+    """The card as Markdown, with the front matter that the Hugging Face Hub reads.
+
+    Args:
+        row: the run's, of results.csv.
+        techniques: in the order of the logits.
+        sample_rate, seconds: of a clip.
+        collated: for other seeds of the same condition, and the intervals.
+    """
+    results = collated.results
+    alike = results[[all(line.get(n) == row.get(n) for n in _ALIKE) for line in results.to_dict("records")]]
+    is_vocalset = row["data"] == COMPARABLE
+    where = "VocalSet 1.1" if is_vocalset else corpus(row["data"])
+    fold = f", fold {row['fold']}" if row["fold"] else ""
+    front = {
+        "license": "cc-by-4.0" if is_vocalset else "other",
+        "library_name": "singtech",
+        "pipeline_tag": "audio-classification",
+        "tags": ["singing-technique", "audio-classification", "deformable-convolution"],
+        **({"datasets": ["vocalset"]} if is_vocalset else {}),
+        "metrics": ["f1", "accuracy"],
+    }
+    setting = f"dc={row['dc']}, strategy={row['strategy']}, alpha={row['alpha']:g}"
+    varied = f", and `{row['variant']}`, which differs from the corpus's defaults" if row["variant"] else ""
+    parts = [
+        "---\n" + "\n".join(f"{name}: {json.dumps(value)}" for name, value in front.items()) + "\n---",
+        f"# {row['model']}, {setting}: which singing technique is it?",
+        f"Names one of {len(techniques)} techniques ({', '.join(map(printed, techniques))}) in clips of {seconds:g} s "
+        f"at {sample_rate:,} Hz of one singer alone. The method is that of Yamamoto, Nam and Terasawa, *Deformable CNN "
+        "and Imbalance-Aware Feature Learning for Singing Technique Classification*, Interspeech 2022; this network "
+        "was trained anew by singtech and is not the authors'.",
+        "## Use",
+        "    from singtech.predicting import load\n\n"
+        "    timeline = load(FOLDER).predict(waveform, sample_rate)\n"
+        "    timeline.technique, timeline.segments()",
+        "or `python -m singtech.predict network=FOLDER input=song.wav`. Loading executes nothing of this folder.",
+        "## Data and protocol",
+        f"Trained on {int(row['clips_train']):,} clips of {where}{fold}, tested on {int(row['clips_test']):,} clips of "
+        f"singers that it never heard: {row['singers_test']}. Condition: {setting}{varied}; seed {row['seed']}; "
+        f"{int(row['epochs'])} epochs; {int(row['parameters']):,} parameters; commit {row['commit'] or 'not known'}.",
+        f"    {row['command']}",
+        "## Numbers",
+        _numbers(row, alike, collated),
+        "## Limits",
+        "\n".join(f"- {limit}" for limit in _limits(is_vocalset, row)),
+        "## Licences and citation",
+        "The code is under the MIT licence. "
+        + (
+            "VocalSet (Wilkins, Seetharaman, Wahl, Pardo, ISMIR 2018) is under CC BY 4.0; name it where you use this."
+            if is_vocalset
+            else "What holds for the recordings it was trained on, their owner knows."
+            if row["data"] != "demo"
+            else "The demo's voices are synthetic."
+        )
+        + " Please cite the paper, the data and singtech.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _numbers(row: Mapping, alike: "pd.DataFrame", collated: Collated) -> str:
+    """This network's scores, and mean, deviation and interval over the seeds of its condition."""
+    seeds = len(alike)
+    cells, runs = [(row["fold"], int(seed)) for seed in alike["seed"]], list(alike["run"])
+    lines = []
+    for metric, heading in METRICS.items():
+        values = alike[metric]
+        deviation = float(values.std()) if seeds > 1 else None
+        interval = collated.draws.interval(cells, runs, metric)
+        lines.append([heading, shown(row[metric]), shown(float(values.mean()), deviation), shown_interval(interval)])
+    table = pipes(["", "this network", f"mean over {seeds} seed{'s' * (seeds > 1)}", "95 %"], lines, left=1)
+    return f"{table}\n\n95 %: over other singers, recordings, clips{' and seeds' if seeds > 1 else ''}, by resampling."
+
+
+def _limits(is_vocalset: bool, row: Mapping) -> list[str]:
+    limits = [
+        f"{len(row['singers_test'].split())} test singers are few; see the intervals.",
+        "It always names one of its techniques, also where nobody sings, several sing, or instruments play.",
+        "Its probabilities are not calibrated.",
+    ]
+    if is_vocalset:
+        limits.insert(
+            1,
+            "In VocalSet technique is confounded with what is sung: spoken is excerpts only, inhaled, trill and trillo "
+            "are long tones only. It may have learned the one for the other.",
+        )
+    if row["data"] == "demo":
+        limits.insert(0, "**It learned from synthetic voices and says nothing about singers.**")
+    return limits

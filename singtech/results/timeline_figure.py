@@ -1,0 +1,72 @@
+"""A recording's spectrogram, and below it what a network hears in it over time."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = 1600  # of the spectrogram at most: the loudest frame of each column is drawn
+RANGE = 80  # dB below the loudest
+
+
+def draw_timeline(
+    title: str,
+    waveform: np.ndarray,
+    sample_rate: int,
+    techniques: Sequence[str],
+    edges: np.ndarray,
+    probabilities: np.ndarray,
+    note: str = "",
+) -> "Figure":
+    """The figure.
+
+    Args:
+        title: the recording's name.
+        waveform: (S,) at `sample_rate` Hz.
+        techniques: K names.
+        edges: (M + 1,) seconds.
+        probabilities: (M, K) between the edges.
+        note: below, in small print.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.2 + 0.24 * len(techniques)), layout="constrained")
+    heights = [2.2, 0.6 + 0.24 * len(techniques)]
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=heights)
+    loudness, frames = _decibels(waveform, sample_rate)
+    seconds = len(waveform) / sample_rate
+    above.imshow(
+        loudness,
+        extent=(0, frames / sample_rate, 0, sample_rate / 2000),
+        **{"origin": "lower", "aspect": "auto", "cmap": "magma", "vmin": -RANGE, "vmax": 0},
+    )
+    above.set_ylabel("frequency / kHz")
+    above.set_ylim(0, min(10, sample_rate / 2000))
+    rows = np.arange(len(techniques) + 1) - 0.5
+    mesh = below.pcolormesh(edges, rows, probabilities.T, cmap="Blues", vmin=0, vmax=1)
+    named = probabilities.argmax(axis=1)
+    for start, end, row in zip(edges[:-1], edges[1:], named, strict=True):
+        below.plot([start, end], [row, row], color="#D55E00", linewidth=2.5, solid_capstyle="butt")
+    below.set_yticks(range(len(techniques)), [name.replace("_", " ") for name in techniques])
+    below.invert_yaxis()
+    below.set(xlabel="time / s", xlim=(0, seconds))
+    figure.colorbar(mesh, ax=below, label="probability")
+    figure.suptitle(title, fontsize=10)
+    figure.supxlabel(note, fontsize=7, color="0.4")
+    return figure
+
+
+def _decibels(waveform: np.ndarray, sample_rate: int) -> tuple[np.ndarray, int]:
+    """(F, T) decibels below the loudest, and the samples that the T columns span."""
+    import librosa
+
+    n_fft = 1 << round(np.log2(0.046 * sample_rate))
+    hop = max(n_fft // 4, -(-len(waveform) // (COLUMNS * 64)) * 64)
+    magnitudes = np.abs(librosa.stft(waveform, n_fft=min(n_fft, max(32, len(waveform))), hop_length=hop))
+    group = -(-magnitudes.shape[1] // COLUMNS)
+    starts = np.arange(0, magnitudes.shape[1], group)
+    columns = np.maximum.reduceat(magnitudes, starts, axis=1)
+    return librosa.amplitude_to_db(columns, ref=np.max, top_db=RANGE), len(starts) * group * hop

@@ -1,0 +1,193 @@
+"""Predicting: windows and timelines by hand, files of all kinds, and a model folder that is enough."""
+
+import csv
+import json
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import nn
+
+from singtech.models.network import oblong_network
+from singtech.models.saved import Description, write_model
+from singtech.predict import main, recordings
+from singtech.predicting import Predictor, Segment, Timeline, load, shares, window_starts
+
+RATE = 1000
+FRONT_END = {"n_fft": 256, "win_lengths": [256, 128], "hop_length": 40}
+ARGUMENTS = {"front_end": FRONT_END, "dc": [4], "features": 6, "hidden": 5}
+TWO = Description("oblong", {}, ("low", "high"), RATE, RATE)  # clips of one second
+
+
+class Sign(nn.Module):
+    """Sure of `high` where a window's mean is above 0."""
+
+    def forward(self, waveform):
+        mean = 10 * waveform.mean(dim=1, keepdim=True)
+        return torch.cat([-mean, mean], dim=1)
+
+
+@pytest.fixture
+def predictor():
+    return Predictor(Sign(), TWO)
+
+
+@pytest.mark.parametrize(
+    ("samples", "overlap", "starts"),
+    [
+        (10, 0, [0]),
+        (7, 0.5, [0]),  # shorter than a window
+        (20, 0, [0, 10]),
+        (25, 0, [0, 10, 15]),  # the last one ends with the recording
+        (25, 0.5, [0, 5, 10, 15]),
+        (27, 0.5, [0, 5, 10, 15, 17]),
+        (13, 0.99, [0, 1, 2, 3]),
+    ],
+)
+def test_windows_by_hand(samples, overlap, starts):
+    assert window_starts(samples, 10, overlap) == starts
+
+
+def test_a_change_in_the_middle_is_found(predictor):
+    waveform = np.concatenate([np.full(2000, -0.5), np.full(2000, 0.5)]).astype("f4")
+    first, second = predictor.predict(waveform, RATE, overlap=0).segments()
+    assert (first.start, first.end, first.technique) == (0, 2, "low")
+    assert (second.start, second.end, second.technique) == (2, 4, "high")
+    assert second.probability == pytest.approx(1 / (1 + np.exp(-10)), abs=1e-6)
+    assert shares([first, second]) == {"low": 0.5, "high": 0.5}
+
+
+def test_overlapping_windows_are_averaged_by_hand():
+    logits = np.log([[0.8, 0.2], [0.4, 0.6]])
+    timeline = Timeline(("low", "high"), np.array([0, 1.0]), np.array([2.0, 3.0]), logits, 3.0)
+    edges, probabilities = timeline.pieces()
+    np.testing.assert_allclose(edges, [0, 1, 2, 3])
+    np.testing.assert_allclose(probabilities, [[0.8, 0.2], [0.6, 0.4], [0.4, 0.6]])
+    assert timeline.segments() == [
+        Segment(0.0, 2.0, "low", pytest.approx(0.7)),
+        Segment(2.0, 3.0, "high", pytest.approx(0.6)),
+    ]
+    odds = np.exp(logits.mean(axis=0))
+    np.testing.assert_allclose(timeline.overall, odds / odds.sum())
+
+
+def test_another_rate_is_resampled_and_channels_are_mixed(predictor):
+    tone = np.sin(2 * np.pi * 50 * np.arange(4800) / 4000).astype("f4") + 0.3
+    seen = []
+    predictor.network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    timeline = predictor.predict(np.stack([tone, tone], axis=1), 4000, overlap=0)
+    assert timeline.seconds == pytest.approx(1.2)
+    expected = librosa.resample(tone, orig_sr=4000, target_sr=RATE, res_type="soxr_hq")
+    np.testing.assert_allclose(seen[0][0].numpy(), expected[:RATE], atol=1e-6)
+    assert timeline.starts.tolist() == [0, pytest.approx(0.2)]
+
+
+def test_a_short_recording_is_padded_and_ends_where_it_ends(predictor):
+    timeline = predictor.predict(torch.full((400,), 0.5), RATE)
+    (segment,) = timeline.segments()
+    assert (segment.start, segment.end, segment.technique) == (0, 0.4, "high")
+    assert timeline.logits[0, 1] == pytest.approx(10 * 0.5 * 0.4)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "options", "why"),
+    [
+        (np.zeros(0, "f4"), {}, "with samples in it"),
+        (np.zeros((2, 2, 2), "f4"), {}, "with samples in it"),
+        (np.zeros(9, "i2"), {}, "floats with full scale at 1"),
+        (np.array([np.nan], "f4"), {}, "NaN"),
+        (np.zeros(9, "f4"), {"sample_rate": 0}, "sample_rate=0"),
+        (np.zeros(9, "f4"), {"overlap": 1}, "overlap=1"),
+    ],
+)
+def test_what_is_no_waveform_is_one_sentence(predictor, waveform, options, why):
+    with pytest.raises(ValueError, match=why):
+        predictor.predict(waveform, **({"sample_rate": RATE} | options))
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    network = oblong_network(samples=4800, techniques=2, seed=0, **ARGUMENTS)
+    write_model(folder, network, Description("oblong", ARGUMENTS, ("trill", "straight"), 8000, 4800))
+    return folder
+
+
+@pytest.fixture
+def takes(tmp_path):
+    folder = tmp_path / "takes"
+    (folder / "more").mkdir(parents=True)
+    noise = np.random.default_rng(0).normal(size=16000) / 10
+    soundfile.write(folder / "a.wav", noise, 16000)
+    soundfile.write(folder / "a.flac", noise, 8000)
+    soundfile.write(folder / "more" / "a.wav", np.stack([noise, noise], axis=1), 8000)
+    (folder / "broken.wav").write_bytes(b"RIFF of nothing")
+    (folder / "notes.txt").write_text("no recording")
+    return folder
+
+
+def test_a_folder_is_named_file_by_file_and_what_cannot_be_read_is_told(model, takes, tmp_path, capsys):
+    to = tmp_path / "heard"
+    assert main([f"network={model}", f"input={takes}", f"to={to}", "overlap=0.25"]) == 1
+    said = capsys.readouterr()
+    assert "broken.wav: it is no readable WAV or FLAC recording" in said.err
+    assert "1 of 4 recordings could not be read" in said.err
+    names = {str(path.relative_to(to)) for path in to.rglob("*") if path.is_file()}
+    stems = ("a", "a_wav", "more/a")
+    assert names == {"summary.csv", *(f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "json", "png"))}
+    summary = list(csv.DictReader((to / "summary.csv").read_text().splitlines()))
+    assert [bool(line["problem"]) for line in summary] == [False, False, True, False]
+    told = json.loads((to / "a_wav.json").read_text())
+    assert told["seconds"] == 1.0  # 16,000 samples at 16 kHz
+    assert told["windows"][-1]["end"] == 1.0
+    assert sum(told["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+    rows = list(csv.DictReader((to / "a_wav.csv").read_text().splitlines()))
+    assert [float(rows[0]["start"]), float(rows[-1]["end"])] == [0.0, 1.0]
+
+
+def test_from_python_as_from_the_command(model, takes, tmp_path):
+    samples, rate = soundfile.read(takes / "a.flac", dtype="float32")
+    timeline = load(model).predict(samples, rate)
+    to = tmp_path / "heard"
+    assert main([f"network={model}", f"input={takes / 'a.flac'}", f"to={to}", "picture=false"]) == 0
+    told = json.loads((to / "a.json").read_text())
+    assert told["technique"] == timeline.technique
+    assert not (to / "a.png").exists()
+
+
+def test_files_globs_and_lists_are_understood(takes, monkeypatch):
+    monkeypatch.chdir(takes)
+    assert [str(path) for path in recordings("*.flac")] == ["a.flac"]
+    assert {str(path) for path in recordings(["a.wav", "**/a.wav", "more"])} == {"a.wav", "more/a.wav"}
+    assert recordings(str(takes / "*" / "a.wav")) == [takes / "more" / "a.wav"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["network={model}"], "input= is missing"),
+        (["network={model}", "input=nowhere"], "input=nowhere: no recording there"),
+        (["network={model}", "input={takes}", "overlap=1"], "overlap=1"),
+        (["network={model}", "input={takes}", "overlap=much"], "overlap is a number"),
+        (["network={model}", "input={takes}", "device=tpu"], "device=tpu"),
+        (["network={takes}", "input={takes}"], "no model, for it has no config.json"),
+        (["network=nobody", "input={takes}", "output_dir={takes}"], "no complete run"),
+        (["netwrok={model}"], "is not understood"),
+        (["network={model}", "input=a,b"], "several inputs stand in brackets"),
+    ],
+)
+def test_a_mistake_is_one_sentence(model, takes, capsys, arguments, why, tmp_path):
+    said = [argument.format(model=model, takes=takes) for argument in arguments]
+    assert main([*said, f"to={tmp_path / 'to'}"]) == 1
+    error = capsys.readouterr().err
+    assert why in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "to").exists()
+
+
+def test_help_says_what_it_takes(capsys):
+    assert main(["--help"]) == 0
+    assert "overlap=" in capsys.readouterr().out
