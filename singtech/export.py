@@ -58,9 +58,8 @@ def find_run(output_dir: Path, part: str) -> dict:
         names = [row["run"] for row in found or complete.to_dict("records")]
         more = f" and {len(names) - MANY} more" if len(names) > MANY else ""
         listed = f"{', '.join(names[:MANY])}{more}"
-        raise ValueError(
-            f"run={part}: {'no run is called so' if not found else 'several runs are'}; there are {listed}."
-        )
+        why = "several runs are called so" if found else "no run is called so"
+        raise ValueError(f"run={part}: {why}; there are {listed}.")
     return (exact or found)[0]
 
 

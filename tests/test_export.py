@@ -1,0 +1,94 @@
+"""Exporting: the folder alone gives the run's own logits back, the card says what it is, mistakes are sentences."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+from singtech.models.saved import read_model
+from singtech.results.predictions import read_predictions
+from tests.conftest import call_command, own_settings, write_corpus
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Outputs of two runs on four singers, one of them with a random forest."""
+    place = tmp_path_factory.mktemp("export")
+    own = own_settings(write_corpus(place / "corpus"), place / "outputs")
+    assert call_command("run", "-m", "condition=late_crt_wc,forest_plain", *own) == 0
+    assert call_command("export", "run=late-crt_wc", f"output_dir={place / 'outputs'}", f"to={place / 'model'}") == 0
+    return place
+
+
+def test_the_folder_alone_gives_the_runs_logits_back(place):
+    network, description = read_model(place / "model")
+    (folder,) = (place / "outputs" / "runs").glob("*late-crt_wc*")
+    told = read_predictions(folder / "predictions.csv")
+    assert description.techniques == told.techniques
+    waveforms = []
+    for clip in told.clips.itertuples():
+        samples, rate = soundfile.read(place / "corpus" / f"{clip.recording}.wav", dtype="int16")
+        assert (rate, clip.start) == (8000, 0)
+        waveforms.append(samples[:4800].astype("f4") / 32768)
+    with torch.no_grad():
+        logits = network(torch.from_numpy(np.stack(waveforms))).numpy()
+    np.testing.assert_allclose(logits, told.logits, atol=1e-4)
+
+
+def test_the_card_says_what_it_is(place):
+    card = (place / "model" / "README.md").read_text()
+    front = yaml.safe_load(card.split("---")[1])
+    assert (front["library_name"], front["pipeline_tag"]) == ("singtech", "audio-classification")
+    assert "corpus choir: not VocalSet, not comparable with the paper" in card
+    assert "straight, trill, vibrato" in card
+    assert "clips of 0.6 s at 8,000 Hz" in card
+    assert "singers that it never heard: dot" in card
+    (line,) = [line for line in card.splitlines() if line.startswith("| macro-F1")]
+    assert " to " in line  # its interval
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["run=forest"], "a random forest names its techniques"),
+        (["run=nobody"], "no run is called so; there are choir-"),
+        (["run=choir"], "several runs are called so"),
+        (["run=late-crt_wc", "to={place}/model"], "is already there"),
+        (["rum=late"], "is not understood"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_leaves_nothing(place, call, arguments, why):
+    before = set((place / "outputs").iterdir())
+    said = call("export", *(a.format(place=place) for a in arguments), f"output_dir={place / 'outputs'}")
+    assert said.status == 1
+    assert why in said.err
+    assert said.err.count("\n") == 1
+    assert set((place / "outputs").iterdir()) == before
+
+
+def test_uploading_without_its_library_says_what_to_install(place, call, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+    options = ["run=late-crt_wc", f"to={place / 'other'}", "push=ann/late", f"output_dir={place / 'outputs'}"]
+    said = call("export", *options)
+    assert 'pip install "singtech[hub]"' in said.err
+
+
+def test_damaged_weights_are_not_exported(place, call, tmp_path):
+    (folder,) = (place / "outputs" / "runs").glob("*late-crt_wc*")
+    row = yaml.safe_load((folder / "row.json").read_text())
+    weights = place / "outputs" / "phases" / row["phases"].split()[-1] / "weights.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    said = call("export", "run=late-crt_wc", f"output_dir={place / 'outputs'}", f"to={tmp_path / 'to'}")
+    weights.write_bytes(whole)
+    assert "SHA-256 has changed" in said.err
+    assert not (tmp_path / "to").exists()
+
+
+def test_a_run_by_name_predicts_without_being_exported(place, call, tmp_path):
+    take = next((place / "corpus" / "dot").rglob("*.wav"))
+    options = [f"input={take}", f"output_dir={place / 'outputs'}", f"to={tmp_path}", "picture=false"]
+    said = call("predict", "network=late-crt_wc", *options)
+    assert (said.status, said.err) == (0, "")
+    assert (tmp_path / f"{take.stem}.csv").is_file()
