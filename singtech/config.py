@@ -41,7 +41,7 @@ class CorpusProblem(Exception):
 
 
 # Settings that say where things are and how they are shown, never what comes out.
-PLACES = ("output_dir", "trainer", "logger", "data.root", "data.source", "data.strict", "experiment")
+PLACES = ("output_dir", "trainer", "logger", "data.root", "data.source", "data.strict", "experiment", "looks")
 
 
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"  # read before `main` sets it for Hydra

@@ -46,22 +46,22 @@ def job(cfg: DictConfig) -> None:
     print(*paths, sep="\n")
 
 
-def chosen(corpus: Corpus) -> tuple[list[int], str]:
+def chosen(corpus: Corpus, split: str = "train") -> tuple[list[int], str]:
     """A row of `corpus.clips` for each technique, and how they were chosen, in words.
 
-    It is the first training clip of the technique by a singer who sings all of them, so that voices do not differ where
-    techniques shall; where no training singer does, the first training clip.
+    It is the first clip of the split and technique by a singer who sings all of them, so that voices do not differ
+    where techniques shall; where no singer of the split does, the first clip.
     """
-    rows = corpus.rows("train")
+    rows, of = corpus.rows(split), {"train": "training"}.get(split, split)
     clips = corpus.clips.iloc[rows].assign(row=rows)
     sung = clips.groupby("singer", sort=False)["technique"].nunique()
     versatile = sung.index[sung == len(corpus.techniques)]
-    choice = "the first training clip (no training singer sings all techniques)"
+    choice = f"the first {of} clip (no {of} singer sings all techniques)"
     if len(versatile):
         clips = clips[clips["singer"] == versatile[0]]
-        choice = f"the first training clip of {versatile[0]}, who sings all techniques"
+        choice = f"the first {of} clip of {versatile[0]}, who sings all techniques"
     first = clips.drop_duplicates("technique").set_index("technique")["row"]
-    return [int(first[technique]) for technique in corpus.techniques], choice
+    return [int(first[technique]) for technique in corpus.techniques if technique in first], choice
 
 
 def picture(corpus: Corpus, row: int, front_end: dict):

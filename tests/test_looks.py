@@ -1,0 +1,73 @@
+"""The looks command: files, numbers by hand, and what it says where it cannot."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from singtech.looks import measures
+from tests.conftest import call_command, own_settings, write_corpus
+
+
+def test_measures_by_hand():
+    """One tap looks two cells up, the other one cell back; the second counts three times as much."""
+    across = np.zeros((2, 2, 1, 1))
+    across[0, 0], across[1, 1] = 2, -1
+    mask = np.array([0.5, 1.5]).reshape(2, 1, 1)
+    told = measures(across, mask, scale=(16, 8), units={"frequency": 10.0, "time": 5.0})
+    expected = {
+        "mask": 1,
+        **{"absolute_frequency_cells": 1, "absolute_frequency_hertz": 160, "weighted_frequency_cells": 0.5},
+        **{"signed_frequency_cells": 1, "spread_frequency_cells": 1},
+        **{"absolute_time_cells": 0.5, "absolute_time_milliseconds": 20, "weighted_time_cells": 0.75},
+        **{"signed_time_cells": -0.5, "spread_time_cells": 0.5},
+        "share_time": 1 / 3,
+    }
+    assert told == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    place = tmp_path_factory.mktemp("looks")
+    own = own_settings(write_corpus(place / "corpus"), place / "outputs")
+    assert call_command("run", "-m", "dc=none,late", *own) == 0
+    return own, place / "outputs"
+
+
+def test_a_trained_run_is_looked_at(own, call):
+    settings, outputs = own
+    said = call("looks", "dc=late", *settings)
+    assert said.status == 0
+    assert "vibrato" in said.out
+    (folder,) = (outputs / "tables" / "choir" / "looks").iterdir()
+    stems = ("straight", "trill", "vibrato", "offsets", "density")
+    pictures = {f"{stem}.{suffix}" for stem in stems for suffix in ("png", "pdf")}
+    assert {path.name for path in folder.iterdir()} == {*pictures, "offsets.csv"}
+    offsets = pd.read_csv(folder / "offsets.csv")
+    assert set(offsets["layer"]) == {3, 4}
+    assert set(offsets["technique"]) == {"straight", "trill", "vibrato"}
+    assert (offsets["recordings"] == 2).all()
+
+
+def test_one_clip_and_place_can_be_chosen(own, call):
+    settings, outputs = own
+    options = ["looks.recording=dot_trill_1", "looks.seconds=0.3", "looks.hertz=800"]
+    assert call("looks", "dc=late", *settings, *options).status == 0
+    assert list(outputs.rglob("dot_scales_trill_dot_trill_1.png"))
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["dc=none"], "dc=none: it has no deformable layer"),
+        (["dc=late", "seed=9"], "is not trained yet; do so with `python -m singtech.run dc=late seed=9"),
+        (["dc=late", "looks.recording=dot_trill"], "2 recordings are called so"),
+        (["dc=late", "looks.recording=dot_trill_0", "looks.start=7"], "no clip there"),
+        (["dc=late", "looks.hertz=90000"], "expected up to"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_one_sentence(own, call, options, why):
+    settings, _ = own
+    said = call("looks", *options, *settings)
+    assert said.status == 1
+    assert why in said.err
+    assert "Traceback" not in said.err
