@@ -8,7 +8,7 @@ EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2
 $(foreach name,data seed alpha trainer output_dir experiments only,$(if $(filter command line,$(origin $(name))), \
 	$(error settings go into ARGS: make $(firstword $(MAKECMDGOALS)) ARGS="$(name)=$($(name))")))
 .PHONY: help setup demo test test-faults test-slurm check bench data verify plan paper figure2 $(EXPERIMENTS) tables \
-	pictures wheel clean
+	pictures report wheel clean test-browser
 
 help:  ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,7 @@ demo: setup  ## Late, three strategies, four alphas on the synthetic corpus: Tab
 	$(PY) -m singtech.prepare data=demo $(filter output_dir=%,$(ARGS))
 	$(PY) -m singtech.run -m experiments=figure3 data=demo $(ARGS)
 	$(PY) -m singtech.tables data=demo $(filter output_dir=%,$(ARGS))
+	$(PY) -m singtech.report data=demo $(filter output_dir=%,$(ARGS))
 
 test: setup  ## the tests, in minutes; with real recordings if SINGTECH_REAL_VOCALSET names their folder
 	$(PY) -m pytest $(ARGS)
@@ -43,6 +44,12 @@ test-slurm: setup  ## sweep on a one-node Slurm set up for it, kill jobs, take i
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends slurm-wlm munge; }
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[slurm]"
 	$(PY) -m pytest -n 0 -m long tests/slurm $(ARGS)
+
+test-browser: setup  ## click through a report in Chromium without a screen; installs it as root on Debian
+	test -x "$$(command -v chromedriver)" || { apt-get -qq update && \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium chromium-driver; }
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
+	$(PY) -m pytest -n 0 -m long tests/browser $(ARGS)
 
 check: setup  ## style and common mistakes
 	$(PY) -m ruff check .
@@ -81,6 +88,9 @@ pictures: setup  ## waveform and spectrograms of one clip of each technique
 
 tables: setup  ## render all tables and figures from the results alone
 	$(PY) -m singtech.tables $(ARGS)
+
+report: setup  ## everything on one page to open in a browser: outputs/tables/<data>/report.html
+	$(PY) -m singtech.report $(ARGS)
 
 wheel: setup  ## build the package into dist/
 	$(PY) -m pip wheel --quiet --no-deps -w dist .

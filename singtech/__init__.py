@@ -13,5 +13,8 @@ The pipeline, and the module of each arrow (B clips, S samples, K techniques):
     test logits              -> one row a run               metrics, training.runs
     rows                     -> results.csv -> tables       results.collate, results.tables, results.figures
 
-Commands: python -m singtech.prepare, verify, plan, run, tables, pictures.
+    predictions              -> intervals, verdicts         results.resampling, results.verdicts
+    a trained network        -> timelines of recordings     models.saved, predicting
+
+Commands: python -m singtech.prepare, verify, plan, run, tables, report, pictures, looks, store, export, predict.
 """

@@ -12,13 +12,14 @@ from singtech.places import EXPERIMENTS
 from singtech.results.breakdown import render_breakdown
 from singtech.results.choices import render_choice
 from singtech.results.claims import render_claims
-from singtech.results.collate import RESULTS, read_collated, rebuild
+from singtech.results.collate import RESULTS, Collated, read_collated, rebuild
 from singtech.results.confusions import render_confusion
 from singtech.results.curves import render_curve
 from singtech.results.experiments import read_experiments, read_published
 from singtech.results.index import write_index
 from singtech.results.layers import render_layers
 from singtech.results.lengths import render_lengths
+from singtech.results.summaries import Answer
 from singtech.results.tables import render_table
 from singtech.signals import quietly_interrupted
 
@@ -57,10 +58,36 @@ def render(output_dir: Path, data: str | None = None, show: str | None = None) -
         FileNotFoundError: there is nothing to render.
         ValueError: there is no such page to show.
     """
-    experiments = read_experiments(EXPERIMENTS)
-    names = [experiment.name for experiment in experiments]
+    names = [experiment.name for experiment in read_experiments(EXPERIMENTS)]
     if show is not None and show not in names:
         raise ValueError(f"show={show}: no such page, there are {', '.join(names)}.")
+    collated, corpora = collated_corpora(output_dir, data)
+    said, pages = [], []
+    for name in corpora:
+        folder, answers, count = render_corpus(collated, name)
+        said.append(f"{count} files in {folder}, all on one page in README.md")
+        if show or answers[names.index(SHOWN)].made:
+            pages.append((folder / f"{show or SHOWN}.md").read_text(encoding="utf-8"))
+    return said, pages
+
+
+def render_corpus(collated: Collated, data: str) -> tuple[Path, list[Answer], int]:
+    """Render every experiment for one corpus: the folder, the answers in printed order, and the number of files."""
+    published = read_published(EXPERIMENTS / "paper.csv")
+    folder = collated.output_dir / "tables" / data
+    rendered = [RENDER[each.kind](each, collated, published, data, folder) for each in read_experiments(EXPERIMENTS)]
+    answers = [found for _, found in rendered]
+    write_index(folder, data, answers)
+    return folder, answers, sum(len(paths) for paths, _ in rendered) + 1
+
+
+def collated_corpora(output_dir: Path, data: str | None = None) -> tuple[Collated, list[str]]:
+    """All results, collated anew, and the corpora that were prepared or have runs, or the one that is asked for.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: a collated file is damaged.
+    """
     rebuild(output_dir)
     collated = read_collated(output_dir)
     path = output_dir / RESULTS
@@ -71,18 +98,7 @@ def render(output_dir: Path, data: str | None = None, show: str | None = None) -
         raise FileNotFoundError(
             f"{path}: no run on data={data}, only on {there}. Make one with `python -m singtech.run`."
         )
-    published = read_published(EXPERIMENTS / "paper.csv")
-    said, pages = [], []
-    for name in collated.corpora if data is None else [data]:
-        folder = output_dir / "tables" / name
-        rendered = [RENDER[asked.kind](asked, collated, published, name, folder) for asked in experiments]
-        answers = [found for _, found in rendered]
-        index = write_index(folder, name, answers)
-        count = sum(len(paths) for paths, _ in rendered) + 1
-        said.append(f"{count} files in {folder}, all on one page in {index.name}")
-        if show or answers[names.index(SHOWN)].made:
-            pages.append((folder / f"{show or SHOWN}.md").read_text(encoding="utf-8"))
-    return said, pages
+    return collated, collated.corpora if data is None else [data]
 
 
 def _options(arguments: Sequence[str]) -> dict[str, str | None]:

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "verify": FLOOR | {"config", "data"},
     "store": FLOOR | {"data", "results", "training"},
     "tables": FLOOR | {"results"},
+    "report": FLOOR | {"data", "results", "tables"},
     "looks": FLOOR | {"config", "prepare", "pictures", "run", "data", "models", "results", "training"},
     "predicting": FLOOR | {"data", "models"},
     "export": FLOOR | {"models", "results", "training"},
@@ -54,7 +55,7 @@ def test_imports_point_down(path):
 
 @pytest.mark.parametrize(
     "command",
-    ["prepare", "verify", "plan", "run", "store", "tables", "pictures", "export", "predict", "looks"],
+    ["prepare", "verify", "plan", "run", "store", "tables", "pictures", "export", "predict", "looks", "report"],
 )
 def test_importing_a_command_imports_no_torch(command):
     code = f"import sys, singtech.{command}; sys.exit('torch' in sys.modules)"

@@ -1,0 +1,373 @@
+"""All results on one corpus as one HTML page that opens from a disk, without a network: tables, figures, recordings.
+
+Whatever has a page in `tables/<data>/` is on it; beside these the runs, confusions, learning curves and every test
+recording, which the page's own script shows. What a person named (corpus, recordings, techniques) is escaped.
+"""
+
+import base64
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from singtech.results.collate import Collated
+from singtech.results.experiments import COMPARABLE, Condition, Experiment
+from singtech.results.predictions import Predictions
+from singtech.results.summaries import Answer, answer, corpus, in_order, printed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAGE = Path(__file__).parent / "page"
+HARDEST = 25
+METRICS = {"f1": "F1", "accuracy": "Acc.", "balanced_accuracy": "B-Acc.", "top2_accuracy": "Top-2"}
+CURVE = ("epoch", "loss", "f1", "validation_f1")
+
+
+@dataclass(frozen=True)
+class Take:
+    """What is heard and seen of one recording: data URIs, or "" where there is none."""
+
+    audio: str = ""
+    picture: str = ""
+    width: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What the counted runs say of the test clips, a condition's seeds averaged.
+
+    Attributes:
+        labels: of the conditions.
+        clips: N rows: recording, singer, technique, context, start.
+        techniques: K names.
+        probabilities: (conditions, N, K); nan where a condition was not tested on a clip.
+    """
+
+    labels: tuple[str, ...]
+    clips: "pd.DataFrame"
+    techniques: tuple[str, ...]
+    probabilities: np.ndarray
+
+    @property
+    def of_true(self) -> np.ndarray:
+        """(N,) the mean probability of the true technique over the conditions."""
+        targets = self.clips["technique"].map(self.techniques.index).to_numpy()
+        return np.nanmean(self.probabilities[:, np.arange(len(targets)), targets], axis=0)
+
+
+def everything_run(collated: Collated, data: str) -> Answer:
+    """All conditions with the corpus's default settings, on its own split, as one table's answer."""
+    runs = collated.results[collated.results["data"] == data]
+    runs = runs[(runs["variant"] == "") & (runs["fold"] == "") & (runs["status"] == "complete")]
+    names = ["model", "dc", "strategy", "alpha"]
+    known = runs[names].drop_duplicates().sort_values(names).itertuples(index=False)
+    conditions = tuple(
+        Condition(f"{m if m != 'oblong' else dc}, {strategy}, α = {alpha:g}", m, dc, strategy, alpha)
+        for m, dc, strategy, alpha in known
+    )
+    asked = Experiment("runs", "table", "Runs", "", "Condition", metrics=METRICS | {"f1_*": ""}, conditions=conditions)
+    return answer(asked, collated, data)
+
+
+def told_by(found: Answer, collated: Collated) -> Told | None:
+    """What they say of each test clip; None where no predictions are here."""
+    each = {
+        summary.condition.label: [p for p in map(collated.draws.predictions, summary.runs) if p is not None]
+        for summary in found.summaries
+    }
+    each = {label: told for label, told in each.items() if told}
+    if not each:
+        return None
+    first = next(iter(each.values()))[0]
+    places = _places(first)
+    probabilities = np.full((len(each), len(first.clips), len(first.techniques)), np.nan)
+    for k, told in enumerate(each.values()):
+        alike = [p for p in told if _places(p) == places and p.techniques == first.techniques]
+        if alike:
+            probabilities[k] = np.mean([p.probabilities for p in alike], axis=0)
+    return Told(tuple(each), first.clips.reset_index(drop=True), first.techniques, probabilities)
+
+
+def write_report(
+    path: Path,
+    collated: Collated,
+    data: str,
+    answers: Sequence[Answer],
+    folder: Path,
+    takes: Mapping[str, Take],
+    sounds: Mapping[str, object],
+    write,
+) -> None:
+    """Write the page.
+
+    Args:
+        path: where to.
+        answers: to the experiments, in order, whose pages are in `folder`.
+        takes: recording -> what is heard and seen of it.
+        sounds: clip_seconds and khz of the recordings, and `silent`, what stands where there is no audio.
+        write: takes path and text.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    found = everything_run(collated, data)
+    told = told_by(found, collated)
+    parts = [{"id": "runs", "title": "What was run, on what", "body": _runs(found, collated, data), "progress": ""}]
+    for each in answers:
+        text = (folder / f"{each.experiment.name}.md").read_text(encoding="utf-8")
+        words = {"id": each.experiment.name, "title": each.experiment.title, "progress": each.progress}
+        parts.append(words | {"body": rendered(text, folder)})
+    parts += [
+        {"id": "f1", "title": "F1 of each technique across conditions", "body": _by_technique(found)},
+        {"id": "confusions", "title": "Confusions", "body": _choice("matrix", "Condition")},
+        {"id": "learning", "title": "Learning curves by phase", "body": _choice("curves", "Run")},
+        {"id": "hardest", "title": "The hardest clips", "body": _hardest(told)},
+        {"id": "recordings", "title": "Every test recording", "body": _recordings(told)},
+    ]
+    payload = {
+        "confusions": _confusions(found, collated),
+        "curves": _curves(found, collated),
+        "conditions": list(told.labels) if told else [],
+        "techniques": list(told.techniques) if told else [],
+        "recordings": _takes(told, takes) if told else [],
+        **sounds,
+    }
+    where = "VocalSet" if data == COMPARABLE else data
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((PAGE / "template.html").read_text(encoding="utf-8"))
+    page = template.render(
+        title=f"singtech report: {where}",
+        warning="" if data == COMPARABLE else f"{corpus(data)[0].upper()}{corpus(data)[1:]}.",
+        summary=_summary(found, collated, data),
+        parts=[part | {"body": Markup(part["body"])} for part in parts],
+        footer="Made by singtech from outputs/; method: Yamamoto, Nam and Terasawa, Interspeech 2022.",
+        data=Markup(_json(payload)),
+        style=Markup((PAGE / "style.css").read_text(encoding="utf-8")),
+        script=Markup((PAGE / "script.js").read_text(encoding="utf-8")),
+    )
+    write(path, page)
+
+
+def rendered(text: str, folder: Path) -> str:
+    """A Markdown page below its heading as HTML, pictures inlined, tables sortable and captioned with the heading.
+
+    HTML in the page is shown as text, and links lead nowhere but within the page.
+    """
+    from markdown_it import MarkdownIt
+
+    heading, _, body = text.partition("\n")
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    html = reader.render(re.sub("^## ", "### ", body, flags=re.MULTILINE))
+    html = re.sub(r'<img src="([^"]*)" alt="([^"]*)" />', lambda m: _picture(folder / m[1], m[2]), html)
+    html = re.sub(r"<table>.*?</table>", lambda m: _sortable(m[0], heading.lstrip("# ")), html, flags=re.DOTALL)
+    return html
+
+
+def grouped(rows: Sequence[str]) -> list[list[str]]:
+    """Rows of a table in groups: one whose first cell is empty belongs to the row above it."""
+    groups: list[list[str]] = []
+    for row in rows:
+        first = re.search(r"<t[dh][^>]*>(.*?)</t[dh]>", row, flags=re.DOTALL)
+        if groups and first and not first[1].strip():
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups
+
+
+def table(caption: str, header: Sequence[str], lines: Sequence[Sequence[str]], long: Sequence[int] = ()) -> str:
+    """An HTML table of escaped cells; columns in `long` hold sentences."""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
+    body = ""
+    for line in lines:
+        kinds = [' class="long"' if k in long else "" for k in range(len(line))]
+        cells = "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, line, strict=True))
+        body += f"<tbody><tr>{cells}</tr></tbody>"
+    return _framed(f"<thead><tr>{head}</tr></thead>{body}", caption)
+
+
+def _framed(inner: str, caption: str) -> str:
+    told = escape(caption, quote=True)
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{told}"><table class="sortable">'
+        f"<caption>{escape(caption)}</caption>{inner}</table></div>"
+    )
+
+
+def _sortable(html: str, caption: str) -> str:
+    head = re.search(r"<thead>.*?</thead>", html, flags=re.DOTALL)[0].replace("<th", '<th scope="col"', 99)
+    head = head.replace('<th scope="col"ead>', "<thead>")
+    body = re.search(r"<tbody>(.*?)</tbody>", html, flags=re.DOTALL)
+    rows = re.findall(r"<tr>.*?</tr>", body[1], flags=re.DOTALL) if body else []
+    groups = "".join(f"<tbody>{''.join(group)}</tbody>" for group in grouped(rows))
+    return _framed(re.sub(r' style="[^"]*"', "", head + groups), caption)
+
+
+def _picture(path: Path, alt: str) -> str:
+    uri = data_uri(path.read_bytes(), "image/png") if path.is_file() else ""
+    return f'<figure><img class="plot" src="{uri}" alt="{alt}; its numbers are in the table beside it"></figure>'
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """Bytes as they stand in a page."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _json(value: object) -> str:
+    """JSON that cannot end the script element that holds it."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _summary(found: Answer, collated: Collated, data: str) -> str:
+    lengths = collated.lengths_of(data)
+    minutes = lengths["minutes"].sum()
+    clips = ", ".join(f"{n:,} {split}" for split, n in lengths.groupby("split")["clips"].sum().items())
+    held = f" The corpus: {minutes:.1f} minutes, clips: {clips}." if len(lengths) else ""
+    return f"{found.made} complete runs with default settings, {len(found.summaries)} conditions.{held}"
+
+
+def _runs(found: Answer, collated: Collated, data: str) -> str:
+    """Every run on the corpus, counted or not, with what it cost and how to make it again."""
+    results = collated.results[collated.results["data"] == data]
+    counted = {run for summary in found.summaries for run in summary.runs}
+    columns = ("seed", "fold", "f1", "accuracy", "parameters", "epochs", "seconds", "device", "torch", "commit")
+    header = ["run", "status", "in tables", *("F1" if c == "f1" else c for c in columns), "differs in", "command"]
+    lines = []
+    for row in results.to_dict("records"):
+        cells = [escape(row["run"]), escape(row["status"]), "yes" if row["run"] in counted else "—"]
+        cells += [_cell(row.get(name)) for name in columns]
+        lines.append([*cells, escape(row["variant"]), f"<code>{escape(str(row.get('command', '')))}</code>"])
+    tests = results.loc[results["run"].isin(counted)].get("singers_test", ())
+    singers = sorted({name for text in tests for name in text.split()})
+    tested = f"<p>Test singers: {escape(', '.join(singers))}.</p>" if singers else ""
+    return tested + table("Every run, what it cost, and the command that makes it again", header, lines, long=(14,))
+
+
+def _cell(value: object) -> str:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return "—"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.3f}"
+    return escape(str(value))
+
+
+def _by_technique(found: Answer) -> str:
+    """A table of mean F1, a condition a row, a technique a column, shaded by value."""
+    names = [name.removeprefix("f1_") for name in found.experiment.metrics if name.startswith("f1_")]
+    lines = []
+    for summary in found.summaries:
+        cells = [_shade(summary.mean(f"f1_{name}")) for name in names]
+        lines.append((summary.condition.label, _shade(summary.mean("f1")), cells))
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in ["Condition", "macro", *map(printed, names)])
+    body = "".join(f"<tbody><tr><td>{escape(a)}</td>{b}{''.join(c)}</tr></tbody>" for a, b, c in lines)
+    return _framed(f"<thead><tr>{head}</tr></thead>{body}", "Mean F1 over seeds, darker is higher")
+
+
+def _shade(value: float | None) -> str:
+    return "<td>—</td>" if value is None else f'<td class="heat" style="--share:{value:.3f}">{value:.3f}</td>'
+
+
+def _choice(name: str, label: str) -> str:
+    return (
+        f'<div class="choices"><label>{label} <select id="{name}-of"></select></label></div>'
+        f'<div class="wide" id="{name}" tabindex="0" role="region" aria-label="{label}"></div>'
+        "<noscript>This part needs the page's script.</noscript>"
+    )
+
+
+def _hardest(told: Told | None) -> str:
+    if told is None:
+        return "<p>No run's predictions are here.</p>"
+    lines = []
+    mean = np.nanmean(told.probabilities, axis=0)
+    for n in np.argsort(told.of_true, kind="stable")[:HARDEST]:
+        clip = told.clips.iloc[n]
+        recording = escape(clip["recording"], quote=True)
+        link = f'<a href="#recordings" data-take="{recording}">{recording}</a>'
+        named = told.techniques[int(mean[n].argmax())]
+        cells = [link, f"{clip['start']:.1f} s", escape(printed(clip["technique"])), f"{told.of_true[n]:.3f}"]
+        lines.append([*cells, escape(printed(named)), f"{mean[n].max():.3f}"])
+    header = ["recording", "from", "sung", "probability of it", "taken for", "probability"]
+    return table(
+        f"The {HARDEST} clips whose technique is least probable, over all conditions", header, lines, long=(0,)
+    )
+
+
+def _recordings(told: Told | None) -> str:
+    if told is None:
+        return "<p>No run's predictions are here: bring <code>runs/*/predictions.csv</code> along.</p>"
+    selects = "".join(
+        f'<label>{name} <select id="take-{name.lower()}"></select></label>'
+        for name in ("Singer", "Technique", "Context", "By")
+    )
+    return (
+        f'<div class="choices">{selects}</div><p id="takes-count" class="quiet" aria-live="polite"></p>'
+        '<ul class="takes" id="takes" aria-label="Recordings"></ul><div id="take"></div>'
+        "<noscript>This part needs the page's script.</noscript>"
+    )
+
+
+def _takes(told: Told, takes: Mapping[str, Take]) -> list[dict]:
+    """Each test recording with its clips and per mille of each technique by each condition."""
+    found = []
+    for recording, rows in told.clips.groupby("recording", sort=True):
+        take = takes.get(recording, Take())
+        first = rows.iloc[0]
+        clips = []
+        for n in rows.index:
+            by = told.probabilities[:, n]
+            whole = [None if np.isnan(each).any() else np.rint(1000 * each).astype(int).tolist() for each in by]
+            clips.append({"start": float(told.clips["start"][n]), "by": whole})
+        words = {name: first[name] for name in ("singer", "technique", "context")}
+        seen = {"audio": take.audio, "picture": take.picture, "width": take.width}
+        found.append({"name": recording, **words, **seen, "clips": clips})
+    return found
+
+
+def _confusions(found: Answer, collated: Collated) -> list[dict]:
+    told = []
+    for summary in found.summaries:
+        pairs = collated.confusions[collated.confusions["run"].isin(summary.runs)]
+        techniques = in_order({*pairs["technique"], *pairs["predicted"]})
+        counts = defaultdict(int)
+        for _, technique, predicted, clips in pairs.itertuples(index=False):
+            counts[technique, predicted] += int(clips)
+        matrix = [[counts[true, named] for named in techniques] for true in techniques]
+        if techniques:
+            told.append({"label": summary.condition.label, "techniques": techniques, "counts": matrix})
+    return told
+
+
+def _curves(found: Answer, collated: Collated) -> list[dict]:
+    """Loss and F1 of every epoch of each counted run's phases, where the phases are here."""
+    import pandas as pd
+
+    phases = dict(zip(collated.results["run"], collated.results.get("phases", ()), strict=False))
+    told = []
+    for run in (run for summary in found.summaries for run in summary.runs):
+        parts = []
+        for key in phases.get(run, "").split():
+            folder = collated.output_dir / "phases" / key
+            try:
+                log = pd.read_csv(folder / "log.csv")
+                name = json.loads((folder / "phase.json").read_text(encoding="utf-8"))["phase"]["name"]
+                columns = {c: [round(float(v), 4) for v in log[c]] for c in CURVE if c in log}
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            if {"epoch", "loss", "f1"} <= set(columns) and all(np.isfinite(v).all() for v in columns.values()):
+                parts.append({"name": str(name), **columns})
+        if parts:
+            told.append({"run": run, "phases": parts})
+    return told
+
+
+def _places(predictions: Predictions) -> list[tuple[str, float]]:
+    return list(zip(predictions.clips["recording"], predictions.clips["start"], strict=True))

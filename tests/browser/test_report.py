@@ -1,0 +1,186 @@
+"""The report in a real browser, from the disk: it loads in silence, sorts, filters, plays, and fits a phone."""
+
+import shutil
+import time
+
+import pytest
+
+from tests.conftest import call_command, own_settings, write_corpus
+
+pytestmark = pytest.mark.long
+webdriver = pytest.importorskip("selenium.webdriver")
+
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import Select  # noqa: E402
+
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required", "--mute-audio"),
+)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The report on three conditions of four singers, as a file's address; one technique is called like markup."""
+    place = tmp_path_factory.mktemp("report")
+    corpus = write_corpus(place / "corpus")
+    for singer in corpus.iterdir():
+        shutil.move(singer / "scales" / "trill", singer / "scales" / "<b onclick=x>&trill")
+    own = own_settings(corpus, place / "outputs")
+    own = [setting for setting in own if not setting.startswith("trainer=")]
+    short = ["schedule.features=1", "schedule.classifier=1"]
+    sweep = ["-m", "condition=late,late_crt_wc,none_weighted"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("singtech.run.variant", lambda cfg: "")  # so that the short runs count in tables
+        assert call_command("run", *sweep, *own, *short) == 0
+    assert call_command("report", f"output_dir={place / 'outputs'}", "data=choir") == 0
+    return (place / "outputs" / "tables" / "choir" / "report.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Chromium without a screen."""
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("needs chromium and chromedriver: make test-browser installs them on Debian")
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver"))) as driver:
+        yield driver
+
+
+@pytest.fixture
+def opened(browser, page):
+    browser.set_window_size(1280, 900)
+    browser.get(page)
+    return browser
+
+
+def texts(browser, css):
+    return [element.text for element in browser.find_elements(By.CSS_SELECTOR, css)]
+
+
+def test_it_loads_without_an_error_and_asks_no_network(opened):
+    assert opened.get_log("browser") == []
+    asked = [entry["message"] for entry in opened.get_log("performance")]
+    requested = [message for message in asked if '"Network.requestWillBeSent"' in message]
+    assert all('"url":"http' not in message for message in requested)
+    assert "choir" in opened.title
+    assert "not comparable" in opened.find_element(By.CLASS_NAME, "warning").text.lower()
+
+
+def test_what_people_named_is_text_and_not_markup(opened):
+    assert opened.find_elements(By.CSS_SELECTOR, "[onclick]") == []
+    assert "<b onclick=x>&trill" in opened.find_element(By.ID, "f1").text
+
+
+def test_a_click_sorts_and_another_sorts_the_other_way(opened):
+    table = "#f1 table"
+    header = opened.find_elements(By.CSS_SELECTOR, f"{table} th button")[1]
+    first, second = [], []
+    for found in (first, second):
+        header.click()
+        found += [float(text) for text in texts(opened, f"{table} tbody td:nth-child(2)")]
+    assert first == sorted(first)
+    assert second == sorted(first, reverse=True)
+    assert header.find_element(By.XPATH, "..").get_attribute("aria-sort") == "descending"
+
+
+def test_rows_that_belong_together_stay_together(opened):
+    header = opened.find_elements(By.CSS_SELECTOR, "#table2 table th button")[0]
+    header.send_keys(Keys.ENTER)  # a keyboard is enough
+    groups = opened.find_elements(By.CSS_SELECTOR, "#table2 table tbody")
+    late = next(group for group in groups if group.text.startswith("Late"))
+    kinds = [row.find_elements(By.TAG_NAME, "td")[1].text for row in late.find_elements(By.TAG_NAME, "tr")]
+    assert kinds == ["ours", "95 %", "paper"]
+
+
+def test_a_filter_leaves_the_rows_with_its_words(opened):
+    table = opened.find_element(By.CSS_SELECTOR, "#table2 table")
+    box = opened.find_element(By.CSS_SELECTOR, "#table2 input[type=search]")
+    box.send_keys("late")
+    shown = [group.text for group in table.find_elements(By.TAG_NAME, "tbody") if group.is_displayed()]
+    assert len(shown) == 1
+    assert shown[0].startswith("Late")
+    box.send_keys(Keys.CONTROL, "a", Keys.DELETE)
+    assert sum(group.is_displayed() for group in table.find_elements(By.TAG_NAME, "tbody")) > 5
+
+
+def test_a_recording_is_chosen_seen_and_heard(opened):
+    Select(opened.find_element(By.ID, "take-technique")).select_by_visible_text("vibrato")
+    assert opened.find_element(By.ID, "takes-count").text == "2 of 6 recordings"
+    opened.find_elements(By.CSS_SELECTOR, "#takes button")[1].click()
+    assert "vibrato" in opened.find_element(By.CSS_SELECTOR, "#take h3").text
+    picture = opened.find_element(By.CSS_SELECTOR, "#take img")
+    assert opened.execute_script("return arguments[0].naturalHeight", picture) == 160
+    assert picture.get_attribute("alt").startswith("Spectrogram of ")
+    opened.execute_script("return document.querySelector('#take audio').play()")
+    until = time.monotonic() + 10
+    while not opened.execute_script("return document.querySelector('#take audio').currentTime > 0.1"):
+        assert time.monotonic() < until, "it does not play"
+        time.sleep(0.05)
+    row = [float(cell) for cell in texts(opened, "#take tbody tr:first-child td")]
+    assert sum(row) == pytest.approx(100, abs=2)
+
+
+def test_a_hard_clip_leads_to_its_recording(opened):
+    link = opened.find_element(By.CSS_SELECTOR, "#hardest a[data-take]")
+    name = link.get_attribute("data-take")
+    link.click()
+    assert opened.find_element(By.CSS_SELECTOR, "#take h3").text == name
+
+
+def test_confusions_and_curves_follow_the_choice(opened):
+    select = Select(opened.find_element(By.ID, "matrix-of"))
+    assert len(select.options) == 3
+    select.select_by_index(1)
+    assert "%" in opened.find_element(By.ID, "matrix").text
+    assert len(opened.find_elements(By.CSS_SELECTOR, "#curves polyline")) >= 4
+    assert "Loss and F1" in opened.find_element(By.CSS_SELECTOR, "#curves svg").get_attribute("aria-label")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_has_contrast_in_light_and_dark(opened, dark):
+    """At least 4.5 to 1 (WCAG 2.2, 1.4.3), computed from what the browser shows."""
+    media = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+    colours = opened.execute_script(
+        "const rgb = (e, p) => getComputedStyle(e)[p].match(/[\\d.]+/g).map(Number).slice(0, 3);"
+        "const ground = rgb(document.body, 'backgroundColor');"
+        "const all = document.querySelectorAll('body, a, small, caption, .quiet, label');"
+        "return [...all].map((e) => [rgb(e, 'color'), ground]);"
+    )
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert len(colours) > 10
+    assert (sum(colours[0][1]) < 200) == dark
+    for ink, ground in colours:
+        light, low = sorted((luminance(ink), luminance(ground)), reverse=True)
+        assert (light + 0.05) / (low + 0.05) >= 4.5
+
+
+def luminance(colour):
+    parts = [c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+def test_a_phone_need_not_scroll_sideways(opened):
+    phone = {"width": 375, "height": 800, "deviceScaleFactor": 2, "mobile": True}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    width = opened.execute_script("return document.documentElement.scrollWidth")
+    opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert width <= 375
+
+
+def test_pictures_and_controls_have_names(opened):
+    unnamed = opened.execute_script(
+        "const label = (e) => e.getAttribute('aria-label') || e.alt || (e.labels && e.labels.length);"
+        "const named = (e) => label(e) || e.textContent.trim();"
+        "return [...document.querySelectorAll('img, svg, audio, input, select, button, [role=region]')]"
+        ".filter((e) => !named(e)).map((e) => e.outerHTML.slice(0, 200));"
+    )
+    assert unnamed == []
+    ids = opened.execute_script("return [...document.querySelectorAll('[id]')].map((e) => e.id)")
+    assert len(ids) == len(set(ids))

@@ -1,0 +1,101 @@
+"""The report as text: nothing of a person's is markup, rows stay together, what is not here is said."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from singtech.report import main
+from singtech.results.report import everything_run, grouped, rendered, told_by
+
+ANN = [("ann", "trill", "trill", "scales", 0), ("ann", "belt", "trill", "scales", 1)]
+
+
+@pytest.fixture
+def outputs(run, put_predictions, put_confusion, tmp_path):
+    """Two seeds of one condition, and a run of another variant, which does not count."""
+    for seed in (0, 1):
+        folder = run(seed=seed)
+        put_predictions(folder, ANN)
+        put_confusion(folder, ("belt", "trill"), [[0, 1], [0, 1]])
+    run(variant="batch_size=8", seed=5)
+    return tmp_path
+
+
+def payload(page):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def report(folder, *options):
+    assert main([f"output_dir={folder}", "data=vocalset", *options]) == 0
+    return (folder / "tables" / "vocalset" / "report.html").read_text()
+
+
+def test_the_page_needs_nothing_but_itself(outputs):
+    page = report(outputs)
+    assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]', page)
+    assert "default-src 'none'" in page
+    assert "@import" not in page
+
+
+def test_confusions_and_recordings_are_those_of_the_counted_runs(outputs):
+    told = payload(report(outputs))
+    (confusion,) = told["confusions"]
+    assert (confusion["techniques"], confusion["counts"]) == (["belt", "trill"], [[0, 2], [0, 2]])
+    assert [take["name"] for take in told["recordings"]] == ["ann/scales/belt/1.wav", "ann/scales/trill/0.wav"]
+    trill = told["techniques"].index("trill")
+    assert told["recordings"][1]["clips"][0]["by"][0][trill] == pytest.approx(1000 / (1 + 9 / 2.71828), abs=1)
+    assert told["recordings"][0]["audio"] == ""
+    assert "singtech.prepare" in told["silent"]
+
+
+def test_the_hardest_clip_is_the_one_whose_technique_is_least_probable(outputs, collated):
+    collated()
+    there = replace(collated(), output_dir=outputs)
+    told = told_by(everything_run(there, "vocalset"), there)
+    assert told.of_true[1] < told.of_true[0]
+    hardest = re.search(r'id="hardest".*?<tbody>(.*?)</tbody>', report(outputs), re.DOTALL)[1]
+    assert "ann/scales/belt/1" in hardest
+
+
+def test_what_a_person_named_is_escaped(run, put_predictions, tmp_path):
+    evil = '</script><img src=x onerror="x">'
+    folder = run(data="choir", commit=evil)
+    put_predictions(folder, [("ann", "trill", "trill", "a<b>", f"{evil.replace('/', '')}")])
+    assert main([f"output_dir={tmp_path}"]) == 0
+    page = (tmp_path / "tables" / "choir" / "report.html").read_text()
+    assert "<img src=x" not in page
+    assert page.count("</script>") == 2
+    assert payload(page)["recordings"][0]["context"] == "a<b>"
+    assert "not comparable with the paper" in page
+
+
+def test_html_in_a_markdown_page_is_text(tmp_path):
+    html = rendered("# Heading\n\nSome <b>bold</b> [link](javascript:x)\n\n| a | b |\n|--|--|\n| <i> | 1 |\n", tmp_path)
+    assert "<b>" not in html
+    assert "<i>" not in html
+    assert "javascript" not in re.findall(r'href="([^"]*)"', html)
+    assert '<table class="sortable"><caption>Heading</caption>' in html
+
+
+def test_rows_without_a_name_belong_to_the_row_above():
+    rows = [f"<tr><td>{name}</td><td>{k}</td></tr>" for k, name in enumerate(["a", "", "", "b", ""])]
+    assert [len(group) for group in grouped(rows)] == [3, 2]
+
+
+def test_without_predictions_the_page_says_so(run, tmp_path):
+    run()
+    page = report(tmp_path)
+    assert "bring <code>runs/*/predictions.csv</code> along" in page
+    assert payload(page)["recordings"] == []
+
+
+def test_the_same_results_give_the_same_bytes(outputs):
+    assert report(outputs) == report(outputs)
+
+
+@pytest.mark.parametrize(("option", "why"), [("audio=loud", "expected all or none"), ("size=1", "is not understood")])
+def test_a_mistake_is_one_sentence(tmp_path, capsys, option, why):
+    assert main([f"output_dir={tmp_path}", option]) == 1
+    assert why in capsys.readouterr().err
