@@ -7,7 +7,7 @@ EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2
 .DEFAULT_GOAL := help
 $(foreach name,data seed alpha trainer output_dir experiments only,$(if $(filter command line,$(origin $(name))), \
 	$(error settings go into ARGS: make $(firstword $(MAKECMDGOALS)) ARGS="$(name)=$($(name))")))
-.PHONY: help setup demo test test-faults test-slurm check bench data verify plan paper figure2 $(EXPERIMENTS) tables \
+.PHONY: help setup demo test test-faults test-long test-slurm check bench data verify plan paper figure2 $(EXPERIMENTS) tables \
 	pictures report wheel clean test-browser
 
 help:  ## these lines
@@ -36,6 +36,9 @@ test: setup  ## the tests, in minutes; with real recordings if SINGTECH_REAL_VOC
 
 test-faults: setup  ## stop sweeps at 30 random moments and at every tenth file operation, crowd them; 20 min or so
 	$(PY) -m pytest -s -n 0 -m long tests/faults $(ARGS)
+
+test-long: setup  ## what takes minutes besides: two devices; with SINGTECH_REAL_VOCALSET, batch norm on real singing
+	$(PY) -m pytest -s -n 0 -m long tests/training $(ARGS)
 
 test-slurm: setup  ## sweep on a one-node Slurm set up for it, kill jobs, take it down; as root on Debian, in minutes
 	@test "$$(id -u)" = 0 && command -v apt-get > /dev/null || { \

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ def fork():
         zygote = [sys.executable, str(Path(__file__).with_name("zygote.py")), json.dumps(commands), json.dumps(deaths)]
         zygote += together
         done = subprocess.run(zygote, capture_output=True, text=True, check=False, env=ALONE)
-        lines = [line for line in done.stdout.splitlines() if line.startswith('{"status"')]
+        lines = re.findall(r'\{"status": [^}]*\}', done.stdout)  # children at once may share a line
         assert len(lines) == len(commands), done.stdout + done.stderr
         return [json.loads(line) for line in lines], done.stdout + done.stderr
 

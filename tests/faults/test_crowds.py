@@ -26,6 +26,7 @@ def swept(fork, own_corpus, tmp_path, phases, *settings):
     assert leftovers(tmp_path / "crowd") == []
 
 
+@pytest.mark.long
 def test_four_processes_that_sweep_one_store_train_each_phase_once_and_lose_no_row(fork, own_corpus, tmp_path):
     swept(fork, own_corpus, tmp_path, 5, "strategy=crt_wfc,crt_wc", "alpha=0,0.5")
 

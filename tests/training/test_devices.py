@@ -37,7 +37,7 @@ def test_each_device_draws_a_dropout_of_its_own_in_every_epoch(corpus, monkeypat
     assert drawn(1) == drawn(1)
 
 
-@pytest.mark.parametrize("reduction", ["weights", "clips"])
+@pytest.mark.parametrize("reduction", ["weights", pytest.param("clips", marks=pytest.mark.long)])
 def test_two_devices_retrain_the_classifier_that_one_does(corpus, tmp_path, reduction):
     phases = [network(1), classifier(4, alpha=1.0)]  # of which the second has neither batch norm nor dropout
     alone = run(corpus, tmp_path, phases, machine=ALONE, loss_reduction=reduction)
@@ -59,6 +59,7 @@ def test_two_devices_train_a_network_and_one_scores_it(corpus, tmp_path):
     assert len(predictions) == predictions["recording"].nunique() == 12  # nobody scored a clip twice
 
 
+@pytest.mark.long
 def test_what_goes_wrong_on_one_of_two_devices_is_told_as_if_it_were_one(corpus, tmp_path):
     poisoned = copy.copy(corpus)
     poisoned.waveforms = corpus.waveforms.astype(np.float32) / 32768

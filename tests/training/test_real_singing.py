@@ -73,6 +73,7 @@ def macro_f1(network, corpus, split):
     return f1_score(targets[order], named, average="macro")
 
 
+@pytest.mark.long
 def test_recalibration_mends_what_dropout_does_to_batch_norms_running_statistics(corpus, trained):
     norms = [layer for layer in trained.modules() if isinstance(layer, _BatchNorm)]
     trained.eval()
