@@ -26,7 +26,7 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from singtech import side_by_side, sweep
+from singtech import side_by_side, sweep, usage
 from singtech.locks import Busy
 from singtech.places import CONF, EXPERIMENTS
 from singtech.signals import Terminated, end_if_asked, listening
@@ -76,6 +76,8 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
 
     def main() -> None:
         arguments = sys.argv[1:]
+        usage.register(sys.modules[job.__module__].__doc__)
+        usage.complete(arguments)
         if not any(argument.startswith("hydra.searchpath=") for argument in arguments):  # among the settings: Hydra
             settings = [k for k, word in enumerate(sys.argv) if "=" in word and word[0] != "-"]  # wants them together
             sys.argv.insert(

@@ -17,7 +17,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from singtech.config import MENDABLE, check_values, sentence
+from singtech import usage
+from singtech.config import MENDABLE, check_values, command, sentence
 from singtech.places import CONF, EXPERIMENTS
 from singtech.signals import quietly_interrupted
 
@@ -28,8 +29,8 @@ PAPER = ("table2", "table3", "figure3")  # all numbers of the paper come from th
 def main() -> None:
     """The command; a person's mistake is one sentence."""
     arguments = sys.argv[1:]
-    if {"-h", "--help"} & set(arguments):
-        print(__doc__)
+    if usage.ASKS & set(arguments):
+        command(main)()  # by Hydra, as the other commands
         return
     try:
         check_values(arguments)

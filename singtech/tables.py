@@ -1,7 +1,9 @@
 """Collate all runs and render the paper's tables and figures from them: `python -m singtech.tables`, without torch.
 
-Each corpus has a folder `tables/<data>/`, whose README.md shows all of them. The command takes `data=NAME`, for one
-corpus, `show=NAME`, the experiment whose page is printed, and `output_dir=FOLDER`.
+Each corpus has a folder `tables/<data>/`, whose README.md shows all of them, and one page is printed.
+    data=NAME           one corpus only
+    show=NAME           the experiment whose page is printed (a file in experiments/), table3 by default
+    output_dir=FOLDER   where the results are, outputs by default
 """
 
 import sys
@@ -39,8 +41,12 @@ SHOWN = "table3"  # printed where nothing else is asked for and it has a run
 @quietly_interrupted
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; 0, or 1 with one sentence on what to do."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
     try:
-        options = _options(sys.argv[1:] if argv is None else argv)
+        options = _options(arguments)
         said, pages = render(Path(options["output_dir"]), options["data"], options["show"])
     except (OSError, ValueError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)

@@ -98,7 +98,7 @@ def test_another_page_can_be_shown_even_of_what_was_not_run(tmp_path, run, capsy
     ("arguments", "sentence"),
     [
         (["data=demo"], "no run on data=demo, only on vocalset. Make one with `python -m singtech.run`."),
-        (["--help"], "'--help' is not understood: `python -m singtech.tables` takes data=NAME, show=NAME and "),
+        (["--halp"], "'--halp' is not understood: `python -m singtech.tables` takes data=NAME, show=NAME and "),
         (["show=table4"], "show=table4: no such page, there are figure2, table1, table2, late_last, table3, figure3,"),
         (["colour=red"], "'colour=red' is not understood"),
         (["data="], "'data=' is not understood"),
