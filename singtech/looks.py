@@ -4,9 +4,12 @@ It takes the settings of a run that was trained (and trains nothing). Below `<ou
 writes, for a clip of each technique, the sampling points of each deformable layer over the spectrogram against the
 rigid grid; and over all test clips how far and which way offsets go (`offsets.csv`, `offsets.png`, `density.png`).
     looks.recording=NAME    one recording instead (a part of its name is enough), looks.start=3.0 its clip from 3 s on
+    looks.layer=3           one layer in those figures instead of each deformable one
+    looks.split=all         offsets of all clips, not only of those tested
     looks.seconds=1.2       where in the clip the kernel stands, and looks.hertz=800; by default where it is loudest
 """
 
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +19,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from singtech.config import command, command_line, plain, variant
-from singtech.pictures import CORPORA, chosen
+from singtech.pictures import CORPORA, SMALL_PRINT, chosen
 from singtech.prepare import corpus_of
 
-REACH, CELLS = 4.0, 161  # of the density: cells of a map each way, and its pixels
+REACH, PIXELS = 32.05, 641  # of the density: cells of a map each way, and its pixels, one of them around 0
+SPLITS = ("test", "all")
 BATCH = 8
 
 
@@ -36,21 +40,29 @@ def job(cfg: DictConfig) -> None:
     if not deformable_layers(network):
         raise ValueError(f"dc={cfg.dc.name}: it has no deformable layer; try dc=late.")
     settings = plain(cfg.looks)
+    if settings["layer"] not in (None, *deformable_layers(network)):
+        there = ", ".join(map(str, deformable_layers(network)))
+        raise ValueError(f"looks.layer={settings['layer']}: the deformable layers are {there}.")
+    if settings["split"] not in SPLITS:
+        raise ValueError(f"looks.split={settings['split']}: expected {' or '.join(SPLITS)}.")
     folder = Path(cfg.output_dir) / "tables" / corpus.name / "looks" / name
     where = CORPORA.get(corpus.name, f"corpus {corpus.name}")
-    front_end = network.front_end
+    small_print = SMALL_PRINT.get(corpus.name, "")
     paths = []
     for row in rows_of(corpus, settings):
-        figure, stem = sampling_figure(network, corpus, row, settings, where)
+        figure, stem = sampling_figure(network, corpus, row, settings, where, small_print)
         paths += save(figure, folder / stem)
-    offsets, densities = over_corpus(network, corpus, front_end.hop_length, front_end.n_fft)
+    rows = corpus.rows("test") if settings["split"] == "test" else np.arange(len(corpus.clips))
+    offsets, densities = over_corpus(network, corpus, rows, cfg.trainer.progress)
     offsets.insert(0, "run", name)
     write_text(folder / "offsets.csv", offsets.round(6).to_csv(index=False))
     paths.append(folder / "offsets.csv")
-    title = f"offsets of {name}\n{where}, test clips; untrained: offsets 0, mask 1"
+    clips = {"test": "test clips", "all": "all clips"}[settings["split"]]
+    title = f"offsets of {name}\n{where}, {clips}, taps that can meet the map; untrained: offsets 0, mask 1"
     paths += save(draw_offsets(title, offsets, corpus.techniques), folder / "offsets")
     paths += save(draw_density(title, densities, REACH), folder / "density")
     print(table(offsets, corpus.techniques))
+    print(f"Means over recordings ({clips}), of taps that can meet the map. Untrained: offsets 0, mask 1.")
     print(*paths, sep="\n")
 
 
@@ -109,7 +121,7 @@ def rows_of(corpus, settings: dict) -> list[int]:
     return within
 
 
-def sampling_figure(network, corpus, row: int, settings: dict, where: str):
+def sampling_figure(network, corpus, row: int, settings: dict, where: str, small_print: str):
     """The figure of one clip, and a name for it."""
     from singtech.models.looking import look
     from singtech.results.look_figure import Sampling, draw_sampling
@@ -128,70 +140,96 @@ def sampling_figure(network, corpus, row: int, settings: dict, where: str):
     unit = np.array([bin_hertz, frame_seconds])
     samplings = []
     for seen in look(network, waveform):
-        rigid, moved, mask = (part.numpy() for part in seen.points(0, seen.cell_of(bin_, frame)))
-        samplings.append(Sampling(seen.layer, seen.kernel_size, rigid * unit, moved * unit, mask))
+        if settings["layer"] in (None, seen.layer):
+            cell = seen.cell_of(bin_, frame)
+            rigid, moved, mask = (part.numpy() for part in seen.points(0, cell))
+            matters = seen.matters()[0][:, cell[0], cell[1]].numpy()
+            samplings.append(Sampling(seen.layer, seen.kernel_size, rigid * unit, moved * unit, mask, matters))
     clip = corpus.clips.iloc[row]
     title = f"{clip['technique'].replace('_', ' ')} — {where}\n{clip['recording']}, from {clip['start']:g} s; "
     title += f"the kernels nearest to {frame * frame_seconds:.2f} s and {bin_ * bin_hertz:,.0f} Hz"
-    figure = draw_sampling(title, loudness, frames * frame_seconds, bins * bin_hertz, samplings)
+    figure = draw_sampling(title, loudness, frame_seconds, bin_hertz, samplings, small_print)
     return figure, clip["technique"] if settings["recording"] is None else clip["recording"].replace("/", "_")
 
 
-def over_corpus(network, corpus, hop_length: int, n_fft: int):
-    """Offsets of all test clips in long form (layer, technique, measure, value, deviation, recordings), and for each
-    layer the density of (frequency, time) offsets.
+def over_corpus(network, corpus, rows, progress: bool = True):
+    """Offsets of clips in long form (layer, technique, measure, value, deviation, recordings, clips), and for each
+    layer the share of (frequency, time) offsets in each pixel of the density.
 
     A measure is averaged over a clip's taps and places, then over a recording's clips; value and deviation are those
-    over the technique's recordings. Weighted ones count a tap by its mask.
+    over the technique's recordings. Weighted ones count a tap by its mask. Only taps count that can meet the map.
+
+    Args:
+        rows: of `corpus.clips`.
+        progress: show a bar.
     """
     import pandas as pd
-    from tqdm import tqdm
 
     from singtech.models.looking import look
+    from singtech.signals import end_if_asked
+    from singtech.training.trainer import progress_bar
 
-    rows = corpus.rows("test")
-    units = {"frequency": corpus.sample_rate / n_fft, "time": 1000 * hop_length / corpus.sample_rate}
-    found, densities = [], {}
-    edges = np.linspace(-REACH, REACH, CELLS + 1)
-    with tqdm(total=len(rows), unit="clip", desc="offsets", leave=False) as bar:
+    front_end = network.front_end
+    units = {
+        "frequency": corpus.sample_rate / front_end.n_fft,
+        "time": 1000 * front_end.hop_length / corpus.sample_rate,
+    }
+    found, densities, taps = [], {}, {}
+    edges = np.linspace(-REACH, REACH, PIXELS + 1)
+    with progress_bar("offsets", "clip", len(rows), progress) as bar:
         for first in range(0, len(rows), BATCH):
             batch = rows[first : first + BATCH]
             for seen in look(network, waveforms_of(corpus, batch)):
                 across = seen.offset.permute(0, 2, 1, 3, 4).numpy()  # (B, 2, M, F', T')
-                counts, _, _ = np.histogram2d(across[:, 0].ravel(), across[:, 1].ravel(), bins=(edges, edges))
+                matters = seen.matters().numpy()
+                counts, _, _ = np.histogram2d(across[:, 0][matters], across[:, 1][matters], bins=(edges, edges))
                 densities[seen.layer] = densities.get(seen.layer, 0) + counts
+                taps[seen.layer] = taps.get(seen.layer, 0) + matters.sum()
                 for k, row in enumerate(batch):
-                    told = measures(across[k], seen.mask[k].numpy(), seen.scale, units)
+                    told = measures(across[k], seen.mask[k].numpy(), matters[k], seen.scale, units)
                     found += [(seen.layer, row, name, value) for name, value in told.items()]
             bar.update(len(batch))
+            end_if_asked()
     frame = pd.DataFrame(found, columns=["layer", "row", "measure", "value"])
     frame = frame.join(corpus.clips[["technique", "recording"]], on="row")
     by = ["layer", "technique", "measure"]
     each = frame.groupby([*by, "recording"])["value"].mean()
-    summed = each.groupby(level=by).agg(value="mean", deviation="std", recordings="size").reset_index()
-    return summed, dict(sorted(densities.items()))
+    summed = each.groupby(level=by).agg(value="mean", deviation="std", recordings="size")
+    summed["clips"] = frame.groupby(by).size()
+    return summed.reset_index(), {layer: densities[layer] / taps[layer] for layer in sorted(densities)}
 
 
 def measures(
-    across: np.ndarray, mask: np.ndarray, scale: tuple[float, float], units: dict[str, float]
+    across: np.ndarray,
+    mask: np.ndarray,
+    matters: np.ndarray,
+    scale: tuple[float, float],
+    units: dict[str, float],
 ) -> dict[str, float]:
-    """What is told of one clip's offsets in one layer.
+    """What is told of one clip's offsets in one layer, over the taps that can meet the map.
+
+    The spread is among the taps of a kernel, a change of its shape; the variation is that of a tap from place to place
+    in the clip, which is 0 where offsets were learned but do not adapt to what is sung.
 
     Args:
         across: (2, M, F', T') offsets along frequency and time in cells.
         mask: (M, F', T').
+        matters: (M, F', T') which taps count, see `Look.matters`.
         scale: bins and frames of a cell.
         units: hertz of a bin as `frequency`, milliseconds of a frame as `time`.
     """
-    told = {"mask": float(mask.mean())}
+    told = {"on_map": float(matters.mean()), "mask": float(mask[matters].mean())}
     names = {"frequency": "hertz", "time": "milliseconds"}
     for (way, name), offset, cell in zip(names.items(), across, scale, strict=True):
-        absolute = float(np.abs(offset).mean())
+        lengths, weights = np.abs(offset[matters]), mask[matters]
+        absolute = float(lengths.mean())
         told[f"absolute_{way}_cells"] = absolute
         told[f"absolute_{way}_{name}"] = absolute * cell * units[way]
-        told[f"weighted_{way}_cells"] = float((np.abs(offset) * mask).sum() / mask.sum())
-        told[f"signed_{way}_cells"] = float(offset.mean())
-        told[f"spread_{way}_cells"] = float(offset.std(axis=0).mean())  # over the taps of a kernel: a change of shape
+        told[f"weighted_{way}_cells"] = float((lengths * weights).sum() / weights.sum())
+        told[f"signed_{way}_cells"] = float(offset[matters].mean())
+        counted = np.ma.masked_array(offset, ~matters)
+        told[f"spread_{way}_cells"] = float(counted.std(axis=0).mean())
+        told[f"variation_{way}_cells"] = float(counted.std(axis=(1, 2)).mean())
     total = told["absolute_frequency_cells"] + told["absolute_time_cells"]
     told["share_time"] = told["absolute_time_cells"] / total if total else 0.5
     return told
@@ -216,11 +254,18 @@ def table(offsets, techniques) -> str:
         "absolute_frequency_hertz": "Hz",
         "absolute_time_cells": "time, cells",
         "absolute_time_milliseconds": "ms",
-        "spread_time_cells": "spread over taps, time",
+        "variation_frequency_cells": "variation in a clip, frequency",
+        "variation_time_cells": "time",
         "mask": "mask",
+        "on_map": "taps that count",
     }
+    whole = ("absolute_frequency_hertz", "absolute_time_milliseconds")
     lines = [
-        [layer, technique.replace("_", " "), *(f"{wide.loc[(layer, technique), name]:.3g}" for name in names)]
+        [
+            layer,
+            technique.replace("_", " "),
+            *(f"{wide.loc[(layer, technique), name]:,.{0 if name in whole else 2}f}" for name in names),
+        ]
         for layer in sorted(offsets["layer"].unique())
         for technique in techniques
         if (layer, technique) in wide.index
@@ -229,7 +274,7 @@ def table(offsets, techniques) -> str:
 
 
 def _without_looks(line: str) -> str:
-    return " ".join(word for word in line.split() if not word.startswith("looks."))
+    return shlex.join(word for word in shlex.split(line) if not word.startswith("looks."))
 
 
 main = command(job)

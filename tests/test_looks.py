@@ -13,9 +13,9 @@ def test_measures_by_hand():
     across = np.zeros((2, 2, 1, 1))
     across[0, 0], across[1, 1] = 2, -1
     mask = np.array([0.5, 1.5]).reshape(2, 1, 1)
-    told = measures(across, mask, scale=(16, 8), units={"frequency": 10.0, "time": 5.0})
+    told = measures(across, mask, mask > 0, scale=(16, 8), units={"frequency": 10.0, "time": 5.0})
     expected = {
-        "mask": 1,
+        **{"mask": 1, "on_map": 1, "variation_frequency_cells": 0, "variation_time_cells": 0},
         **{"absolute_frequency_cells": 1, "absolute_frequency_hertz": 160, "weighted_frequency_cells": 0.5},
         **{"signed_frequency_cells": 1, "spread_frequency_cells": 1},
         **{"absolute_time_cells": 0.5, "absolute_time_milliseconds": 20, "weighted_time_cells": 0.75},
@@ -23,6 +23,18 @@ def test_measures_by_hand():
         "share_time": 1 / 3,
     }
     assert told == pytest.approx(expected)
+
+
+def test_a_tap_off_the_map_counts_for_nothing_and_variation_is_from_place_to_place():
+    """Of two taps at two places the second meets the map nowhere; the first looks 1, then 3 cells up."""
+    across, matters = np.zeros((2, 2, 2, 1)), np.zeros((2, 2, 1), dtype=bool)
+    across[0, 0, :, 0], across[0, 1] = (1, 3), 99
+    matters[0] = True
+    told = measures(across, np.ones((2, 2, 1)), matters, scale=(1, 1), units={"frequency": 1.0, "time": 1.0})
+    assert told["on_map"] == 0.5
+    assert told["absolute_frequency_cells"] == told["weighted_frequency_cells"] == told["signed_frequency_cells"] == 2
+    assert told["variation_frequency_cells"] == 1
+    assert told["spread_frequency_cells"] == told["variation_time_cells"] == told["share_time"] == 0
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +58,22 @@ def test_a_trained_run_is_looked_at(own, call):
     assert set(offsets["layer"]) == {3, 4}
     assert set(offsets["technique"]) == {"straight", "trill", "vibrato"}
     assert (offsets["recordings"] == 2).all()
+    assert (offsets["clips"] == 2).all()
+    of_all = call("looks", "dc=late", "looks.split=all", "looks.layer=3", *settings)
+    assert of_all.status == 0
+    assert (pd.read_csv(folder / "offsets.csv")["recordings"] == 8).all()
+    assert "(all clips)" in of_all.out
+
+
+def test_a_figure_is_named_after_the_clip_that_it_shows(own, call, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        "singtech.results.figures.save", lambda figure, stem: drawn.update({stem.name: figure.get_suptitle()}) or []
+    )
+    settings, _ = own
+    assert call("looks", "dc=late", *settings).status == 0
+    for technique in ("straight", "trill", "vibrato"):
+        assert drawn[technique].startswith(f"{technique} — corpus choir\ndot/scales/{technique}/dot_{technique}_0,")
 
 
 def test_one_clip_and_place_can_be_chosen(own, call):
@@ -63,6 +91,8 @@ def test_one_clip_and_place_can_be_chosen(own, call):
         (["dc=late", "looks.recording=dot_trill"], "2 recordings are called so"),
         (["dc=late", "looks.recording=dot_trill_0", "looks.start=7"], "no clip there"),
         (["dc=late", "looks.hertz=90000"], "expected up to"),
+        (["dc=late", "looks.layer=1"], "looks.layer=1: the deformable layers are 3, 4"),
+        (["dc=late", "looks.split=train"], "looks.split=train: expected test or all"),
     ],
 )
 def test_what_cannot_be_looked_at_is_one_sentence(own, call, options, why):

@@ -29,6 +29,7 @@ class Look:
         mask: (B, M, F', T') between 0 and 2; 1 where the layer has none.
         scale, origin: (frequency, time): cell x of its input map lies at scale·x + origin in bins and frames of the
             spectrogram.
+        sides: bins and frames of its input map in cells.
     """
 
     layer: int
@@ -38,6 +39,23 @@ class Look:
     mask: Tensor
     scale: tuple[float, float]
     origin: tuple[float, float]
+    sides: tuple[int, int]
+
+    def matters(self) -> Tensor:
+        """(B, M, F', T') whether a tap meets the map where it looks, or would without its offset.
+
+        Interpolation reaches a cell that is less than one away. The others read zeros in both places: their offsets,
+        which nothing ever taught, change nothing. In layer 4, whose 16 taps are wider than its map, they are most.
+        """
+        rows, columns = (torch.arange(side, dtype=torch.float32) for side in self.offset.shape[-2:])
+        places = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))  # (2, F', T')
+        rigid = self.grid[:, :, None, None] + places
+        return self._meets(rigid) | self._meets(rigid + self.offset)
+
+    def _meets(self, places: Tensor) -> Tensor:
+        """Whether places (…, 2, F', T') in cells touch the map."""
+        sides = torch.tensor(self.sides)[:, None, None]
+        return ((places > -1) & (places < sides)).all(dim=-3)
 
     def points(self, clip: int, cell: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         """Where the kernel at a cell looks: (M, 2) rigid and (M, 2) deformed, in bins and frames; (M,) its mask."""
@@ -78,7 +96,8 @@ def look(network: Network, waveforms: Tensor) -> list[Look]:
         mask = torch.ones(batch, layer.taps, *sides) if mask is None else mask
         scale, origin = places[number]
         grid = kernel_grid(layer.kernel_size, layer.pads)
-        looks.append(Look(number, layer.kernel_size, grid, offset.cpu(), mask.cpu(), scale, origin))
+        given = tuple(inputs[number].shape[-2:])
+        looks.append(Look(number, layer.kernel_size, grid, offset.cpu(), mask.cpu(), scale, origin, given))
     return looks
 
 

@@ -25,6 +25,7 @@ class Sampling:
         kernel_size: taps along frequency and time.
         rigid, moved: (M, 2) hertz and seconds, without and with offsets.
         mask: (M,) between 0 and 2.
+        matters: (M,) whether a tap meets the map in either place; the others are not drawn.
     """
 
     layer: int
@@ -32,47 +33,68 @@ class Sampling:
     rigid: np.ndarray
     moved: np.ndarray
     mask: np.ndarray
+    matters: np.ndarray
 
 
 def draw_sampling(
-    title: str, spectrogram: np.ndarray, seconds: float, hertz: float, samplings: Sequence[Sampling]
+    title: str,
+    spectrogram: np.ndarray,
+    frame_seconds: float,
+    bin_hertz: float,
+    samplings: Sequence[Sampling],
+    small_print: str = "",
 ) -> "Figure":
     """The sampling points of each layer's kernel at one place over the clip's spectrogram, against the rigid grid.
 
     Args:
         title: the clip, and where the kernel stands.
         spectrogram: (F, T), loudness.
-        seconds, hertz: what it spans.
+        frame_seconds, bin_hertz: from one frame and bin to the next; they are centred on multiples of these.
         samplings: one a layer.
+        small_print: licence and source, or "".
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2 * len(samplings), 4.2), layout="constrained")
+    figure = Figure(figsize=(max(5.2 * len(samplings), 6.4), 4.4), layout="constrained")
+    bins, frames = spectrogram.shape
+    step = bin_hertz / 1000
+    span = (-frame_seconds / 2, (frames - 0.5) * frame_seconds, -step / 2, (bins - 0.5) * step)
     for axes, s in zip(figure.subplots(1, len(samplings), squeeze=False)[0], samplings, strict=True):
         axes.imshow(
             spectrogram,
-            extent=(0, seconds, 0, hertz / 1000),
+            extent=span,
             **{"origin": "lower", "aspect": "auto", "cmap": "magma", "alpha": 0.85},
         )
-        khz, moved = s.rigid[:, 0] / 1000, s.moved[:, 0] / 1000
-        for row in range(len(s.rigid)):
-            axes.plot([s.rigid[row, 1], s.moved[row, 1]], [khz[row], moved[row]], color=MOVED, linewidth=0.7)
-        axes.scatter(s.rigid[:, 1], khz, s=34, facecolors="none", edgecolors=RIGID, linewidths=1.4, label="rigid grid")
-        sizes = 8 + 30 * s.mask
+        rigid, moved, mask = s.rigid[s.matters], s.moved[s.matters], s.mask[s.matters]
+        ends = np.stack([rigid, moved]) / (1000, 1)  # (2, M, 2) kHz and seconds
+        axes.plot(ends[:, :, 1], ends[:, :, 0], color=MOVED, linewidth=0.7)
         axes.scatter(
-            s.moved[:, 1], moved, s=sizes, color=MOVED, edgecolors="black", linewidths=0.6, label="with offsets"
+            *(ends[0, :, 1], ends[0, :, 0]),
+            **{"s": 34, "facecolors": "none", "edgecolors": RIGID, "linewidths": 1.4, "label": "rigid grid"},
         )
-        low = min(0.0, s.rigid[:, 1].min(), s.moved[:, 1].min())
-        high = max(seconds, s.rigid[:, 1].max(), s.moved[:, 1].max())
-        axes.set(xlim=(low, high), ylim=(min(0.0, moved.min(), khz.min()), max(hertz / 1000, moved.max(), khz.max())))
+        axes.scatter(
+            *(ends[1, :, 1], ends[1, :, 0]),
+            **{"s": 40 * mask, "color": MOVED, "edgecolors": "black", "linewidths": 0.6, "label": "with offsets"},
+        )
+        axes.set(xlim=_limits(span[:2], ends[:, :, 1]), ylim=_limits(span[2:], ends[:, :, 0]))
         axes.set_facecolor("0.35")  # outside the map, where a kernel reads silence
         axes.set(xlabel="time / s", ylabel="frequency / kHz")
         kernel = f"{s.kernel_size[0]}×{s.kernel_size[1]}"
-        told = f"mask {s.mask.min():.2f} to {s.mask.max():.2f}"
-        axes.set_title(f"layer {s.layer}, kernel {kernel}, {told} (area)", fontsize=9)
+        told = f"area: mask, {mask.min():.2f} to {mask.max():.2f}" if len(mask) else "no tap"
+        off = len(s.matters) - s.matters.sum()
+        away = f"\n{off} of {len(s.matters)} taps off the map, not drawn" if off else ""
+        axes.set_title(f"layer {s.layer}, kernel {kernel}, {told}{away}", fontsize=9)
         axes.legend(loc="upper right", fontsize=8, facecolor="0.35", labelcolor="white", framealpha=0.8)
     figure.suptitle(title, fontsize=9)
+    figure.supxlabel(small_print, fontsize=7, color="0.4")
     return figure
+
+
+def _limits(span: tuple[float, float], values: np.ndarray) -> tuple[float, float]:
+    """A span widened to values beyond it, with room for whole points there."""
+    low, high = min(span[0], values.min(initial=span[0])), max(span[1], values.max(initial=span[1]))
+    room = 0.04 * (high - low)
+    return low - room * (low < span[0]), high + room * (high > span[1])
 
 
 def draw_offsets(title: str, offsets: "pd.DataFrame", techniques: Sequence[str]) -> "Figure":
@@ -111,26 +133,33 @@ def draw_density(title: str, densities: dict[int, np.ndarray], reach: float) -> 
 
     Args:
         title: of the figure.
-        densities: layer -> (N, N) counts from -reach to reach, frequency by time.
-        reach: in cells.
+        densities: layer -> (N, N) shares of all taps from -reach to reach, frequency by time; they add up to less than
+            1 where some reach further, which the panel then says.
+        reach: in cells; a panel shows as much of it as is reached.
     """
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.2 * len(densities) + 0.6, 4.3), layout="constrained")
-    for axes, (layer, counts) in zip(
+    figure = Figure(figsize=(4.2 * len(densities) + 0.6, 3.9), layout="constrained")
+    for axes, (layer, share) in zip(
         figure.subplots(1, len(densities), squeeze=False)[0], densities.items(), strict=True
     ):
-        share = counts / max(counts.sum(), 1)
-        norm = LogNorm(vmin=1e-6, vmax=max(float(share.max()), 1e-5))
-        extent = (-reach, reach, -reach, reach)
+        middle = len(share) // 2
+        furthest = int(np.abs(np.argwhere(share > 0) - middle).max(initial=4))
+        shown = slice(middle - furthest, middle + furthest + 1)
+        edge, beyond = reach * (2 * furthest + 1) / len(share), 1 - float(share.sum())
+        share = share[shown, shown]
+        least = float(share[share > 0].min(initial=1))
+        norm = LogNorm(vmin=least, vmax=max(float(share.max()), 10 * least))
+        extent = (-edge, edge, -edge, edge)
         image = axes.imshow(
             np.where(share > 0, share, np.nan), origin="lower", extent=extent, cmap="viridis", norm=norm
         )
         axes.axhline(0, color="0.6", linewidth=0.6)
         axes.axvline(0, color="0.6", linewidth=0.6)
         axes.set(xlabel="offset along time / cells", ylabel="offset along frequency / cells")
-        axes.set_title(f"layer {layer}", fontsize=9)
+        told = f", {100 * beyond:.1f} % of taps beyond" if beyond > 5e-4 else ""
+        axes.set_title(f"layer {layer}{told}", fontsize=9)
         figure.colorbar(image, ax=axes, shrink=0.8, label="share of taps")
     figure.suptitle(title, fontsize=9)
     return figure

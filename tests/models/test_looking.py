@@ -80,6 +80,21 @@ def test_the_cell_nearest_to_a_place_is_found_and_stays_on_the_map(network):
     assert seen.cell_of(-1000, 1e6) == (0, seen.offset.shape[-1] - 1)
 
 
+def test_a_tap_matters_that_meets_the_map_with_or_without_its_offset(network):
+    """Layer 4's map is 2 by 2, and 16 taps stand from 7 before a cell to 8 after it: two of them meet the map."""
+    layer = deformable_layers(network)[4]
+    seen = look(network, torch.randn(1, 4800))[1]
+    assert seen.sides == tuple(seen.offset.shape[-2:]) == (2, 2)
+    assert seen.matters()[0, :, 0, 0].nonzero().flatten().tolist() == [7, 8]
+    assert seen.matters()[0, :, 1, 1].nonzero().flatten().tolist() == [6, 7]
+    with torch.no_grad():
+        layer.shift.bias[0:2] = torch.tensor([0.0, 6.5])  # tap 0 of cell (0, 0): from -7 to -0.5, half on the map
+        layer.shift.bias[14:16] = torch.tensor([50.0, 0.0])  # tap 7: off the map, where it looked at the cell itself
+        layer.shift.bias[2:4] = torch.tensor([0.0, 5.0])  # tap 1: from -6 to -1, just off
+    moved = look(network, torch.randn(1, 4800))[1]
+    assert moved.matters()[0, :, 0, 0].nonzero().flatten().tolist() == [0, 7, 8]
+
+
 def test_networks_without_deformable_layers_have_nothing_to_show():
     plain = oblong_network(samples=4800, techniques=2, front_end=FRONT_END, seed=0)
     assert deformable_layers(plain) == {}
