@@ -2,10 +2,12 @@
 
 It renders the tables, then writes `<output_dir>/tables/<data>/report.html`, which needs nothing but itself.
     data=NAME           one corpus instead of all
-    audio=all           how many recordings can be heard: all, or none; above 40 MB the hardest ones only
+    audio=all           which recordings can be heard: all (above 40 MB the hardest of them), those of the hardest
+                        clips (hardest), or none
     output_dir=FOLDER   where the results are, outputs by default
 """
 
+import glob
 import io
 import sys
 from collections.abc import Sequence
@@ -15,14 +17,16 @@ from pathlib import Path
 import numpy as np
 
 from singtech.results.collate import Collated
-from singtech.results.report import Take, Told, data_uri, everything_run, told_by, write_report
+from singtech.results.commands import place_of, prepare
+from singtech.results.report import Take, Told, data_uri, everything_run, hardest_clips, told_by, write_report
 from singtech.signals import quietly_interrupted
 from singtech.tables import collated_corpora, render_corpus
 
 OPTIONS = {"data": None, "audio": "all", "output_dir": "outputs"}
-MOST_BYTES = 40_000_000  # of audio
+AUDIO = ("all", "hardest", "none")
+MOST_BYTES = 40_000_000  # of pictures and audio, as they stand in the page
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-HEIGHT, SECOND = 160, 60  # of a spectrogram in pixels: its height, and the width of a second
+HEIGHT, SECOND, WIDEST = 160, 60, 4000  # of a spectrogram in pixels: its height, width of a second and of all at most
 
 
 @quietly_interrupted
@@ -68,26 +72,37 @@ def recordings(collated: Collated, data: str, told: Told | None, audio: str) -> 
         return {}, sounds
     store = _store(collated, data)
     if store is None:
-        sounds["silent"] = "The clips are not here; python -m singtech.prepare cuts them, then make report again."
+        command = prepare(place_of(collated, data))
+        sounds["silent"] = f"The clips are not here, so nothing is heard or seen of it; `{command}` makes them."
         return {}, sounds
     place, settings = store
     rate = int(settings["sample_rate"])
     sounds |= {"clip_seconds": settings["clip_seconds"], "khz": rate / 2000}
-    sounds["silent"] = "Its audio was left out, to keep the page small." if audio == "all" else "Made with audio=none."
+    sounds["silent"] = {
+        "all": "Its audio was left out, to keep the page small.",
+        "hardest": "Made with audio=hardest, and none of its clips is among the hardest.",
+        "none": "Made with audio=none.",
+    }[audio]
     clips = pd.read_csv(place / "clips.csv", dtype={"recording": str}, keep_default_na=False)
     waveforms = np.load(place / "clips.npy", mmap_mode="r", allow_pickle=False)
     rows = clips.groupby("recording").indices
     hardness = pd.Series(told.of_true).groupby(told.clips["recording"]).min().sort_values(kind="stable")
+    wanted = hardness.index if audio == "all" else told.clips["recording"].iloc[hardest_clips(told)]
+    wanted = set() if audio == "none" else set(wanted)
     takes, room = {}, MOST_BYTES
     for recording in tqdm(hardness.index, unit="recording", desc="pictures and audio", leave=False):
         if recording not in rows:
             continue
         samples = np.concatenate([waveforms[row][: clips["samples"][row]] for row in rows[recording]])
         picture, width = _picture(samples, rate)
-        heard = _mp3(samples, rate) if audio == "all" and room > 0 else b""
-        room -= len(heard)
-        uri = data_uri(heard, "audio/mpeg") if heard else ""
-        takes[recording] = Take(uri, data_uri(picture, "image/webp"), width)
+        seen, heard = data_uri(picture, "image/webp"), ""
+        room -= len(seen)
+        if recording in wanted and room > 0:
+            heard = data_uri(_mp3(samples, rate), "audio/mpeg")
+            room -= len(heard)
+            if room < 0:  # no easier one is heard either
+                heard = ""
+        takes[recording] = Take(heard, seen, width)
     return takes, sounds
 
 
@@ -98,7 +113,7 @@ def _store(collated: Collated, data: str) -> tuple[Path, dict] | None:
     from singtech.data.clips import stored_state
 
     state = collated.state(data)
-    for place in sorted((collated.output_dir / "data").glob(f"{data}-*")):
+    for place in sorted((collated.output_dir / "data").glob(f"{glob.escape(data)}-*")):
         try:
             if state is not None and stored_state(place)[:16] == state[0]:
                 return place, json.loads((place / "corpus.json").read_text(encoding="utf-8"))["settings"]
@@ -108,7 +123,7 @@ def _store(collated: Collated, data: str) -> tuple[Path, dict] | None:
 
 
 def _mp3(samples: np.ndarray, rate: int) -> bytes:
-    """(S,) int16 as MP3, which every browser plays."""
+    """(S,) int16 as MP3 of some 50 kbit/s, which every browser plays."""
     import soundfile
 
     waveform, target = samples.astype(np.float32) / 32768, min((r for r in MP3_RATES if r >= rate), default=48000)
@@ -117,16 +132,16 @@ def _mp3(samples: np.ndarray, rate: int) -> bytes:
 
         waveform = librosa.resample(waveform, orig_sr=rate, target_sr=target, res_type="soxr_hq")
     file = io.BytesIO()
-    soundfile.write(file, waveform, target, format="MP3", subtype="MPEG_LAYER_III")
+    soundfile.write(file, waveform, target, format="MP3", subtype="MPEG_LAYER_III", compression_level=0.8)
     return file.getvalue()
 
 
 def _picture(samples: np.ndarray, rate: int) -> tuple[bytes, int]:
-    """(S,) int16 as a small spectrogram in WebP, and its width in pixels."""
+    """(S,) int16 as a small spectrogram in WebP, and its width in pixels; a long recording's is compressed in time."""
     from matplotlib import colormaps
     from PIL import Image
 
-    width = max(8, round(len(samples) / rate * SECOND))
+    width = min(max(8, round(len(samples) / rate * SECOND)), WIDEST)  # WebP has no more than 16,383
     n_fft = 1 << round(np.log2(0.046 * rate))
     padded = np.pad(samples.astype(np.float32) / 32768, (n_fft // 2, n_fft))
     starts = np.linspace(0, len(samples), width, endpoint=False).astype(int)
@@ -147,8 +162,8 @@ def _options(arguments: Sequence[str]) -> dict:
         if name not in options or not value:
             raise ValueError(f"{argument!r} is not understood: `python -m singtech.report` takes {', '.join(options)}.")
         options[name] = value
-    if options["audio"] not in ("all", "none"):
-        raise ValueError(f"audio={options['audio']}: expected all or none.")
+    if options["audio"] not in AUDIO:
+        raise ValueError(f"audio={options['audio']}: expected one of {', '.join(AUDIO)}.")
     return options
 
 

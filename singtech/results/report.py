@@ -95,6 +95,11 @@ def told_by(found: Answer, collated: Collated) -> Told | None:
     return Told(tuple(each), first.clips.reset_index(drop=True), first.techniques, probabilities)
 
 
+def hardest_clips(told: Told) -> np.ndarray:
+    """The rows of the clips whose technique is least probable, the hardest first."""
+    return np.argsort(told.of_true, kind="stable")[:HARDEST]
+
+
 def write_report(
     path: Path,
     collated: Collated,
@@ -288,7 +293,7 @@ def _hardest(told: Told | None) -> str:
         return "<p>No run's predictions are here.</p>"
     lines = []
     mean = np.nanmean(told.probabilities, axis=0)
-    for n in np.argsort(told.of_true, kind="stable")[:HARDEST]:
+    for n in hardest_clips(told):
         clip = told.clips.iloc[n]
         recording = escape(clip["recording"], quote=True)
         link = f'<a href="#recordings" data-take="{recording}">{recording}</a>'

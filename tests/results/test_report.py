@@ -4,9 +4,10 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from singtech.report import main
+from singtech.report import WIDEST, _picture, main
 from singtech.results.report import everything_run, grouped, rendered, told_by
 
 ANN = [("ann", "trill", "trill", "scales", 0), ("ann", "belt", "trill", "scales", 1)]
@@ -21,6 +22,19 @@ def outputs(run, put_predictions, put_confusion, tmp_path):
         put_confusion(folder, ("belt", "trill"), [[0, 1], [0, 1]])
     run(variant="batch_size=8", seed=5)
     return tmp_path
+
+
+@pytest.fixture
+def store(outputs, monkeypatch):
+    """The clips of the recordings of `outputs`: a second of noise each, at 8 kHz."""
+    place = outputs / "data" / "vocalset-0"
+    place.mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(-3000, 3000, (2, 8000)).astype("<i2")
+    np.save(place / "clips.npy", noise)
+    rows = [f"ann/scales/{name}/{n}.wav,{3.0 * n},8000" for n, name in enumerate(("trill", "belt"))]
+    (place / "clips.csv").write_text("\n".join(["recording,start,samples", *rows]) + "\n")
+    monkeypatch.setattr("singtech.report._store", lambda *_: (place, {"sample_rate": 8000, "clip_seconds": 1.0}))
+    return outputs
 
 
 def payload(page):
@@ -47,7 +61,48 @@ def test_confusions_and_recordings_are_those_of_the_counted_runs(outputs):
     trill = told["techniques"].index("trill")
     assert told["recordings"][1]["clips"][0]["by"][0][trill] == pytest.approx(1000 / (1 + 9 / 2.71828), abs=1)
     assert told["recordings"][0]["audio"] == ""
-    assert "singtech.prepare" in told["silent"]
+
+
+@pytest.mark.parametrize(
+    ("data", "command"),
+    [
+        ("vocalset", "python -m singtech.prepare output_dir="),
+        ("demo", "python -m singtech.prepare data=demo output_dir="),
+        ("choir", "python -m singtech.prepare data=folder data.name=choir data.root=FOLDER "),
+    ],
+)
+def test_where_the_clips_are_not_here_the_command_that_makes_them_is_named(
+    run, put_predictions, tmp_path, data, command
+):
+    put_predictions(run(data=data), ANN)
+    assert main([f"output_dir={tmp_path}", f"data={data}"]) == 0
+    assert command in payload((tmp_path / "tables" / data / "report.html").read_text())["silent"]
+
+
+@pytest.mark.parametrize(
+    ("options", "heard"),
+    [((), [True, True]), (("audio=hardest",), [True, False]), (("audio=none",), [False, False])],
+)
+def test_as_many_recordings_are_heard_as_were_asked_for(store, monkeypatch, options, heard):
+    monkeypatch.setattr("singtech.results.report.HARDEST", 1)
+    takes = payload(report(store, *options))["recordings"]  # the belt, taken for a trill, is the harder one
+    assert [take["audio"].startswith("data:audio/mpeg;base64,") for take in takes] == heard
+    assert all(take["picture"].startswith("data:image/webp;base64,") for take in takes)
+
+
+def test_where_there_is_no_room_the_hardest_are_heard(store, monkeypatch):
+    whole = payload(report(store))["recordings"]
+    room = sum(len(take["picture"]) for take in whole) + len(whole[0]["audio"])
+    monkeypatch.setattr("singtech.report.MOST_BYTES", room + 10)
+    told = payload(report(store))
+    assert [bool(take["audio"]) for take in told["recordings"]] == [True, False]
+    assert "left out" in told["silent"]
+
+
+def test_a_long_recording_fits_a_picture():
+    picture, width = _picture(np.zeros(8000 * 600, dtype=np.int16), 8000)
+    assert picture[:4] == b"RIFF"
+    assert width == WIDEST
 
 
 def test_the_hardest_clip_is_the_one_whose_technique_is_least_probable(outputs, collated):
@@ -95,7 +150,9 @@ def test_the_same_results_give_the_same_bytes(outputs):
     assert report(outputs) == report(outputs)
 
 
-@pytest.mark.parametrize(("option", "why"), [("audio=loud", "expected all or none"), ("size=1", "is not understood")])
+@pytest.mark.parametrize(
+    ("option", "why"), [("audio=loud", "expected one of all, hardest, none"), ("size=1", "is not understood")]
+)
 def test_a_mistake_is_one_sentence(tmp_path, capsys, option, why):
     assert main([f"output_dir={tmp_path}", option]) == 1
     assert why in capsys.readouterr().err
