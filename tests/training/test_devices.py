@@ -37,7 +37,8 @@ def test_each_device_draws_a_dropout_of_its_own_in_every_epoch(corpus, monkeypat
     assert drawn(1) == drawn(1)
 
 
-@pytest.mark.parametrize("reduction", ["weights", pytest.param("clips", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("reduction", ["weights", "clips"])
 def test_two_devices_retrain_the_classifier_that_one_does(corpus, tmp_path, reduction):
     phases = [network(1), classifier(4, alpha=1.0)]  # of which the second has neither batch norm nor dropout
     alone = run(corpus, tmp_path, phases, machine=ALONE, loss_reduction=reduction)
