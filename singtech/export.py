@@ -3,6 +3,7 @@
 The folder holds model.safetensors, config.json and README.md, the model card, as the Hugging Face Hub lays them out.
     run=RUN             a row of results.csv (a part of its name is enough, if it is one run's alone)
     to=FOLDER           where to; by default <output_dir>/models/<run>
+    onnx=true           also model.onnx, for programs without PyTorch, compared with it (pip install "singtech[onnx]")
     push=USER/NAME      and upload it there with the library huggingface_hub (pip install "singtech[hub]")
     output_dir=FOLDER   where the results are, outputs by default
 """
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from singtech.signals import quietly_interrupted
 
-OPTIONS = {"run": "", "to": "", "push": "", "output_dir": "outputs"}
+OPTIONS = {"run": "", "to": "", "onnx": "false", "push": "", "output_dir": "outputs"}
 MANY = 6  # runs that are named where several are meant
 
 
@@ -30,8 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         row = find_run(output_dir, options["run"])
         print(f"exporting {row['run']} …", flush=True)
         folder = Path(options["to"] or output_dir / "models" / row["run"])
-        export(output_dir, row, folder)
-        print(f"{folder}: model.safetensors, config.json, README.md")
+        export(output_dir, row, folder, options["onnx"] == "true")
+        print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
         if options["push"]:
             print(_pushed(folder, options["push"]))
     except (OSError, ValueError) as error:
@@ -105,12 +106,12 @@ def trained(output_dir: Path, row: Mapping):
     return network, description
 
 
-def export(output_dir: Path, row: Mapping, folder: Path) -> None:
-    """Write the model folder of a run, whole or not at all.
+def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False) -> None:
+    """Write the model folder of a run, whole or not at all, with an ONNX file beside the weights or without.
 
     Raises:
         FileExistsError: the folder is there already.
-        ValueError, FileNotFoundError: as `trained`.
+        ValueError, FileNotFoundError: as `trained` and `singtech.models.onnx.write_onnx`.
     """
     from singtech.files import atomic_folder, write_text
     from singtech.models.saved import write_model
@@ -119,12 +120,17 @@ def export(output_dir: Path, row: Mapping, folder: Path) -> None:
 
     if folder.exists():
         raise FileExistsError(f"{folder} is already there; name another with to=FOLDER, or move it away.")
+    if onnx:
+        from singtech.models.onnx import ONNX, check_onnx_installed, write_onnx
+
+        check_onnx_installed()
     network, description = trained(output_dir, row)
     seconds = description.samples / description.sample_rate
     rate = description.sample_rate
-    card = model_card(row, description.techniques, rate, seconds, read_collated(output_dir))
     with atomic_folder(folder) as work:
         write_model(work, network, description)
+        differs = write_onnx(work / ONNX, network, description) if onnx else None
+        card = model_card(row, description.techniques, rate, seconds, read_collated(output_dir), differs)
         write_text(work / "README.md", card)
 
 
@@ -154,6 +160,8 @@ def _options(arguments: Sequence[str]) -> dict[str, str]:
         if name not in options or not value:
             raise ValueError(f"{argument!r} is not understood: `python -m singtech.export` takes {', '.join(options)}.")
         options[name] = value
+    if options["onnx"] not in ("true", "false"):
+        raise ValueError(f"onnx={options['onnx']}: expected true or false.")
     return options
 
 

@@ -92,3 +92,32 @@ def test_a_run_by_name_predicts_without_being_exported(place, call, tmp_path):
     said = call("predict", "network=late-crt_wc", *options)
     assert (said.status, said.err) == (0, "")
     assert (tmp_path / f"{take.stem}.csv").is_file()
+
+
+def test_onnx_without_its_libraries_says_what_to_install(place, call, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    options = ["run=late-crt_wc", f"to={place / 'another'}", f"output_dir={place / 'outputs'}"]
+    said = call("export", *options, "onnx=true")
+    assert 'onnxscript not installed; do so with pip install "singtech[onnx]"' in said.err
+    assert not (place / "another").exists()
+    assert "onnx=yes: expected true or false" in call("export", *options, "onnx=yes").err
+
+
+def test_the_card_says_what_each_technique_is_taken_for(place):
+    """Counted here by scikit-learn from the run's predictions."""
+    from sklearn.metrics import confusion_matrix, f1_score
+
+    (folder,) = (place / "outputs" / "runs").glob("*late-crt_wc*")
+    told = read_predictions(folder / "predictions.csv")
+    named = told.logits.argmax(axis=1)
+    shares = confusion_matrix(told.targets, named, normalize="true", labels=range(3))
+    card = (place / "model" / "README.md").read_text()
+    table = card.split("its clips are most often taken for")[1].splitlines()[2:5]
+    for name, line in zip(("straight", "trill", "vibrato"), table, strict=True):
+        k = told.techniques.index(name)
+        f1 = f1_score(told.targets, named, labels=[k], average=None, zero_division=0)[0]
+        assert line.startswith(f"| {name}")
+        assert f"{f1:.3f}" in line
+        for other in range(3):
+            expected = f"{told.techniques[other]} ({shares[k, other]:.0%})"
+            assert (expected in line) == (other != k and shares[k, other] > 0)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from singtech.results.collate import Collated
+from singtech.results.confusions import confusion
 from singtech.results.experiments import COMPARABLE
 from singtech.results.pages import pipes, shown, shown_interval
 from singtech.results.summaries import corpus, printed
@@ -22,14 +23,22 @@ METRICS = {
 _ALIKE = ("data", "fold", "model", "dc", "strategy", "alpha", "variant", "data_fingerprint", "status")
 
 
-def model_card(row: Mapping, techniques: tuple[str, ...], sample_rate: int, seconds: float, collated: Collated) -> str:
+def model_card(
+    row: Mapping,
+    techniques: tuple[str, ...],
+    sample_rate: int,
+    seconds: float,
+    collated: Collated,
+    onnx: float | None = None,
+) -> str:
     """The card as Markdown, with the front matter that the Hugging Face Hub reads.
 
     Args:
         row: the run's, of results.csv.
         techniques: in the order of the logits.
         sample_rate, seconds: of a clip.
-        collated: for other seeds of the same condition, and the intervals.
+        collated: for other seeds of the same condition, the intervals, and what is taken for what.
+        onnx: how far the logits of its ONNX file are from PyTorch's, as a share of their range; None without one.
     """
     results = collated.results
     alike = results[[all(line.get(n) == row.get(n) for n in _ALIKE) for line in results.to_dict("records")]]
@@ -58,6 +67,7 @@ def model_card(row: Mapping, techniques: tuple[str, ...], sample_rate: int, seco
         "    timeline = load(FOLDER).predict(waveform, sample_rate)\n"
         "    timeline.technique, timeline.segments()",
         "or `python -m singtech.predict network=FOLDER input=song.wav`. Loading executes nothing of this folder.",
+        *([_of_onnx(onnx, sample_rate, seconds)] if onnx is not None else []),
         "## Data and protocol",
         f"Trained on {int(row['clips_train']):,} clips of {where}{fold}, tested on {int(row['clips_test']):,} clips of "
         f"singers that it never heard: {row['singers_test']}. Condition: {setting}{varied}; seed {row['seed']}; "
@@ -65,6 +75,7 @@ def model_card(row: Mapping, techniques: tuple[str, ...], sample_rate: int, seco
         f"    {row['command']}",
         "## Numbers",
         _numbers(row, alike, collated),
+        *_by_technique(row, collated),
         "## Limits",
         "\n".join(f"- {limit}" for limit in _limits(is_vocalset, row)),
         "## Licences and citation",
@@ -93,6 +104,30 @@ def _numbers(row: Mapping, alike: "pd.DataFrame", collated: Collated) -> str:
         lines.append([heading, shown(row[metric]), shown(float(values.mean()), deviation), shown_interval(interval)])
     table = pipes(["", "this network", f"mean over {seeds} seed{'s' * (seeds > 1)}", "95 %"], lines, left=1)
     return f"{table}\n\n95 %: over other singers, recordings, clips{' and seeds' if seeds > 1 else ''}, by resampling."
+
+
+def _by_technique(row: Mapping, collated: Collated) -> list[str]:
+    """F1 of each technique, and what its test clips are most often taken for, as a table; nothing if it is not kept."""
+    if row["run"] not in set(collated.confusions["run"]):
+        return []
+    techniques, shares = confusion(collated.confusions, (row["run"],))
+    lines = []
+    for name, told in zip(techniques, shares[0], strict=True):
+        others = [(share, other) for share, other in zip(told, techniques, strict=True) if other != name and share > 0]
+        most = [f"{printed(other)} ({share:.0%})" for share, other in sorted(others, key=lambda o: (-o[0], o[1]))[:2]]
+        f1 = row.get(f"f1_{name}")
+        lines.append([printed(name), shown(f1 if f1 == f1 else None), ", ".join(most)])
+    return [pipes(["", "F1", "its clips are most often taken for"], lines, left=1)]
+
+
+def _of_onnx(differs: float, sample_rate: int, seconds: float) -> str:
+    shape = f"(clips, {round(seconds * sample_rate)})"
+    return (
+        f"`model.onnx` takes `waveform`, float32 of shape {shape} at {sample_rate:,} Hz with full scale at 1, to "
+        "`logits`, in the order of the techniques in its metadata. Resampling and the cutting into windows are the "
+        f"caller's. In onnxruntime its logits were PyTorch's to within {max(differs, 1e-7):.0e} of their range, on "
+        "five synthetic clips."
+    )
 
 
 def _limits(is_vocalset: bool, row: Mapping) -> list[str]:
