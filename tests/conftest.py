@@ -1,5 +1,6 @@
 """What several parts' tests need: a person's own small corpus, and the commands called as from a shell."""
 
+import gc
 import os
 import sys
 from types import SimpleNamespace
@@ -9,6 +10,13 @@ import pytest
 import soundfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and bits repeat at one thread count
+
+
+def pytest_collection_finish():
+    """Spare the garbage collector what stays anyway: the libraries' million objects, at which each run would look."""
+    gc.collect()
+    gc.freeze()
+
 
 TECHNIQUES = ("straight", "trill", "vibrato")
 SINGERS = ("ann", "ben", "cid", "dot")
