@@ -7,6 +7,7 @@ file operation (an fsync, a rename, a written file, a removed one, a made folder
 in a power cut. A line of JSON says how each child ended and how many operations it came to.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -23,9 +24,11 @@ def main() -> None:
         importlib.import_module(name)
     import torch
 
-    import singtech.training.runs  # noqa: F401, what a run imports when it begins
+    import singtech.models.backends.compiled
+    import singtech.training.runs  # noqa: F401, both are what a run imports when it begins
 
     torch.set_num_threads(1)
+    gc.freeze()  # or every child copies the libraries' pages as it looks there for garbage
     if sys.argv[3:] == ["together"]:
         children = [_begun(command, death) for command, death in zip(commands, deaths, strict=True)]
         for child in children:
