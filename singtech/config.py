@@ -72,7 +72,8 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
         except Exception as problem:
             _end_of(problem)
         finally:
-            free_memory()
+            if sweep.is_sweep():
+                free_memory()
 
     def main() -> None:
         arguments = sys.argv[1:]
@@ -246,9 +247,9 @@ def variant(cfg: DictConfig) -> str:
     unused = ["alpha", "seed"]
     if all(phase.trains == "network" for phase in cfg.strategy.phases):
         unused.append("retraining")
-    given = [f"{group}={choices[group]}" for group in ("data", "model", "dc", "strategy") if choices.get(group)]
+    given = (f"{group}={choices[group]}" for group in ("data", "model", "dc", "strategy") if choices.get(group))
     ours, theirs = (  # references are not resolved: a shorter schedule is one difference, not one in every phase
-        scientific(OmegaConf.to_container(config)) for config in (cfg, hydra.compose("config", given))
+        scientific(OmegaConf.to_container(config)) for config in (cfg, _defaults(*given))
     )
     for settings in (ours, theirs):
         for name in unused:
@@ -264,6 +265,11 @@ def variant(cfg: DictConfig) -> str:
         theirs |= {name: ours[name] for name in ours if name.startswith("data.") and name not in kept}
     differing = [name for name in sorted(ours | theirs) if ours.get(name) != theirs.get(name)]
     return " ".join(f"{name}={ours.get(name)}".replace(" ", "") for name in differing)
+
+
+@functools.cache  # runs of a sweep share it
+def _defaults(*given: str) -> DictConfig:
+    return hydra.compose("config", list(given))
 
 
 def _flat(value: object, prefix: str = "") -> list[tuple[str, object]]:
