@@ -1,5 +1,6 @@
 """The configuration is the paper's by default, and a condition is the difference that its name says."""
 
+import functools
 import subprocess
 
 import pytest
@@ -38,6 +39,7 @@ FLIPPED = ("alpha", "batch_size", "keep_last", "precision", "batch_norm", "loss_
 FLIPPED += ("optimizer", "retraining", "front_end", "data", "dc", "model")
 
 
+@functools.cache
 def composed(*overrides):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", [f"hydra.searchpath=[file://{EXPERIMENTS.parent}]", *overrides])
