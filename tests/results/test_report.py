@@ -1,5 +1,6 @@
 """The report as text: nothing of a person's is markup, rows stay together, what is not here is said."""
 
+import base64
 import json
 import re
 from dataclasses import replace
@@ -10,6 +11,8 @@ import pytest
 from singtech.report import WIDEST, _picture, main
 from singtech.results.report import everything_run, grouped, rendered, told_by
 
+# a PNG of one pixel
+WHITE = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg==")
 ANN = [("ann", "trill", "trill", "scales", 0), ("ann", "belt", "trill", "scales", 1)]
 
 
@@ -25,7 +28,13 @@ def outputs(run, put_predictions, put_confusion, tmp_path):
 
 
 @pytest.fixture
-def store(outputs, monkeypatch):
+def undrawn(monkeypatch):
+    """Figures of tables, which take most of a report's time, left white where a test does not look at them."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, path, **_: path.write_bytes(WHITE))
+
+
+@pytest.fixture
+def store(outputs, undrawn, monkeypatch):
     """The clips of the recordings of `outputs`: a second of noise each, at 8 kHz."""
     place = outputs / "data" / "vocalset-0"
     place.mkdir(parents=True)
@@ -53,6 +62,7 @@ def test_the_page_needs_nothing_but_itself(outputs):
     assert "@import" not in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_confusions_and_recordings_are_those_of_the_counted_runs(outputs):
     told = payload(report(outputs))
     (confusion,) = told["confusions"]
@@ -63,6 +73,7 @@ def test_confusions_and_recordings_are_those_of_the_counted_runs(outputs):
     assert told["recordings"][0]["audio"] == ""
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("data", "command"),
     [
@@ -105,6 +116,7 @@ def test_a_long_recording_fits_a_picture():
     assert width == WIDEST
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_hardest_clip_is_the_one_whose_technique_is_least_probable(outputs, collated):
     collated()
     there = replace(collated(), output_dir=outputs)
@@ -114,6 +126,7 @@ def test_the_hardest_clip_is_the_one_whose_technique_is_least_probable(outputs, 
     assert "ann/scales/belt/1" in hardest
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_a_person_named_is_escaped(run, put_predictions, tmp_path):
     evil = '</script><img src=x onerror="x">'
     folder = run(data="choir", commit=evil)
@@ -139,6 +152,7 @@ def test_rows_without_a_name_belong_to_the_row_above():
     assert [len(group) for group in grouped(rows)] == [3, 2]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_predictions_the_page_says_so(run, tmp_path):
     run()
     page = report(tmp_path)
