@@ -93,7 +93,11 @@ def operations(monkeypatch):
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    """Call a command as from a shell: `call("run", "dc=late")` gives its exit status, output and errors."""
+    """Call a command as from a shell: `call("run", "dc=late")` gives its exit status, output and errors.
+
+    Hydra composes each configuration once more than it needs to, only to see whether a setting makes it a sweep.
+    """
+    monkeypatch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)  # none does, but for -m
 
     def called(command, *arguments):
         monkeypatch.setattr(sys, "argv", [])  # to be as it was when the test ends
