@@ -56,6 +56,7 @@ def test_the_sweep_of_the_readme_makes_four_rows_from_one_feature_phase(call, ow
     assert (tmp_path / "outputs" / "results.csv").read_bytes() == before
 
 
+@pytest.mark.long
 def test_three_strategies_at_four_alphas_train_eight_network_and_seven_classifier_phases(call, own, tmp_path):
     done = call("run", "-m", "experiments=figure3", *own)
     assert done.status == 0, done.err
