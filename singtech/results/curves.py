@@ -1,4 +1,4 @@
-"""Figure 3: macro F1 over the smoothing factor alpha for each strategy, with its spread over seeds (PNG, PDF)."""
+"""Figure 3: macro F1 over the smoothing factor alpha for each strategy, with its spread over seeds and its interval."""
 
 from collections.abc import Sequence
 from math import nan
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STYLES = tuple(zip(COLOURS, "os^D", ("-", "--", "-.", ":"), strict=True))  # apart in grey too
-APART = 0.022  # in alpha: the series stand beside each other, so that their error bars do not hide one another
+APART = 0.028  # in alpha: the series stand beside each other, so that their error bars do not hide one another
+BAND = 6  # points: the width of the light bar that is an interval, a little less than series are apart
 
 
 def render_curve(
@@ -58,16 +59,17 @@ def points(found: Answer, published: Published) -> str:
 
 
 def draw(found: Answer, published: Published) -> "Figure":
-    """The figure: means as lines, ± deviation as bars, seeds as faint dots, the paper's printed points hollow.
+    """The figure: means as lines, ± deviation as thin bars, seeds as faint dots, the paper's printed points hollow.
 
-    A line is broken where a point is missing. The paper's points are left out on a corpus that it did not measure.
+    A broad light bar is the 95 % interval of a mean, where there is one. A line is broken where a point is missing.
+    The paper's points are left out on a corpus that it did not measure.
     """
     from matplotlib.figure import Figure
 
     if not found.made:
         return blank(without_runs(found))
     ((metric, heading),) = found.experiment.metrics.items()
-    figure = Figure(figsize=(5.2, 3.7), layout="constrained")
+    figure = Figure(figsize=(5.2, 3.9), layout="constrained")
     axes = figure.subplots()
     series = _series(found)
     for k, (label, summaries) in enumerate(series.items()):
@@ -75,14 +77,15 @@ def draw(found: Answer, published: Published) -> "Figure":
         _draw_series(axes, label, summaries, metric, shift, STYLES[k % len(STYLES)])
         if found.is_comparable:
             _mark_published(axes, found, published, summaries, metric, shift, STYLES[k % len(STYLES)])
-    axes.set(xlabel="smoothing factor α", ylabel=heading, xlim=(-0.06, 1.06))
+    axes.set(xlabel="smoothing factor α", ylabel=heading, xlim=(-0.07, 1.07))
     axes.set_xticks(sorted({condition.alpha for condition in found.experiment.conditions}))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(axis="y", color="0.9", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     order = [name for label in series for name in (label, _paper(label))]  # column by column: ours, the paper's
     entries = sorted(zip(*axes.get_legend_handles_labels(), strict=True), key=lambda entry: order.index(entry[1]))
-    figure.legend(*zip(*entries, strict=True), loc="outside lower center", ncols=len(series), frameon=False, fontsize=9)
+    how = {"loc": "outside lower center", "ncols": len(series), "frameon": False, "fontsize": 9, "title_fontsize": 8}
+    figure.legend(*zip(*entries, strict=True), title=_key(found.summaries, metric), **how)
     entitle(figure, found)
     return figure
 
@@ -90,7 +93,7 @@ def draw(found: Answer, published: Published) -> "Figure":
 def _draw_series(
     axes: "Axes", label: str, summaries: Sequence[Summary], metric: str, shift: float, style: tuple[str, str, str]
 ) -> None:
-    """One strategy: its means and deviations over alpha, and a faint dot a seed where there are several."""
+    """One strategy: its means, deviations and intervals over alpha, and a faint dot a seed where there are several."""
     colour, marker, line = style
     alphas = [summary.condition.alpha + shift for summary in summaries]
     means = [_or_nan(summary.mean(metric)) for summary in summaries]
@@ -100,11 +103,24 @@ def _draw_series(
         **{"label": label, "color": colour, "marker": marker, "linestyle": line},
         **{"markersize": 5, "linewidth": 1.4, "elinewidth": 1, "capsize": 3, "zorder": 3},
     )
+    known = [(alpha, *low_high) for alpha, s in zip(alphas, summaries, strict=True) if (low_high := s.interval(metric))]
+    if known:
+        axes.vlines(*zip(*known, strict=True), color=colour, alpha=0.28, linewidth=BAND, capstyle="butt", zorder=1.5)
     for alpha, summary in zip(alphas, summaries, strict=True):
         if len(summary.units) > 1:
             values = summary.values[metric]
-            beside = [alpha + 0.4 * APART] * len(values)
+            beside = [alpha + 0.3 * APART] * len(values)
             axes.plot(beside, values, ".", color=colour, markeredgewidth=0, alpha=0.45, markersize=6, zorder=2)
+
+
+def _key(summaries: Sequence[Summary], metric: str) -> str:
+    """What the bars and dots of a figure are, of those that it has."""
+    marks = {
+        "broad light bars: 95 % interval of the mean": any(s.interval(metric) for s in summaries),
+        "thin bars: ± deviation over seeds": any(s.deviation(metric) is not None for s in summaries),
+        "dots: seeds": any(len(s.units) > 1 for s in summaries),
+    }
+    return "; ".join(mark for mark, is_drawn in marks.items() if is_drawn)
 
 
 def _mark_published(

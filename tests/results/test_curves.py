@@ -1,11 +1,12 @@
 """Figure 3: what is drawn is what was measured; what was not is neither drawn nor hidden."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from singtech.places import EXPERIMENTS
-from singtech.results.curves import draw, points, render_curve
+from singtech.results.curves import APART, BAND, draw, points, render_curve
 from singtech.results.experiments import read_experiment, read_published
 from singtech.results.summaries import answer
 
@@ -89,6 +90,30 @@ def test_every_seed_is_a_dot(sweep, answered):
     axes = draw(answered(), PAPER).axes[0]
     dots = [line for line in axes.get_lines() if line.get_marker() == "."]
     assert sum(len(line.get_ydata()) for line in dots) == 11 * 2
+
+
+def test_a_light_bar_is_the_interval_where_there_is_one(run, put_predictions, collated, tmp_path):
+    """Of two singers drawn anew, a quarter of the draws are the right one alone (F1 1), a quarter the wrong one (0)."""
+    clips = [("ann", "trill", "trill", "scales", 0), ("bob", "belt", "trill", "scales", 1)]
+    for strategy in ("joint", "crt_wc"):
+        for alpha in (0, 0.2):
+            folder = run(0.4, strategy=strategy, alpha=alpha)
+            if (strategy, alpha) != ("crt_wc", 0.2):
+                put_predictions(folder, clips)
+    figure = draw(answer(FIGURE, replace(collated(), output_dir=tmp_path), "vocalset"), PAPER)
+    bars = [bar for bar in figure.axes[0].collections if bar.get_linewidth() == [BAND]]
+    drawn = [[segment.tolist() for segment in bar.get_segments()] for bar in bars]
+    joint, weighted = sorted(drawn, key=len, reverse=True)
+    assert joint == [[[-APART, 0], [-APART, 1]], [[0.2 - APART, 0], [0.2 - APART, 1]]]
+    assert weighted == [[[APART, 0], [APART, 1]]]
+    (legend,) = figure.legends
+    assert legend.get_title().get_text() == "broad light bars: 95 % interval of the mean"
+
+
+def test_what_is_not_drawn_is_not_explained(sweep, answered):
+    sweep()  # two seeds, no predictions
+    (legend,) = draw(answered(), PAPER).legends
+    assert legend.get_title().get_text() == "thin bars: ± deviation over seeds; dots: seeds"
 
 
 def test_the_numbers_stand_below_the_figure_with_what_is_missing(sweep, answered):
