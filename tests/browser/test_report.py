@@ -89,6 +89,38 @@ def test_a_click_sorts_and_another_sorts_the_other_way(opened):
     assert header.find_element(By.XPATH, "..").get_attribute("aria-sort") == "descending"
 
 
+@pytest.mark.parametrize(
+    ("cells", "ordered"),
+    [
+        (["Late (3,4)", "Oblong", "1DCNN", "w/o DC"], ["1DCNN", "Late (3,4)", "Oblong", "w/o DC"]),
+        (["wc-alpha_1", "wc-alpha_0.5", "—", "wc-alpha_0.05"], ["wc-alpha_0.05", "wc-alpha_0.5", "wc-alpha_1"]),
+        (["10 of 12", "5 of 6", "9 of 12"], ["5 of 6", "9 of 12", "10 of 12"]),
+        (["2bd87c8", "0012345", "10aaaaa"], ["2bd87c8", "10aaaaa", "0012345"]),
+        (["2.14.1+cu130", "2.9.0", "2.9.1"], ["2.9.0", "2.9.1", "2.14.1+cu130"]),
+        (["0.61 ± 0.05", "not run yet", "0.9", "—", "-0.2", "−0.3"], ["−0.3", "-0.2", "0.61 ± 0.05", "0.9"]),
+        (["100 %", "", "9.5 %", "20 % (3)"], ["9.5 %", "20 % (3)", "100 %"]),
+        (["1,438", "962", "10", "< 0.001"], ["< 0.001", "10", "962", "1,438"]),
+        (["10 seeds", "0", "9 seeds"], ["0", "9 seeds", "10 seeds"]),
+        (["0.500 to 1.000", "—", "0.050 to 0.900"], ["0.050 to 0.900", "0.500 to 1.000"]),
+    ],
+)
+def test_words_sort_as_words_and_numbers_as_numbers_and_the_empty_last(opened, cells, ordered):
+    header = opened.execute_script(
+        "const table = document.createElement('table'), frame = document.createElement('div');"
+        "table.innerHTML = '<thead><tr><th>cells</th></tr></thead>';"
+        "for (const text of arguments[0]) { const cell = table.createTBody().insertRow().insertCell();"
+        "cell.textContent = text; }"
+        "frame.className = 'wide'; frame.id = 'made'; frame.append(table); document.querySelector('h1').after(frame);"
+        "equip(table); return table.querySelector('button');",
+        cells,
+    )
+    for expected in (ordered, ordered[::-1]):
+        header.click()
+        found = texts(opened, "#made td")
+        assert found[: len(ordered)] == expected
+        assert sorted(found) == sorted(cells)
+
+
 def test_rows_that_belong_together_stay_together(opened):
     header = opened.find_elements(By.CSS_SELECTOR, "#table2 table th button")[0]
     header.send_keys(Keys.ENTER)  # a keyboard is enough

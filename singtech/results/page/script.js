@@ -9,26 +9,32 @@ const make = (name, options = {}, ...children) => {
 const percent = (share) => (100 * share).toFixed(share < 0.0995 && share > 0 ? 1 : 0);
 const spoken = (name) => name.replaceAll("_", " ");
 
-// Tables: groups of rows (one <tbody> each) are sorted and filtered whole.
-const value = (group, column) => {
-  const text = (group.rows[0].cells[column] || group.rows[0].cells[0]).textContent.trim();
-  const number = parseFloat(text.replace(/[,\s]/g, "").replace("−", "-").replace(/^</, ""));
-  return { text, number: Number.isNaN(number) ? null : number };
+// Tables: groups of rows (one <tbody> each) are sorted and filtered whole. A column is one of numbers if each of its
+// cells begins with one and holds nothing else but its unit, spread or share; else words in natural order.
+const empty = /^(|[—–?]|not run|not run yet)$/;
+const number = /^[<>]?\s*([+-]?\d+(?:\.\d+)?)\s*(?:k|%|s|min|MB)?(?:\s*\(\d+\)|\s*±\s*[\d.]+\s*%?|\s+to\s+[+-]?[\d.]+)?$/;
+const cell = (group, column) => (group.rows[0].cells[column] || group.rows[0].cells[0]).textContent.trim();
+const amount = (text) => { const found = text.replace(/(?<=\d),(?=\d{3})/g, "").replaceAll("−", "-").match(number); return found && Number(found[1]); };
+const pieces = (text) => text.split(/(\d+(?:\.\d+(?!\.?\d))?)/); // words, number, words, number, …
+const natural = (one, other) => {
+  const [a, b] = [pieces(one), pieces(other)];
+  for (let k = 0; k < Math.min(a.length, b.length); k++) {
+    const order = k % 2 ? a[k] - b[k] : a[k].localeCompare(b[k], "en");
+    if (order) return order;
+  }
+  return a.length - b.length;
 };
 const sort = (table, header, column) => {
-  const ascending = header.getAttribute("aria-sort") === "descending" || !header.hasAttribute("aria-sort");
-  const direction = header.getAttribute("aria-sort") === "ascending" ? "descending" : ascending ? "ascending" : "ascending";
+  const direction = header.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
   table.querySelectorAll("th[aria-sort]").forEach((other) => other.removeAttribute("aria-sort"));
   header.setAttribute("aria-sort", direction);
   const sign = direction === "ascending" ? 1 : -1;
-  const groups = [...table.tBodies].map((group) => ({ group, ...value(group, column) }));
-  const numeric = groups.some((g) => g.number !== null);
-  groups.sort((a, b) => {
-    if (!numeric) return sign * a.text.localeCompare(b.text);
-    if (a.number === null || b.number === null) return (a.number === null) - (b.number === null);
-    return sign * (a.number - b.number);
-  });
-  groups.forEach(({ group }) => table.append(group));
+  const groups = [...table.tBodies].map((group) => ({ group, text: cell(group, column) }));
+  const filled = groups.filter(({ text }) => !empty.test(text));
+  const numeric = filled.every(({ text }) => amount(text) !== null);
+  filled.sort((a, b) => sign * (numeric ? amount(a.text) - amount(b.text) : natural(a.text, b.text)));
+  const last = groups.filter(({ text }) => empty.test(text));
+  [...filled, ...last].forEach(({ group }) => table.append(group));
 };
 let filters = 0;
 const equip = (table) => {
