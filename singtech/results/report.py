@@ -124,7 +124,8 @@ def write_report(
 
     found = everything_run(collated, data)
     told = told_by(found, collated)
-    parts = [{"id": "runs", "title": "What was run, on what", "body": _runs(found, collated, data), "progress": ""}]
+    counted = _counted([found, *answers], collated)
+    parts = [{"id": "runs", "title": "What was run", "body": _runs(counted, collated, data), "progress": ""}]
     for each in answers:
         text = (folder / f"{each.experiment.name}.md").read_text(encoding="utf-8")
         words = {"id": each.experiment.name, "title": each.experiment.title, "progress": each.progress}
@@ -150,7 +151,7 @@ def write_report(
     page = template.render(
         title=f"singtech report: {where}",
         warning="" if data == COMPARABLE else f"{corpus(data)[0].upper()}{corpus(data)[1:]}.",
-        summary=_summary(found, collated, data),
+        facts=_facts(counted, collated, data),
         parts=[part | {"body": Markup(part["body"])} for part in parts],
         footer="Made by singtech from outputs/; method: Yamamoto, Nam and Terasawa, Interspeech 2022.",
         data=Markup(_json(payload)),
@@ -231,29 +232,50 @@ def _json(value: object) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _summary(found: Answer, collated: Collated, data: str) -> str:
+def _counted(answers: Sequence[Answer], collated: Collated) -> "pd.DataFrame":
+    """The rows of the runs that stand in a table."""
+    runs = {run for each in answers for summary in each.summaries for run in summary.runs}
+    return collated.results[collated.results["run"].isin(runs)]
+
+
+def _facts(counted: "pd.DataFrame", collated: Collated, data: str) -> list[tuple[str, str]]:
+    """What the tables rest on, name and text: the corpus, and of the runs in them seeds and circumstances."""
     lengths = collated.lengths_of(data)
-    minutes = lengths["minutes"].sum()
+    minutes, recordings = lengths["minutes"].sum(), lengths["recordings"].sum()
     clips = ", ".join(f"{n:,} {split}" for split, n in lengths.groupby("split")["clips"].sum().items())
-    held = f" The corpus: {minutes:.1f} minutes, clips: {clips}." if len(lengths) else ""
-    return f"{found.made} complete runs with default settings, {len(found.summaries)} conditions.{held}"
+    held = f"{data}: {minutes:,.1f} minutes, {recordings:,} recordings, {lengths['technique'].nunique()} techniques"
+    facts = [("Corpus", f"{held}; clips: {clips}" if len(lengths) else f"{data}, not prepared here")]
+    tests = sorted({name for text in counted.get("singers_test", ()) for name in text.split()})
+    facts += [("Test singers", ", ".join(tests))] if tests else []
+    every = int((collated.results["data"] == data).sum())
+    facts.append(("Runs", f"{len(counted)} in tables, of {every} on this corpus"))
+    names = {"seed": "Seeds", "fold": "Folds", "device": "Device", "precision": "Precision", "versions": "Versions"}
+    names |= {"commit": "Commits", "corpus_fingerprint": "State of the corpus"}
+    for column, name in names.items():
+        numbers = counted[column].value_counts().to_dict() if column in counted else {}
+        if set(numbers) - {""}:
+            facts.append((name, _told(numbers, {"fold": "own split"}.get(column, "not said"))))
+    return facts
 
 
-def _runs(found: Answer, collated: Collated, data: str) -> str:
+def _told(numbers: Mapping[object, int], unsaid: str) -> str:
+    """Values in order, and of how many runs each is where there are several."""
+    each = [(str(value) or unsaid, runs) for value, runs in sorted(numbers.items())]
+    return "; ".join(f"{value} ({runs} run{'s' * (runs > 1)})" if len(each) > 1 else value for value, runs in each)
+
+
+def _runs(counted: "pd.DataFrame", collated: Collated, data: str) -> str:
     """Every run on the corpus, counted or not, with what it cost and how to make it again."""
     results = collated.results[collated.results["data"] == data]
-    counted = {run for summary in found.summaries for run in summary.runs}
+    in_tables = set(counted["run"])
     columns = ("seed", "fold", "f1", "accuracy", "parameters", "epochs", "seconds", "device", "torch", "commit")
     header = ["run", "status", "in tables", *("F1" if c == "f1" else c for c in columns), "differs in", "command"]
     lines = []
     for row in results.to_dict("records"):
-        cells = [escape(row["run"]), escape(row["status"]), "yes" if row["run"] in counted else "—"]
+        cells = [escape(row["run"]), escape(row["status"]), "yes" if row["run"] in in_tables else "—"]
         cells += [_cell(row.get(name)) for name in columns]
         lines.append([*cells, escape(row["variant"]), f"<code>{escape(str(row.get('command', '')))}</code>"])
-    tests = results.loc[results["run"].isin(counted)].get("singers_test", ())
-    singers = sorted({name for text in tests for name in text.split()})
-    tested = f"<p>Test singers: {escape(', '.join(singers))}.</p>" if singers else ""
-    return tested + table("Every run, what it cost, and the command that makes it again", header, lines, long=(14,))
+    return table("Every run, what it cost, and the command that makes it again", header, lines, long=(14,))
 
 
 def _cell(value: object) -> str:

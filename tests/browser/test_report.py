@@ -206,6 +206,20 @@ def test_a_phone_need_not_scroll_sideways(opened):
     assert width <= 375
 
 
+def test_on_paper_no_column_is_cut_off(opened):
+    """At the width of A4 across, less the margins: 273 mm at 96 dots to an inch."""
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    paper = {"width": 1032, "height": 700, "deviceScaleFactor": 1, "mobile": False}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", paper)
+    rights = opened.execute_script(
+        "return [...document.querySelectorAll('table')].map((e) => e.getBoundingClientRect().right)"
+    )
+    opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert len(rights) > 15
+    assert max(rights) <= 1032
+
+
 def test_pictures_and_controls_have_names(opened):
     unnamed = opened.execute_script(
         "const label = (e) => e.getAttribute('aria-label') || e.alt || (e.labels && e.labels.length);"

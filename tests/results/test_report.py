@@ -74,6 +74,28 @@ def test_confusions_and_recordings_are_those_of_the_counted_runs(outputs):
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_the_page_begins_with_what_its_tables_rest_on(run, put_corpus, tmp_path):
+    put_corpus("vocalset", {("trill", "train"): (5, 1.5, 30), ("trill", "test"): (2, 0.5, 10)})
+    for seed, device in ((0, "cpu"), (1, "H100"), (2, "H100")):
+        run(seed=seed, device=device, versions="python 3.12 torch 2.14.1")
+    run(fold="3", seed=0, device="H100", condition="late", versions="python 3.12 torch 2.14.1")
+    run(variant="batch_size=8", seed=5, device="H200")
+    told = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", report(tmp_path))
+    assert told[0] == ("Corpus", "vocalset: 2.0 minutes, 7 recordings, 1 techniques; clips: 10 test, 30 train")
+    assert dict(told[1:]) == {
+        "Test singers": "female2, female8",
+        "Runs": "4 in tables, of 5 on this corpus",
+        "Seeds": "0 (2 runs); 1 (1 run); 2 (1 run)",
+        "Folds": "own split (3 runs); 3 (1 run)",
+        "Device": "H100 (3 runs); cpu (1 run)",
+        "Precision": "32-true",
+        "Versions": "python 3.12 torch 2.14.1",
+        "Commits": "0012345",
+        "State of the corpus": "c",
+    }
+
+
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("data", "command"),
     [

@@ -70,7 +70,7 @@ const chooser = (id, items, show) => {
 
 // Confusions: a matrix of the chosen condition, in percent of the true technique and in clips over all seeds.
 chooser("matrix-of", data.confusions.map((c) => c.label), (k) => {
-  const { techniques, counts } = data.confusions[k];
+  const { label, techniques, counts } = data.confusions[k];
   const head = make("tr", {}, make("th", { scope: "col" }, "True \\ named"), ...techniques.map((t) => make("th", { scope: "col" }, spoken(t))));
   const lines = counts.map((row, r) => {
     const total = row.reduce((a, b) => a + b, 0);
@@ -81,7 +81,7 @@ chooser("matrix-of", data.confusions.map((c) => c.label), (k) => {
     });
     return make("tr", {}, make("th", { scope: "row" }, spoken(techniques[r])), ...cells);
   });
-  const caption = make("caption", {}, "Percent of the true technique's clips, and clips over all seeds");
+  const caption = make("caption", {}, `${label}: percent of the true technique's clips, and clips over all seeds`);
   document.getElementById("matrix").replaceChildren(make("table", {}, caption, make("thead", {}, head), make("tbody", {}, ...lines)));
 });
 
@@ -122,7 +122,7 @@ chooser("curves-of", data.curves.map((c) => c.run), (k) => {
       picture.append(svg("polyline", style));
     }
   });
-  const key = "loss (solid, left axis), F1 on training clips (dashed, right axis), F1 on validation singers (dotted), where there are some";
+  const key = `${data.curves[k].run}: loss (solid, left axis), F1 on training clips (dashed, right axis), F1 on validation singers (dotted), where there are some`;
   document.getElementById("curves").replaceChildren(picture, make("p", { className: "quiet" }, key));
 });
 
