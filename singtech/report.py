@@ -2,8 +2,8 @@
 
 It renders the tables, then writes `<output_dir>/tables/<data>/report.html`, which needs nothing but itself.
     data=NAME           one corpus instead of all
-    audio=all           which recordings can be heard: all (above 40 MB the hardest of them), those of the hardest
-                        clips (hardest), or none
+    audio=all           which test recordings can be heard: all of them; those of the 25 hardest clips (hardest); or
+                        none. Above 40 MB of pictures and sound the easier ones are silent, and the page says so.
     output_dir=FOLDER   where the results are, outputs by default
 """
 
@@ -73,16 +73,11 @@ def recordings(collated: Collated, data: str, told: Told | None, audio: str) -> 
     store = _store(collated, data)
     if store is None:
         command = prepare(place_of(collated, data))
-        sounds["silent"] = f"The clips are not here, so nothing is heard or seen of it; `{command}` makes them."
+        sounds["silent"] = f"The clips are not here, so no recording is heard or seen; `{command}` makes them."
         return {}, sounds
     place, settings = store
     rate = int(settings["sample_rate"])
     sounds |= {"clip_seconds": settings["clip_seconds"], "khz": rate / 2000}
-    sounds["silent"] = {
-        "all": "Its audio was left out, to keep the page small.",
-        "hardest": "Made with audio=hardest, and none of its clips is among the hardest.",
-        "none": "Made with audio=none.",
-    }[audio]
     clips = pd.read_csv(place / "clips.csv", dtype={"recording": str}, keep_default_na=False)
     waveforms = np.load(place / "clips.npy", mmap_mode="r", allow_pickle=False)
     rows = clips.groupby("recording").indices
@@ -90,6 +85,7 @@ def recordings(collated: Collated, data: str, told: Told | None, audio: str) -> 
     wanted = hardness.index if audio == "all" else told.clips["recording"].iloc[hardest_clips(told)]
     wanted = set() if audio == "none" else set(wanted)
     takes, room = {}, MOST_BYTES
+    wanted &= set(rows)
     for recording in tqdm(hardness.index, unit="recording", desc="pictures and audio", leave=False):
         if recording not in rows:
             continue
@@ -103,7 +99,18 @@ def recordings(collated: Collated, data: str, told: Told | None, audio: str) -> 
             if room < 0:  # no easier one is heard either
                 heard = ""
         takes[recording] = Take(heard, seen, width)
+    sounds["silent"] = _silence(audio, sum(bool(take.audio) for take in takes.values()), len(wanted), len(takes))
     return takes, sounds
+
+
+def _silence(audio: str, heard: int, wanted: int, there: int) -> str:
+    """Which recordings of those there can be heard, and why no others; "" where all can."""
+    if audio == "none":
+        return "No recording can be heard: the page was made with audio=none."
+    why = ["the page was made with audio=hardest, for those of the hardest clips"] if audio == "hardest" else []
+    if heard < wanted:
+        why.append(f"above {MOST_BYTES / 1e6:g} MB of pictures and sound in all, the easier ones are silent")
+    return f"{heard} of {there} recordings can be heard: {'; '.join(why)}." if why else ""
 
 
 def _store(collated: Collated, data: str) -> tuple[Path, dict] | None:

@@ -116,7 +116,7 @@ def write_report(
         path: where to.
         answers: to the experiments, in order, whose pages are in `folder`.
         takes: recording -> what is heard and seen of it.
-        sounds: clip_seconds and khz of the recordings, and `silent`, what stands where there is no audio.
+        sounds: clip_seconds and khz of the recordings, and `silent`, which can be heard and why no others.
         write: takes path and text.
     """
     import jinja2
@@ -135,7 +135,7 @@ def write_report(
         {"id": "confusions", "title": "Confusions", "body": _choice("matrix", "Condition")},
         {"id": "learning", "title": "Learning curves by phase", "body": _choice("curves", "Run")},
         {"id": "hardest", "title": "The hardest clips", "body": _hardest(told)},
-        {"id": "recordings", "title": "Every test recording", "body": _recordings(told)},
+        {"id": "recordings", "title": "Every test recording", "body": _recordings(told, str(sounds["silent"]))},
     ]
     payload = {
         "confusions": _confusions(found, collated),
@@ -328,7 +328,7 @@ def _hardest(told: Told | None) -> str:
     )
 
 
-def _recordings(told: Told | None) -> str:
+def _recordings(told: Told | None, silent: str) -> str:
     if told is None:
         return "<p>No run's predictions are here: bring <code>runs/*/predictions.csv</code> along.</p>"
     selects = "".join(
@@ -336,6 +336,7 @@ def _recordings(told: Told | None) -> str:
         for name in ("Singer", "Technique", "Context", "By")
     )
     return (
+        f"{f'<p>{escape(silent)}</p>' if silent else ''}"
         f'<div class="choices">{selects}</div><p id="takes-count" class="quiet" aria-live="polite"></p>'
         '<ul class="takes" id="takes" aria-label="Recordings"></ul><div id="take"></div>'
         "<noscript>This part needs the page's script.</noscript>"

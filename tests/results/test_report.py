@@ -113,12 +113,19 @@ def test_where_the_clips_are_not_here_the_command_that_makes_them_is_named(
 
 
 @pytest.mark.parametrize(
-    ("options", "heard"),
-    [((), [True, True]), (("audio=hardest",), [True, False]), (("audio=none",), [False, False])],
+    ("options", "heard", "said"),
+    [
+        ((), [True, True], ""),
+        (("audio=hardest",), [True, False], "1 of 2 recordings can be heard: the page was made with audio=hardest"),
+        (("audio=none",), [False, False], "No recording can be heard: the page was made with audio=none."),
+    ],
 )
-def test_as_many_recordings_are_heard_as_were_asked_for(store, monkeypatch, options, heard):
+def test_as_many_recordings_are_heard_as_were_asked_for(store, monkeypatch, options, heard, said):
     monkeypatch.setattr("singtech.results.report.HARDEST", 1)
-    takes = payload(report(store, *options))["recordings"]  # the belt, taken for a trill, is the harder one
+    page = report(store, *options)
+    assert said in page
+    assert ("can be heard" in page) == (said != "")
+    takes = payload(page)["recordings"]  # the belt, taken for a trill, is the harder one
     assert [take["audio"].startswith("data:audio/mpeg;base64,") for take in takes] == heard
     assert all(take["picture"].startswith("data:image/webp;base64,") for take in takes)
 
@@ -127,9 +134,10 @@ def test_where_there_is_no_room_the_hardest_are_heard(store, monkeypatch):
     whole = payload(report(store))["recordings"]
     room = sum(len(take["picture"]) for take in whole) + len(whole[0]["audio"])
     monkeypatch.setattr("singtech.report.MOST_BYTES", room + 10)
-    told = payload(report(store))
-    assert [bool(take["audio"]) for take in told["recordings"]] == [True, False]
-    assert "left out" in told["silent"]
+    page = report(store)
+    assert [bool(take["audio"]) for take in payload(page)["recordings"]] == [True, False]
+    assert "<p>1 of 2 recordings can be heard: above " in page
+    assert " MB of pictures and sound in all, the easier ones are silent.</p>" in page
 
 
 def test_a_long_recording_fits_a_picture():

@@ -138,7 +138,7 @@ if (takes.length) {
     const parts = [make("h3", {}, take.name)];
     if (take.picture) parts.push(make("img", { src: take.picture, alt: `Spectrogram of ${take.name}, ${take.clips.length} clips of ${data.clip_seconds} s, up to ${data.khz} kHz`, width: take.width, height: 160 }));
     if (take.audio) parts.push(make("audio", { controls: true, src: take.audio, preload: "none", "aria-label": `Recording ${take.name}` }));
-    else parts.push(make("p", { className: "quiet" }, data.silent));
+    else parts.push(make("p", { className: "quiet" }, "Not to be heard here."));
     const k = condition();
     const head = make("tr", {}, make("th", { scope: "col" }, "From"), ...data.techniques.map((t) => make("th", { scope: "col", className: t === take.technique ? "true" : "" }, spoken(t))));
     const lines = take.clips.map((clip) => {
