@@ -172,8 +172,12 @@ def rendered(text: str, folder: Path) -> str:
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     html = reader.render(re.sub("^## ", "### ", body, flags=re.MULTILINE))
     html = re.sub(r'<img src="([^"]*)" alt="([^"]*)" />', lambda m: _picture(folder / m[1], m[2]), html)
-    html = re.sub(r"<table>.*?</table>", lambda m: _sortable(m[0], heading.lstrip("# ")), html, flags=re.DOTALL)
-    return html
+    title, (before, *tables) = heading.lstrip("# "), html.split("<table>")
+    captions = [title if len(tables) == 1 else f"{title} ({k} of {len(tables)})" for k in range(1, len(tables) + 1)]
+    for caption, text in zip(captions, tables, strict=True):
+        inner, _, after = text.partition("</table>")
+        before += _sortable(inner, caption) + after
+    return before
 
 
 def grouped(rows: Sequence[str]) -> list[list[str]]:
@@ -190,10 +194,10 @@ def grouped(rows: Sequence[str]) -> list[list[str]]:
 
 def table(caption: str, header: Sequence[str], lines: Sequence[Sequence[str]], long: Sequence[int] = ()) -> str:
     """An HTML table of escaped cells; columns in `long` hold sentences."""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
+    kinds = [' class="long"' if k in long else "" for k in range(len(header))]
+    head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for kind, name in zip(kinds, header, strict=True))
     body = ""
     for line in lines:
-        kinds = [' class="long"' if k in long else "" for k in range(len(line))]
         cells = "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, line, strict=True))
         body += f"<tbody><tr>{cells}</tr></tbody>"
     return _framed(f"<thead><tr>{head}</tr></thead>{body}", caption)
@@ -209,7 +213,7 @@ def _framed(inner: str, caption: str) -> str:
 
 def _sortable(html: str, caption: str) -> str:
     head = re.search(r"<thead>.*?</thead>", html, flags=re.DOTALL)[0].replace("<th", '<th scope="col"', 99)
-    head = head.replace('<th scope="col"ead>', "<thead>")
+    head = re.sub(r"<th [^>]*></th>", "<td></td>", head.replace('<th scope="col"ead>', "<thead>"))
     body = re.search(r"<tbody>(.*?)</tbody>", html, flags=re.DOTALL)
     rows = re.findall(r"<tr>.*?</tr>", body[1], flags=re.DOTALL) if body else []
     groups = "".join(f"<tbody>{''.join(group)}</tbody>" for group in grouped(rows))

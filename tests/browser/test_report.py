@@ -228,5 +228,8 @@ def test_pictures_and_controls_have_names(opened):
         ".filter((e) => !named(e)).map((e) => e.outerHTML.slice(0, 200));"
     )
     assert unnamed == []
+    regions = opened.execute_script("return [...document.querySelectorAll('[role=region]')].map((e) => e.ariaLabel)")
+    assert len(regions) == len(set(regions)) > 15
+    assert all(text.strip() for text in texts(opened, "th"))
     ids = opened.execute_script("return [...document.querySelectorAll('[id]')].map((e) => e.id)")
     assert len(ids) == len(set(ids))

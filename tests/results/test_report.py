@@ -177,6 +177,13 @@ def test_html_in_a_markdown_page_is_text(tmp_path):
     assert '<table class="sortable"><caption>Heading</caption>' in html
 
 
+def test_tables_of_one_page_are_told_apart_and_no_header_is_empty(tmp_path):
+    html = rendered("# Heading\n\n| a |  |\n|:--|--|\n| x | 1 |\n\nBetween\n\n| b |\n|--|\n| y |\n\nAfter\n", tmp_path)
+    assert re.findall(r"<caption>(.*?)</caption>", html) == ["Heading (1 of 2)", "Heading (2 of 2)"]
+    assert re.findall(r"<tr>(.*?)</tr>", html.replace("\n", ""))[0] == '<th scope="col">a</th><td></td>'
+    assert re.findall(r"<p>(.*?)</p>", html) == ["Between", "After"]
+
+
 def test_rows_without_a_name_belong_to_the_row_above():
     rows = [f"<tr><td>{name}</td><td>{k}</td></tr>" for k, name in enumerate(["a", "", "", "b", ""])]
     assert [len(group) for group in grouped(rows)] == [3, 2]
