@@ -247,7 +247,8 @@ def _facts(counted: "pd.DataFrame", collated: Collated, data: str) -> list[tuple
     lengths = collated.lengths_of(data)
     minutes, recordings = lengths["minutes"].sum(), lengths["recordings"].sum()
     clips = ", ".join(f"{n:,} {split}" for split, n in lengths.groupby("split")["clips"].sum().items())
-    held = f"{data}: {minutes:,.1f} minutes, {recordings:,} recordings, {lengths['technique'].nunique()} techniques"
+    techniques = lengths["technique"].nunique()
+    held = f"{data}: {minutes:,.1f} minutes, {recordings:,} recordings, {techniques} technique{'s' * (techniques > 1)}"
     facts = [("Corpus", f"{held}; clips: {clips}" if len(lengths) else f"{data}, not prepared here")]
     tests = sorted({name for text in counted.get("singers_test", ()) for name in text.split()})
     facts += [("Test singers", ", ".join(tests))] if tests else []
@@ -257,6 +258,8 @@ def _facts(counted: "pd.DataFrame", collated: Collated, data: str) -> list[tuple
     names |= {"commit": "Commits", "corpus_fingerprint": "State of the corpus"}
     for column, name in names.items():
         numbers = counted[column].value_counts().to_dict() if column in counted else {}
+        if column == "versions":
+            numbers = {re.sub(r"(\S+ \S+) ", r"\1, ", text): runs for text, runs in numbers.items()}
         if set(numbers) - {""}:
             facts.append((name, _told(numbers, {"fold": "own split"}.get(column, "not said"))))
     return facts

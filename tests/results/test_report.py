@@ -81,7 +81,7 @@ def test_the_page_begins_with_what_its_tables_rest_on(run, put_corpus, tmp_path)
     run(fold="3", seed=0, device="H100", condition="late", versions="python 3.12 torch 2.14.1")
     run(variant="batch_size=8", seed=5, device="H200")
     told = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", report(tmp_path))
-    assert told[0] == ("Corpus", "vocalset: 2.0 minutes, 7 recordings, 1 techniques; clips: 10 test, 30 train")
+    assert told[0] == ("Corpus", "vocalset: 2.0 minutes, 7 recordings, 1 technique; clips: 10 test, 30 train")
     assert dict(told[1:]) == {
         "Test singers": "female2, female8",
         "Runs": "4 in tables, of 5 on this corpus",
@@ -89,7 +89,7 @@ def test_the_page_begins_with_what_its_tables_rest_on(run, put_corpus, tmp_path)
         "Folds": "own split (3 runs); 3 (1 run)",
         "Device": "H100 (3 runs); cpu (1 run)",
         "Precision": "32-true",
-        "Versions": "python 3.12 torch 2.14.1",
+        "Versions": "python 3.12, torch 2.14.1",
         "Commits": "0012345",
         "State of the corpus": "c",
     }
