@@ -10,9 +10,11 @@
 
 Of each recording it writes <name>.csv, the timeline (start, end, technique, probability), <name>.json, which also has
 the probabilities of each window, and <name>.png; of all of them summary.csv. What cannot be read is named and skipped.
+Stopped and given again, it goes on with the recordings that it has not done.
 """
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -102,10 +104,13 @@ def predictor_of(network: str, output_dir: Path, device: str):
 
 
 def predict_all(predictor, paths: Sequence[Path], to: Path, overlap: float, picture: bool) -> list[dict]:
-    """Name all recordings, one at a time, and write what was heard below `to`; a line of the summary each."""
+    """Name all recordings, one at a time, and write what was heard below `to`; a line of the summary each.
+
+    What an earlier call, stopped or not, has written there of the same recording by the same network is taken as it is.
+    """
     from tqdm import tqdm
 
-    from singtech.predicting import shares, window_starts
+    from singtech.predicting import Segment, shares, window_starts
 
     window_starts(1, 1, overlap)  # a wrong overlap is told before the first recording
     lines = []
@@ -114,11 +119,11 @@ def predict_all(predictor, paths: Sequence[Path], to: Path, overlap: float, pict
         for path in bar:
             line = {"recording": str(path), "seconds": "", "technique": "", "probability": "", "timeline": ""}
             try:
-                timeline = _heard(predictor, path, overlap, to / names[path], picture)
-                times = shares(timeline.segments())
-                told = ", ".join(f"{name} {share:.0%}" for name, share in list(times.items())[:3])
-                line |= {"seconds": round(timeline.seconds, 3), "technique": timeline.technique, "timeline": told}
-                line |= {"probability": round(float(timeline.overall.max()), 4), "problem": ""}
+                told = _heard(predictor, path, overlap, to / names[path], picture)
+                times = shares([Segment(**segment) for segment in told["segments"]])
+                timeline = ", ".join(f"{name} {share:.0%}" for name, share in list(times.items())[:3])
+                line |= {name: told[name] for name in ("seconds", "technique")} | {"timeline": timeline}
+                line |= {"probability": told["probabilities"][told["technique"]], "problem": ""}
             except ValueError as problem:
                 line["problem"] = " ".join(str(problem).split())
             except OSError as problem:
@@ -130,16 +135,30 @@ def predict_all(predictor, paths: Sequence[Path], to: Path, overlap: float, pict
     return lines
 
 
-def _heard(predictor, path: Path, overlap: float, stem: Path, picture: bool):
-    """Read, name and write one recording; its timeline."""
+def _heard(predictor, path: Path, overlap: float, stem: Path, picture: bool) -> dict:
+    """Read, name and write one recording, the JSON last; what the JSON says."""
     from singtech.data.audio import mixed, read_channels
 
-    channels, sample_rate = read_channels(path.read_bytes())
+    content = path.read_bytes()
+    made_of = {"sha256": hashlib.sha256(content).hexdigest(), "network": predictor.fingerprint, "overlap": overlap}
+    told = _written(stem, made_of, picture)
+    if told:
+        return told
+    channels, sample_rate = read_channels(content)
     waveform = mixed(channels)
     timeline = predictor.predict(waveform, sample_rate, overlap)
     segments = timeline.segments()
     rows = [[round(s.start, 3), round(s.end, 3), s.technique, round(s.probability, 4)] for s in segments]
     write_text(_with(stem, "csv"), _csv(["start", "end", "technique", "probability"], rows))
+    if picture and timeline.seconds <= MOST_PICTURED:
+        from singtech.files import atomic_path
+        from singtech.results.timeline_figure import draw_timeline
+
+        figure = draw_timeline(
+            path.name, waveform, sample_rate, timeline.techniques, *timeline.pieces(), note=_note(predictor)
+        )
+        with atomic_path(_with(stem, "png")) as temporary:
+            figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
     told = {
         "recording": str(path),
         "seconds": round(timeline.seconds, 3),
@@ -150,18 +169,21 @@ def _heard(predictor, path: Path, overlap: float, stem: Path, picture: bool):
             {"start": round(float(a), 3), "end": round(float(b), 3), "probabilities": _rounded(timeline.techniques, p)}
             for a, b, p in zip(timeline.starts, timeline.ends, timeline.probabilities, strict=True)
         ],
+        "made_of": made_of,
     }
     write_text(_with(stem, "json"), json.dumps(told, indent=1, ensure_ascii=False) + "\n")
-    if picture and timeline.seconds <= MOST_PICTURED:
-        from singtech.files import atomic_path
-        from singtech.results.timeline_figure import draw_timeline
+    return told
 
-        figure = draw_timeline(
-            path.name, waveform, sample_rate, timeline.techniques, *timeline.pieces(), note=_note(predictor)
-        )
-        with atomic_path(_with(stem, "png")) as temporary:
-            figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
-    return timeline
+
+def _written(stem: Path, made_of: dict, picture: bool) -> dict | None:
+    """What was written of a recording, if it was made of the same things and all of it is there."""
+    try:
+        told = json.loads(_with(stem, "json").read_text(encoding="utf-8"))
+        is_whole = told["made_of"] == made_of and _with(stem, "csv").is_file()
+        has_picture = not picture or told["seconds"] > MOST_PICTURED or _with(stem, "png").is_file()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return told if is_whole and has_picture else None
 
 
 def _note(predictor) -> str:

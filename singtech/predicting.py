@@ -6,6 +6,8 @@
 It takes an exported folder and nothing else; none of its content is executed.
 """
 
+import functools
+import hashlib
 import math
 import os
 from collections.abc import Sequence
@@ -105,6 +107,14 @@ class Predictor:
     def techniques(self) -> tuple[str, ...]:
         """The names that it knows."""
         return self.description.techniques
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of weights and description: what has the same one hears the same, but for rounding."""
+        told = hashlib.sha256(repr(self.description).encode())
+        for name, value in self.network.state_dict().items():
+            told.update(name.encode() + value.cpu().numpy().tobytes())
+        return told.hexdigest()
 
     def predict(self, waveform: np.ndarray | torch.Tensor, sample_rate: int, overlap: float = OVERLAP) -> Timeline:
         """What is heard in a waveform.

@@ -148,6 +148,48 @@ def test_a_folder_is_named_file_by_file_and_what_cannot_be_read_is_told(model, t
     assert [float(rows[0]["start"]), float(rows[-1]["end"])] == [0.0, 1.0]
 
 
+def test_stopped_and_given_again_it_goes_on_with_what_is_not_done(model, takes, tmp_path, monkeypatch, capsys):
+    (takes / "broken.wav").unlink()
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    command = [f"network={model}", f"input={takes}", "picture=false"]
+    assert main([*command, f"to={whole}"]) == 0
+    computed, predict = [], Predictor.predict
+
+    def counted(*arguments):
+        if len(computed) == stop_at:
+            raise KeyboardInterrupt
+        computed.append(1)
+        return predict(*arguments)
+
+    def now_computed(*more):
+        computed.clear()
+        assert main([*command, f"to={again}", *more]) == 0
+        return len(computed)
+
+    monkeypatch.setattr(Predictor, "predict", counted)
+    stop_at = 2
+    with pytest.raises(SystemExit):
+        main([*command, f"to={again}"])
+    assert "interrupted" in capsys.readouterr().err
+    stop_at = None
+    assert now_computed() == 1
+    files = [path.relative_to(whole) for path in whole.rglob("*") if path.is_file()]
+    assert all((whole / name).read_bytes() == (again / name).read_bytes() for name in files)
+    assert now_computed() == 0
+    assert now_computed("picture=true") == 3
+    (again / "a.png").unlink()
+    assert now_computed() == 0
+    assert now_computed("picture=true") == 1
+    (again / "more" / "a.json").write_text("{")
+    assert now_computed() == 1
+    soundfile.write(takes / "a.flac", np.zeros(8000), 8000)
+    assert now_computed() == 1
+    assert now_computed("overlap=0.1") == 3
+    network = oblong_network(samples=4800, techniques=2, seed=1, **ARGUMENTS)
+    write_model(model, network, Description("oblong", ARGUMENTS, ("trill", "straight"), 8000, 4800))
+    assert now_computed("overlap=0.1") == 3
+
+
 def test_from_python_as_from_the_command(model, takes, tmp_path):
     samples, rate = soundfile.read(takes / "a.flac", dtype="float32")
     timeline = load(model).predict(samples, rate)
