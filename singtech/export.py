@@ -10,6 +10,7 @@ The folder holds model.safetensors, config.json and README.md, the model card, a
 
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from singtech.signals import quietly_interrupted
@@ -28,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = _options(arguments)
         output_dir = Path(options["output_dir"])
+        if options["push"]:
+            _check_hub_installed()
         row = find_run(output_dir, options["run"])
         print(f"exporting {row['run']} …", flush=True)
         folder = Path(options["to"] or output_dir / "models" / row["run"])
@@ -134,19 +137,26 @@ def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False) -> 
         write_text(work / "README.md", card)
 
 
+def _check_hub_installed() -> None:
+    if find_spec("huggingface_hub") is None:
+        raise ValueError('push: huggingface_hub is not installed; do so with pip install "singtech[hub]".')
+
+
 def _pushed(folder: Path, name: str) -> str:
-    """Upload a model folder to the Hugging Face Hub; where it is then."""
-    try:
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-    except ImportError:
-        raise ValueError('push: huggingface_hub is not installed; do so with pip install "singtech[hub]".') from None
+    """Upload a model folder to the Hugging Face Hub; where it is then.
+
+    Raises:
+        ValueError: there is no such name, permission or network; the folder stays.
+    """
+    from huggingface_hub import HfApi
+
     try:
         api = HfApi()
         api.create_repo(name, exist_ok=True)
         return f"uploaded to {api.upload_folder(repo_id=name, folder_path=folder)}"
-    except (HfHubHTTPError, HFValidationError) as problem:
-        raise ValueError(f"push={name}: {problem}") from None
+    except Exception as problem:  # those of its HTTP library too, which is another in every major version
+        why = " ".join(str(problem).split())[:300]
+        raise ValueError(f"push={name}: {why}. Once that is mended: hf upload {name} {folder}") from None
 
 
 def _again(row: Mapping) -> str:

@@ -72,6 +72,7 @@ def test_uploading_without_its_library_says_what_to_install(place, call, monkeyp
     options = ["run=late-crt_wc", f"to={place / 'other'}", "push=ann/late", f"output_dir={place / 'outputs'}"]
     said = call("export", *options)
     assert 'pip install "singtech[hub]"' in said.err
+    assert not (place / "other").exists()
 
 
 def test_damaged_weights_are_not_exported(place, call, tmp_path):
