@@ -16,6 +16,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -212,11 +213,29 @@ def sentence(problem: BaseException) -> str:
 
 
 def check_values(arguments: list[str]) -> None:
-    """Refuse a wrong alpha before the first run of a sweep, not after hours at its own."""
-    settings = [argument for argument in arguments if argument.startswith("alpha=")]
+    """Refuse a wrong alpha or logger before the first run of a sweep, not after hours at its own."""
+    settings = [argument for argument in arguments if argument.startswith(("alpha=", "logger="))]
     for override in OverridesParser.create().parse_overrides(settings):
         for value in override.sweep_iterator() if override.is_sweep_override() else [override.value()]:
-            checked_alpha(value)
+            if override.key_or_group == "alpha":
+                checked_alpha(value)
+            elif (path := CONF / "logger" / f"{value}.yaml").is_file():
+                check_installed(OmegaConf.load(path).get("needs"))
+
+
+def check_installed(logger: str | None) -> None:
+    """Refuse a logger whose package, an extra of the same name, is not installed here; None needs none.
+
+    Raises:
+        ValueError: it is not.
+    """
+    try:
+        if logger is not None:
+            metadata.distribution(logger)
+    except metadata.PackageNotFoundError:
+        raise ValueError(
+            f'logger={logger}: {logger} is not installed; do so with pip install "singtech[{logger}]".'
+        ) from None
 
 
 def plain(cfg: DictConfig) -> dict:

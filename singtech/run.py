@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from singtech.config import (
     MENDABLE,
     CorpusProblem,
+    check_installed,
     command,
     command_line,
     commit,
@@ -140,8 +142,11 @@ def machine_of(cfg: DictConfig):
 
     from singtech.training.trainer import Machine
 
-    def loggers(folder: Path) -> list:
-        return [instantiate(logger, save_dir=str(folder)) for logger in cfg.logger.loggers]
+    check_installed(cfg.logger.get("needs"))
+
+    def loggers(folder: Path, about: Mapping) -> list:
+        made = [instantiate({"save_dir": str(folder)} | logger) for logger in plain(cfg.logger)["loggers"]]
+        return [logger(about) if isinstance(logger, functools.partial) else logger for logger in made]
 
     settings = plain(cfg.trainer)
     del settings["side_by_side"]  # which is read before there is a configuration

@@ -19,6 +19,7 @@ from singtech.files import remove_remains, set_aside
 from singtech.models.network import Network, initialise
 from singtech.training.forest import Forest
 from singtech.training.learner import ClassifierLearner, Learner, NetworkLearner, optimizer_class
+from singtech.training.loggers import ended
 from singtech.training.loss import REDUCTIONS, class_weights
 from singtech.training.phases import Phase, digest, phase_keys
 from singtech.training.recalibration import recalibrate
@@ -134,6 +135,13 @@ class Run:
             decides += [asdict(self.forest), names["alpha"]]
         return f"{slug}-seed_{self.setup.seed}-{digest(decides)[:8]}"
 
+    def about(self, number: int, title: str, test_clips: str) -> dict:
+        """What a logger can tell one of its phases by, and the runs that it is trained for."""
+        return {"phase": title, "key": self.keys[number], "run": self.name(test_clips)} | {
+            "seed": self.setup.seed,
+            **{name: value for name, value in self.names.items() if name != "variant"},
+        }
+
 
 def train_phase(
     run: Run,
@@ -182,14 +190,15 @@ def train_phase(
     )
     learner = _learner(run, number, network, before, data, machine.devices)
     checkpoint = work / CHECKPOINT
+    loggers = machine.loggers(work / "logs", run.about(number, title, corpus.fingerprint("test")))
     trainer = machine.trainer(
         [PhaseProgress(title, phase.epochs, machine.progress), EpochCheckpoint(checkpoint, watch)],
         devices=machine.devices,
         max_epochs=phase.epochs,
         limit_train_batches=setup.max_batches if setup.max_batches is not None else 1.0,
-        logger=machine.loggers(work / "logs"),
+        logger=loggers,
     )
-    with interruptible(trainer), from_processes():
+    with ended(loggers), interruptible(trainer), from_processes():
         trainer.fit(learner, data, ckpt_path=usable(checkpoint))
     started = time.perf_counter()
     end = read_checkpoint(checkpoint)

@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +45,7 @@ class Machine:
         resident: keep a corpus's clips in a GPU's memory where they take no more than a quarter of it.
         cache_features: re-train classifiers on features computed once, where the extractor is in eval mode.
         progress: show bars.
-        loggers: called with a phase's folder, gives Lightning loggers.
+        loggers: called with a phase's folder and what it is about (`Run.about`), gives Lightning loggers.
     """
 
     accelerator: str = "auto"
@@ -56,7 +56,7 @@ class Machine:
     resident: bool = True
     cache_features: bool = True
     progress: bool = True
-    loggers: Callable[[Path], list] = field(default=lambda folder: [])
+    loggers: Callable[[Path, Mapping], list] = field(default=lambda folder, about: [])
 
     def trainer(self, callbacks: list[Callback] | None = None, devices: int = 1, **options) -> pl.Trainer:
         """A quiet Trainer on this machine, on one device or on several that share every batch."""
