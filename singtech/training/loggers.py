@@ -36,6 +36,9 @@ def ended(loggers: Sequence[Logger]) -> Iterator[None]:
 class MlflowRun(MLFlowLogger):
     """A phase's run in `<save_dir>/mlflow.db`, with artifacts beside it; a resumed phase goes on with its run.
 
+    Lightning logs an epoch once its checkpoint is written: a kill between the two leaves that epoch out of the run,
+    though never out of the phase's `log.csv`.
+
     Args:
         about: what to filter by, kept as tags and as parameters; `key` tells the phase, `phase` and `data` name it.
         save_dir: of all phases.
@@ -118,6 +121,7 @@ class WandbRun(WandbLogger):
             tags=[f"{name}={about[name]}"[:64] for name in ("data", "dc", "strategy", "alpha", "seed")],
             settings=settings,
         )
+        del self._wandb_init["anonymous"]  # Lightning's None is deprecated
         self.is_over = False
 
     def __getstate__(self) -> dict:

@@ -1,0 +1,66 @@
+"""Loggers: what they are told of a phase, and what is said where a package is missing."""
+
+from fnmatch import fnmatch
+from importlib import metadata
+
+import pytest
+from pytorch_lightning.loggers.logger import DummyLogger
+
+from singtech.training.loggers import ended
+from singtech.training.trainer import Machine
+from tests.training.test_runs import classifier, network, run
+
+
+def without(*packages):
+    """`metadata.distribution` where those packages are not installed."""
+    distribution = metadata.distribution
+
+    def look(name):
+        if name in packages:
+            raise metadata.PackageNotFoundError(name)
+        return distribution(name)
+
+    return look
+
+
+@pytest.mark.parametrize("setting", ["logger={}", "logger=none,{}"])
+@pytest.mark.parametrize("package", ["mlflow", "wandb"])
+def test_a_missing_package_is_one_sentence_before_anything_is_made(call, own, tmp_path, monkeypatch, package, setting):
+    monkeypatch.setattr(metadata, "distribution", without("mlflow", "wandb"))
+    done = call("run", "-m", *own, setting.format(package))
+    asked = f'logger={package}: {package} is not installed; do so with pip install "singtech[{package}]".'
+    assert (done.status, done.err.strip()) == (1, f"error: {asked}")
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_phases_loggers_are_told_what_it_is_about(corpus, tmp_path):
+    told = []
+    machine = Machine("cpu", progress=False, loggers=lambda folder, about: told.append((folder.name, about)) or [])
+    done = run(corpus, tmp_path, [network(1), classifier(1)], machine, alpha=0.5, seed=3)
+    assert [folder for folder, _ in told] == ["logs", "logs"]
+    assert [about["phase"] for _, about in told] == ["phase 1/2 network alpha 0", "phase 2/2 classifier alpha 0.2"]
+    assert [about["key"] for _, about in told] == done.row["phases"].split()
+    for _, about in told:
+        assert about["run"] == done.folder.name
+        assert [about[name] for name in ("data", "dc", "strategy", "alpha", "seed")] == ["tiny", "last", "test", 0.5, 3]
+
+
+@pytest.mark.parametrize(
+    ("logger", "written"), [("csv", ["metrics.csv"]), ("tensorboard", ["events.out.tfevents.*", "hparams.yaml"])]
+)
+def test_csv_and_tensorboard_write_into_the_phases_folder_alone(call, own, tmp_path, logger, written):
+    assert call("run", *own, f"logger={logger}").status == 0
+    phases = list((tmp_path / "outputs" / "phases").glob("[!.]*"))
+    assert len(phases) == 2
+    for phase in phases:
+        names = sorted(path.name for path in (phase / logger / "version_0").iterdir())
+        assert all(fnmatch(name, pattern) for name, pattern in zip(names, written, strict=True))
+    assert {path.name for path in (tmp_path / "outputs").iterdir()}.isdisjoint({"mlflow", "wandb", logger})
+
+
+def test_loggers_of_other_makers_are_left_to_lightning():
+    logger = DummyLogger()
+    with ended([logger]):
+        pass
+    with pytest.raises(KeyboardInterrupt), ended([logger]):
+        raise KeyboardInterrupt
