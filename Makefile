@@ -8,7 +8,7 @@ EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2
 $(foreach name,data seed alpha trainer output_dir experiments only,$(if $(filter command line,$(origin $(name))), \
 	$(error settings go into ARGS: make $(firstword $(MAKECMDGOALS)) ARGS="$(name)=$($(name))")))
 .PHONY: help setup demo test test-faults test-long test-slurm check bench data verify plan paper figure2 $(EXPERIMENTS) tables \
-	pictures report wheel clean test-browser
+	pictures report wheel clean test-browser test-extras
 
 help:  ## these lines
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ test-browser: setup  ## click through a report in Chromium without a screen; ins
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium chromium-driver; }
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
 	$(PY) -m pytest -n 0 -m long tests/browser $(ARGS)
+
+test-extras: setup  ## log to MLflow and Weights & Biases, export to ONNX, upload to a Hub of its own; installs them
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[hub,mlflow,onnx,wandb]"
+	$(PY) -m pytest -n 0 -m long tests/extras $(ARGS)
 
 check: setup  ## style and common mistakes
 	$(PY) -m ruff check .
