@@ -94,6 +94,6 @@ def test_a_step_on_batches_of_the_loader_lowers_the_loss(recording):
     batches = loader(ClipDataset(clips, 0.6, SAMPLE_RATE, **SMALL), batch_size=3, workers=0)
     torch.manual_seed(0)
     network = OblongCNN((4,), techniques=3, dropout=0.0, hidden_dropout=0.0)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
-    losses = [float(training_step(network, optimizer, batch, torch.ones(3))) for _ in range(8) for batch in batches]
-    assert losses[-1] < losses[0]
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    losses = [float(training_step(network, optimizer, batch, torch.ones(3))) for _ in range(12) for batch in batches]
+    assert losses[-1] < 0.8 * losses[0]
