@@ -217,6 +217,8 @@ def _by_count(told: dict[str, list[Predictions]], common: "pd.Series") -> Part:
             order = sorted(predictions.techniques, key=lambda name: common.get(name, 0))
             scores = weighted_scores(predictions, np.ones((1, len(predictions.clips)), dtype=np.float32))
             for part, names in zip(PARTS, np.array_split(order, len(PARTS)), strict=True):
+                if not len(names):
+                    continue
                 values = [scores[f"f1_{name}"][0] for name in names]
                 line = f"{part}: {', '.join(map(printed, names))}"
                 lines.setdefault((line, "F1"), {}).setdefault(label, []).append(_mean(values))

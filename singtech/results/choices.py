@@ -38,7 +38,8 @@ def render_choice(
     choice = chosen(found.summaries)
     header, lines = _laid_out(found, choice)
     said = sentence(choice, found)
-    found = replace(found, notes=tuple(note for note in found.notes if not note.startswith("No interval")))
+    notes = tuple(note for note in found.notes if not note.startswith(("95 %", "No interval")))
+    found = replace(found, notes=notes)
     page = document(found, said, pipes(header, lines, left=1))
     tex = latex_table(found, tabular(header, [lines], left=1))
     texts = {"md": page, "csv": long_form(found, choice), "tex": tex}
@@ -49,7 +50,9 @@ def chosen(summaries: Sequence[Summary]) -> Choice | None:
     """Both choices among the conditions that were run; None before all were, for the best of a few is another."""
     if not summaries or any(s.mean(JUDGED) is None or s.mean(TESTED) is None for s in summaries):
         return None
-    return Choice(*(max(summaries, key=lambda summary, by=by: summary.mean(by)) for by in (JUDGED, TESTED)))
+    on_validation = max(summaries, key=lambda summary: summary.mean(JUDGED))
+    on_test = max(summaries, key=lambda summary: (summary.mean(TESTED), summary is on_validation))  # alike: they agree
+    return Choice(on_validation, on_test)
 
 
 def sentence(choice: Choice | None, found: Answer) -> str:

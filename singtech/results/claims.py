@@ -196,7 +196,7 @@ def _shortly(verdicts: Sequence[Verdict], unit: str) -> str:
     if len(verdicts) == 1:
         (verdict,) = verdicts
         told = f"{shown_change(verdict.mean, verdict.deviation)} over {_counted(verdict.units, unit)}"
-        told += f", p = {verdict.adjusted:.2g}"
+        told += f", adjusted p = {verdict.adjusted:.2g}"
     else:
         counts = {w: sum(v.word == w for v in verdicts) for w in dict.fromkeys(v.word for v in verdicts)}
         told = ", ".join(f"{count} of {len(verdicts)} comparisons {w}" for w, count in counts.items())

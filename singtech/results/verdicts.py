@@ -7,7 +7,8 @@ family p-values are adjusted by Holm's procedure. A verdict then is
 
     supported       the adjusted p is below 0.05 and the difference has the claimed sign
     not supported   the adjusted p is below 0.05 and the sign is the other; or the difference's interval (Student's,
-                    of 95 % for the family as a whole) lies wholly below what is worth having, 0.01
+                    of 95 % for the family as a whole) lies wholly below what is worth having, 0.01; differences
+                    that are all alike have none
     undecided       neither; `needed` says how many seeds or singers would tell if the difference is what it seems
     not run         there are no pairs
 """
@@ -37,7 +38,7 @@ class Verdict:
         interval: Student's 95 % interval of the mean; None with fewer than two.
         p, adjusted: two-sided, as is and by Holm within the family.
         effect: the mean over the deviation (Cohen's d of paired differences); None without a deviation.
-        needed: of undecided ones, how many units would tell with a chance of 0.8; None if more than `MOST`.
+        needed: of undecided ones, how many units would tell, either way, with a chance of 0.8; None if over `MOST`.
     """
 
     word: str
@@ -97,25 +98,35 @@ def sign_flip(differences: Sequence[float]) -> float:
 
 
 def needed_units(differences: np.ndarray, comparisons: int) -> int | None:
-    """How many such differences a test at Holm's first step finds with probability `POWER`; None if more than `MOST`.
+    """How many such differences decide with probability `POWER`, either way; None if more than `MOST`.
 
-    The power is that of Student's paired test, to which the sign-flip test comes close; and there must be enough of
-    them for the smallest exact p to lie below the level.
+    For the sign-flip test at Holm's first step the power is that of Student's paired test, to which it comes close; and
+    there must be enough of them for the smallest exact p to lie below the level. That the interval of a difference lies
+    below `WORTH` is Student's one-sided test against that value.
     """
-    from statsmodels.stats.power import TTestPower
-
     level = LEVEL / comparisons
     least = math.ceil(math.log2(2 / level))
     if len(differences) < 2:
         return least
-    mean, deviation = abs(differences.mean()), differences.std(ddof=1)
-    if mean * math.sqrt(MOST) < 2 * deviation or mean == 0:
+    mean, deviation = differences.mean(), differences.std(ddof=1)
+    if deviation < 1e-9 * max(abs(mean), WORTH):
+        return max(least, len(differences) + 1) if abs(mean) > deviation else None
+    ways = [_least_units(abs(mean) / deviation, level, "two-sided", least)]
+    if mean < WORTH:
+        ways.append(_least_units((WORTH - mean) / deviation, level / 2, "larger", 3))
+    known = [units for units in ways if units is not None]
+    return max(min(known), len(differences) + 1) if known else None
+
+
+def _least_units(effect: float, level: float, alternative: str, least: int) -> int | None:
+    """How many units from `least` up give Student's test that power; None if more than `MOST`."""
+    from statsmodels.stats.power import TTestPower
+
+    if effect * math.sqrt(MOST) < 1.5:  # at which no level of ours has that power
         return None
-    if deviation < 1e-9 * mean:
-        return least
-    counts = range(2, MOST + 1)
-    place = bisect_left(counts, POWER, key=lambda units: TTestPower().power(mean / deviation, units, level))
-    return max(least, counts[place]) if place < len(counts) else None
+    counts = range(least, MOST + 1)
+    place = bisect_left(counts, POWER, key=lambda units: TTestPower().power(effect, units, level, None, alternative))
+    return counts[place] if place < len(counts) else None
 
 
 def _verdict(differences: np.ndarray, p: float, adjusted: float, comparisons: int) -> Verdict:
@@ -132,7 +143,7 @@ def _verdict(differences: np.ndarray, p: float, adjusted: float, comparisons: in
     word, needed = UNDECIDED, None
     if adjusted < LEVEL:
         word = SUPPORTED if mean > 0 else NOT_SUPPORTED
-    elif highest < WORTH:
+    elif highest < WORTH and deviation > 1e-12:  # without one there is no interval, only a row of alike numbers
         word = NOT_SUPPORTED
     else:
         needed = needed_units(differences, comparisons)

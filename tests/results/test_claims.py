@@ -52,8 +52,8 @@ def test_each_claim_is_one_sentence_and_each_comparison_a_line(six_seeds, tmp_pa
     assert page.count("\n- Section 5.") == len(EXPERIMENT.claims)
     assert (
         "- Section 5.2, that weighting only while the classifier is re-trained (cRT-WC) is better than weighting "
-        "throughout (cRT-WFC): on these singers **undecided** (+0.055 ± 0.005 over 6 seeds, p = 0.094, it would need "
-        "7 seeds); for new singers not run." in page
+        "throughout (cRT-WFC): on these singers **undecided** (+0.055 ± 0.005 over 6 seeds, adjusted p = 0.094, it "
+        "would need 7 seeds); for new singers not run." in page
     )
     lines = list(csv.DictReader((tmp_path / "verdicts.csv").read_text().splitlines()))
     (line,) = [row for row in lines if (row["better"], row["worse"], row["on"]) == (*WC_LATE[:2], "these singers")]

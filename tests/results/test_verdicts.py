@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import permutation_test, ttest_1samp
+from scipy.stats import nct, permutation_test, t, ttest_1samp
 
 from singtech.results.verdicts import (
     NOT_RUN,
@@ -97,6 +97,29 @@ def test_needed_units_are_those_of_the_textbook():
     assert needed_units(differences, 7) > 34
     assert needed_units(np.array([-1.0, 1.0]), 1) is None
     assert needed_units(np.array([0.2]), 7) == 9  # 2 / 2**9 is below 0.05 / 7, and 2 / 2**8 is not
+
+
+def test_what_is_nearly_nothing_is_soon_seen_to_be_too_small_to_matter():
+    """The power of Student's one-sided test at 0.05 / 2 / 7 against 0.01, from the noncentral distribution."""
+    differences = np.array([-1, 1, 0, 0, 0]) * 0.01 * math.sqrt(2)  # mean 0, deviation 0.01
+
+    def power(units):
+        return nct.sf(t.isf(0.05 / 14, units - 1), units - 1, math.sqrt(units))
+
+    needed = needed_units(differences, 7)
+    assert power(needed - 1) < 0.8 <= power(needed)
+    assert needed < 20
+
+
+def test_who_has_as_many_as_it_needs_is_asked_for_one_more():
+    differences = np.array([0.5 - math.sqrt(0.5), 0.5 + math.sqrt(0.5)] * 20)
+    assert needed_units(differences, 1) == 41
+
+
+@pytest.mark.parametrize("differences", [[0.0, 0.0], [0.0] * 9, [-0.05, -0.05]])
+def test_alike_differences_have_no_interval_and_sink_no_claim(differences):
+    (verdict,) = judge([differences])
+    assert verdict.word == UNDECIDED
 
 
 @pytest.mark.parametrize(
