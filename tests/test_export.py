@@ -122,3 +122,22 @@ def test_the_card_says_what_each_technique_is_taken_for(place):
         for other in range(3):
             expected = f"{told.techniques[other]} ({shares[k, other]:.0%})"
             assert (expected in line) == (other != k and shares[k, other] > 0)
+
+
+def test_the_card_counts_one_run_a_seed_on_the_same_clips():
+    """Of this seed the exported run, of others the newest, none of another state of the corpus."""
+    import pandas as pd
+
+    from singtech.results.model_card import alike
+
+    alikes = {"data": "choir", "fold": "", "variant": "", "status": "complete", "corpus_fingerprint": "c"}
+    row = {"run": "a", "seed": 0, "f1": 0.5, "finished": "2026-01-02"} | alikes
+    others = [
+        {"run": "rerun of a", "seed": 0, "f1": 0.9, "finished": "2026-01-03"},
+        {"run": "old b", "seed": 1, "f1": 0.1, "finished": "2026-01-01"},
+        {"run": "b", "seed": 1, "f1": 0.7, "finished": "2026-01-02"},
+        {"run": "c", "seed": 2, "f1": 0.7, "finished": "2026-01-02", "corpus_fingerprint": "another"},
+        {"run": "d", "seed": 3, "f1": 0.7, "finished": "2026-01-02", "status": "failed"},
+    ]
+    told = alike(row, pd.DataFrame([row, *(alikes | other for other in others)]))
+    assert sorted(told["run"]) == ["a", "b"]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from singtech.results.collate import Collated
+from singtech.results.collate import STATE, Collated
 from singtech.results.confusions import confusion
 from singtech.results.experiments import COMPARABLE
 from singtech.results.pages import pipes, shown, shown_interval
@@ -20,7 +20,7 @@ METRICS = {
     "top2_accuracy": "top-2 accuracy",
     "top3_accuracy": "top-3 accuracy",
 }
-_ALIKE = ("data", "fold", "model", "dc", "strategy", "alpha", "variant", "data_fingerprint", "status")
+_ALIKE = ("data", "fold", "model", "dc", "strategy", "alpha", "variant", *STATE, "status")
 
 
 def model_card(
@@ -40,8 +40,7 @@ def model_card(
         collated: for other seeds of the same condition, the intervals, and what is taken for what.
         onnx: how far the logits of its ONNX file are from PyTorch's, as a share of their range; None without one.
     """
-    results = collated.results
-    alike = results[[all(line.get(n) == row.get(n) for n in _ALIKE) for line in results.to_dict("records")]]
+    runs = alike(row, collated.results)
     is_vocalset = row["data"] == COMPARABLE
     where = "VocalSet 1.1" if is_vocalset else corpus(row["data"])
     fold = f", fold {row['fold']}" if row["fold"] else ""
@@ -74,7 +73,7 @@ def model_card(
         f"{int(row['epochs'])} epochs; {int(row['parameters']):,} parameters; commit {row['commit'] or 'not known'}.",
         f"    {row['command']}",
         "## Numbers",
-        _numbers(row, alike, collated),
+        _numbers(row, runs, collated),
         *_by_technique(row, collated),
         "## Limits",
         "\n".join(f"- {limit}" for limit in _limits(is_vocalset, row)),
@@ -92,15 +91,22 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _numbers(row: Mapping, alike: "pd.DataFrame", collated: Collated) -> str:
+def alike(row: Mapping, results: "pd.DataFrame") -> "pd.DataFrame":
+    """The run itself, and of its condition's other seeds on the same clips the newest."""
+    runs = results[[all(line.get(n) == row.get(n) for n in _ALIKE) for line in results.to_dict("records")]]
+    runs = runs[(runs["seed"] != row["seed"]) | (runs["run"] == row["run"])]
+    return runs.sort_values("finished", kind="stable").drop_duplicates("seed", keep="last")
+
+
+def _numbers(row: Mapping, runs: "pd.DataFrame", collated: Collated) -> str:
     """This network's scores, and mean, deviation and interval over the seeds of its condition."""
-    seeds = len(alike)
-    cells, runs = [(row["fold"], int(seed)) for seed in alike["seed"]], list(alike["run"])
+    seeds = len(runs)
+    cells, names = [(row["fold"], int(seed)) for seed in runs["seed"]], list(runs["run"])
     lines = []
     for metric, heading in METRICS.items():
-        values = alike[metric]
+        values = runs[metric]
         deviation = float(values.std()) if seeds > 1 else None
-        interval = collated.draws.interval(cells, runs, metric)
+        interval = collated.draws.interval(cells, names, metric)
         lines.append([heading, shown(row[metric]), shown(float(values.mean()), deviation), shown_interval(interval)])
     table = pipes(["", "this network", f"mean over {seeds} seed{'s' * (seeds > 1)}", "95 %"], lines, left=1)
     return f"{table}\n\n95 %: over other singers, recordings, clips{' and seeds' if seeds > 1 else ''}, by resampling."
