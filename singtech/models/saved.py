@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -53,13 +54,22 @@ class Description:
             if type(value) is not int or not 0 < value <= most:
                 raise ValueError(f"{name} is {value!r:.60}, expected a whole number from 1 to {most:,}")
         names = self.techniques
-        if not names or len(names) > MOST or not all(type(n) is str and 0 < len(n) <= 80 for n in names):
+        if not names or len(names) > MOST or not all(_is_name(n) for n in names):
             raise ValueError("techniques holds no list of names")
         if len(set(names)) < len(names):
             raise ValueError("techniques names one twice")
         if not isinstance(self.arguments, Mapping) or not isinstance(self.origin, Mapping):
             raise ValueError("arguments or origin is no object")
         _check_plain(self.arguments)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of each weight by its name, told without memory for any: those of a file can be looked at before.
+
+        Raises:
+            ValueError: as `build`.
+        """
+        with torch.device("meta"):
+            return {name: tuple(value.shape) for name, value in self.build().state_dict().items()}
 
     def build(self) -> Network:
         """The network with weights that are yet to be loaded, in eval mode.
@@ -115,19 +125,30 @@ def read_model(folder: Path) -> tuple[Network, Description]:
         description = Description(
             told["model"], techniques=tuple(told["techniques"]), origin=told.get("origin", {}), **options
         )
-        network = description.build()
+        shapes = description.shapes()
     except KeyError as problem:
         raise ValueError(f"{path} is no description of a model: it has no {problem}.") from None
     except (TypeError, ValueError, RecursionError) as problem:  # JSON's errors are ValueErrors
         raise ValueError(f"{path} is no description of a model: {_line(problem)}.") from None
     weights = Path(folder) / WEIGHTS
     try:
-        network.load_state_dict(load_file(weights))
+        with safe_open(weights, "pt") as file:
+            if {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()} != shapes:  # noqa: SIM118
+                raise ValueError("names or shapes differ")
+        values = load_file(weights)
+        if not all(value.isfinite().all() for value in values.values() if value.is_floating_point()):
+            raise ValueError("it holds numbers that are not finite")
+        network = description.build()
+        network.load_state_dict(values)
     except FileNotFoundError:
         raise FileNotFoundError(f"{weights} is not there: fetch the model's folder whole.") from None
-    except (OSError, SafetensorError, RuntimeError) as problem:
+    except (OSError, ValueError, SafetensorError, RuntimeError) as problem:
         raise ValueError(f"{weights} does not fit its {DESCRIPTION} ({_line(problem)}): fetch both anew.") from None
     return network, description
+
+
+def _is_name(value: object) -> bool:
+    return type(value) is str and 0 < len(value) <= 80 and value.isprintable()  # nothing that a terminal obeys
 
 
 def _check_plain(value: object, depth: int = 0) -> None:

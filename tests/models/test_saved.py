@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from singtech.models.network import oblong_network
 from singtech.models.saved import Description, read_model, write_model
@@ -50,6 +51,7 @@ def test_a_folder_holds_weights_and_words_and_nothing_that_could_run(folder):
         ({"techniques": "trill"}, "techniques"),
         ({"techniques": ["trill", "trill"]}, "twice"),
         ({"techniques": [1, 2]}, "techniques"),
+        ({"techniques": ["trill", "\x1b[2Jstraight"]}, "techniques"),  # which would clear a terminal
         ({"arguments": {"features": 10**9}}, "expected whole numbers from 0 to 4096"),
         ({"arguments": {**ARGUMENTS, "seed": 1}}, "stand elsewhere"),
         ({"arguments": {**ARGUMENTS, "_target_": "os.system"}}, "no network can be built"),
@@ -85,6 +87,34 @@ def test_weights_of_another_network_or_cut_short_do_not_fit(folder):
         read_model(folder)
     weights.unlink()
     with pytest.raises(FileNotFoundError, match="fetch the model's folder whole"):
+        read_model(folder)
+
+
+def test_a_description_of_a_giant_is_refused_before_any_memory_is_taken(folder, monkeypatch):
+    """Its 1.18 thousand million parameters would be 5 GB."""
+    front_end = FRONT_END | {"n_fft": 4096, "hop_length": 64}
+    arguments = {"front_end": front_end, "dc": [1, 2, 3, 4], "aggregation": "flatten", "pool_deformable": False}
+    changed(folder, arguments={**arguments, "hidden": 12}, samples=24000)
+    made = []
+    real = torch.empty
+
+    def watched(*sizes, **options):
+        value = real(*sizes, **options)
+        if value.device.type != "meta":
+            made.append(value.numel())
+        return value
+
+    monkeypatch.setattr(torch, "empty", watched)
+    with pytest.raises(ValueError, match="names or shapes differ"):
+        read_model(folder)
+    assert sum(made) < 1e6
+
+
+def test_weights_that_are_not_numbers_are_refused(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.bias"][0] = torch.nan
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ValueError, match="not finite"):
         read_model(folder)
 
 
