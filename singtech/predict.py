@@ -30,6 +30,7 @@ DEFAULTS = {
     "output_dir": "outputs",
 }
 SUFFIXES = (".wav", ".flac")
+SUMMARY = ("recording", "seconds", "technique", "probability", "timeline", "problem")
 SHOWN = 40  # recordings in the printed table
 MOST_PICTURED = 1800  # seconds: a longer recording's picture would show nothing
 
@@ -110,40 +111,48 @@ def predict_all(predictor, paths: Sequence[Path], to: Path, overlap: float, pict
     """
     from tqdm import tqdm
 
-    from singtech.predicting import Segment, shares, window_starts
+    from singtech.predicting import window_starts
 
     window_starts(1, 1, overlap)  # a wrong overlap is told before the first recording
-    lines = []
+    lines: list[dict] = []
     names = _names(paths)
-    with tqdm(paths, unit="recording", disable=len(paths) < 2, dynamic_ncols=True) as bar:
-        for path in bar:
-            line = {"recording": str(path), "seconds": "", "technique": "", "probability": "", "timeline": ""}
-            try:
-                told = _heard(predictor, path, overlap, to / names[path], picture)
-                times = shares([Segment(**segment) for segment in told["segments"]])
-                timeline = ", ".join(f"{name} {share:.0%}" for name, share in list(times.items())[:3])
-                line |= {name: told[name] for name in ("seconds", "technique")} | {"timeline": timeline}
-                line |= {"probability": told["probabilities"][told["technique"]], "problem": ""}
-            except ValueError as problem:
-                line["problem"] = " ".join(str(problem).split())
-            except OSError as problem:
-                if problem.filename and Path(problem.filename) != path:
-                    raise  # it could not be written, which is no fault of the recording's
-                line["problem"] = problem.strerror or str(problem)
-            lines.append(line)
-    write_text(to / "summary.csv", _csv(list(lines[0]), [line.values() for line in lines]))
+    try:
+        with tqdm(paths, unit="recording", disable=len(paths) < 2, dynamic_ncols=True) as bar:
+            for path in bar:
+                line = dict.fromkeys(SUMMARY, "") | {"recording": str(path)}
+                try:
+                    told = _heard(predictor, path, overlap, to / names[path], picture)
+                    timeline = ", ".join(f"{name} {share:.0%}" for name, share in list(told["shares"].items())[:3])
+                    line |= {name: told[name] for name in ("seconds", "technique")} | {"timeline": timeline}
+                    line["probability"] = told["probabilities"][told["technique"]]
+                except ValueError as problem:
+                    line["problem"] = " ".join(str(problem).split())
+                lines.append(line)
+    finally:
+        write_text(to / "summary.csv", _csv(SUMMARY, [line.values() for line in lines]))
     return lines
 
 
 def _heard(predictor, path: Path, overlap: float, stem: Path, picture: bool) -> dict:
-    """Read, name and write one recording, the JSON last; what the JSON says."""
-    from singtech.data.audio import mixed, read_channels
+    """Read, name and write one recording, the JSON last; what the JSON says.
 
-    content = path.read_bytes()
+    Raises:
+        ValueError: it cannot be read, or another recording's timeline has its name.
+        OSError: it cannot be written.
+    """
+    from singtech.data.audio import mixed, read_channels
+    from singtech.predicting import shares
+
+    try:
+        content = path.read_bytes()
+    except OSError as problem:
+        raise ValueError(problem.strerror or str(problem)) from None
     made_of = {"sha256": hashlib.sha256(content).hexdigest(), "network": predictor.fingerprint, "overlap": overlap}
-    told = _written(stem, made_of, picture)
-    if told:
-        return told
+    there = _written(stem)
+    if _is_of_another(there, path):
+        raise ValueError(f"{_with(stem, 'json')} is that of {there['recording']}; name another folder with to=FOLDER")
+    if _is_done(there, made_of, stem, picture):
+        return there
     channels, sample_rate = read_channels(content)
     waveform = mixed(channels)
     timeline = predictor.predict(waveform, sample_rate, overlap)
@@ -164,6 +173,7 @@ def _heard(predictor, path: Path, overlap: float, stem: Path, picture: bool) -> 
         "seconds": round(timeline.seconds, 3),
         "technique": timeline.technique,
         "probabilities": _rounded(timeline.techniques, timeline.overall),
+        "shares": {name: round(share, 4) for name, share in shares(segments).items()},
         "segments": [dict(zip(("start", "end", "technique", "probability"), row, strict=True)) for row in rows],
         "windows": [
             {"start": round(float(a), 3), "end": round(float(b), 3), "probabilities": _rounded(timeline.techniques, p)}
@@ -175,15 +185,24 @@ def _heard(predictor, path: Path, overlap: float, stem: Path, picture: bool) -> 
     return told
 
 
-def _written(stem: Path, made_of: dict, picture: bool) -> dict | None:
-    """What was written of a recording, if it was made of the same things and all of it is there."""
+def _written(stem: Path) -> dict:
+    """What was written of a recording, or of another by that name; empty if it is not there or not whole."""
     try:
         told = json.loads(_with(stem, "json").read_text(encoding="utf-8"))
-        is_whole = told["made_of"] == made_of and _with(stem, "csv").is_file()
-        has_picture = not picture or told["seconds"] > MOST_PICTURED or _with(stem, "png").is_file()
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return told if is_whole and has_picture else None
+        return told if {"made_of", "recording", "seconds", "shares"} <= set(told) else {}
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _is_of_another(there: dict, path: Path) -> bool:
+    return bool(there) and Path(str(there["recording"])).absolute() != path.absolute()
+
+
+def _is_done(there: dict, made_of: dict, stem: Path, picture: bool) -> bool:
+    """Whether all that shall be written is there, made of the same."""
+    if not there or there["made_of"] != made_of or not _with(stem, "csv").is_file():
+        return False
+    return not picture or there["seconds"] > MOST_PICTURED or _with(stem, "png").is_file()
 
 
 def _note(predictor) -> str:
@@ -200,7 +219,7 @@ def _names(paths: Sequence[Path]) -> dict[Path, Path]:
     taken = {"summary"}
     for path, place in full.items():
         name = place.relative_to(base).with_suffix("")
-        if str(name).casefold() in taken:
+        while str(name).casefold() in taken:
             name = name.with_name(f"{name.name}_{place.suffix.lstrip('.')}")
         taken.add(str(name).casefold())
         names[path] = name
@@ -229,7 +248,7 @@ def _table(lines: Sequence[dict]) -> str:
     from tabulate import tabulate
 
     named = [line for line in lines if not line["problem"]]
-    header = ["recording", "seconds", "technique", "probability", "timeline"]
+    header = SUMMARY[:-1]
     table = tabulate([[line[name] for name in header] for line in named[:SHOWN]], header, disable_numparse=True)
     return table + (f"\n… and {len(named) - SHOWN} more" if len(named) > SHOWN else "")
 
@@ -237,7 +256,7 @@ def _table(lines: Sequence[dict]) -> str:
 def _options(arguments: Sequence[str]) -> dict:
     """The settings, in Hydra's grammar: lists in brackets, quotes where a name has odd characters."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
+    from hydra.errors import HydraException
 
     options = dict(DEFAULTS)
     for argument in arguments:
@@ -249,7 +268,7 @@ def _options(arguments: Sequence[str]) -> dict:
             name, value = override.key_or_group, override.value()
             if override.is_sweep_override():
                 raise ValueError(f'{argument}: several inputs stand in brackets, as in "input=[a.wav,b.wav]".')
-        except OverrideParseException:
+        except HydraException:
             name, _, value = argument.partition("=")  # a file name with odd characters, taken as it is
         if name not in options or value in (None, ""):
             raise ValueError(f"{argument!r} is not understood: singtech.predict takes {', '.join(options)}.")

@@ -70,9 +70,12 @@ class Timeline:
     def pieces(self) -> tuple[np.ndarray, np.ndarray]:
         """(M + 1,) edges in seconds at which windows begin or end, and (M, K) mean probabilities between them."""
         edges = np.unique(np.concatenate([self.starts, self.ends]))
-        middles = (edges[:-1] + edges[1:]) / 2
-        covers = (self.starts <= middles[:, None]) & (middles[:, None] < self.ends)  # (M, N)
-        return edges, covers @ self.probabilities / covers.sum(axis=1, keepdims=True)
+        changes = np.zeros((len(edges), 1 + len(self.techniques)))  # of how many windows there are, and of their sum
+        counted = np.hstack([np.ones((len(self.starts), 1)), self.probabilities])
+        np.add.at(changes, np.searchsorted(edges, self.starts), counted)
+        np.subtract.at(changes, np.searchsorted(edges, self.ends), counted)
+        sums = changes[:-1].cumsum(axis=0).clip(min=0)
+        return edges, sums[:, 1:] / sums[:, :1].round()
 
     def segments(self) -> list[Segment]:
         """The timeline: wherever windows overlap their probabilities are averaged; alike neighbours are one segment."""
@@ -139,9 +142,9 @@ class Predictor:
                 windows = np.stack([padded[start : start + size] for start in starts[first : first + self.batch_size]])
                 logits.append(self.network(torch.from_numpy(windows).to(self.device)).float().cpu().numpy())
         seconds = len(samples) / rate
-        begins = np.array(starts) / rate
-        ends = np.minimum(begins + size / rate, seconds)
-        return Timeline(self.techniques, begins, ends, np.concatenate(logits), seconds)
+        begins = np.array(starts)  # in samples, so that a window's end and another's beginning are one number
+        ends = np.minimum(begins + size, len(samples))
+        return Timeline(self.techniques, begins / rate, ends / rate, np.concatenate(logits), seconds)
 
     def _resampled(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         if sample_rate != int(sample_rate) or int(sample_rate) not in SAMPLE_RATES:
@@ -181,6 +184,8 @@ def _checked(waveform: np.ndarray | torch.Tensor) -> np.ndarray:
     samples = waveform.detach().cpu().numpy() if isinstance(waveform, torch.Tensor) else np.asarray(waveform)
     if samples.ndim not in (1, 2) or not samples.size:
         raise ValueError(f"waveform of shape {samples.shape}: expected (S,) or (S, channels) with samples in it.")
+    if samples.ndim == 2 and samples.shape[1] > samples.shape[0]:
+        raise ValueError(f"waveform of shape {samples.shape}: expected (S, channels), samples first; transpose it.")
     if not np.issubdtype(samples.dtype, np.floating):
         raise ValueError(f"waveform of {samples.dtype}: expected floats with full scale at 1.")
     samples = samples.astype(np.float32)

@@ -1,6 +1,7 @@
 """Predicting: windows and timelines by hand, files of all kinds, and a model folder that is enough."""
 
 import csv
+import itertools
 import json
 
 import librosa
@@ -73,6 +74,21 @@ def test_overlapping_windows_are_averaged_by_hand():
     np.testing.assert_allclose(timeline.overall, odds / odds.sum())
 
 
+@pytest.mark.parametrize("overlap", [0, 0.25, 0.5, 0.9])
+@pytest.mark.parametrize(("rate", "size"), [(12000, 14400), (44100, 132300), (8000, 4800), (22050, 24255)])
+def test_every_moment_is_under_one_technique(rate, size, overlap):
+    """Edges that are fractions of a second leave no gap and no sliver, whatever the rate and the length of a window."""
+    predictor = Predictor(Sign(), Description("oblong", {}, ("low", "high"), rate, size))
+    signs = np.repeat(np.random.default_rng(0).choice([-0.5, 0.5], 12), size)
+    segments = predictor.predict(signs.astype("f4"), rate, overlap).segments()
+    assert segments[0].start == 0
+    assert segments[-1].end == pytest.approx(12 * size / rate)
+    for before, after in itertools.pairwise(segments):
+        assert before.end == after.start
+        assert before.technique != after.technique
+    assert all(segment.end - segment.start > 1e-3 and 0.5 <= segment.probability <= 1 for segment in segments)
+
+
 def test_another_rate_is_resampled_and_channels_are_mixed(predictor):
     tone = np.sin(2 * np.pi * 50 * np.arange(4800) / 4000).astype("f4") + 0.3
     seen = []
@@ -96,6 +112,7 @@ def test_a_short_recording_is_padded_and_ends_where_it_ends(predictor):
     [
         (np.zeros(0, "f4"), {}, "with samples in it"),
         (np.zeros((2, 2, 2), "f4"), {}, "with samples in it"),
+        (np.zeros((2, 4000), "f4"), {}, "samples first; transpose it"),
         (np.zeros(9, "i2"), {}, "floats with full scale at 1"),
         (np.array([np.nan], "f4"), {}, "NaN"),
         (np.zeros(9, "f4"), {"sample_rate": 0}, "sample_rate=0"),
@@ -171,6 +188,7 @@ def test_stopped_and_given_again_it_goes_on_with_what_is_not_done(model, takes, 
     with pytest.raises(SystemExit):
         main([*command, f"to={again}"])
     assert "interrupted" in capsys.readouterr().err
+    assert len((again / "summary.csv").read_text().splitlines()) == 3  # what was done till then
     stop_at = None
     assert now_computed() == 1
     files = [path.relative_to(whole) for path in whole.rglob("*") if path.is_file()]
@@ -188,6 +206,39 @@ def test_stopped_and_given_again_it_goes_on_with_what_is_not_done(model, takes, 
     network = oblong_network(samples=4800, techniques=2, seed=1, **ARGUMENTS)
     write_model(model, network, Description("oblong", ARGUMENTS, ("trill", "straight"), 8000, 4800))
     assert now_computed("overlap=0.1") == 3
+
+
+def test_a_moment_of_sound_leaves_the_others_in_peace(model, takes, tmp_path):
+    soundfile.write(takes / "click.wav", np.array([0.5]), 48000)
+    (takes / "broken.wav").unlink()
+    for _ in range(2):
+        assert main([f"network={model}", f"input={takes}", f"to={tmp_path / 'to'}", "picture=false"]) == 0
+    lines = list(csv.DictReader((tmp_path / "to" / "summary.csv").read_text().splitlines()))
+    assert len(lines) == 4
+    assert all(line["timeline"] for line in lines)
+
+
+def test_no_timeline_takes_the_place_of_anothers(model, takes, tmp_path, capsys):
+    noise = np.random.default_rng(0).normal(size=8000) / 10
+    soundfile.write(takes / "a_wav.wav", noise, 8000)
+    three = ",".join(str(takes / name) for name in ("a_wav.wav", "a.flac", "a.wav"))
+    options = [f"network={model}", f"to={tmp_path / 'to'}", "picture=false"]
+    assert main([*options, f"input=[{three}]"]) == 0
+    told = [json.loads(path.read_text())["recording"] for path in (tmp_path / "to").glob("*.json")]
+    assert sorted(told) == sorted(three.split(","))
+    capsys.readouterr()
+    assert main([*options, f"input={takes / 'more' / 'a.wav'}"]) == 1
+    assert f"a.json is that of {takes / 'a.flac'}; name another folder with to=FOLDER" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_no_fault_of_a_recording(model, takes, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("singtech.predict.write_text", full)
+    assert main([f"network={model}", f"input={takes}", f"to={tmp_path / 'to'}", "picture=false"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if "error" in line] == ["error: [Errno 28] No space left on device"]
 
 
 def test_from_python_as_from_the_command(model, takes, tmp_path):
@@ -218,6 +269,8 @@ def test_files_globs_and_lists_are_understood(takes, monkeypatch):
         (["network={takes}", "input={takes}"], "no model, for it has no config.json"),
         (["network=nobody", "input={takes}", "output_dir={takes}"], "no complete run"),
         (["netwrok={model}"], "is not understood"),
+        (["--network={model}", "input=a.wav"], "is not understood"),
+        (["network={model}", "song.wav"], "'song.wav' is not understood"),
         (["network={model}", "input=a,b"], "several inputs stand in brackets"),
     ],
 )
