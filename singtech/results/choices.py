@@ -5,12 +5,12 @@ elsewhere; what a choice on other singers scores on the test singers does not.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from singtech.results.collate import Collated, csv_text
 from singtech.results.experiments import Experiment, Published
-from singtech.results.pages import Line, document, latex_table, pipes, shown, shown_change, tabular
+from singtech.results.pages import Line, document, latex_table, pipes, shown, shown_change, shown_interval, tabular
 from singtech.results.summaries import Answer, Summary, answer
 from singtech.results.tables import write_texts
 
@@ -25,9 +25,9 @@ class Choice:
     on_test: Summary
 
     @property
-    def optimism(self) -> float:
-        """How much more the one that is best on the test singers scores there; 0 where both are one."""
-        return self.on_test.mean(TESTED) - self.on_validation.mean(TESTED)
+    def optimism(self) -> tuple[float, float | None]:
+        """How much more the one that is best on the test singers scores there, and the deviation over the seeds."""
+        return self.on_test.change(self.on_validation, TESTED)
 
 
 def render_choice(
@@ -38,8 +38,6 @@ def render_choice(
     choice = chosen(found.summaries)
     header, lines = _laid_out(found, choice)
     said = sentence(choice, found)
-    notes = tuple(note for note in found.notes if not note.startswith(("95 %", "No interval")))
-    found = replace(found, notes=notes)
     page = document(found, said, pipes(header, lines, left=1))
     tex = latex_table(found, tabular(header, [lines], left=1))
     texts = {"md": page, "csv": long_form(found, choice), "tex": tex}
@@ -67,7 +65,7 @@ def sentence(choice: Choice | None, found: Answer) -> str:
         return f"{picked} on the test singers; these would have chosen the same."
     return (
         f"{picked} on the test singers; these would have chosen **{theirs.condition.label}**, with "
-        f"{theirs.mean(TESTED):.3f}: choosing on the test singers flatters by {choice.optimism:.3f}."
+        f"{theirs.mean(TESTED):.3f}: choosing on the test singers flatters by {shown(*choice.optimism)}."
     )
 
 
@@ -77,11 +75,16 @@ def long_form(found: Answer, choice: Choice | None) -> str:
     for summary in found.summaries:
         asked = summary.condition
         numbers = [n for by in (JUDGED, TESTED) for n in (summary.mean(by), summary.deviation(by))]
-        rounded = ["" if number is None else round(number, 6) for number in numbers]
+        rounded = ["" if number is None else round(number, 6) for number in [*numbers, *_ends(summary)]]
         words = [found.data, found.experiment.name, asked.label, asked.model, asked.dc, asked.strategy, asked.alpha]
         lines.append([*words, *rounded, len(summary.units), _by(summary, choice)])
     header = ["data", "artefact", "label", "model", "dc", "strategy", "alpha", JUDGED, "validation_deviation", TESTED]
-    return csv_text([*header, "deviation", found.units, "chosen_by"], lines)
+    return csv_text([*header, "deviation", "low", "high", found.units, "chosen_by"], lines)
+
+
+def _ends(summary: Summary) -> tuple[float | None, float | None]:
+    """Of the interval of the mean on the test singers."""
+    return summary.interval(TESTED) or (None, None)
 
 
 def _laid_out(found: Answer, choice: Choice | None) -> tuple[Line, list[Line]]:
@@ -91,9 +94,11 @@ def _laid_out(found: Answer, choice: Choice | None) -> tuple[Line, list[Line]]:
         lower = None
         if choice is not None:
             lower = summary.mean(TESTED) - choice.on_test.mean(TESTED)
+        numbers.append(shown_interval(summary.interval(TESTED)))
         cells = [summary.condition.label, str(len(summary.units)), *numbers, shown_change(lower)]
         lines.append([*cells, _by(summary, choice)])
-    return [found.experiment.header, "Seeds", *found.experiment.metrics.values(), "to the best", "chosen by"], lines
+    metrics = [*found.experiment.metrics.values(), "95 %"]
+    return [found.experiment.header, "Seeds", *metrics, "to the best", "chosen by"], lines
 
 
 def _by(summary: Summary, choice: Choice | None) -> str:

@@ -29,20 +29,37 @@ def test_the_validation_singers_choose_and_the_test_singers_flatter(put, collate
     found = answer(EXPERIMENT, collated(), "vocalset")
     choice = chosen(found.summaries)
     assert (choice.on_validation.condition.dc, choice.on_test.condition.dc) == ("early", "late")
-    assert choice.optimism == pytest.approx(0.06)
+    assert choice.optimism == (pytest.approx(0.06), None)
     assert sentence(choice, found).endswith(
         "**Late (3,4)**, with 0.600: choosing on the test singers flatters by 0.060."
     )
     paths, _ = render_choice(EXPERIMENT, collated(), {}, "vocalset", tmp_path)
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in paths[0].read_text().splitlines()]
-    assert ["Early (1,2)", "1", "0.520", "0.540", "-0.060", "validation"] in lines
-    assert ["Late (3,4)", "1", "0.510", "0.600", "+0.000", "test"] in lines
+    assert ["Early (1,2)", "1", "0.520", "0.540", "—", "-0.060", "validation"] in lines
+    assert ["Late (3,4)", "1", "0.510", "0.600", "—", "+0.000", "test"] in lines
 
 
 def test_means_over_seeds_choose(put, collated):
     put(seeds=(0, 1))
     choice = chosen(answer(EXPERIMENT, collated(), "vocalset").summaries)
     assert choice.on_test.mean("f1") == pytest.approx(0.65)
+
+
+def test_conditions_that_are_alike_on_the_test_singers_flatter_nobody(run, collated):
+    for dc, validation in zip(SCORES, (0.3, 0.4, 0.5, 0.4, 0.3), strict=True):
+        run(0.6, validation_f1=validation, dc=dc, strategy="crt_wfc", variant=HELD_OUT)
+    found = answer(EXPERIMENT, collated(), "vocalset")
+    choice = chosen(found.summaries)
+    assert choice.on_test is choice.on_validation
+    assert "would have chosen the same" in sentence(choice, found)
+
+
+def test_the_optimism_has_a_deviation_over_seeds(put, run, collated):
+    put()
+    for dc, test in {"none": 0.5, "all": 0.5, "early": 0.50, "late": 0.60, "last": 0.5}.items():
+        run(test, validation_f1=SCORES[dc][0], dc=dc, strategy="crt_wfc", variant=HELD_OUT, seed=1)
+    choice = chosen(answer(EXPERIMENT, collated(), "vocalset").summaries)
+    assert choice.optimism == pytest.approx((0.08, 0.02 * 2**0.5))  # of 0.06 and 0.10
 
 
 def test_nothing_is_chosen_before_all_were_run(put, collated):
