@@ -59,7 +59,7 @@ def initialise(module: nn.Module, seed: int, prefix: str = "") -> None:
     for name, layer in module.named_modules():
         if hasattr(layer, "reset_parameters"):
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(stream_seed(seed, f"{prefix}{name}"))
+                torch.default_generator.manual_seed(stream_seed(seed, f"{prefix}{name}"))
                 layer.reset_parameters()
 
 

@@ -35,7 +35,7 @@ def test_a_sweep_killed_at_a_few_file_operations_ends_as_if_nothing_had_happened
     fork, own_corpus, tmp_path, undisturbed
 ):
     expected, operations = undisturbed
-    deaths = [operations * step // 4 for step in range(1, 4)]
+    deaths = [operations // 3, operations * 2 // 3]
     statuses, found = killed_and_repeated(fork, own_corpus, tmp_path, deaths)
     assert statuses == [-9] * len(deaths)
     for place, (came_to, left) in zip(deaths, found, strict=True):
