@@ -44,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def find_run(output_dir: Path, part: str) -> dict:
-    """The row of the one complete run whose name holds `part`.
+def find_run(output_dir: Path, part: str, setting: str = "run") -> dict:
+    """The row of the one complete run whose name holds `part`; `setting` is what the error calls it.
 
     Raises:
         ValueError: there is none, or several.
@@ -55,7 +55,10 @@ def find_run(output_dir: Path, part: str) -> dict:
     results = collate(output_dir)
     complete = results[results["status"] == "complete"]
     if not len(complete):
-        raise ValueError(f"{output_dir / RESULTS}: no complete run; make some with `make demo`.")
+        raise ValueError(
+            f"{setting}={part}: no run is called so, for {output_dir / RESULTS} has no complete run; make some with "
+            "`make demo`."
+        )
     found = [row for row in complete.to_dict("records") if part in row["run"]]
     exact = [row for row in found if row["run"] == part]
     if len(exact or found) != 1:
@@ -63,7 +66,7 @@ def find_run(output_dir: Path, part: str) -> dict:
         more = f" and {len(names) - MANY} more" if len(names) > MANY else ""
         listed = f"{', '.join(names[:MANY])}{more}"
         why = "several runs are called so" if found else "no run is called so"
-        raise ValueError(f"run={part}: {why}; there are {listed}.")
+        raise ValueError(f"{setting}={part}: {why}; there are {listed}.")
     return (exact or found)[0]
 
 

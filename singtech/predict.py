@@ -2,14 +2,15 @@
 
     network=…           a model folder (singtech.export, or downloaded), or a run of results.csv
     input=…             a WAV or FLAC file, a folder (all below it), a glob; or several: "input=[a.wav,'b/*.flac']"
-    overlap=0.5         share of a window that it has in common with the next
+    overlap=0.5         share of a window that it has in common with the next, up to 0.99
     to=FOLDER           where to write, by default <output_dir>/predictions
     picture=false       leaves out the pictures, which take most of the time
     device=cpu          or cuda
     output_dir=FOLDER   where runs are, outputs by default
 
 Of each recording it writes <name>.csv, the timeline (start, end, technique, probability), <name>.json, which also has
-the probabilities of each window, and <name>.png; of all of them summary.csv. What cannot be read is named and skipped.
+the probabilities of each window, and <name>.png; of all of this call summary.csv. What cannot be read is named and
+skipped. One of the techniques is always named, also where nobody sings, and probabilities are not calibrated.
 Stopped and given again, it goes on with the recordings that it has not done.
 """
 
@@ -19,6 +20,7 @@ import io
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +32,7 @@ DEFAULTS = {
     "output_dir": "outputs",
 }
 SUFFIXES = (".wav", ".flac")
-SUMMARY = ("recording", "seconds", "technique", "probability", "timeline", "problem")
+SUMMARY = ("recording", "seconds", "technique", "probability", "timeline", "note", "problem")
 SHOWN = 40  # recordings in the printed table
 MOST_PICTURED = 1800  # seconds: a longer recording's picture would show nothing
 
@@ -53,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     print(_table(lines))
+    for note, count in Counter(line["note"] for line in lines if line["note"]).items():
+        print(f"\n{count} recording{'s' * (count > 1)}: {note}")
+    print("\nOne of the techniques is always named, and probabilities are not calibrated: silence has one too.")
     print(f"\ntimelines and summary.csv in {to}")
     skipped = [line for line in lines if line["problem"]]
     for line in skipped[:SHOWN]:
@@ -101,7 +106,9 @@ def predictor_of(network: str, output_dir: Path, device: str):
         raise ValueError(f"device={device}: expected cpu{', or cuda' if torch.cuda.is_available() else ''} here.")
     if Path(network).is_dir():
         return load(network, device)
-    return Predictor(*trained(output_dir, find_run(output_dir, network)), device)
+    if "/" in network and not (output_dir / "runs" / network).is_dir():
+        raise FileNotFoundError(f"network={network}: no such folder; expected a model folder or the name of a run.")
+    return Predictor(*trained(output_dir, find_run(output_dir, network, "network")), device)
 
 
 def predict_all(predictor, paths: Sequence[Path], to: Path, overlap: float, picture: bool) -> list[dict]:
@@ -124,7 +131,7 @@ def predict_all(predictor, paths: Sequence[Path], to: Path, overlap: float, pict
                     told = _heard(predictor, path, overlap, to / names[path], picture)
                     timeline = ", ".join(f"{name} {share:.0%}" for name, share in list(told["shares"].items())[:3])
                     line |= {name: told[name] for name in ("seconds", "technique")} | {"timeline": timeline}
-                    line["probability"] = told["probabilities"][told["technique"]]
+                    line |= {"probability": told["probabilities"][told["technique"]], "note": told["note"]}
                 except ValueError as problem:
                     line["problem"] = " ".join(str(problem).split())
                 lines.append(line)
@@ -172,6 +179,7 @@ def _heard(predictor, path: Path, overlap: float, stem: Path, picture: bool) -> 
         "recording": str(path),
         "seconds": round(timeline.seconds, 3),
         "technique": timeline.technique,
+        "note": " ".join(note for note in (_on_length(predictor, timeline), _note(predictor)) if note),
         "probabilities": _rounded(timeline.techniques, timeline.overall),
         "shares": {name: round(share, 4) for name, share in shares(segments).items()},
         "segments": [dict(zip(("start", "end", "technique", "probability"), row, strict=True)) for row in rows],
@@ -179,6 +187,7 @@ def _heard(predictor, path: Path, overlap: float, stem: Path, picture: bool) -> 
             {"start": round(float(a), 3), "end": round(float(b), 3), "probabilities": _rounded(timeline.techniques, p)}
             for a, b, p in zip(timeline.starts, timeline.ends, timeline.probabilities, strict=True)
         ],
+        "network": dict(predictor.description.origin),
         "made_of": made_of,
     }
     write_text(_with(stem, "json"), json.dumps(told, indent=1, ensure_ascii=False) + "\n")
@@ -203,6 +212,11 @@ def _is_done(there: dict, made_of: dict, stem: Path, picture: bool) -> bool:
     if not there or there["made_of"] != made_of or not _with(stem, "csv").is_file():
         return False
     return not picture or there["seconds"] > MOST_PICTURED or _with(stem, "png").is_file()
+
+
+def _on_length(predictor, timeline) -> str:
+    window = predictor.description.samples / predictor.description.sample_rate
+    return f"Shorter than a window of {window:g} s: the rest is silence." if timeline.seconds < window else ""
 
 
 def _note(predictor) -> str:
@@ -248,7 +262,7 @@ def _table(lines: Sequence[dict]) -> str:
     from tabulate import tabulate
 
     named = [line for line in lines if not line["problem"]]
-    header = SUMMARY[:-1]
+    header = SUMMARY[:5]
     table = tabulate([[line[name] for name in header] for line in named[:SHOWN]], header, disable_numparse=True)
     return table + (f"\n… and {len(named) - SHOWN} more" if len(named) > SHOWN else "")
 

@@ -128,7 +128,7 @@ class Predictor:
         Args:
             waveform: (S,), or (S, C) with channels as soundfile reads them; floats with full scale at 1.
             sample_rate: in Hz.
-            overlap: share of a window that it has in common with the next, from 0 up to but not 1.
+            overlap: share of a window that it has in common with the next, from 0 to 0.99.
         Raises:
             ValueError: no samples, samples that are not finite, or an argument out of range.
         """
@@ -170,10 +170,10 @@ def window_starts(samples: int, size: int, overlap: float = OVERLAP) -> list[int
     """Where windows of `size` samples begin, so that the last one ends with the recording.
 
     Raises:
-        ValueError: the overlap is not from 0 up to but not 1.
+        ValueError: the overlap is not from 0 to 0.99, at which there are a hundred times the windows.
     """
-    if not 0 <= overlap < 1:
-        raise ValueError(f"overlap={overlap}: expected a share of a window from 0 up to but not 1, such as 0.5.")
+    if not 0 <= overlap <= 0.99:
+        raise ValueError(f"overlap={overlap}: expected a share of a window from 0 to 0.99, such as 0.5.")
     hop = max(1, round(size * (1 - overlap)))
     last = max(0, samples - size)
     return [*range(0, last, hop), last]

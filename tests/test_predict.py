@@ -117,6 +117,7 @@ def test_a_short_recording_is_padded_and_ends_where_it_ends(predictor):
         (np.array([np.nan], "f4"), {}, "NaN"),
         (np.zeros(9, "f4"), {"sample_rate": 0}, "sample_rate=0"),
         (np.zeros(9, "f4"), {"overlap": 1}, "overlap=1"),
+        (np.zeros(9, "f4"), {"overlap": 0.9999}, "from 0 to 0.99"),
     ],
 )
 def test_what_is_no_waveform_is_one_sentence(predictor, waveform, options, why):
@@ -216,6 +217,9 @@ def test_a_moment_of_sound_leaves_the_others_in_peace(model, takes, tmp_path):
     lines = list(csv.DictReader((tmp_path / "to" / "summary.csv").read_text().splitlines()))
     assert len(lines) == 4
     assert all(line["timeline"] for line in lines)
+    (click,) = [line for line in lines if line["note"]]
+    assert click["note"] == "Shorter than a window of 0.6 s: the rest is silence."
+    assert click["recording"].endswith("click.wav")
 
 
 def test_no_timeline_takes_the_place_of_anothers(model, takes, tmp_path, capsys):
@@ -268,6 +272,7 @@ def test_files_globs_and_lists_are_understood(takes, monkeypatch):
         (["network={model}", "input={takes}", "device=tpu"], "device=tpu"),
         (["network={takes}", "input={takes}"], "no model, for it has no config.json"),
         (["network=nobody", "input={takes}", "output_dir={takes}"], "no complete run"),
+        (["network={model}/nowhere", "input={takes}"], "no such folder; expected a model folder or the name of a run"),
         (["netwrok={model}"], "is not understood"),
         (["--network={model}", "input=a.wav"], "is not understood"),
         (["network={model}", "song.wav"], "'song.wav' is not understood"),

@@ -254,7 +254,13 @@ def _facts(counted: "pd.DataFrame", collated: Collated, data: str) -> list[tuple
     facts += [("Test singers", ", ".join(tests))] if tests else []
     every = int((collated.results["data"] == data).sum())
     facts.append(("Runs", f"{len(counted)} in tables, of {every} on this corpus"))
-    names = {"seed": "Seeds", "fold": "Folds", "device": "Device", "precision": "Precision", "versions": "Versions"}
+    names = {
+        "seed": "Numbers of the seeds",
+        "fold": "Folds",
+        "device": "Device",
+        "precision": "Precision",
+        "versions": "Versions",
+    }
     names |= {"commit": "Commits", "corpus_fingerprint": "State of the corpus"}
     for column, name in names.items():
         numbers = counted[column].value_counts().to_dict() if column in counted else {}

@@ -306,7 +306,7 @@ def _on_units(experiment: Experiment, summaries: Sequence[Summary]) -> list[str]
         each = "; ".join(f"{_name(experiment, s.condition)} has {_listed(unit, s.units)}" for s in others)
         notes.append(f"{unit.title()}s are uneven, so the means do not pair: {_listed(unit, usual)}, but {each}.")
     else:
-        notes.append(f"{unit.title()}s: {', '.join(map(str, usual))}.")
+        notes.append(f"{_listed(unit, usual).capitalize()}.")
     if experiment.folds:
         seeds = ", ".join(map(str, _wanted_seeds(there)))
         notes.append(f"A fold's value is the mean over its seeds ({seeds}, where none is missing).")
@@ -314,7 +314,8 @@ def _on_units(experiment: Experiment, summaries: Sequence[Summary]) -> list[str]
     if lacking < len(there):
         notes.append(
             "95 %: interval of the mean over resampled singers, their recordings and clips, and seeds where there "
-            "are several."
+            "are several: of one seed the luck in training is not in it. Where all clips are alike, as of a rare "
+            "technique that is always or never found, it has no width and says nothing."
         )
     if lacking:
         notes.append(f"No interval for {lacking} rows: their runs/*/predictions.csv are not here.")

@@ -1,6 +1,7 @@
 """Tables as the paper prints them, ours beside its numbers: Markdown to read, CSV to compute with, LaTeX to print."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -31,10 +32,15 @@ def write_texts(stem: Path, texts: dict[str, str]) -> list[Path]:
     return paths
 
 
+BOLD = "Bold is the highest of a column, which may be luck: the page `verdicts` tests it."
+
+
 def markdown(found: Answer, published: Published) -> str:
     """The table for reading: of each row ours, the paper's and the difference; then notes and the missing cells."""
     header, groups, left = _laid_out(found, published)
-    return document(found, pipes(header, [line for group in groups for line in group], left))
+    table = pipes(header, [line for group in groups for line in group], left)
+    notes = (*found.notes, BOLD) if len([summary for summary in found.summaries if summary.units]) > 1 else found.notes
+    return document(replace(found, notes=notes), table)
 
 
 def latex(found: Answer, published: Published) -> str:

@@ -51,7 +51,7 @@ def test_the_three_techniques_are_taken_for_one_another_and_for_anything_else(tm
     assert rows[3] == ["trill", "0.200 ± 0.000", "0.700 ± 0.141", "0.100 ± 0.141", "0.000 ± 0.000"]
     assert rows[4] == ["trillo", "0.000 ± 0.000", "0.125 ± 0.177", "0.750 ± 0.354", "0.125 ± 0.177"]
     assert "](confusion.png)" in page
-    assert "Seeds: 0, 1." in page
+    assert "Seeds 0, 1." in page
 
 
 def test_the_figure_has_the_mean_of_every_pair(two_seeds, collated):

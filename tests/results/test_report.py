@@ -85,7 +85,7 @@ def test_the_page_begins_with_what_its_tables_rest_on(run, put_corpus, tmp_path)
     assert dict(told[1:]) == {
         "Test singers": "female2, female8",
         "Runs": "4 in tables, of 5 on this corpus",
-        "Seeds": "0 (2 runs); 1 (1 run); 2 (1 run)",
+        "Numbers of the seeds": "0 (2 runs); 1 (1 run); 2 (1 run)",
         "Folds": "own split (3 runs); 3 (1 run)",
         "Device": "H100 (3 runs); cpu (1 run)",
         "Precision": "32-true",

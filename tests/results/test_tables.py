@@ -249,3 +249,11 @@ def test_a_cross_validation_counts_folds(run, answered):
     best_row = next(line for line in lines if line[0] == "Late, cRT-WC")
     assert best_row[1:4] == ["ours", "5", "0.700 ± 0.158"]
     assert next(csv.DictReader(long_form(found, PAPER).splitlines()))["folds"] == "0"
+
+
+def test_bold_is_said_to_be_no_verdict_where_there_is_something_to_compare(run, answered):
+    run(0.64, strategy="crt_wc")
+    alone = markdown(answered("table3", "vocalset"), PAPER)
+    run(0.60, strategy="joint")
+    assert "which may be luck" not in alone
+    assert "Bold is the highest of a column, which may be luck" in markdown(answered("table3", "vocalset"), PAPER)
