@@ -198,7 +198,7 @@ def _written(stem: Path) -> dict:
     """What was written of a recording, or of another by that name; empty if it is not there or not whole."""
     try:
         told = json.loads(_with(stem, "json").read_text(encoding="utf-8"))
-        return told if {"made_of", "recording", "seconds", "shares"} <= set(told) else {}
+        return told if {"made_of", "note", "recording", "seconds", "shares"} <= set(told) else {}
     except (OSError, ValueError, TypeError):
         return {}
 
