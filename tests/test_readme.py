@@ -64,7 +64,7 @@ def test_the_example_with_ones_own_recordings_runs(call, own_corpus, tmp_path, o
         (own_corpus / "eve" / technique).mkdir(parents=True)
         soundfile.write(own_corpus / "eve" / technique / f"{t}.wav", tone(technique, 900 + t), 8000)
     small = [setting for setting in SMALL if not re.search("clip_seconds|hop_length", setting)]
-    small += ["front_end.hop_length=130", "trainer=smoke"]  # 124 frames of 2 s, as few as Table 1's pooling takes
+    small += ["front_end.hop_length=166", "trainer=smoke"]  # 97 frames of 2 s, as few as Table 1's pooling takes
     place = f"output_dir={tmp_path / 'outputs'}"
     assert [command for command, _ in own_example] == ["verify", "run", "run", "tables"]
     for command, words in own_example:

@@ -227,14 +227,14 @@ def test_a_row_follows_its_corpus_where_only_clips_that_it_does_not_use_have_cha
 
 
 def test_one_failing_run_does_not_stop_the_others_of_a_sweep(call, own, tmp_path):
-    done = call("run", "-m", "front_end.hop_length=4000,40", *(s for s in own if "hop" not in s))
+    done = call("run", "-m", "front_end.hop_length=4000,50", *(s for s in own if "hop" not in s))
     assert done.status == 1
     assert done.err.count("error: ") == 1
     assert "too few for the pooling of Table 1" in done.err
     assert len(results(tmp_path)) == 1
     end = done.err[done.err.index("1 run of this sweep failed:") :]
     assert "front_end.hop_length=4000" in end
-    assert "hop_length=40," not in end
+    assert "hop_length=50," not in end
     (repeated,) = [line for line in end.splitlines() if line.startswith("  python -m singtech.run ")]
     assert "front_end.hop_length=4000" in shlex.split(repeated)
 

@@ -89,7 +89,7 @@ def test_who_is_stopped_stops_the_processes(begun, tmp_path, monkeypatch):
 def test_two_processes_share_a_sweep_and_what_fails_is_listed_once(call, own, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     own = [setting for setting in own if "hop_length" not in setting]
-    done = call("run", "-m", "front_end.hop_length=40,4000,50", "trainer.side_by_side=2", *own)
+    done = call("run", "-m", "front_end.hop_length=50,4000,48", "trainer.side_by_side=2", *own)
     assert done.status == 1
     rows = pd.read_csv(tmp_path / "outputs" / "results.csv", keep_default_na=False)
     assert rows["status"].tolist() == ["complete", "complete"]

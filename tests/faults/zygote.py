@@ -4,7 +4,8 @@
 
 Each command is run in a child of its own, one after the other or all at once. A number that is not 0 says at which
 file operation (an fsync, a rename, a written file, a removed one, a made folder …) the child is to die, by SIGKILL, as
-in a power cut. A line of JSON says how each child ended and how many operations it came to.
+in a power cut; one below 1 is a share of the first command's operations. A line of JSON says how each child ended and
+how many operations it came to.
 """
 
 import gc
@@ -34,8 +35,10 @@ def main() -> None:
         for child in children:
             _report(*child)
     else:
+        operations = 0
         for command, death in zip(commands, deaths, strict=True):
-            _report(*_begun(command, death))
+            done = _report(*_begun(command, round(death * operations) if 0 < death < 1 else death))
+            operations = operations or done
 
 
 def _begun(command: list[str], death: int) -> tuple[int, int]:
@@ -49,11 +52,12 @@ def _begun(command: list[str], death: int) -> tuple[int, int]:
     return child, reader
 
 
-def _report(child: int, reader: int) -> None:
+def _report(child: int, reader: int) -> int:
     with os.fdopen(reader) as pipe:
         count = pipe.read()
     _, status = os.waitpid(child, 0)
     print(json.dumps({"status": os.waitstatus_to_exitcode(status), "operations": int(count or 0)}), flush=True)
+    return int(count or 0)
 
 
 def _run(command: list[str], death: int, writer: int) -> None:

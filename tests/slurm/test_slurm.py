@@ -130,7 +130,7 @@ def test_a_job_out_of_time_is_queued_again_and_needs_no_command_that_waits(clust
 
 
 def test_a_failing_run_says_why_in_its_log_and_in_one_sentence_to_who_waits(sweep, logs, tmp_path):
-    command = sweep("front_end.hop_length=4000,40", "trainer=smoke", "trainer.accelerator=cpu", *SLURM)
+    command = sweep("front_end.hop_length=4000,50", "trainer=smoke", "trainer.accelerator=cpu", *SLURM)
     assert command.wait(200) == 1
     said = (tmp_path / "outputs.out").read_text()
     assert "1 run of this sweep failed:" in said

@@ -1,6 +1,7 @@
 """Runs: phases made once, resumed to the same bits, and what cRT holds fixed."""
 
 import copy
+import dataclasses
 import functools
 import json
 import os
@@ -37,7 +38,7 @@ from singtech.training.trainer import Machine
 from tests.test_locks import left_by
 from tests.training.conftest import TinyCorpus
 
-FRONT_END = {"n_fft": 256, "win_lengths": (256, 128, 64), "hop_length": 40}
+FRONT_END = {"n_fft": 192, "win_lengths": (192, 96, 48), "hop_length": 50}  # 97 bins by 97 frames
 MACHINE = Machine(accelerator="cpu", progress=False)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -58,11 +59,27 @@ def run(corpus, folder, phases, machine=MACHINE, **options):
     return execute(a_run(corpus, phases, **options), corpus, folder, machine, say=lambda line: None)
 
 
-def network(epochs=2, alpha=0.0):
+@pytest.fixture(scope="session")
+def one_epoch(corpus, tmp_path_factory):
+    """A finished run of one epoch, and its folder: for copying."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("one_epoch")
+    return run(corpus, folder, [network()]), folder
+
+
+@pytest.fixture
+def first(one_epoch, tmp_path):
+    """That run, as if it had been made in `tmp_path`."""
+    result, folder = one_epoch
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return dataclasses.replace(result, folder=tmp_path / result.folder.relative_to(folder))
+
+
+def network(epochs=1, alpha=0.0):
     return Phase("network", epochs, alpha)
 
 
-def classifier(epochs=3, alpha=0.2, **options):
+def classifier(epochs=2, alpha=0.2, **options):
     return Phase("classifier", epochs, alpha, **{"start": "anew", **options})
 
 
@@ -107,10 +124,18 @@ class KillingMachine(Machine):
         return super().trainer(callbacks, **options)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(corpus, tmp_path_factory):
+    """Two phases of three epochs that nothing interrupted, and their folder."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return run(corpus, folder, [network(3), classifier(3)]), folder
+
+
 @pytest.mark.parametrize("kill_in", ["network", "classifier", "recalibration"])
-def test_an_interrupted_phase_resumes_to_the_same_bits(corpus, tmp_path, monkeypatch, kill_in):
+def test_an_interrupted_phase_resumes_to_the_same_bits(corpus, undisturbed, tmp_path, monkeypatch, kill_in):
     phases = [network(3), classifier(3)]
-    undisturbed = run(corpus, tmp_path / "a", phases)
+    expected, elsewhere = undisturbed
     with monkeypatch.context() as patch:
         patch.setattr(KillingMachine, "kills", kill_in, raising=False)
         if kill_in == "recalibration":
@@ -122,9 +147,9 @@ def test_an_interrupted_phase_resumes_to_the_same_bits(corpus, tmp_path, monkeyp
     assert len(list((tmp_path / "b").glob("phases/.*.work/last.ckpt"))) == 1
     resumed = run(corpus, tmp_path / "b", phases)
     for phase in (0, 1):
-        assert same(weights(tmp_path / "a", undisturbed, phase), weights(tmp_path / "b", resumed, phase))
-        pd.testing.assert_frame_equal(curve(tmp_path / "a", undisturbed, phase), curve(tmp_path / "b", resumed, phase))
-    files = [result.folder / "predictions.csv" for result in (undisturbed, resumed)]
+        assert same(weights(elsewhere, expected, phase), weights(tmp_path / "b", resumed, phase))
+        pd.testing.assert_frame_equal(curve(elsewhere, expected, phase), curve(tmp_path / "b", resumed, phase))
+    files = [result.folder / "predictions.csv" for result in (expected, resumed)]
     assert files[0].read_bytes() == files[1].read_bytes()
     assert not list((tmp_path / "b").glob("phases/.*.work"))
 
@@ -163,12 +188,12 @@ def test_what_train_mode_did_to_the_statistics_is_forgotten_where_they_are_recal
 
 
 def test_the_best_epoch_is_kept_with_its_weights_and_optimiser_state(corpus, tmp_path):
-    last = run(corpus, tmp_path, [network(6)], selection="last")
-    best = run(corpus, tmp_path, [network(6)], selection="best")
+    last = run(corpus, tmp_path, [network(4)], selection="last")
+    best = run(corpus, tmp_path, [network(4)], selection="best")
     judged = curve(tmp_path, best)["validation_f1"].tolist()
     assert curve(tmp_path, last)["validation_f1"].tolist() == judged
     stored = json.loads((tmp_path / "phases" / best.row["phases"] / "phase.json").read_text())
-    epoch = 1 + max(range(6), key=lambda k: (judged[k], -k))  # the first of equal ones
+    epoch = 1 + max(range(4), key=lambda k: (judged[k], -k))  # the first of equal ones
     assert stored["epoch"] == epoch
     until_then = run(corpus, tmp_path, [network(epoch)])
     assert same(weights(tmp_path, best), weights(tmp_path, until_then))
@@ -209,8 +234,8 @@ def test_a_forest_classifies_the_stored_features_and_a_second_run_repeats_its_by
     assert np.allclose((np.exp(logits) - 1e-6).sum(axis=1), 1.0, atol=1e-5)
 
 
-def test_a_run_writes_its_layers(corpus, tmp_path):
-    result = run(corpus, tmp_path, [network(1)])
+def test_a_run_writes_its_layers(one_epoch):
+    result, _ = one_epoch
     layers = pd.read_csv(result.folder / "layers.csv")
     assert layers["layer"].tolist()[:2] == ["Conv(4×1), MP(4×4)", "Conv(16×1), MP(4×4)"]
     assert layers["channels"].tolist()[:4] == [32, 64, 128, 128]
@@ -230,7 +255,7 @@ def test_cached_features_give_the_same_classifier_as_uncached(corpus, tmp_path):
 
 
 def test_clips_resident_on_the_device_make_the_same_run(corpus, tmp_path, monkeypatch):
-    phases = [network(1), Phase("classifier", 1, 0.2, start="anew", extractor="train")]
+    phases = [network(), Phase("classifier", 1, 0.2, start="anew", extractor="train")]
     stored = run(corpus, tmp_path / "stored", phases)
     monkeypatch.setattr(Machine, "clips_on", lambda machine, device, corpus: torch.from_numpy(corpus.waveforms))
     resident = run(corpus, tmp_path / "resident", phases)
@@ -264,11 +289,11 @@ def test_a_machine_names_what_shall_compute_deformable_convolutions(corpus, tmp_
     losses = []
     for backend in ("torchvision", "gather", "numba"):
         machine = Machine("cpu", progress=False, deformable=backend)
-        result = run(corpus, tmp_path / backend, [network(1)], machine, max_batches=1)
+        result = run(corpus, tmp_path / backend, [network()], machine, max_batches=1)
         losses += pd.read_csv(tmp_path / backend / "phases" / result.row["phases"] / "log.csv")["loss"].tolist()
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-4)
     with pytest.raises(ValueError, match="deformable=triton: not on cpu here, where there is numba or gather"):
-        run(corpus, tmp_path, [network(1)], Machine("cpu", progress=False, deformable="triton"))
+        run(corpus, tmp_path, [network()], Machine("cpu", progress=False, deformable="triton"))
     assert not (tmp_path / "runs").exists()
 
 
@@ -320,7 +345,7 @@ def test_a_row_holds_what_scikit_learn_makes_of_the_predictions(corpus, tmp_path
     assert table.to_numpy().sum() == 12
     assert np.diag(table).sum() == (predictions["technique"] == named).sum()
     assert json.loads((result.folder / "row.json").read_text()) == result.row
-    assert result.row["epochs"] == 5
+    assert result.row["epochs"] == 3
 
 
 def test_a_rows_seconds_are_those_of_its_phases_when_they_were_trained(corpus, tmp_path):
@@ -360,8 +385,8 @@ def test_a_diverging_run_stops_at_once_naming_the_epoch_and_the_batchs_clips(cor
     assert "Traceback" in (tmp_path / "runs" / row["run"] / "failure.txt").read_text()
 
 
-def test_a_failed_run_is_tried_again_and_then_complete(corpus, tmp_path, monkeypatch):
-    undisturbed = run(corpus, tmp_path / "a", [network()])
+def test_a_failed_run_is_tried_again_and_then_complete(corpus, one_epoch, tmp_path, monkeypatch):
+    undisturbed, _ = one_epoch
     with monkeypatch.context() as patch:
         patch.setattr(
             runs, "train_phase", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory"))
@@ -382,15 +407,14 @@ def test_a_failed_run_is_tried_again_and_then_complete(corpus, tmp_path, monkeyp
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.pt", "log.csv", "phase.json"])
 @pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
-def test_a_damaged_phase_is_set_aside_and_made_again_with_the_same_bits(corpus, tmp_path, caplog, name, damage):
-    first = run(corpus, tmp_path, [network(1)])
+def test_a_damaged_phase_is_set_aside_and_made_again_with_the_same_bits(corpus, first, tmp_path, caplog, name, damage):
     phase = tmp_path / "phases" / first.row["phases"]
     whole = (phase / name).read_bytes()
     half = len(whole) // 2
     damaged = {"changed": whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1 :], "cut": whole[:half]}
     (phase / name).unlink() if damage == "gone" else (phase / name).write_bytes(damaged[damage])
     shutil.rmtree(first.folder)
-    again = run(corpus, tmp_path, [network(1)])
+    again = run(corpus, tmp_path, [network()])
     assert again.trained == (True,)
     assert "set aside" in caplog.text
     assert list(tmp_path.glob(f"phases/.{phase.name}.damaged-1"))
@@ -401,15 +425,14 @@ def test_a_damaged_phase_is_set_aside_and_made_again_with_the_same_bits(corpus, 
     }
 
 
-def test_damaged_features_are_computed_anew(corpus, tmp_path, caplog):
-    first = run(corpus, tmp_path, [network(1)])
+def test_damaged_features_are_computed_anew(corpus, first, tmp_path, caplog):
     kept = (tmp_path / "phases" / first.row["phases"] / "features").glob(f"{corpus.fingerprint('test')[:8]}*.npy")
     (features,) = kept
     whole = features.read_bytes()
     features.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     predictions = (first.folder / "predictions.csv").read_bytes()
     shutil.rmtree(first.folder)
-    again = run(corpus, tmp_path, [network(1)])
+    again = run(corpus, tmp_path, [network()])
     assert again.trained == (False,)
     assert "computed anew" in caplog.text
     (aside,) = features.parent.glob(f".{features.name}.damaged-1")
@@ -418,18 +441,16 @@ def test_damaged_features_are_computed_anew(corpus, tmp_path, caplog):
     assert (again.folder / "predictions.csv").read_bytes() == predictions
 
 
-def test_a_damaged_row_is_set_aside_and_made_again(corpus, tmp_path, caplog):
-    first = run(corpus, tmp_path, [network(1)])
+def test_a_damaged_row_is_set_aside_and_made_again(corpus, first, tmp_path, caplog):
     (first.folder / "row.json").write_text("{")
-    again = run(corpus, tmp_path, [network(1)])
+    again = run(corpus, tmp_path, [network()])
     assert "set aside" in caplog.text
     (aside,) = (tmp_path / "runs").glob(".*.damaged-1")
     assert (aside / "row.json").read_text() == "{"
     assert again.row["f1"] == first.row["f1"]
 
 
-def test_a_run_that_was_killed_is_recognised_by_its_stale_status(corpus, tmp_path):
-    first = run(corpus, tmp_path, [network(1)])
+def test_a_run_that_was_killed_is_recognised_by_its_stale_status(corpus, first, tmp_path):
     write_row(first.folder, first.row | {"status": "running"})
     (row,) = read_rows(tmp_path / "runs")
     assert row["status"] == "interrupted"
@@ -437,7 +458,7 @@ def test_a_run_that_was_killed_is_recognised_by_its_stale_status(corpus, tmp_pat
         (row,) = read_rows(tmp_path / "runs")
     assert row["status"] == "running"
     said = []
-    execute(a_run(corpus, [network(1)]), corpus, tmp_path, MACHINE, say=said.append)
+    execute(a_run(corpus, [network()]), corpus, tmp_path, MACHINE, say=said.append)
     assert said[0] == "it was interrupted before; it goes on from what is stored."
     assert read_rows(tmp_path / "runs")[0]["status"] == "complete"
 
@@ -452,7 +473,7 @@ def test_a_sigterm_whose_hearer_goes_on_does_not_end_training(corpus, tmp_path, 
     monkeypatch.setattr("singtech.training.trainer.PhaseProgress.on_train_batch_end", announce)
     before = signal.signal(signal.SIGTERM, lambda *_: heard.append("announced"))
     try:
-        result = run(corpus, tmp_path, [network(1)])
+        result = run(corpus, tmp_path, [network()])
     except KeyboardInterrupt:
         pytest.fail("training ended as if by ctrl-C")
     finally:
@@ -470,7 +491,7 @@ def test_a_row_says_running_while_somebody_works_on_it(corpus, tmp_path, monkeyp
 
     monkeypatch.setattr(runs, "train_phase", look)
     with pytest.raises(ValueError, match="seen enough"):
-        run(corpus, tmp_path, [network(1)])
+        run(corpus, tmp_path, [network()])
     assert seen == ["running"]
 
 
@@ -492,11 +513,11 @@ def test_half_a_row_that_a_killed_process_left_is_cleared_away(corpus, tmp_path,
     with monkeypatch.context() as patch:
         patch.setattr(runs, "train_phase", lambda *_: (_ for _ in ()).throw(ValueError("no")))
         with pytest.raises(ValueError, match="no"):
-            run(corpus, tmp_path, [network(1)])
+            run(corpus, tmp_path, [network()])
     (folder,) = (tmp_path / "runs").iterdir()
     (folder / ".row.json.x1y2z3.tmp").write_text("{")
     (folder / ".predictions.csv.x1y2z3.tmp").write_text("recording,")
-    run(corpus, tmp_path, [network(1)])
+    run(corpus, tmp_path, [network()])
     assert not list(folder.glob(".*"))
 
 
@@ -517,7 +538,7 @@ def test_training_that_another_took_over_ends_after_the_epoch_and_leaves_its_che
 
 def test_who_lost_a_run_to_another_writes_no_scores(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(locks, "LEASE_SECONDS", 1.0)
-    folder = tmp_path / "runs" / a_run(corpus, [network(1)]).name(corpus.fingerprint("test"))
+    folder = tmp_path / "runs" / a_run(corpus, [network()]).name(corpus.fingerprint("test"))
 
     def sleep(*_):
         lock_of(folder).unlink()
@@ -527,12 +548,12 @@ def test_who_lost_a_run_to_another_writes_no_scores(corpus, tmp_path, monkeypatc
 
     monkeypatch.setattr(runs, "_logits", sleep)
     with pytest.raises(Busy, match="was taken over while this process was not heard of"):
-        run(corpus, tmp_path, [network(1)])
+        run(corpus, tmp_path, [network()])
     assert not (folder / "predictions.csv").exists()
 
 
 def test_who_may_not_wait_leaves_a_run_to_whoever_makes_it(corpus, tmp_path):
-    asked = a_run(corpus, [network(1)])
+    asked = a_run(corpus, [network()])
     folder = tmp_path / "runs" / asked.name(corpus.fingerprint("test"))
     with (
         hold(folder, "run is being made"),
@@ -543,7 +564,7 @@ def test_who_may_not_wait_leaves_a_run_to_whoever_makes_it(corpus, tmp_path):
 
 
 def test_who_may_not_wait_leaves_a_phase_to_whoever_trains_it(corpus, tmp_path):
-    asked = a_run(corpus, [network(1)])
+    asked = a_run(corpus, [network()])
     with (
         hold(tmp_path / "phases" / asked.keys[0], "it is being trained"),
         pytest.raises(Busy, match=rf"phase 1/1 network alpha 0 \({asked.keys[0]}\) is being trained by process"),
@@ -560,8 +581,10 @@ def take_over(place):
 
 
 @pytest.mark.parametrize("end", [None, KeyboardInterrupt, ValueError])
-def test_who_slept_while_its_run_was_taken_over_and_finished_leaves_that_alone(corpus, tmp_path, monkeypatch, end):
-    finished = run(corpus, tmp_path / "elsewhere", [network(1)])
+def test_who_slept_while_its_run_was_taken_over_and_finished_leaves_that_alone(
+    corpus, one_epoch, tmp_path, monkeypatch, end
+):
+    finished, _ = one_epoch
     asked = tmp_path / "outputs" / "runs" / finished.folder.name
     train = fit.train_phase
 
@@ -577,7 +600,7 @@ def test_who_slept_while_its_run_was_taken_over_and_finished_leaves_that_alone(c
 
     monkeypatch.setattr(runs, "train_phase", sleep_and_wake)
     with pytest.raises(end or Busy):
-        run(corpus, tmp_path / "outputs", [network(1)])
+        run(corpus, tmp_path / "outputs", [network()])
     assert read_rows(tmp_path / "outputs" / "runs") == [finished.row]
     assert (asked / "predictions.csv").exists()
 
@@ -600,27 +623,25 @@ def test_who_slept_while_its_phase_was_taken_over_publishes_nothing(corpus, tmp_
     assert not place.exists()
 
 
-def test_a_phase_that_was_stored_before_there_were_digests_is_taken(corpus, tmp_path):
-    first = run(corpus, tmp_path, [network(1)])
+def test_a_phase_that_was_stored_before_there_were_digests_is_taken(corpus, first, tmp_path):
     path = tmp_path / "phases" / first.row["phases"] / "phase.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps({k: v for k, v in record.items() if k not in ("files", "sha256")}))
     shutil.rmtree(first.folder)
-    assert run(corpus, tmp_path, [network(1)]).trained == (False,)
+    assert run(corpus, tmp_path, [network()]).trained == (False,)
 
 
-def test_a_complete_row_without_its_predictions_is_made_again(corpus, tmp_path):
-    first = run(corpus, tmp_path, [network(1)])
+def test_a_complete_row_without_its_predictions_is_made_again(corpus, first, tmp_path):
     bytes_then = (first.folder / "predictions.csv").read_bytes()
     (first.folder / "predictions.csv").unlink()
-    run(corpus, tmp_path, [network(1)])
+    run(corpus, tmp_path, [network()])
     assert (first.folder / "predictions.csv").read_bytes() == bytes_then
 
 
 def test_a_reason_that_no_file_can_hold_is_spelled_out(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "train_phase", lambda *_: (_ for _ in ()).throw(ValueError("a\udcff.wav is odd")))
     with pytest.raises(ValueError, match="is odd"):
-        run(corpus, tmp_path, [network(1)])
+        run(corpus, tmp_path, [network()])
     assert read_rows(tmp_path / "runs")[0]["reason"] == "a\\udcff.wav is odd"
 
 
@@ -658,8 +679,7 @@ def test_validation_singers_are_scored_too(corpus, tmp_path):
     assert "validation_f1" not in run(TinyCorpus(validation=0), tmp_path / "without", [network()]).row
 
 
-def test_predictions_from_before_contexts_were_kept_get_them(corpus, tmp_path):
-    first = run(corpus, tmp_path, [network()])
+def test_predictions_from_before_contexts_were_kept_get_them(corpus, first, tmp_path):
     path = first.folder / "predictions.csv"
     whole = path.read_bytes()
     pd.read_csv(path, dtype=str).drop(columns="context").to_csv(path, index=False)
