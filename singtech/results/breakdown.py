@@ -5,8 +5,9 @@ only. A network that recognised nothing but the context would already score, so 
 context, beside what the context alone gives away.
 """
 
+import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,9 @@ import numpy as np
 from singtech.results.collate import Collated, csv_text
 from singtech.results.commands import place_of, prepare
 from singtech.results.experiments import Experiment, Published
-from singtech.results.pages import Line, document, latex_table, pipes, shown, tabular
+from singtech.results.pages import Line, document, latex_table, pipes, shown, shown_interval, tabular
 from singtech.results.predictions import Predictions
-from singtech.results.resampling import weighted_scores
+from singtech.results.resampling import Draws, interval_of, mean_of_known, ratio, weighted_confusions, weighted_scores
 from singtech.results.summaries import Answer, answer, printed
 from singtech.results.tables import write_texts
 
@@ -29,6 +30,44 @@ PAIRS = 12  # of techniques, the most confused
 ALONE = "Context only"
 PARTS = ("fewest", "middle", "most")
 
+Told = dict[str, list[Predictions]]  # label of a condition -> one a seed
+Groups = Callable[[Predictions], dict[str, Predictions]]  # a run's predictions in groups of clips, by their names
+Score = Callable[[Predictions, np.ndarray], dict[str, np.ndarray]]  # of (R, N) weights of the clips: metric -> (R,)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number of one condition.
+
+    Attributes:
+        values: one a seed, nan of nothing.
+        draws: of each seed (R,), what it comes to on the same resampled clips.
+    """
+
+    values: list[float] = field(default_factory=list)
+    draws: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def mean(self) -> float | None:
+        """Over the seeds that have one."""
+        return statistics.fmean(known) if (known := self._known()) else None
+
+    @property
+    def deviation(self) -> float | None:
+        """Sample deviation over them; None of fewer than two."""
+        return statistics.stdev(known) if len(known := self._known()) > 1 else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the mean; None where a seed has no number."""
+        return interval_of([self.draws]) if len(self._known()) == len(self.draws) > 0 else None
+
+    def _known(self) -> list[float]:
+        return [value for value in self.values if np.isfinite(value)]
+
+
+Lines = dict[tuple[str, str], dict[str, Cell]]  # (line, metric) -> label of a condition -> its number
+
 
 @dataclass(frozen=True)
 class Part:
@@ -37,13 +76,13 @@ class Part:
     Attributes:
         title, note: what it shows and how it was made.
         head: over the lines' names.
-        lines: (line, metric) -> label of a condition -> a value a seed.
+        lines: its numbers.
     """
 
     title: str
     note: str
     head: str
-    lines: dict[tuple[str, str], dict[str, list[float]]]
+    lines: Lines
 
 
 def render_breakdown(
@@ -58,7 +97,7 @@ def render_breakdown(
     lacking = sum(predictions is None for each in told.values() for predictions in each)
     known = {label: [p for p in each if p is not None] for label, each in told.items()}
     known = {label: each for label, each in known.items() if each}
-    notes = [note for note in found.notes if not note.startswith(("95 %", "No interval"))]
+    notes = [note for note in found.notes if not note.startswith("No interval")]
     if lacking:
         notes.append(f"{lacking} runs are left out, whose runs/*/predictions.csv are not here.")
     contexts = collated.contexts_of(data)
@@ -66,30 +105,35 @@ def render_breakdown(
     if known and not contexts["context"].any():
         missing.append(("what the context alone gives", prepare(place_of(collated, data))))
     found = replace(found, notes=tuple(notes), missing=tuple(missing))
-    parts = parts_of(known, contexts, found.experiment.metrics) if known else []
+    parts = parts_of(known, contexts, found.experiment.metrics, collated.draws) if known else []
     page = document(found, *(text for part in parts for text in _section(part, list(known))))
     tabulars = [tabular(*table, left=2) for table in (_table(part, list(known)) for part in parts)]
     texts = {"md": page, "csv": long_form(found, parts), "tex": latex_table(found, *tabulars)}
     return write_texts(folder / experiment.name, texts), found
 
 
-def parts_of(told: dict[str, list[Predictions]], contexts: "pd.DataFrame", metrics: dict[str, str]) -> list[Part]:
+def parts_of(told: Told, contexts: "pd.DataFrame", metrics: dict[str, str], draws: Draws) -> list[Part]:
     """All parts, of the predictions of each condition's runs.
 
     Args:
         told: label -> one a seed.
         contexts: technique, split, context, clips of the corpus.
         metrics: those of a part on scores, and as printed.
+        draws: resamples the clips of each line for its interval.
     """
     train = contexts[contexts["split"] == "train"]
-    common = train.groupby("technique")["clips"].sum()
+
+    def scored(predictions: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
+        scores = weighted_scores(predictions, weights)
+        return {heading: scores[metric] for metric, heading in metrics.items()}
+
     return [
-        _by_context(told, train, metrics),
-        _by_recording(told, metrics),
-        _by_singer(told, metrics),
-        _by_count(told, common),
-        _calibration(told),
-        _confused(told),
+        _by_context(told, train, scored, draws),
+        _by_recording(told, scored, draws),
+        _by_singer(told, scored, draws),
+        _by_count(told, train.groupby("technique")["clips"].sum(), draws),
+        _calibration(told, draws),
+        _confused(told, draws),
     ]
 
 
@@ -114,26 +158,35 @@ def by_recording(predictions: Predictions) -> Predictions:
     return Predictions(groups.head(1).sort_values("recording"), predictions.techniques, np.stack(logits))
 
 
-def calibration_error(predictions: Predictions, bins: int = BINS) -> float:
+def calibration_error(predictions: Predictions, weights: np.ndarray, bins: int = BINS) -> np.ndarray:
     """Expected calibration error (Guo et al. 2017, Eq. 3): |accuracy − confidence| in equal bins of confidence,
-    each weighed by its clips."""
-    confidence = predictions.probabilities.max(axis=1)
-    right = predictions.logits.argmax(axis=1) == predictions.targets
+    each weighed by its clips.
+
+    Args:
+        predictions: N clips.
+        weights: (R, N) how often each clip counts.
+    Returns:
+        (R,) errors.
+    """
+    confidence, right = _confidence(predictions)
     which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(which, right - confidence, bins)  # a bin's clips times its gap
-    return float(np.abs(gaps).sum() / len(confidence))
+    gaps = np.zeros((len(confidence), bins))
+    gaps[np.arange(len(confidence)), which] = right - confidence
+    return ratio(np.abs(weights @ gaps).sum(axis=1), weights.sum(axis=1))  # a bin's clips times its gap
 
 
 def long_form(found: Answer, parts: Sequence[Part]) -> str:
-    """One number a line: part, line, metric and condition; mean and deviation over the seeds."""
+    """One number a line: part, line, metric and condition; mean and deviation over the seeds, the mean's 95 % interval
+    from low to high."""
     lines = []
     for part in parts:
-        for (line, metric), values in part.lines.items():
-            for label, each in values.items():
-                mean, deviation = _summed(each)
-                numbers = ["" if number is None else round(number, 6) for number in (mean, deviation)]
-                lines.append([found.data, found.experiment.name, part.title, line, metric, label, *numbers, len(each)])
-    header = ["data", "artefact", "part", "line", "metric", "label", "mean", "deviation", "seeds"]
+        for (line, metric), cells in part.lines.items():
+            for label, cell in cells.items():
+                numbers = (cell.mean, cell.deviation, *(cell.interval or (None, None)))
+                written = ["" if number is None else round(number, 6) for number in numbers]
+                words = [found.data, found.experiment.name, part.title, line, metric, label]
+                lines.append([*words, *written, len(cell.values)])
+    header = ["data", "artefact", "part", "line", "metric", "label", "mean", "deviation", "low", "high", "seeds"]
     return csv_text(header, lines)
 
 
@@ -144,38 +197,51 @@ def _section(part: Part, labels: Sequence[str]) -> list[str]:
 
 
 def _table(part: Part, labels: Sequence[str]) -> tuple[Line, list[list[Line]]]:
-    """A part's header, and its lines in groups, one a name."""
-    columns = list(dict.fromkeys([*(label for values in part.lines.values() for label in values), *labels]))
+    """A part's header, and its lines in groups, one a name: of each metric the numbers, below them their intervals."""
+    columns = list(dict.fromkeys([*(label for cells in part.lines.values() for label in cells), *labels]))
     groups: dict[str, list[Line]] = {}
-    for (line, metric), values in part.lines.items():
+    for (line, metric), cells in part.lines.items():
         group = groups.setdefault(line, [])
-        group.append(["" if group else line, metric, *(shown(*_summed(values.get(label, []))) for label in columns)])
+        each = [cells.get(label, Cell()) for label in columns]
+        group.append(["" if group else line, metric, *(shown(cell.mean, cell.deviation) for cell in each)])
+        group.append(["", "95 %", *(shown_interval(cell.interval) for cell in each)])
     return [part.head or part.title, "", *columns], list(groups.values())
 
 
-def _scored(told: dict[str, list[Predictions]], groups: Callable[[Predictions], dict[str, np.ndarray]], metrics: dict):
-    """(line, metric) -> label -> a value a seed, of groups of clips: each line's name and which clips are of it."""
-    lines: dict[tuple[str, str], dict[str, list[float]]] = {}
+def _lines(told: Told, groups: Groups, score: Score, draws: Draws) -> Lines:
+    """The numbers of every group of every condition's runs."""
+    lines: Lines = {}
     for label, each in told.items():
         for predictions in each:
-            named = groups(predictions)
-            scores = weighted_scores(predictions, np.stack(list(named.values())).astype(np.float32))
-            for place, line in enumerate(named):
-                for metric, heading in metrics.items():
-                    values = lines.setdefault((line, heading), {}).setdefault(label, [])
-                    values.append(float(scores[metric][place]))
+            for line, part in groups(predictions).items():
+                once = np.ones((1, len(part.clips)), dtype=np.float32)
+                values, drawn = score(part, once), score(part, draws.weights_of(part.clips))
+                for metric, value in values.items():
+                    cell = lines.setdefault((line, metric), {}).setdefault(label, Cell())
+                    cell.values.append(float(value[0]))
+                    cell.draws.append(drawn[metric])
     return lines
 
 
-def _by_context(told: dict[str, list[Predictions]], train: "pd.DataFrame", metrics: dict[str, str]) -> Part:
-    def groups(predictions: Predictions) -> dict[str, np.ndarray]:
-        clips = predictions.clips
-        named = {"all": np.ones(len(clips), dtype=bool)}
-        for context in sorted(set(clips["context"])):
-            here = (clips["context"] == context).to_numpy()
-            sung = clips.loc[here, "technique"].nunique()
+def _of_all(told: Told, score: Score, draws: Draws, metric: str = "") -> Lines:
+    """The numbers of all clips together, a line each of what `score` names."""
+    lines = _lines(told, lambda predictions: {"": predictions}, score, draws)
+    return {(line, metric): cells for (_, line), cells in lines.items()}
+
+
+def _among(predictions: Predictions, chosen: np.ndarray) -> Predictions:
+    """Those of (N,) chosen clips."""
+    return replace(predictions, clips=predictions.clips[chosen], logits=predictions.logits[chosen])
+
+
+def _by_context(told: Told, train: "pd.DataFrame", scored: Score, draws: Draws) -> Part:
+    def groups(predictions: Predictions) -> dict[str, Predictions]:
+        named = {"all": predictions}
+        for context in sorted(set(predictions.clips["context"])):
+            here = _among(predictions, (predictions.clips["context"] == context).to_numpy())
+            sung = here.clips["technique"].nunique()
             techniques = "1 technique" if sung == 1 else f"{sung} techniques"
-            named[f"{printed(context) or 'not told'} ({here.sum()} clips, {techniques})"] = here
+            named[f"{printed(context) or 'not told'} ({len(here.clips)} clips, {techniques})"] = here
         return named
 
     first = next(iter(told.values()))[0]
@@ -184,90 +250,85 @@ def _by_context(told: dict[str, list[Predictions]], train: "pd.DataFrame", metri
         "Context only names for every clip the technique that has most training clips in its context, without "
         "listening. F1 within a context is over the techniques that it has there."
     )
-    return Part("Within each context", note, "Context", _scored(alone | told, groups, metrics))
+    return Part("Within each context", note, "Context", _lines(alone | told, groups, scored, draws))
 
 
-def _by_recording(told: dict[str, list[Predictions]], metrics: dict[str, str]) -> Part:
-    lines = {}
-    for name, made in (("clips", lambda p: p), ("recordings", by_recording)):
-        every = {label: [made(p) for p in each] for label, each in told.items()}
-        count = len(next(iter(every.values()))[0].clips)
-        lines |= _scored(every, lambda p, n=name, c=count: {f"{c:,} {n}": np.ones(len(p.clips), dtype=bool)}, metrics)
+def _by_recording(told: Told, scored: Score, draws: Draws) -> Part:
+    def groups(predictions: Predictions) -> dict[str, Predictions]:
+        whole = by_recording(predictions)
+        return {f"{len(predictions.clips):,} clips": predictions, f"{len(whole.clips):,} recordings": whole}
+
     note = "A recording is named by the mean of its clips' logits."
-    return Part("Clips and whole recordings", note, "Level", lines)
+    return Part("Clips and whole recordings", note, "Level", _lines(told, groups, scored, draws))
 
 
-def _by_singer(told: dict[str, list[Predictions]], metrics: dict[str, str]) -> Part:
-    def groups(predictions: Predictions) -> dict[str, np.ndarray]:
+def _by_singer(told: Told, scored: Score, draws: Draws) -> Part:
+    def groups(predictions: Predictions) -> dict[str, Predictions]:
         singers = predictions.clips["singer"]
+        each = {singer: (singers == singer).to_numpy() for singer in sorted(set(singers))}
+        return {f"{singer} ({here.sum()} clips)": _among(predictions, here) for singer, here in each.items()}
+
+    note = (
+        "F1 is over the techniques that the singer sings. The intervals are of this singer: of other recordings and "
+        "clips, not of other singers."
+    )
+    return Part("Each test singer", note, "Singer", _lines(told, groups, scored, draws))
+
+
+def _by_count(told: Told, common: "pd.Series", draws: Draws) -> Part:
+    """Mean F1 of the techniques in thirds, by their training clips."""
+
+    def score(predictions: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
+        scores = weighted_scores(predictions, weights)
+        order = sorted(predictions.techniques, key=lambda name: common.get(name, 0))
+        thirds = zip(PARTS, np.array_split(order, len(PARTS)), strict=True)
         return {
-            f"{singer} ({(singers == singer).sum()} clips)": (singers == singer).to_numpy()
-            for singer in sorted(set(singers))
+            f"{part}: {', '.join(map(printed, names))}": mean_of_known(np.stack([scores[f"f1_{n}"] for n in names], 1))
+            for part, names in thirds
+            if len(names)
         }
 
-    note = "F1 is over the techniques that the singer sings."
-    return Part("Each test singer", note, "Singer", _scored(told, groups, metrics))
-
-
-def _by_count(told: dict[str, list[Predictions]], common: "pd.Series") -> Part:
-    """Mean F1 of the techniques in thirds, by their training clips."""
-    lines: dict[tuple[str, str], dict[str, list[float]]] = {}
-    for label, each in told.items():
-        for predictions in each:
-            order = sorted(predictions.techniques, key=lambda name: common.get(name, 0))
-            scores = weighted_scores(predictions, np.ones((1, len(predictions.clips)), dtype=np.float32))
-            for part, names in zip(PARTS, np.array_split(order, len(PARTS)), strict=True):
-                if not len(names):
-                    continue
-                values = [scores[f"f1_{name}"][0] for name in names]
-                line = f"{part}: {', '.join(map(printed, names))}"
-                lines.setdefault((line, "F1"), {}).setdefault(label, []).append(_mean(values))
     note = "The techniques in thirds by their training clips, and the mean F1 of each third."
-    return Part("Rare and common techniques", note, "Training clips", lines)
+    return Part("Rare and common techniques", note, "Training clips", _of_all(told, score, draws, "F1"))
 
 
-def _calibration(told: dict[str, list[Predictions]]) -> Part:
-    lines: dict[tuple[str, str], dict[str, list[float]]] = {}
-    for label, each in told.items():
-        for p in each:
-            right = (p.logits.argmax(axis=1) == p.targets).mean()
-            confidence = p.probabilities.max(axis=1).mean()
-            for line, value in (
-                ("expected calibration error", calibration_error(p)),
-                ("mean probability of what is named", confidence),
-                ("share named right", right),
-            ):
-                lines.setdefault((line, ""), {}).setdefault(label, []).append(float(value))
-    note = f"Expected calibration error in {BINS} equal bins (Guo et al. 2017); a weighted loss shifts it."
-    return Part("Are its probabilities true?", note, "", lines)
+def _calibration(told: Told, draws: Draws) -> Part:
+    def score(predictions: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
+        confidence, right = _confidence(predictions)
+        return {
+            "expected calibration error": calibration_error(predictions, weights),
+            "mean probability of what is named": ratio(weights @ confidence, weights.sum(axis=1)),
+            "share named right": ratio(weights @ right, weights.sum(axis=1)),
+        }
+
+    note = (
+        f"Expected calibration error in {BINS} equal bins (Guo et al. 2017); a weighted loss shifts it. The fewer the "
+        "clips, the larger it is by chance: resamples hold some clips twice, so that its interval lies too high."
+    )
+    return Part("Are its probabilities true?", note, "", _of_all(told, score, draws))
 
 
-def _confused(told: dict[str, list[Predictions]]) -> Part:
+def _confused(told: Told, draws: Draws) -> Part:
     """The pairs of techniques that are most confused over all conditions, as shares of the true one's clips."""
-    shares: dict[tuple[str, str], dict[str, list[float]]] = {}
-    for label, each in told.items():
-        for p in each:
-            named = p.logits.argmax(axis=1)
-            for k, true in enumerate(p.techniques):
-                clips = p.targets == k
-                for j, taken in enumerate(p.techniques):
-                    if j != k and clips.any():
-                        values = shares.setdefault((true, taken), {}).setdefault(label, [])
-                        values.append(float((named[clips] == j).mean()))
-    mean = {pair: np.mean([np.mean(each) for each in values.values()]) for pair, values in shares.items()}
-    worst = sorted((pair for pair in mean if mean[pair] > 0), key=lambda pair: (-mean[pair], pair))[:PAIRS]
-    lines = {(f"{printed(true)} taken for {printed(taken)}", ""): shares[true, taken] for true, taken in worst}
-    return Part("Most confused pairs", "Shares of the true technique's test clips.", "Pair", lines)
+
+    def score(predictions: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
+        counts, names = weighted_confusions(predictions, weights), list(map(printed, predictions.techniques))
+        shares = ratio(counts, counts.sum(axis=2, keepdims=True))
+        return {
+            f"{true} taken for {taken}": shares[:, k, j]
+            for k, true in enumerate(names)
+            for j, taken in enumerate(names)
+            if j != k
+        }
+
+    lines = _of_all(told, score, draws)
+    means = {pair: [cell.mean for cell in cells.values() if cell.mean is not None] for pair, cells in lines.items()}
+    shares = {pair: statistics.fmean(known) for pair, known in means.items() if known}
+    worst = sorted((pair for pair in shares if shares[pair] > 0), key=lambda pair: (-shares[pair], pair))[:PAIRS]
+    note = f"Shares of the true technique's test clips; of all pairs the {PAIRS} most confused here are shown."
+    return Part("Most confused pairs", note, "Pair", {pair: lines[pair] for pair in worst})
 
 
-def _summed(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Mean and sample deviation of the values that are numbers."""
-    known = [value for value in values if np.isfinite(value)]
-    if not known:
-        return None, None
-    return float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else None
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if np.isfinite(value)]
-    return float(np.mean(known)) if known else float("nan")
+def _confidence(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) the probability of what is named, and (N,) whether that is right."""
+    return predictions.probabilities.max(axis=1), predictions.logits.argmax(axis=1) == predictions.targets

@@ -18,6 +18,7 @@ import numpy as np
 
 from singtech.results.collate import Collated
 from singtech.results.experiments import COMPARABLE, Condition, Experiment
+from singtech.results.pages import shown_interval
 from singtech.results.predictions import Predictions
 from singtech.results.summaries import Answer, answer, corpus, in_order, printed
 
@@ -300,15 +301,18 @@ def _cell(value: object) -> str:
 
 
 def _by_technique(found: Answer) -> str:
-    """A table of mean F1, a condition a row, a technique a column, shaded by value."""
-    names = [name.removeprefix("f1_") for name in found.experiment.metrics if name.startswith("f1_")]
-    lines = []
+    """A table of mean F1, a condition a row, a technique a column, shaded by value; below each its 95 % interval."""
+    metrics = ["f1", *(name for name in found.experiment.metrics if name.startswith("f1_"))]
+    body = ""
     for summary in found.summaries:
-        cells = [_shade(summary.mean(f"f1_{name}")) for name in names]
-        lines.append((summary.condition.label, _shade(summary.mean("f1")), cells))
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in ["Condition", "macro", *map(printed, names)])
-    body = "".join(f"<tbody><tr><td>{escape(a)}</td>{b}{''.join(c)}</tr></tbody>" for a, b, c in lines)
-    return _framed(f"<thead><tr>{head}</tr></thead>{body}", "Mean F1 over seeds, darker is higher")
+        cells = [f"<td>{escape(summary.condition.label)}</td>", *(_shade(summary.mean(name)) for name in metrics)]
+        between = ["95 %", *(shown_interval(summary.interval(name)) for name in metrics)] if summary.intervals else []
+        rows = ["".join(cells), "".join(f'<td class="between">{text}</td>' for text in between)]
+        body += f"<tbody>{''.join(f'<tr>{row}</tr>' for row in rows if row)}</tbody>"
+    names = ["Condition", "macro", *(printed(name.removeprefix("f1_")) for name in metrics[1:])]
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    caption = "Mean F1 over seeds, darker is higher; below it its 95 % interval over singers, recordings and seeds"
+    return _framed(f"<thead><tr>{head}</tr></thead>{body}", caption)
 
 
 def _shade(value: float | None) -> str:

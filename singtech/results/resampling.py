@@ -54,12 +54,7 @@ class Draws:
             if drawn is None or metric not in drawn:
                 return None
             folds.setdefault(fold, []).append(drawn[metric])
-        if not folds:
-            return None
-        means = [_over_seeds(np.stack(draws), place) for place, (_, draws) in enumerate(sorted(folds.items()))]
-        total = np.stack(means).mean(axis=0)
-        low, high = np.nanpercentile(total, BETWEEN) if np.isfinite(total).any() else (np.nan, np.nan)
-        return (float(low), float(high)) if np.isfinite(low) else None
+        return interval_of([draws for _, draws in sorted(folds.items())])
 
     def predictions(self, run: str) -> Predictions | None:
         """A run's predictions; None where they are not there, or damaged, which is said."""
@@ -74,14 +69,28 @@ class Draws:
     def _of_run(self, run: str) -> dict[str, np.ndarray] | None:
         """metric -> (R,) of a run's predictions; None where they are not there."""
         predictions = self.predictions(run)
-        return predictions and weighted_scores(predictions, self._weights_of(predictions.clips))
+        return predictions and weighted_scores(predictions, self.weights_of(predictions.clips))
 
-    def _weights_of(self, clips: "pd.DataFrame") -> np.ndarray:
+    def weights_of(self, clips: "pd.DataFrame") -> np.ndarray:
+        """(R, N) how often each of these N clips is drawn: the same draws whenever they are asked for."""
         places = zip(clips["recording"], clips["start"], strict=True)
         key = zlib.crc32("\n".join(f"{recording} {start}" for recording, start in places).encode())
         if key not in self._weights:
             self._weights[key] = draw_weights(clips, RESAMPLES, key)
         return self._weights[key]
+
+
+def interval_of(folds: Sequence[Sequence[np.ndarray]]) -> tuple[float, float] | None:
+    """The 95 % interval of the mean over folds, of the mean over a fold's seeds; None without a number.
+
+    Args:
+        folds: of each fold one (R,) a seed, of the same draws.
+    """
+    if not folds:
+        return None
+    total = np.stack([_over_seeds(np.stack(draws), place) for place, draws in enumerate(folds)]).mean(axis=0)
+    low, high = np.nanpercentile(total, BETWEEN) if np.isfinite(total).any() else (np.nan, np.nan)
+    return (float(low), float(high)) if np.isfinite(low) else None
 
 
 def draw_weights(clips: "pd.DataFrame", resamples: int, seed: int) -> np.ndarray:
@@ -116,25 +125,43 @@ def weighted_scores(predictions: Predictions, weights: np.ndarray) -> dict[str, 
     """
     targets, techniques = predictions.targets, predictions.techniques
     order = np.argsort(-predictions.logits, axis=1, kind="stable")
-    pairs = np.zeros((len(targets), len(techniques) ** 2), dtype=np.float32)
-    pairs[np.arange(len(targets)), targets * len(techniques) + order[:, 0]] = 1
-    counts = (weights @ pairs).reshape(-1, len(techniques), len(techniques)).astype(float)
+    counts = weighted_confusions(predictions, weights)
     right, true, named = np.einsum("rkk->rk", counts), counts.sum(axis=2), counts.sum(axis=1)
     total = true.sum(axis=1)
-    f1 = _ratio(2 * right, np.where(true > 0, true + named, 0))
-    recall = _ratio(right, true)
+    f1 = ratio(2 * right, np.where(true > 0, true + named, 0))
+    recall = ratio(right, true)
     places = (order == targets[:, None]).argmax(axis=1)
     hits = np.stack([places < k for k in (2, 3)], axis=1).astype(np.float32)
-    top = _ratio((weights @ hits).astype(float), total[:, None])
+    top = ratio((weights @ hits).astype(float), total[:, None])
     return {
-        "f1": _mean_of_known(f1),
-        "accuracy": _ratio(right.sum(axis=1), total),
-        "balanced_accuracy": _mean_of_known(recall),
+        "f1": mean_of_known(f1),
+        "accuracy": ratio(right.sum(axis=1), total),
+        "balanced_accuracy": mean_of_known(recall),
         "top2_accuracy": top[:, 0],
         "top3_accuracy": top[:, 1],
         **{f"f1_{name}": f1[:, k] for k, name in enumerate(techniques)},
         **{f"recall_{name}": recall[:, k] for k, name in enumerate(techniques)},
     }
+
+
+def weighted_confusions(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
+    """(R, K, K) how many clips of each technique are taken for each, weighed by (R, N) weights."""
+    targets, techniques = predictions.targets, len(predictions.techniques)
+    pairs = np.zeros((len(targets), techniques**2), dtype=np.float32)
+    pairs[np.arange(len(targets)), targets * techniques + predictions.logits.argmax(axis=1)] = 1
+    return (weights @ pairs).reshape(-1, techniques, techniques).astype(float)
+
+
+def mean_of_known(values: np.ndarray) -> np.ndarray:
+    """(R,) the mean of the numbers of each row of (R, K); nan where there is none."""
+    known = np.isfinite(values)
+    return ratio(np.where(known, values, 0).sum(axis=1), known.sum(axis=1))
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """The shares, in the form of `part`; nan of nothing."""
+    whole = np.broadcast_to(whole, part.shape)
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
 def _over_seeds(draws: np.ndarray, place: int) -> np.ndarray:
@@ -147,14 +174,3 @@ def _over_seeds(draws: np.ndarray, place: int) -> np.ndarray:
 def _spread(draw: np.random.Generator, totals: np.ndarray, among: int) -> np.ndarray:
     """(among, R): `totals` (R,) draws spread evenly by chance."""
     return draw.multinomial(totals, np.full(among, 1 / among)).T
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    whole = np.broadcast_to(whole, part.shape)
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
-
-
-def _mean_of_known(values: np.ndarray) -> np.ndarray:
-    """(R,) the mean of the numbers of each row of (R, K); nan where there is none."""
-    known = np.isfinite(values)
-    return _ratio(np.where(known, values, 0).sum(axis=1), known.sum(axis=1))

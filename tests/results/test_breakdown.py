@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binom
 
 from singtech.metrics import scores
 from singtech.places import EXPERIMENTS
-from singtech.results.breakdown import by_recording, calibration_error, context_only, render_breakdown
+from singtech.results.breakdown import Cell, by_recording, calibration_error, context_only, render_breakdown
 from singtech.results.experiments import read_experiment
 from singtech.results.predictions import Predictions
 
@@ -42,6 +43,11 @@ def test_a_recording_is_named_by_the_mean_of_its_clips_logits():
     np.testing.assert_allclose(named.logits, [[0, 0, 1], [1, 2 / 3, 0]])
 
 
+def error(told):
+    """Of all clips once."""
+    return calibration_error(told, np.ones((1, len(told.clips))))[0]
+
+
 def test_the_calibration_error_is_torchmetrics():
     torch = pytest.importorskip("torch")
     from torchmetrics.functional.classification import multiclass_calibration_error
@@ -52,15 +58,28 @@ def test_the_calibration_error_is_torchmetrics():
     told = Predictions(clips(*[("a", "ann", name, "", 0.0) for name in techniques]), TECHNIQUES, logits)
     probabilities, targets = torch.tensor(told.probabilities), torch.tensor(told.targets)
     expected = multiclass_calibration_error(probabilities, targets, num_classes=3, n_bins=15, norm="l1")
-    assert calibration_error(told) == pytest.approx(float(expected), abs=1e-6)
+    assert error(told) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_weighted_calibration_is_torchmetrics_of_clips_that_often():
+    torch = pytest.importorskip("torch")
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    draw = np.random.default_rng(1)
+    logits, weights = draw.normal(size=(50, 3)).astype("f4"), draw.integers(0, 3, size=(4, 50))
+    told = Predictions(clips(*[("a", "ann", n, "", 0.0) for n in draw.choice(TECHNIQUES, 50)]), TECHNIQUES, logits)
+    for found, times in zip(calibration_error(told, weights), weights, strict=True):
+        often = [torch.tensor(np.repeat(each, times, axis=0)) for each in (told.probabilities, told.targets)]
+        expected = multiclass_calibration_error(*often, num_classes=3, n_bins=15, norm="l1")
+        assert found == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_calibration_by_hand():
     """Always 1/3 sure and never right: off by 1/3. (Right as often as sure: off by nothing.)"""
     never = Predictions(clips(*[("a", "ann", "straight", "", 0.0)] * 3), TECHNIQUES, np.zeros((3, 3), "f4"))
-    assert calibration_error(never) == pytest.approx(1 / 3)
+    assert error(never) == pytest.approx(1 / 3)
     thirds = [("a", "ann", name, "", 0.0) for name in TECHNIQUES]
-    assert calibration_error(Predictions(clips(*thirds), TECHNIQUES, np.zeros((3, 3), "f4"))) == pytest.approx(0)
+    assert error(Predictions(clips(*thirds), TECHNIQUES, np.zeros((3, 3), "f4"))) == pytest.approx(0)
 
 
 @pytest.fixture
@@ -78,13 +97,22 @@ def page(run, put_predictions, put_corpus, collated, tmp_path):
     return paths[0].read_text(), list(csv.DictReader(paths[1].read_text().splitlines()))
 
 
-def number(lines, part, line, metric, label="Late, cRT-WC"):
+def told_of(lines, part, line, metric, label="Late, cRT-WC"):
     (found,) = [
         row
         for row in lines
         if row["part"] == part and row["line"].startswith(line) and (row["metric"], row["label"]) == (metric, label)
     ]
-    return float(found["mean"])
+    return found
+
+
+def number(*where):
+    return float(told_of(*where)["mean"])
+
+
+def interval(*where):
+    found = told_of(*where)
+    return float(found["low"]), float(found["high"])
 
 
 def test_each_context_stands_beside_what_it_gives_away(page):
@@ -103,6 +131,36 @@ def test_singers_and_pairs_are_scored_over_seeds(page):
     assert number(lines, "Most confused pairs", "belt taken for vibrato", "") == pytest.approx(1 / 2)
     f1 = [scores(np.array([0, 1, 0, 2]), np.eye(3)[named], TECHNIQUES)["f1"] for named in ([2, 1, 2, 2], [0, 1, 0, 2])]
     assert number(lines, "Clips and whole recordings", "4 clips", "F1") == pytest.approx(np.mean(f1))
+
+
+def test_numbers_have_intervals_by_hand(page):
+    """Of a pair that one seed confuses always and the other never, one of three draws of two seeds is 0, one 1."""
+    text, lines = page
+    assert interval(lines, "Most confused pairs", "belt taken for vibrato", "") == (0, 1)
+    assert interval(lines, "Within each context", "excerpts", "Acc.") == (1, 1)
+    assert interval(lines, "Within each context", "excerpts", "Acc.", "Context only") == (1, 1)
+    row = next(line for line in text.splitlines() if line.startswith("| excerpts (1 clips"))
+    below = text.splitlines()[text.splitlines().index(row) + 1]
+    assert [cell.strip() for cell in below.split("|")[1:-1]] == ["", "95 %", *["1.000 to 1.000"] * 2]
+
+
+def test_where_a_seed_has_no_number_there_is_a_mean_of_the_others_and_no_interval():
+    some = Cell([np.nan, 0.5], [np.full(4, np.nan), np.full(4, 0.5)])
+    assert (some.mean, some.deviation, some.interval) == (0.5, None, None)
+    assert (Cell().mean, Cell().interval) == (None, None)
+
+
+def test_a_singers_interval_is_that_of_their_recordings(run, put_predictions, put_corpus, collated, tmp_path):
+    """28 of 40 recordings of one clip are named right: as many as of 40 draws at 0.7. What ben sings is not in it."""
+    named = ["belt"] * 28 + ["spoken"] * 12
+    rows = [("ann", "belt", name, "scales", n) for n, name in enumerate(named)]
+    put_predictions(run(), [*rows, ("ben", "spoken", "spoken", "scales", 40)])
+    put_corpus("vocalset", {("belt", "train"): (3, 1, 30)})
+    paths, _ = render_breakdown(EXPERIMENT, replace(collated(), output_dir=tmp_path), {}, "vocalset", tmp_path)
+    lines = list(csv.DictReader(paths[1].read_text().splitlines()))
+    expected = [hits / 40 for hits in binom.interval(0.95, 40, 0.7)]
+    assert interval(lines, "Each test singer", "ann (40 clips)", "Acc.") == pytest.approx(expected, abs=0.026)  # a hit
+    assert interval(lines, "Each test singer", "ben (1 clips)", "Acc.") == (1, 1)
 
 
 def test_without_predictions_the_page_says_so(run, collated, tmp_path):

@@ -74,6 +74,18 @@ def test_confusions_and_recordings_are_those_of_the_counted_runs(outputs):
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_f1_of_each_technique_has_its_interval_below_it(outputs):
+    """Of two recordings two are drawn: a trill twice (F1 of trill 1), each once (2/3, and 0 of belt), a belt twice."""
+    part = re.search(r'id="f1".*?</table>', report(outputs), re.DOTALL)[0]
+    names = re.findall(r"<th [^>]*>(.*?)</th>", part)
+    above, below = (re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr><td.*?</tr>", part))
+    assert len(above) == len(below) == len(names)
+    told = dict(zip(names, below, strict=True))
+    between = {"Condition": "95 %", "macro": "0.000 to 1.000", "belt": "0.000 to 0.000", "trill": "0.667 to 1.000"}
+    assert {name: told[name] for name in between} == between
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_begins_with_what_its_tables_rest_on(run, put_corpus, tmp_path):
     put_corpus("vocalset", {("trill", "train"): (5, 1.5, 30), ("trill", "test"): (2, 0.5, 10)})
     for seed, device in ((0, "cpu"), (1, "H100"), (2, "H100")):
