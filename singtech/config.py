@@ -16,7 +16,6 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -28,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from singtech import side_by_side, sweep, usage
+from singtech.extras import check_installed
 from singtech.locks import Busy
 from singtech.places import CONF, EXPERIMENTS
 from singtech.signals import Terminated, end_if_asked, listening
@@ -94,6 +94,9 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
                     raise SystemExit(side_by_side.run(job.__globals__["__spec__"].name, arguments, processes))
                 os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing nine lines of its own
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(guarded)()
+        except BrokenPipeError:  # nobody reads on, as after `| head`; what is still to be said goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(141) from None  # 128 + SIGPIPE, as a shell has it
         except MENDABLE as problem:
             if WANTS_TRACEBACK:
                 raise
@@ -220,22 +223,17 @@ def check_values(arguments: list[str]) -> None:
             if override.key_or_group == "alpha":
                 checked_alpha(value)
             elif (path := CONF / "logger" / f"{value}.yaml").is_file():
-                check_installed(OmegaConf.load(path).get("needs"))
+                check_logger(OmegaConf.load(path).get("needs"))
 
 
-def check_installed(logger: str | None) -> None:
+def check_logger(logger: str | None) -> None:
     """Refuse a logger whose package, an extra of the same name, is not installed here; None needs none.
 
     Raises:
         ValueError: it is not.
     """
-    try:
-        if logger is not None:
-            metadata.distribution(logger)
-    except metadata.PackageNotFoundError:
-        raise ValueError(
-            f'logger={logger}: {logger} is not installed; do so with pip install "singtech[{logger}]".'
-        ) from None
+    if logger is not None:
+        check_installed(f"logger={logger}", logger, logger)
 
 
 def plain(cfg: DictConfig) -> dict:

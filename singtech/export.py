@@ -10,9 +10,9 @@ The folder holds model.safetensors, config.json and README.md, the model card, a
 
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
+from singtech.extras import check_installed
 from singtech.signals import quietly_interrupted
 
 OPTIONS = {"run": "", "to": "", "onnx": "false", "push": "", "output_dir": "outputs"}
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _options(arguments)
         output_dir = Path(options["output_dir"])
         if options["push"]:
-            _check_hub_installed()
+            check_installed("push", "hub", "huggingface_hub")
         row = find_run(output_dir, options["run"])
         print(f"exporting {row['run']} …", flush=True)
         folder = Path(options["to"] or output_dir / "models" / row["run"])
@@ -127,9 +127,9 @@ def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False) -> 
     if folder.exists():
         raise FileExistsError(f"{folder} is already there; name another with to=FOLDER, or move it away.")
     if onnx:
-        from singtech.models.onnx import ONNX, check_onnx_installed, write_onnx
+        from singtech.models.onnx import MODULES, ONNX, write_onnx
 
-        check_onnx_installed()
+        check_installed("onnx=true", "onnx", *MODULES)
     network, description = trained(output_dir, row)
     seconds = description.samples / description.sample_rate
     rate = description.sample_rate
@@ -138,11 +138,6 @@ def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False) -> 
         differs = write_onnx(work / ONNX, network, description) if onnx else None
         card = model_card(row, description.techniques, rate, seconds, read_collated(output_dir), differs)
         write_text(work / "README.md", card)
-
-
-def _check_hub_installed() -> None:
-    if find_spec("huggingface_hub") is None:
-        raise ValueError('push: huggingface_hub is not installed; do so with pip install "singtech[hub]".')
 
 
 def _pushed(folder: Path, name: str) -> str:

@@ -1,12 +1,13 @@
-"""Draw where a trained network's kernels look: python -m singtech.looks [data=demo condition=late_crt_wc seed=0 …]
+"""Draw where a trained network's kernels look: python -m singtech.looks [data=demo condition=late_crt_wc seed=0 …].
 
 It takes the settings of a run that was trained (and trains nothing). Below `<output_dir>/tables/<data>/looks/<run>/` it
 writes, for a clip of each technique, the sampling points of each deformable layer over the spectrogram against the
 rigid grid; and over all test clips how far and which way offsets go (`offsets.csv`, `offsets.png`, `density.png`).
-    looks.recording=NAME    one recording instead (a part of its name is enough), looks.start=3.0 its clip from 3 s on
+
+    looks.recording=NAME    one recording instead (a part of its name is enough), looks.start=3.0 which clip
     looks.layer=3           one layer in those figures instead of each deformable one
     looks.split=all         offsets of all clips, not only of those tested
-    looks.seconds=1.2       where in the clip the kernel stands, and looks.hertz=800; by default where it is loudest
+    looks.seconds=1.2       where in the clip the kernel stands, and looks.hertz=800; else where it is loudest
 """
 
 import shlex

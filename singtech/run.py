@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from singtech.config import (
     MENDABLE,
     CorpusProblem,
-    check_installed,
+    check_logger,
     command,
     command_line,
     commit,
@@ -142,7 +142,7 @@ def machine_of(cfg: DictConfig):
 
     from singtech.training.trainer import Machine
 
-    check_installed(cfg.logger.get("needs"))
+    check_logger(cfg.logger.get("needs"))
 
     def loggers(folder: Path, about: Mapping) -> list:
         made = [instantiate({"save_dir": str(folder)} | logger) for logger in plain(cfg.logger)["loggers"]]

@@ -1,9 +1,11 @@
 """What a command says of itself for --help, and what a shell completes; `conf/config.yaml` has the words.
 
-A template of Hydra's is filled by two resolvers, since Hydra knows neither a command's own first line nor which choice
-of a group is the default.
+A template of Hydra's is filled by resolvers, since Hydra knows neither a command's own words nor which choice of a
+group is the default.
 """
 
+import inspect
+import itertools
 import os
 import re
 import sys
@@ -20,9 +22,12 @@ ASKS = {"-h", "--help", "--hydra-help", *COMPLETION}  # what Hydra answers witho
 
 
 def register(doc: str) -> None:
-    """Let the template of --help have `${usage.first_line:}` of a module's docstring and `${usage.groups:}`."""
-    first = doc.split("\n")[0].partition(": python -m")[0].rstrip(".")
+    """Let the template of --help have the first line of a module's docstring, the rest of it and the groups, as
+    `${usage.first_line:}`, `${usage.more:}` and `${usage.groups:}`."""
+    first, _, rest = inspect.cleandoc(doc).partition("\n")
+    first = first.partition(": python -m")[0].rstrip(".")
     OmegaConf.register_new_resolver("usage.first_line", lambda: f"{first}.", replace=True)
+    OmegaConf.register_new_resolver("usage.more", lambda: f"\n{_filled(rest)}\n" if rest.strip() else "", replace=True)
     OmegaConf.register_new_resolver("usage.groups", groups, replace=True)
 
 
@@ -44,6 +49,13 @@ def groups() -> str:
             break_long_words=False,
         )
     return "\n".join(lines)
+
+
+def _filled(text: str) -> str:
+    """Paragraphs wrapped anew; indented lines, which are settings and what they do, as they are."""
+    parts = itertools.groupby(text.strip("\n").split("\n"), lambda line: line.startswith(" ") or not line)
+    filled = ["\n".join(lines) if is_list else textwrap.fill(" ".join(lines), WIDTH) for is_list, lines in parts]
+    return "\n".join(filled)
 
 
 def complete(arguments: list[str]) -> None:

@@ -18,6 +18,7 @@ COMMANDS = {
     "prepare": "Make a corpus ready and say what is in it.",
     "verify": "Compare VocalSet with what is known of it.",
     "plan": "What a sweep would do, before it does it.",
+    "looks": "Draw where a trained network's kernels look.",
     "pictures": "Draw a clip of each technique as the network takes it in.",
 }
 
@@ -29,9 +30,23 @@ def test_help_says_what_a_command_does_and_fits_a_screen(call, command):
     lines = done.out.splitlines()
     assert lines[0] == COMMANDS[command]
     assert f"python -m singtech.{command} [group=choice …]" in lines[2]
-    assert len(lines) <= 48
+    assert len(lines) <= 58
     assert max(map(len, lines)) <= 110
-    assert "front_end" not in done.out  # no dump of the configuration
+    assert "win_lengths" not in done.out  # no dump of the configuration
+
+
+def test_help_has_a_commands_own_settings(call):
+    settings = call("run", "--cfg", "job", "--package", "looks").out
+    told = call("looks", "--help").out
+    for name in re.findall(r"^(\w+):", settings, flags=re.MULTILINE):
+        assert f"looks.{name}=" in told
+    assert "looks." not in call("run", "--help").out
+
+
+def test_help_whose_reader_has_gone_ends_without_a_word():
+    piped = f"set -o pipefail; '{sys.executable}' -m singtech.run --help | true"
+    done = subprocess.run(["bash", "-c", piped], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_help_names_every_choice_of_every_group_and_stars_the_defaults(call):

@@ -24,21 +24,8 @@ from singtech.models.saved import Description
 
 ONNX = "model.onnx"
 OPSET = 22  # of the operators; DeformConv and DFT are as they are since 19 and 20
-MODULES = ("onnx", "onnxruntime", "onnxscript")
+MODULES = ("onnx", "onnxruntime", "onnxscript")  # that have to be installed
 NEAR = 1e-2  # of the range of the logits from clip to clip: by as much may onnxruntime differ from PyTorch
-
-
-def check_onnx_installed() -> None:
-    """That what exports and what checks are there.
-
-    Raises:
-        ValueError: one is not; it says what to install.
-    """
-    from importlib.util import find_spec
-
-    missing = [name for name in MODULES if find_spec(name) is None]
-    if missing:
-        raise ValueError(f'onnx=true: {", ".join(missing)} not installed; do so with pip install "singtech[onnx]".')
 
 
 def write_onnx(path: Path, network: Network, description: Description) -> float:
