@@ -234,6 +234,10 @@ def _among(predictions: Predictions, chosen: np.ndarray) -> Predictions:
     return replace(predictions, clips=predictions.clips[chosen], logits=predictions.logits[chosen])
 
 
+def _clips(predictions: Predictions) -> str:
+    return f"{len(predictions.clips):,} clip{'s' * (len(predictions.clips) != 1)}"
+
+
 def _by_context(told: Told, train: "pd.DataFrame", scored: Score, draws: Draws) -> Part:
     def groups(predictions: Predictions) -> dict[str, Predictions]:
         named = {"all": predictions}
@@ -241,7 +245,7 @@ def _by_context(told: Told, train: "pd.DataFrame", scored: Score, draws: Draws) 
             here = _among(predictions, (predictions.clips["context"] == context).to_numpy())
             sung = here.clips["technique"].nunique()
             techniques = "1 technique" if sung == 1 else f"{sung} techniques"
-            named[f"{printed(context) or 'not told'} ({len(here.clips)} clips, {techniques})"] = here
+            named[f"{printed(context) or 'not told'} ({_clips(here)}, {techniques})"] = here
         return named
 
     first = next(iter(told.values()))[0]
@@ -256,7 +260,7 @@ def _by_context(told: Told, train: "pd.DataFrame", scored: Score, draws: Draws) 
 def _by_recording(told: Told, scored: Score, draws: Draws) -> Part:
     def groups(predictions: Predictions) -> dict[str, Predictions]:
         whole = by_recording(predictions)
-        return {f"{len(predictions.clips):,} clips": predictions, f"{len(whole.clips):,} recordings": whole}
+        return {_clips(predictions): predictions, f"{len(whole.clips):,} recordings": whole}
 
     note = "A recording is named by the mean of its clips' logits."
     return Part("Clips and whole recordings", note, "Level", _lines(told, groups, scored, draws))
@@ -265,12 +269,12 @@ def _by_recording(told: Told, scored: Score, draws: Draws) -> Part:
 def _by_singer(told: Told, scored: Score, draws: Draws) -> Part:
     def groups(predictions: Predictions) -> dict[str, Predictions]:
         singers = predictions.clips["singer"]
-        each = {singer: (singers == singer).to_numpy() for singer in sorted(set(singers))}
-        return {f"{singer} ({here.sum()} clips)": _among(predictions, here) for singer, here in each.items()}
+        each = {name: _among(predictions, (singers == name).to_numpy()) for name in sorted(set(singers))}
+        return {f"{name} ({_clips(theirs)})": theirs for name, theirs in each.items()}
 
     note = (
         "F1 is over the techniques that the singer sings. The intervals are of this singer: of other recordings and "
-        "clips, not of other singers."
+        "clips, not of other singers. Resamples of few clips lack techniques, so that those of F1 lie too high."
     )
     return Part("Each test singer", note, "Singer", _lines(told, groups, scored, draws))
 

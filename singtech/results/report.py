@@ -307,7 +307,8 @@ def _by_technique(found: Answer) -> str:
     for summary in found.summaries:
         cells = [f"<td>{escape(summary.condition.label)}</td>", *(_shade(summary.mean(name)) for name in metrics)]
         between = ["95 %", *(shown_interval(summary.interval(name)) for name in metrics)] if summary.intervals else []
-        rows = ["".join(cells), "".join(f'<td class="between">{text}</td>' for text in between)]
+        below = [f'<td class="between">{text.replace(" to", "&nbsp;to")}</td>' for text in between]
+        rows = ["".join(cells), "".join(below)]
         body += f"<tbody>{''.join(f'<tr>{row}</tr>' for row in rows if row)}</tbody>"
     names = ["Condition", "macro", *(printed(name.removeprefix("f1_")) for name in metrics[1:])]
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)

@@ -118,7 +118,7 @@ def interval(*where):
 def test_each_context_stands_beside_what_it_gives_away(page):
     text, lines = page
     within = "Within each context"
-    assert number(lines, within, "excerpts (1 clips, 1 technique)", "Acc.") == 1
+    assert number(lines, within, "excerpts (1 clip, 1 technique)", "Acc.") == 1
     assert number(lines, within, "scales", "Acc.") == pytest.approx((1 / 3 + 1) / 2)
     assert number(lines, within, "scales", "Acc.", "Context only") == pytest.approx(2 / 3)
     assert number(lines, within, "all", "Acc.", "Context only") == pytest.approx(3 / 4)
@@ -139,7 +139,7 @@ def test_numbers_have_intervals_by_hand(page):
     assert interval(lines, "Most confused pairs", "belt taken for vibrato", "") == (0, 1)
     assert interval(lines, "Within each context", "excerpts", "Acc.") == (1, 1)
     assert interval(lines, "Within each context", "excerpts", "Acc.", "Context only") == (1, 1)
-    row = next(line for line in text.splitlines() if line.startswith("| excerpts (1 clips"))
+    row = next(line for line in text.splitlines() if line.startswith("| excerpts (1 clip,"))
     below = text.splitlines()[text.splitlines().index(row) + 1]
     assert [cell.strip() for cell in below.split("|")[1:-1]] == ["", "95 %", *["1.000 to 1.000"] * 2]
 
@@ -160,7 +160,7 @@ def test_a_singers_interval_is_that_of_their_recordings(run, put_predictions, pu
     lines = list(csv.DictReader(paths[1].read_text().splitlines()))
     expected = [hits / 40 for hits in binom.interval(0.95, 40, 0.7)]
     assert interval(lines, "Each test singer", "ann (40 clips)", "Acc.") == pytest.approx(expected, abs=0.026)  # a hit
-    assert interval(lines, "Each test singer", "ben (1 clips)", "Acc.") == (1, 1)
+    assert interval(lines, "Each test singer", "ben (1 clip)", "Acc.") == (1, 1)
 
 
 def test_without_predictions_the_page_says_so(run, collated, tmp_path):
