@@ -36,6 +36,9 @@ def job(cfg: DictConfig) -> None:
     from singtech.results.figures import save
     from singtech.results.look_figure import draw_density, draw_offsets
 
+    runs = Path(cfg.output_dir) / "runs"
+    if cfg.data.name and not any(runs.glob(f"{cfg.data.name}-*/")):  # before VocalSet is fetched for it
+        raise ValueError(f"no run on {cfg.data.name} is in {cfg.output_dir}; train one with `{_training()}`.")
     corpus = corpus_of(cfg)
     name, network = trained(cfg, corpus)
     if not deformable_layers(network):
@@ -80,9 +83,8 @@ def trained(cfg: DictConfig, corpus):
     run = replace(run, names=run.names | {"variant": variant(cfg)})
     phase = StoredPhase(Path(cfg.output_dir) / "phases" / run.keys[-1])
     name = run.name(corpus.fingerprint("test"))
-    again = command_line().replace(f"singtech.{HydraConfig.get().job.name}", "singtech.run")
     if not (phase.folder / WEIGHTS).is_file():
-        raise ValueError(f"{name} is not trained yet; do so with `{_without_looks(again)}`.")
+        raise ValueError(f"{name} is not trained yet; do so with `{_training()}`.")
     try:
         phase.check()
     except Damaged as problem:
@@ -274,7 +276,9 @@ def table(offsets, techniques) -> str:
     return tabulate(lines, ["layer", "technique", *names.values()], disable_numparse=True)
 
 
-def _without_looks(line: str) -> str:
+def _training() -> str:
+    """The command that trains what the settings ask for."""
+    line = command_line().replace(f"singtech.{HydraConfig.get().job.name}", "singtech.run")
     return shlex.join(word for word in shlex.split(line) if not word.startswith("looks."))
 
 

@@ -97,18 +97,20 @@ def predictor_of(network: str, output_dir: Path, device: str):
     Raises:
         ValueError, OSError: it is neither, or damaged; or there is no such device.
     """
-    import torch
-
     from singtech.export import find_run, trained
+
+    is_folder = Path(network).is_dir()
+    if not is_folder:
+        if "/" in network and not (output_dir / "runs" / network).is_dir():
+            raise FileNotFoundError(f"network={network}: no such folder; expected a model folder or the name of a run.")
+        row = find_run(output_dir, network, "network")
+    import torch  # takes seconds
+
     from singtech.predicting import Predictor, load
 
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise ValueError(f"device={device}: expected cpu{', or cuda' if torch.cuda.is_available() else ''} here.")
-    if Path(network).is_dir():
-        return load(network, device)
-    if "/" in network and not (output_dir / "runs" / network).is_dir():
-        raise FileNotFoundError(f"network={network}: no such folder; expected a model folder or the name of a run.")
-    return Predictor(*trained(output_dir, find_run(output_dir, network, "network")), device)
+    return load(network, device) if is_folder else Predictor(*trained(output_dir, row), device)
 
 
 def predict_all(predictor, paths: Sequence[Path], to: Path, overlap: float, picture: bool) -> list[dict]:

@@ -10,7 +10,7 @@ import pytest
 import singtech
 
 PACKAGE = Path(singtech.__file__).parent
-FLOOR = {"techniques", "metrics", "files", "locks", "signals", "streams", "places"}
+FLOOR = {"techniques", "metrics", "files", "locks", "signals", "streams", "places", "extras"}
 MAY_IMPORT = {
     "data": FLOOR | {"data"},
     "models": FLOOR | {"models"},

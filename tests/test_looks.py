@@ -101,3 +101,10 @@ def test_what_cannot_be_looked_at_is_one_sentence(own, call, options, why):
     assert said.status == 1
     assert why in said.err
     assert "Traceback" not in said.err
+
+
+def test_without_any_run_no_corpus_is_fetched(call, tmp_path, monkeypatch):
+    monkeypatch.setattr("singtech.looks.corpus_of", lambda cfg: pytest.fail("it asked for the corpus"))
+    said = call("looks", "data=vocalset", "dc=late", f"output_dir={tmp_path}", "looks.layer=3")
+    asked = f"`python -m singtech.run data=vocalset dc=late output_dir={tmp_path}`"
+    assert said.err.splitlines()[-1] == f"error: no run on vocalset is in {tmp_path}; train one with {asked}."

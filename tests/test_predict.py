@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import sys
 
 import librosa
 import numpy as np
@@ -291,3 +292,10 @@ def test_a_mistake_is_one_sentence(model, takes, capsys, arguments, why, tmp_pat
 def test_help_says_what_it_takes(capsys):
     assert main(["--help"]) == 0
     assert "overlap=" in capsys.readouterr().out
+
+
+def test_a_network_that_is_not_there_is_told_before_torch_is_loaded(takes, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for network, why in (("nobody", "no complete run"), ("no/where", "no such folder")):
+        assert main([f"network={network}", f"input={takes}", f"output_dir={takes}"]) == 1
+        assert why in capsys.readouterr().err
