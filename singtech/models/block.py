@@ -5,6 +5,7 @@ training on a CPU everything after the convolution is done in two passes over it
 one for the batch's statistics, one that normalises, pools and drops; torch would write and read that map three times.
 """
 
+import math
 from collections import OrderedDict
 from types import ModuleType
 
@@ -79,6 +80,30 @@ def pooled(maps: Tensor, norm: nn.BatchNorm2d, window: tuple[int, int], dropout:
     return found
 
 
+def channel_moments(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """(C,) mean and (C,) variance (over n) of each channel, as exact as double precision on the CPU.
+
+    torch's batch norm sums channels-last maps in single precision there: where the mean is 17 deviations, as after the
+    demo's first convolution, its variance is off by 0.07 %. `torch.var_mean` is exact enough, and slow.
+
+    Args:
+        maps: (B, C), (B, C, T) or (B, C, F, T).
+    """
+    if maps.device.type == "cpu" and maps.dtype == torch.float32 and maps.dim() in (3, 4):
+        return _moments(maps.reshape(*maps.shape[:2], -1, maps.shape[-1]).permute(0, 2, 3, 1).contiguous())
+    variance, mean = torch.var_mean(maps.float().transpose(0, 1).flatten(1), dim=1, correction=0)
+    return mean, variance
+
+
+def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The same in double of (B, F, T, C) values on the CPU."""
+    batch, *grid, channels = values.shape
+    sums = values.new_zeros(batch, 2, channels, dtype=torch.float64)
+    in_threads(lambda clip: _loops().add_moments(values[clip].numpy(), sums[clip].numpy()), batch)
+    mean, square = sums.sum(0) / (batch * math.prod(grid))
+    return mean, (square - mean.square()).clamp(min=0)
+
+
 class _Pooled(torch.autograd.Function):
     """See `pooled`; the batch's mean and variance beside the result."""
 
@@ -88,11 +113,7 @@ class _Pooled(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         values = maps.permute(0, 2, 3, 1).contiguous()
         batch, rows, columns, channels = values.shape
-        sums = values.new_zeros(batch, 2, channels, dtype=torch.float64)
-        in_threads(lambda clip: _loops().add_moments(values[clip].numpy(), sums[clip].numpy()), batch)
-        count = batch * rows * columns
-        mean, square = sums.sum(0) / count
-        variance = (square - mean.square()).clamp(min=0)
+        mean, variance = _moments(values)
         deviation = (variance + eps).sqrt()
         scale = weight / deviation
         shift = bias - mean * scale

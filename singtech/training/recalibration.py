@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from singtech.models.block import channel_moments
+
 
 @torch.no_grad()
 def recalibrate(network: nn.Module, waveforms: Iterable[Tensor]) -> None:
@@ -26,12 +28,11 @@ def recalibrate(network: nn.Module, waveforms: Iterable[Tensor]) -> None:
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     moments = {norm: _Moments() for norm in norms}
-    hooks = [norm.register_forward_hook(moments[norm]) for norm in norms]
-    kept = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    hooks = [norm.register_forward_pre_hook(moments[norm]) for norm in norms]
+    kept = [norm.num_batches_tracked.clone() for norm in norms]
     network.eval()
     for norm in norms:
         norm.train()
-        norm.momentum = 1.0  # its running statistics are then those of the last batch
     try:
         for waveform in waveforms:
             network.features(waveform)
@@ -39,13 +40,11 @@ def recalibrate(network: nn.Module, waveforms: Iterable[Tensor]) -> None:
         for hook in hooks:
             hook.remove()
         network.eval()
-        for norm, (momentum, tracked) in zip(norms, kept, strict=True):
-            norm.momentum = momentum
-            norm.num_batches_tracked.copy_(tracked)
-    for norm in norms:
+    for norm, tracked in zip(norms, kept, strict=True):
         mean, variance = moments[norm].result()
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
+        norm.num_batches_tracked.copy_(tracked)
 
 
 class _Moments:
@@ -54,12 +53,12 @@ class _Moments:
     def __init__(self) -> None:
         self.count, self.mean, self.square = 0, 0.0, 0.0
 
-    def __call__(self, norm: nn.Module, inputs: tuple[Tensor], _: Tensor) -> None:
-        count = inputs[0].numel() // inputs[0].shape[1]
-        mean, variance = (moment.cpu().double() for moment in (norm.running_mean, norm.running_var))
-        square = variance * (count - 1) / count + mean.square()  # a running variance is the unbiased one
+    def __call__(self, norm: nn.Module, inputs: tuple[Tensor]) -> None:
+        maps = inputs[0].detach()
+        mean, variance = (moment.cpu().double() for moment in channel_moments(maps))
+        count = maps.numel() // maps.shape[1]
         self.mean = (self.mean * self.count + mean * count) / (self.count + count)
-        self.square = (self.square * self.count + square * count) / (self.count + count)
+        self.square = (self.square * self.count + (variance + mean.square()) * count) / (self.count + count)
         self.count += count
 
     def result(self) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """Batch norm's statistics after recalibration are those of the clips, with dropout off."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -43,6 +44,19 @@ def test_batches_of_any_size_give_the_moments_of_all_clips(stack):
     inputs = stack.layers[1](clips())
     torch.testing.assert_close(stack.layers[2].running_mean, inputs.mean(dim=(0, 2)))
     torch.testing.assert_close(stack.layers[2].running_var, inputs.transpose(0, 1).flatten(1).var(dim=1))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_statistics_are_exact_where_the_mean_is_many_deviations(layout):
+    """As after the first convolution on a spectrogram, in either layout; expected in double precision by NumPy."""
+    draw = np.random.default_rng(0)
+    maps = torch.tensor(17 + draw.normal(size=(8, 5, 97, 97)), dtype=torch.float32).contiguous(memory_format=layout)
+    network = nn.Sequential(norm := nn.BatchNorm2d(5))
+    network.features = network.__call__
+    recalibrate(network, maps.split(3))
+    exact = maps.double().numpy()
+    np.testing.assert_allclose(norm.running_mean, exact.mean(axis=(0, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(norm.running_var, exact.var(axis=(0, 2, 3), ddof=1), rtol=1e-6)
 
 
 def test_what_evaluation_normalises_has_mean_zero_and_variance_one(stack):
