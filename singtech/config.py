@@ -30,7 +30,7 @@ from singtech import side_by_side, sweep, usage
 from singtech.extras import check_installed
 from singtech.locks import Busy
 from singtech.places import CONF, EXPERIMENTS
-from singtech.signals import Terminated, end_if_asked, listening
+from singtech.signals import Terminated, end_if_asked, listening, reader_may_go
 from singtech.training.phases import checked_alpha
 
 # What a person can mend: everything else is a mistake of ours and shows its traceback.
@@ -87,16 +87,13 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
             )
         wanted = os.environ.get("HYDRA_FULL_ERROR")
         try:
-            with listening():
+            with listening(), reader_may_go():
                 check_values(arguments)
                 processes = side_by_side.asked(arguments)
                 if processes > 1:
                     raise SystemExit(side_by_side.run(job.__globals__["__spec__"].name, arguments, processes))
                 os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing nine lines of its own
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(guarded)()
-        except BrokenPipeError:  # nobody reads on, as after `| head`; what is still to be said goes nowhere
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(141) from None  # 128 + SIGPIPE, as a shell has it
         except MENDABLE as problem:
             if WANTS_TRACEBACK:
                 raise

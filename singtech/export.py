@@ -127,9 +127,9 @@ def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False) -> 
     if folder.exists():
         raise FileExistsError(f"{folder} is already there; name another with to=FOLDER, or move it away.")
     if onnx:
-        from singtech.models.onnx import MODULES, ONNX, write_onnx
+        from singtech.models.onnx import ONNX, write_onnx
 
-        check_installed("onnx=true", "onnx", *MODULES)
+        check_installed("onnx=true", "onnx", "onnx", "onnxruntime", "onnxscript")
     network, description = trained(output_dir, row)
     seconds = description.samples / description.sample_rate
     rate = description.sample_rate

@@ -4,7 +4,7 @@ It takes the settings of a run that was trained (and trains nothing). Below `<ou
 writes, for a clip of each technique, the sampling points of each deformable layer over the spectrogram against the
 rigid grid; and over all test clips how far and which way offsets go (`offsets.csv`, `offsets.png`, `density.png`).
 
-    looks.recording=NAME    one recording instead (a part of its name is enough), looks.start=3.0 which clip
+    looks.recording=NAME    one recording instead (a part of its name is enough), looks.start=3.0 at 3 s
     looks.layer=3           one layer in those figures instead of each deformable one
     looks.split=all         offsets of all clips, not only of those tested
     looks.seconds=1.2       where in the clip the kernel stands, and looks.hertz=800; else where it is loudest
@@ -33,12 +33,13 @@ def job(cfg: DictConfig) -> None:
     print(f"where the kernels of {cfg.dc.name} look on {cfg.data.name or 'the corpus'} …", file=sys.stderr, flush=True)
     from singtech.files import write_text
     from singtech.models.looking import deformable_layers
+    from singtech.results.experiments import COMPARABLE
     from singtech.results.figures import save
     from singtech.results.look_figure import draw_density, draw_offsets
 
-    runs = Path(cfg.output_dir) / "runs"
-    if cfg.data.name and not any(runs.glob(f"{cfg.data.name}-*/")):  # before VocalSet is fetched for it
-        raise ValueError(f"no run on {cfg.data.name} is in {cfg.output_dir}; train one with `{_training()}`.")
+    if cfg.data.name == COMPARABLE and not any((Path(cfg.output_dir) / "runs").glob(f"{COMPARABLE}-*/")):
+        # before 2 GB are fetched
+        raise ValueError(f"no run on {COMPARABLE} is in {cfg.output_dir}; train one with `{_training()}`.")
     corpus = corpus_of(cfg)
     name, network = trained(cfg, corpus)
     if not deformable_layers(network):

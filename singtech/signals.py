@@ -1,6 +1,11 @@
-"""Ctrl-C and SIGTERM: raised where they come, and remembered, for Python drops what is raised in a finalizer."""
+"""Ctrl-C and SIGTERM: raised where they come, and remembered, for Python drops what is raised in a finalizer.
+
+And the end of whoever read what is printed.
+"""
 
 import functools
+import os
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -46,17 +51,36 @@ def end_if_asked() -> None:
 
 
 def quietly_interrupted(main: Callable) -> Callable:
-    """A command that ctrl-C ends in one line and status 130; what it had not finished it begins anew."""
+    """A command that ctrl-C ends in one line and status 130; what it had not finished it begins anew.
+
+    Its reader may go, as `reader_may_go` says.
+    """
 
     @functools.wraps(main)
     def guarded(*arguments):
         try:
-            return main(*arguments)
+            with reader_may_go():
+                return main(*arguments)
         except KeyboardInterrupt:
             print("interrupted: the same command does it again.", file=sys.stderr)
             raise SystemExit(128 + signal.SIGINT) from None
 
     return guarded
+
+
+@contextmanager
+def reader_may_go() -> Iterator[None]:
+    """Where nobody reads on what is printed, as after `| head`, end without a word, with the status of SIGPIPE."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        output = select.poll()
+        output.register(sys.stdout, 0)
+        if not output.poll(0):  # it was another pipe
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where what is still to be printed goes
+        raise SystemExit(141) from None
 
 
 def _hear(number: int, frame: object) -> None:

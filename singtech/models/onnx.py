@@ -24,7 +24,6 @@ from singtech.models.saved import Description
 
 ONNX = "model.onnx"
 OPSET = 22  # of the operators; DeformConv and DFT are as they are since 19 and 20
-MODULES = ("onnx", "onnxruntime", "onnxscript")  # that have to be installed
 NEAR = 1e-2  # of the range of the logits from clip to clip: by as much may onnxruntime differ from PyTorch
 
 

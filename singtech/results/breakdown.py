@@ -107,8 +107,7 @@ def render_breakdown(
     found = replace(found, notes=tuple(notes), missing=tuple(missing))
     parts = parts_of(known, contexts, found.experiment.metrics, collated.draws) if known else []
     page = document(found, *(text for part in parts for text in _section(part, list(known))))
-    tabulars = [tabular(*table, left=2) for table in (_table(part, list(known)) for part in parts)]
-    texts = {"md": page, "csv": long_form(found, parts), "tex": latex_table(found, *tabulars)}
+    texts = {"md": page, "csv": long_form(found, parts), "tex": _latex(found, parts, list(known))}
     return write_texts(folder / experiment.name, texts), found
 
 
@@ -190,6 +189,18 @@ def long_form(found: Answer, parts: Sequence[Part]) -> str:
     return csv_text(header, lines)
 
 
+def _latex(found: Answer, parts: Sequence[Part], labels: Sequence[str]) -> str:
+    """A LaTeX `table` a part, the notes in the first: one of all would be longer than a page."""
+    tables = []
+    for number, part in enumerate(parts, start=1):
+        asked = found.experiment
+        title, name = f"{asked.title}: {part.title}", f"{asked.name}-{number}"
+        of_part = replace(found, experiment=replace(asked, title=title, name=name, caption=part.note))
+        notes = of_part if number == 1 else replace(of_part, notes=(), missing=())
+        tables.append(latex_table(notes, tabular(*_table(part, labels), left=2)))
+    return "\n".join(tables) or latex_table(found)
+
+
 def _section(part: Part, labels: Sequence[str]) -> list[str]:
     """A part as a heading, its note and a table."""
     header, groups = _table(part, labels)
@@ -234,8 +245,8 @@ def _among(predictions: Predictions, chosen: np.ndarray) -> Predictions:
     return replace(predictions, clips=predictions.clips[chosen], logits=predictions.logits[chosen])
 
 
-def _clips(predictions: Predictions) -> str:
-    return f"{len(predictions.clips):,} clip{'s' * (len(predictions.clips) != 1)}"
+def _clips(predictions: Predictions, noun: str = "clip") -> str:
+    return f"{len(predictions.clips):,} {noun}{'s' * (len(predictions.clips) != 1)}"
 
 
 def _by_context(told: Told, train: "pd.DataFrame", scored: Score, draws: Draws) -> Part:
@@ -260,9 +271,9 @@ def _by_context(told: Told, train: "pd.DataFrame", scored: Score, draws: Draws) 
 def _by_recording(told: Told, scored: Score, draws: Draws) -> Part:
     def groups(predictions: Predictions) -> dict[str, Predictions]:
         whole = by_recording(predictions)
-        return {_clips(predictions): predictions, f"{len(whole.clips):,} recordings": whole}
+        return {_clips(predictions): predictions, _clips(whole, "recording"): whole}
 
-    note = "A recording is named by the mean of its clips' logits."
+    note = "A recording is named by the mean of its clips' logits, which are not resampled for its interval."
     return Part("Clips and whole recordings", note, "Level", _lines(told, groups, scored, draws))
 
 
@@ -274,7 +285,7 @@ def _by_singer(told: Told, scored: Score, draws: Draws) -> Part:
 
     note = (
         "F1 is over the techniques that the singer sings. The intervals are of this singer: of other recordings and "
-        "clips, not of other singers. Resamples of few clips lack techniques, so that those of F1 lie too high."
+        "clips, not of other singers. A resample may lack a technique of few recordings; its F1 is over the others."
     )
     return Part("Each test singer", note, "Singer", _lines(told, groups, scored, draws))
 
@@ -329,7 +340,10 @@ def _confused(told: Told, draws: Draws) -> Part:
     means = {pair: [cell.mean for cell in cells.values() if cell.mean is not None] for pair, cells in lines.items()}
     shares = {pair: statistics.fmean(known) for pair, known in means.items() if known}
     worst = sorted((pair for pair in shares if shares[pair] > 0), key=lambda pair: (-shares[pair], pair))[:PAIRS]
-    note = f"Shares of the true technique's test clips; of all pairs the {PAIRS} most confused here are shown."
+    note = (
+        f"Shares of the true technique's test clips; of all pairs the {PAIRS} most confused on these clips, on others "
+        "perhaps less so."
+    )
     return Part("Most confused pairs", note, "Pair", {pair: lines[pair] for pair in worst})
 
 

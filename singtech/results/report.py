@@ -312,7 +312,9 @@ def _by_technique(found: Answer) -> str:
         body += f"<tbody>{''.join(f'<tr>{row}</tr>' for row in rows if row)}</tbody>"
     names = ["Condition", "macro", *(printed(name.removeprefix("f1_")) for name in metrics[1:])]
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
-    caption = "Mean F1 over seeds, darker is higher; below it its 95 % interval over singers, recordings and seeds"
+    caption = "Mean F1 over seeds, darker is higher"
+    if any(summary.intervals for summary in found.summaries):
+        caption += "; below it its 95 % interval over singers, recordings, clips and seeds"
     return _framed(f"<thead><tr>{head}</tr></thead>{body}", caption)
 
 

@@ -67,15 +67,17 @@ def assert_same_after_resuming(output_dir, undisturbed):
 
 
 def kill_in_a_classifiers_phase(corpus, output_dir, logger):
-    """Kill a sweep, SIGKILL, once an epoch of the 60 is kept; gives the process's id."""
+    """Kill a sweep, SIGKILL, once two epochs of the 60 are kept, of which one is logged; gives the process's id."""
     with subprocess.Popen(
         words(corpus, output_dir, logger), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
-        until = time.monotonic() + 200
-        while not (list(output_dir.glob("phases/[!.]*")) and list(output_dir.glob("phases/.*.work/last.ckpt"))):
+        until, kept = time.monotonic() + 200, set()
+        while len(kept) < 2:
             assert process.poll() is None, "it ended before it could be killed"
             assert time.monotonic() < until
             time.sleep(0.01)
+            if list(output_dir.glob("phases/[!.]*")):  # the features' phase
+                kept |= {path.stat().st_mtime_ns for path in output_dir.glob("phases/.*.work/last.ckpt")}
         process.kill()
     return process.pid
 

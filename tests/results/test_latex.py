@@ -3,12 +3,14 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
 from singtech.places import EXPERIMENTS
 from singtech.results.experiments import read_experiments, read_published
 from singtech.tables import RENDER
+from singtech.techniques import TECHNIQUES
 
 PAPER = read_published(EXPERIMENTS / "paper.csv")
 
@@ -21,20 +23,28 @@ DOCUMENT = r"""\documentclass[a4paper]{{article}}
 """
 
 
+# every technique in four contexts by each of five singers; all is taken for the technique before it
+CLIPS = [
+    (singer, technique, TECHNIQUES[k - 1], ("scales", "arpeggios", "long_tones", "excerpts")[(k + s) % 4], k)
+    for s, singer in enumerate(("female2", "female8", "male3", "male5", "male10"))
+    for k, technique in enumerate(TECHNIQUES)
+]
+
+
 @pytest.fixture
-def latex_files(tmp_path, run, put_layers, put_confusion, put_corpus, collated):
+def latex_files(tmp_path, run, put_layers, put_confusion, put_predictions, put_corpus, collated):
     """The LaTeX of every experiment on VocalSet and the demo, with runs of every kind, some in one seed only."""
     for data in ("vocalset", "demo"):
         for dc in ("none", "all", "early", "late", "last"):
             put_layers(run(0.5, data=data, dc=dc, strategy="crt_wfc"), dc)
         for seed, f1 in enumerate((0.4, 0.6)):
-            put_confusion(
-                run(f1, data=data, seed=seed), ("trill", "trillo", "vibrato"), [[3, 1, 0], [0, 4, 0], [1, 1, 2]]
-            )
+            folder = run(f1, data=data, seed=seed)
+            put_confusion(folder, ("trill", "trillo", "vibrato"), [[3, 1, 0], [0, 4, 0], [1, 1, 2]])
+            put_predictions(folder, CLIPS)
             run(0.45, data=data, seed=seed, variant="front_end.scale=db")
             run(f1, data=data, seed=seed, fold="2", strategy="joint")
         put_corpus(data, {("trill", "train"): (1, 1.5, 9), ("trill", "test"): (1, 0.5, 4)})
-    there = collated()
+    there = replace(collated(), output_dir=tmp_path)
     asked = [experiment for experiment in read_experiments(EXPERIMENTS) if experiment.kind not in ("lengths", "curve")]
     paths = [
         path
@@ -63,9 +73,12 @@ def test_every_file_is_well_formed(latex_files):
             assert line.isascii(), (path, line)
             assert not re.search(r"(?<!\\)[#_^~]", line), (path, line)
             assert len(re.findall(r"(?<!\\)\$", line)) % 2 == 0, (path, line)
-        assert "\n".join(lines).count(r"\caption{") == 1
+        tables = "\n".join(lines).split(r"\begin{table}")[1:]
+        assert all(table.count(r"\caption{") == 1 for table in tables)
+        assert all(len(re.findall(r"\\\\$", table, re.MULTILINE)) <= 55 for table in tables), path  # as a page holds
         labels += re.findall(r"\\label{(tab:[\w-]+)}", "\n".join(lines))
-    assert len(set(labels)) == len(labels) == len(latex_files)
+        assert len(tables) == (6 if path.stem == "breakdown" else 1)
+    assert len(set(labels)) == len(labels) == len(latex_files) + 2 * 5
 
 
 def assert_braces_and_environments_close_in_order(text):

@@ -86,6 +86,14 @@ def test_f1_of_each_technique_has_its_interval_below_it(outputs):
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_without_predictions_f1_has_no_interval(run, tmp_path):
+    run()
+    part = re.search(r'id="f1".*?</table>', report(tmp_path), re.DOTALL)[0]
+    assert "0.500" in part
+    assert "95 %" not in part
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_begins_with_what_its_tables_rest_on(run, put_corpus, tmp_path):
     put_corpus("vocalset", {("trill", "train"): (5, 1.5, 30), ("trill", "test"): (2, 0.5, 10)})
     for seed, device in ((0, "cpu"), (1, "H100"), (2, "H100")):

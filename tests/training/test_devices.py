@@ -49,11 +49,10 @@ def test_two_devices_retrain_the_classifier_that_one_does(corpus, tmp_path, redu
         torch.testing.assert_close(together[name], theirs, rtol=0, atol=1e-6)
 
 
-@pytest.mark.long
 def test_two_devices_train_a_network_and_one_scores_it(corpus, tmp_path):
-    together = run(corpus, tmp_path, [network(2)], machine=TOGETHER, devices=2)
+    together = run(corpus, tmp_path, [network()], machine=TOGETHER, devices=2)
     log = pd.read_csv(tmp_path / "phases" / together.row["phases"] / "log.csv")
-    assert log["epoch"].tolist() == [1, 2]
+    assert log["epoch"].tolist() == [1]
     assert np.isfinite(log.to_numpy()).all()
     assert together.row["device"].startswith("2 x cpu")
     assert together.row["status"] == "complete"
