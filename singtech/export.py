@@ -23,7 +23,7 @@ MANY = 6  # runs that are named where several are meant
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; 0, or 1 with one sentence."""
     arguments = sys.argv[1:] if argv is None else argv
-    if {"-h", "--help"} & set(arguments):
+    if not arguments or {"-h", "--help"} & set(arguments):
         print(__doc__)
         return 0
     try:
@@ -56,8 +56,8 @@ def find_run(output_dir: Path, part: str, setting: str = "run") -> dict:
     complete = results[results["status"] == "complete"]
     if not len(complete):
         raise ValueError(
-            f"{setting}={part}: no run is called so, for {output_dir / RESULTS} has no complete run; make some with "
-            "`make demo`."
+            f"{setting}={part}: no run is called so, for {(output_dir / RESULTS).absolute()} has no complete run; make "
+            "some with `make demo`."
         )
     found = [row for row in complete.to_dict("records") if part in row["run"]]
     exact = [row for row in found if row["run"] == part]

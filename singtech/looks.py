@@ -30,6 +30,8 @@ BATCH = 8
 
 def job(cfg: DictConfig) -> None:
     """Draw, and print the offsets by layer and technique, and the paths written."""
+    if not cfg.dc.layers:
+        raise ValueError(f"dc={cfg.dc.name}: it has no deformable layer; try dc=late.")
     print(f"where the kernels of {cfg.dc.name} look on {cfg.data.name or 'the corpus'} …", file=sys.stderr, flush=True)
     from singtech.files import write_text
     from singtech.models.looking import deformable_layers
@@ -43,7 +45,7 @@ def job(cfg: DictConfig) -> None:
     corpus = corpus_of(cfg)
     name, network = trained(cfg, corpus)
     if not deformable_layers(network):
-        raise ValueError(f"dc={cfg.dc.name}: it has no deformable layer; try dc=late.")
+        raise ValueError(f"{name}: it has no deformable layer; try model=oblong dc=late.")
     settings = plain(cfg.looks)
     if settings["layer"] not in (None, *deformable_layers(network)):
         there = ", ".join(map(str, deformable_layers(network)))

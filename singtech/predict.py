@@ -9,8 +9,10 @@
     output_dir=FOLDER   where runs are, outputs by default
 
 Of each recording it writes <name>.csv, the timeline (start, end, technique, probability), <name>.json, which also has
-the probabilities of each window, and <name>.png; of all of this call summary.csv. What cannot be read is named and
-skipped. One of the techniques is always named, also where nobody sings, and probabilities are not calibrated.
+the probabilities of each window, and <name>.png; of all of this call summary.csv. There and in the printed table a
+whole recording's technique and probability are those of the mean of its windows' logits, which is surer of itself than
+the windows are; in a timeline probabilities are means over windows. What cannot be read is named and skipped. One of
+the techniques is always named, also where nobody sings, and probabilities are not calibrated.
 Stopped and given again, it goes on with the recordings that it has not done.
 """
 
@@ -292,8 +294,9 @@ def _options(arguments: Sequence[str]) -> dict:
     lacking = [name for name in ("network", "input") if options[name] is None]
     if lacking:
         raise ValueError(f"{lacking[0]}= is missing; `python -m singtech.predict --help` says what it takes.")
-    if not isinstance(options["overlap"], int | float) or not isinstance(options["picture"], bool):
-        raise ValueError("overlap is a number such as 0.5, and picture is true or false.")
+    for name, kinds, expected in (("overlap", int | float, "a number such as 0.5"), ("picture", bool, "true or false")):
+        if not isinstance(options[name], kinds):
+            raise ValueError(f"{name}={options[name]}: {name} is {expected}.")
     return options
 
 

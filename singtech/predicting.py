@@ -141,10 +141,10 @@ class Predictor:
             for first in range(0, len(starts), self.batch_size):
                 windows = np.stack([padded[start : start + size] for start in starts[first : first + self.batch_size]])
                 logits.append(self.network(torch.from_numpy(windows).to(self.device)).float().cpu().numpy())
-        seconds = len(samples) / rate
+        seconds = len(waveform) / sample_rate  # of which resampling makes a sample more or less
         begins = np.array(starts)  # in samples, so that a window's end and another's beginning are one number
-        ends = np.minimum(begins + size, len(samples))
-        return Timeline(self.techniques, begins / rate, ends / rate, np.concatenate(logits), seconds)
+        ends = np.where(begins + size < len(samples), (begins + size) / rate, seconds)
+        return Timeline(self.techniques, begins / rate, ends, np.concatenate(logits), seconds)
 
     def _resampled(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         if sample_rate != int(sample_rate) or int(sample_rate) not in SAMPLE_RATES:

@@ -294,6 +294,12 @@ def test_help_says_what_it_takes(capsys):
     assert "overlap=" in capsys.readouterr().out
 
 
+def test_a_resampled_recording_ends_when_it_ends(model):
+    """10 s at 44.1 kHz, of which resampling makes a sample more or less."""
+    told = load(model).predict(np.zeros(441_001, dtype=np.float32), 44_100)
+    assert told.seconds == told.ends[-1] == told.segments()[-1].end == 441_001 / 44_100
+
+
 def test_a_network_that_is_not_there_is_told_before_torch_is_loaded(takes, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     for network, why in (("nobody", "no complete run"), ("no/where", "no such folder")):

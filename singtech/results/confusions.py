@@ -10,7 +10,8 @@ from singtech.results.collate import CONFUSIONS, Collated, csv_text
 from singtech.results.commands import tables
 from singtech.results.experiments import Experiment, Published
 from singtech.results.figures import blank, entitle, picture, save, without_runs
-from singtech.results.pages import Line, document, latex_table, pipes, shown, tabular
+from singtech.results.pages import Line, document, latex_table, pipes, shown, shown_interval, tabular
+from singtech.results.resampling import Draws, interval_of, ratio, weighted_confusions
 from singtech.results.summaries import Answer, answer, in_order, printed
 from singtech.results.tables import write_texts
 
@@ -32,11 +33,12 @@ def render_confusion(
     if len(shares) < len(runs):
         lacking = f"{len(runs) - len(shares)} of {len(runs)} runs in {CONFUSIONS}, where they were made"
         found = replace(found, missing=(*found.missing, (lacking, tables(collated))))
-    header, lines = among(found, techniques, shares)
-    table = pipes(header, lines, left=1) if lines else ""
-    texts = {"md": document(found, table, picture(found)), "csv": long_form(found, techniques, shares)}
-    if lines:
-        texts["tex"] = latex_table(found, tabular(header, [lines], left=1))
+    draws = drawn(collated.draws, runs, techniques)
+    header, groups = among(found, techniques, shares, draws)
+    table = pipes(header, [line for group in groups for line in group], left=2) if groups else ""
+    texts = {"md": document(found, table, picture(found)), "csv": long_form(found, techniques, shares, draws)}
+    if groups:
+        texts["tex"] = latex_table(found, tabular(header, groups, left=2))
     paths = write_texts(folder / experiment.name, texts)
     return paths + save(draw(found, techniques, shares), folder / experiment.name), found
 
@@ -58,29 +60,51 @@ def confusion(confusions: "pd.DataFrame", runs: tuple[str, ...]) -> tuple[list[s
     return techniques, np.divide(counts, clips, out=np.full_like(counts, np.nan), where=clips > 0)
 
 
-def among(found: Answer, techniques: list[str], shares: np.ndarray) -> tuple[Line, list[Line]]:
-    """Of the techniques in question, how many clips are taken for each of them and for anything else."""
+def drawn(draws: Draws, runs: tuple[str, ...], techniques: list[str]) -> list[np.ndarray]:
+    """Of each run the (draws, K, K) shares on resampled clips; none where the predictions of a run are not here."""
+    found = []
+    for run in runs:
+        predictions = draws.predictions(run)
+        if predictions is None or not set(techniques) <= set(predictions.techniques):
+            return []
+        counts = weighted_confusions(predictions, draws.weights_of(predictions.clips))
+        order = [predictions.techniques.index(name) for name in techniques]
+        found.append(ratio(counts, counts.sum(axis=2, keepdims=True))[:, order][:, :, order])
+    return found
+
+
+def among(
+    found: Answer, techniques: list[str], shares: np.ndarray, draws: list[np.ndarray]
+) -> tuple[Line, list[list[Line]]]:
+    """Of the techniques in question, how many clips are taken for each of them and for anything else; below it the
+    95 % intervals, where there are draws."""
     named = [name for name in found.experiment.techniques if name in techniques]
     numbers = [techniques.index(name) for name in named]
-    lines = []
+
+    def columns(each: np.ndarray) -> list[np.ndarray]:  # (R, techniques in question)
+        return [*each.T, 1 - each.sum(axis=1)]
+
+    groups = []
     for name, k in zip(named, numbers, strict=True):
-        each = shares[:, k, numbers]  # (R, techniques in question)
-        columns = [*each.T, 1 - each.sum(axis=1)]
-        lines.append([printed(name), *(_mean_and_deviation(column) for column in columns)])
-    return [found.experiment.header, *map(printed, named), ELSE], lines
+        groups.append([[printed(name), "", *map(_mean_and_deviation, columns(shares[:, k, numbers]))]])
+        if draws:
+            each = zip(*(columns(run[:, k, numbers]) for run in draws), strict=True)
+            groups[-1].append(["", "95 %", *(shown_interval(interval_of([runs])) for runs in each)])
+    return [found.experiment.header, "", *map(printed, named), ELSE], groups
 
 
-def long_form(found: Answer, techniques: list[str], shares: np.ndarray) -> str:
-    """Every pair of techniques: mean and deviation of the share over the runs."""
+def long_form(found: Answer, techniques: list[str], shares: np.ndarray, draws: list[np.ndarray]) -> str:
+    """Every pair of techniques: mean and deviation of the share over the runs, its 95 % interval from low to high."""
     words = [found.data, found.experiment.name, found.summaries[0].condition.label]
     lines = []
     for k, technique in enumerate(techniques):
         for j, predicted in enumerate(techniques):
             values = shares[:, k, j]
-            numbers = [values.mean(), values.std(ddof=1) if len(values) > 1 else np.nan]
+            between = interval_of([[run[:, k, j] for run in draws]]) if draws else None
+            numbers = [values.mean(), values.std(ddof=1) if len(values) > 1 else np.nan, *(between or (np.nan, np.nan))]
             rounded = ["" if np.isnan(number) else round(float(number), 6) for number in numbers]
             lines.append([*words, technique, predicted, *rounded, len(values)])
-    header = ["data", "artefact", "label", "technique", "predicted", "share", "deviation", "seeds"]
+    header = ["data", "artefact", "label", "technique", "predicted", "share", "deviation", "low", "high", "seeds"]
     return csv_text(header, lines)
 
 

@@ -63,7 +63,7 @@ def model_card(
         "was trained anew by singtech and is not the authors'.",
         "## Use",
         "    from singtech.predicting import load\n\n"
-        "    timeline = load(FOLDER).predict(waveform, sample_rate)\n"
+        '    timeline = load("FOLDER").predict(waveform, sample_rate)\n'
         "    timeline.technique, timeline.segments()",
         "or `python -m singtech.predict network=FOLDER input=song.wav`. Loading executes nothing of this folder.",
         *([_of_onnx(onnx, sample_rate, seconds)] if onnx is not None else []),

@@ -32,14 +32,15 @@ def write_texts(stem: Path, texts: dict[str, str]) -> list[Path]:
     return paths
 
 
-BOLD = "Bold is the highest of a column, which may be luck: the page `verdicts` tests it."
+BOLD = "Bold is the highest of a {}, which may be luck: the page `verdicts` tests what the paper claims."
 
 
 def markdown(found: Answer, published: Published) -> str:
     """The table for reading: of each row ours, the paper's and the difference; then notes and the missing cells."""
     header, groups, left = _laid_out(found, published)
     table = pipes(header, [line for group in groups for line in group], left)
-    notes = (*found.notes, BOLD) if len([summary for summary in found.summaries if summary.units]) > 1 else found.notes
+    bold = BOLD.format("row" if found.experiment.is_transposed else "column")
+    notes = (*found.notes, bold) if len([summary for summary in found.summaries if summary.units]) > 1 else found.notes
     return document(replace(found, notes=notes), table)
 
 

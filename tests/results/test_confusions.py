@@ -1,6 +1,7 @@
 """Section 5.3: shares of each true technique, of three techniques as a table and of all as a figure."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,12 +47,30 @@ def test_a_technique_without_a_test_clip_has_no_share(run, put_confusion, collat
 def test_the_three_techniques_are_taken_for_one_another_and_for_anything_else(tmp_path, two_seeds, collated):
     page = rendered(tmp_path, collated)[0].read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
-    assert rows[0] == ["True", "vibrato", "trill", "trillo", "anything else"]
-    assert rows[2] == ["vibrato", "0.750 ± 0.000", "0.250 ± 0.000", "0.000 ± 0.000", "0.000 ± 0.000"]
-    assert rows[3] == ["trill", "0.200 ± 0.000", "0.700 ± 0.141", "0.100 ± 0.141", "0.000 ± 0.000"]
-    assert rows[4] == ["trillo", "0.000 ± 0.000", "0.125 ± 0.177", "0.750 ± 0.354", "0.125 ± 0.177"]
+    assert rows[0] == ["True", "", "vibrato", "trill", "trillo", "anything else"]
+    assert rows[2] == ["vibrato", "", "0.750 ± 0.000", "0.250 ± 0.000", "0.000 ± 0.000", "0.000 ± 0.000"]
+    assert rows[3] == ["trill", "", "0.200 ± 0.000", "0.700 ± 0.141", "0.100 ± 0.141", "0.000 ± 0.000"]
+    assert rows[4] == ["trillo", "", "0.000 ± 0.000", "0.125 ± 0.177", "0.750 ± 0.354", "0.125 ± 0.177"]
     assert "](confusion.png)" in page
     assert "Seeds 0, 1." in page
+
+
+def test_shares_have_intervals_where_the_predictions_are_here(run, put_confusion, put_predictions, collated, tmp_path):
+    """One singer's two trills, one of them taken for a vibrato: of four draws of two one has none, one has both."""
+    folder = run()
+    put_confusion(folder, ("trill", "trillo", "vibrato"), [[1, 0, 1], [0, 1, 0], [0, 0, 1]])
+    rows = [("ann", "trill", "trill"), ("ann", "trill", "vibrato"), ("ben", "trillo", "trillo")]
+    rows.append(("cid", "vibrato", "vibrato"))
+    put_predictions(folder, [(*row, "long_tones", number) for number, row in enumerate(rows)])
+    paths, _ = render_confusion(EXPERIMENT, replace(collated(), output_dir=tmp_path), {}, "vocalset", tmp_path)
+    page = paths[0].read_text(encoding="utf-8").splitlines()
+    (place,) = [number for number, line in enumerate(page) if line.startswith("| trill ")]
+    assert [cell.strip() for cell in page[place].split("|")[1:-1]] == ["trill", "", "0.500", "0.500", "0.000", "0.000"]
+    below = [cell.strip() for cell in page[place + 1].split("|")[1:-1]]
+    assert below == ["", "95 %", "0.000 to 1.000", "0.000 to 1.000", "0.000 to 0.000", "0.000 to 0.000"]
+    with paths[1].open(encoding="utf-8") as file:
+        told = {(row["technique"], row["predicted"]): row for row in csv.DictReader(file)}
+    assert [told["trill", "vibrato"][name] for name in ("share", "low", "high")] == ["0.5", "0.0", "1.0"]
 
 
 def test_the_figure_has_the_mean_of_every_pair(two_seeds, collated):
