@@ -110,8 +110,9 @@ def rows_of(corpus, settings: dict) -> list[int]:
     named = named or names[names.str.contains(settings["recording"], regex=False)].index.to_list()
     recordings = sorted(set(names[named]))
     if len(recordings) != 1:
-        some = f": {', '.join(recordings[:5])}" if recordings else ""
-        raise ValueError(f"looks.recording={settings['recording']}: {len(recordings)} recordings are called so{some}.")
+        some = ", ".join((recordings or sorted(set(names)))[:5])
+        told = f"{len(recordings)} recordings are called so" + (": " if recordings else "; there are such as ")
+        raise ValueError(f"looks.recording={settings['recording']}: {told}{some}.")
     starts = corpus.clips.loc[named, "start"]
     if settings["start"] is None:
         return named[:1]

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             lines, status = _listed(output_dir), 0
     except (OSError, ValueError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     print(*lines, sep="\n")
     return status

@@ -15,6 +15,7 @@ from singtech.results.breakdown import render_breakdown
 from singtech.results.choices import render_choice
 from singtech.results.claims import render_claims
 from singtech.results.collate import RESULTS, Collated, read_collated, rebuild
+from singtech.results.commands import report
 from singtech.results.confusions import render_confusion
 from singtech.results.curves import render_curve
 from singtech.results.experiments import read_experiments, read_published
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _options(arguments)
         said, pages = render(Path(options["output_dir"]), options["data"], options["show"])
     except (OSError, ValueError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     print(*said, *(f"\n{page}" for page in pages), sep="\n")
     return 0
@@ -72,6 +73,8 @@ def render(output_dir: Path, data: str | None = None, show: str | None = None) -
     for name in corpora:
         folder, answers, count = render_corpus(collated, name)
         said.append(f"{count} files in {folder}, all on one page in README.md")
+        if (folder / "report.html").is_file():
+            said.append(f"{folder / 'report.html'} is of before: `{report(collated, name)}` makes it anew")
         if show or answers[names.index(SHOWN)].made:
             pages.append((folder / f"{show or SHOWN}.md").read_text(encoding="utf-8"))
     return said, pages

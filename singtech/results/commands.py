@@ -34,6 +34,11 @@ def tables(collated: Collated) -> str:
     return f"python -m singtech.tables{_output_of(collated)}"
 
 
+def report(collated: Collated, data: str) -> str:
+    """The command that puts all of a corpus on one page."""
+    return f"python -m singtech.report data={data}{_output_of(collated)}"
+
+
 def place_of(collated: Collated, data: str, folds: int = 0) -> str:
     """How a command ends: with the corpus, as it was named when it was last opened, and with where the results are."""
     settings = collated.settings(data, folds) or _named(data)

@@ -69,6 +69,15 @@ def test_one_corpus_can_be_asked_for(tmp_path, run):
     assert {path.name for path in (tmp_path / "tables").iterdir()} == {"demo"}
 
 
+def test_a_report_of_before_is_told(tmp_path, run, capsys):
+    run(0.9, data="demo")
+    told = f"report.html is of before: `python -m singtech.report data=demo output_dir={tmp_path}` makes it anew"
+    for expected in (False, True):
+        assert main([f"output_dir={tmp_path}"]) == 0
+        assert (told in capsys.readouterr().out) == expected
+        (tmp_path / "tables" / "demo" / "report.html").touch()
+
+
 def test_a_corpus_without_runs_has_its_lengths_and_every_command(tmp_path, put_corpus, capsys):
     put_corpus("demo", {("trill", "train"): (1, 1.5, 9), ("trill", "test"): (1, 0.5, 4)})
     assert main([f"output_dir={tmp_path}"]) == 0
