@@ -55,7 +55,16 @@ def trained(corpus, tmp_path_factory):
         batch_size=8,
         batch_norm="running",
     )
-    run = Run({}, setup, (Phase("network", 3, 0.0),), build)
+    names = {
+        "data": "real",
+        "fold": "",
+        "model": "oblong",
+        "dc": "none",
+        "strategy": "test",
+        "alpha": 0.0,
+        "variant": "",
+    }
+    run = Run(names, setup, (Phase("network", 3, 0.0),), build)
     work = tmp_path_factory.mktemp("work")
     network = build()
     network.load_state_dict(train_phase(run, 0, (), corpus, work, Machine(accelerator="cpu", progress=False)).weights)
