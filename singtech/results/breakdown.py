@@ -18,7 +18,7 @@ from singtech.results.commands import place_of, prepare
 from singtech.results.experiments import Experiment, Published
 from singtech.results.pages import Line, document, latex_table, pipes, shown, shown_interval, tabular
 from singtech.results.predictions import Predictions
-from singtech.results.resampling import Draws, interval_of, mean_of_known, ratio, weighted_confusions, weighted_scores
+from singtech.results.resampling import Draws, interval_of, mean_of_known, ratio, weighted_scores, weighted_shares
 from singtech.results.summaries import Answer, answer, printed
 from singtech.results.tables import write_texts
 
@@ -226,11 +226,11 @@ def _lines(told: Told, groups: Groups, score: Score, draws: Draws) -> Lines:
         for predictions in each:
             for line, part in groups(predictions).items():
                 once = np.ones((1, len(part.clips)), dtype=np.float32)
-                values, drawn = score(part, once), score(part, draws.weights_of(part.clips))
-                for metric, value in values.items():
+                scores = score(part, np.concatenate([once, draws.weights_of(part.clips)]))
+                for metric, values in scores.items():
                     cell = lines.setdefault((line, metric), {}).setdefault(label, Cell())
-                    cell.values.append(float(value[0]))
-                    cell.draws.append(drawn[metric])
+                    cell.values.append(float(values[0]))
+                    cell.draws.append(values[1:])
     return lines
 
 
@@ -327,8 +327,7 @@ def _confused(told: Told, draws: Draws) -> Part:
     """The pairs of techniques that are most confused over all conditions, as shares of the true one's clips."""
 
     def score(predictions: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
-        counts, names = weighted_confusions(predictions, weights), list(map(printed, predictions.techniques))
-        shares = ratio(counts, counts.sum(axis=2, keepdims=True))
+        shares, names = weighted_shares(predictions, weights), list(map(printed, predictions.techniques))
         return {
             f"{true} taken for {taken}": shares[:, k, j]
             for k, true in enumerate(names)

@@ -11,7 +11,7 @@ from singtech.results.commands import tables
 from singtech.results.experiments import Experiment, Published
 from singtech.results.figures import blank, entitle, picture, save, without_runs
 from singtech.results.pages import Line, document, latex_table, pipes, shown, shown_interval, tabular
-from singtech.results.resampling import Draws, interval_of, ratio, weighted_confusions
+from singtech.results.resampling import Draws, interval_of, weighted_shares
 from singtech.results.summaries import Answer, answer, in_order, printed
 from singtech.results.tables import write_texts
 
@@ -67,9 +67,8 @@ def drawn(draws: Draws, runs: tuple[str, ...], techniques: list[str]) -> list[np
         predictions = draws.predictions(run)
         if predictions is None or not set(techniques) <= set(predictions.techniques):
             return []
-        counts = weighted_confusions(predictions, draws.weights_of(predictions.clips))
         order = [predictions.techniques.index(name) for name in techniques]
-        found.append(ratio(counts, counts.sum(axis=2, keepdims=True))[:, order][:, :, order])
+        found.append(weighted_shares(predictions, draws.weights_of(predictions.clips))[:, order][:, :, order])
     return found
 
 

@@ -37,6 +37,7 @@ class Draws:
     def __init__(self, runs_folder: Path) -> None:
         self.runs_folder = Path(runs_folder)
         self._weights: dict[int, np.ndarray] = {}  # by what tells the clips
+        self.predictions = functools.lru_cache(256)(self._predictions)
         self.of_run = functools.lru_cache(1024)(self._of_run)
 
     def interval(
@@ -56,7 +57,7 @@ class Draws:
             folds.setdefault(fold, []).append(drawn[metric])
         return interval_of([draws for _, draws in sorted(folds.items())])
 
-    def predictions(self, run: str) -> Predictions | None:
+    def _predictions(self, run: str) -> Predictions | None:
         """A run's predictions; None where they are not there, or damaged, which is said."""
         try:
             return read_predictions(self.runs_folder / run / PREDICTIONS)
@@ -150,6 +151,12 @@ def weighted_confusions(predictions: Predictions, weights: np.ndarray) -> np.nda
     pairs = np.zeros((len(targets), techniques**2), dtype=np.float32)
     pairs[np.arange(len(targets)), targets * techniques + predictions.logits.argmax(axis=1)] = 1
     return (weights @ pairs).reshape(-1, techniques, techniques).astype(float)
+
+
+def weighted_shares(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
+    """(R, K, K) the same as shares of each true technique's clips; nan where it has none."""
+    counts = weighted_confusions(predictions, weights)
+    return ratio(counts, counts.sum(axis=2, keepdims=True))
 
 
 def mean_of_known(values: np.ndarray) -> np.ndarray:

@@ -119,3 +119,12 @@ def test_predictions_come_back_as_they_were_written(tmp_path):
     np.testing.assert_array_equal(again.logits, told.logits)
     np.testing.assert_array_equal(again.targets, [TECHNIQUES.index(name) for name in told.clips["technique"]])
     np.testing.assert_allclose(again.probabilities.sum(axis=1), 1)
+
+
+def test_a_runs_predictions_are_read_once(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr("singtech.results.resampling.read_predictions", lambda path: read.append(path))
+    draws = Draws(tmp_path)
+    for _ in range(3):
+        draws.predictions("one")
+    assert read == [tmp_path / "one" / "predictions.csv"]

@@ -1,6 +1,7 @@
 """A corpus small enough to train on in a second: tones whose pitch, or its wobble, tells the technique."""
 
 import hashlib
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -65,12 +66,20 @@ def corpus():
     return TinyCorpus()
 
 
-@pytest.fixture
-def one_thread():
+@contextmanager
+def single_threaded():
     """Bit for bit holds on the CPU at one thread count."""
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def one_thread():
+    with single_threaded():
+        yield

@@ -36,7 +36,7 @@ from singtech.training.runs import execute
 from singtech.training.store import read_checkpoint
 from singtech.training.trainer import Machine
 from tests.test_locks import left_by
-from tests.training.conftest import TinyCorpus
+from tests.training.conftest import TinyCorpus, single_threaded
 
 FRONT_END = {"n_fft": 192, "win_lengths": (192, 96, 48), "hop_length": 50}  # 97 bins by 97 frames
 MACHINE = Machine(accelerator="cpu", progress=False)
@@ -59,12 +59,12 @@ def run(corpus, folder, phases, machine=MACHINE, **options):
     return execute(a_run(corpus, phases, **options), corpus, folder, machine, say=lambda line: None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def one_epoch(corpus, tmp_path_factory):
     """A finished run of one epoch, and its folder: for copying."""
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("one_epoch")
-    return run(corpus, folder, [network()]), folder
+    with single_threaded():
+        return run(corpus, folder, [network()]), folder
 
 
 @pytest.fixture
@@ -127,9 +127,9 @@ class KillingMachine(Machine):
 @pytest.fixture(scope="module")
 def undisturbed(corpus, tmp_path_factory):
     """Two phases of three epochs that nothing interrupted, and their folder."""
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("undisturbed")
-    return run(corpus, folder, [network(3), classifier(3)]), folder
+    with single_threaded():
+        return run(corpus, folder, [network(3), classifier(3)]), folder
 
 
 @pytest.mark.parametrize("kill_in", ["network", "classifier", "recalibration"])
