@@ -4,16 +4,16 @@ import numpy as np
 
 from singtech.models.backends.loops import loop
 
-NOTHING = np.uint8(255)  # in place of a window's peak: dropped, or not above zero
+NOTHING = np.uint8(255)  # the place of a peak that gives 0: it is dropped, or not above the floor
 
 
 @loop
 def add_moments(values, sums):
-    """Add up each channel and its square, in double precision.
+    """Add each channel's values and their squares to its sums, in double precision.
 
     Args:
         values: (F, T, C).
-        sums: (2, C) double, added to.
+        sums: (2, C) double, to add to.
     """
     rows, columns, channels = values.shape
     for row in range(rows):
@@ -25,19 +25,20 @@ def add_moments(values, sums):
 
 
 @loop
-def pool(values, scale, shift, height, width, raised, limit, seed, first, output, peaks, places):
-    """The largest of each window's normalised values, if it is above zero and not dropped; elsewhere 0.
+def pool(values, scale, shift, height, width, floor, gain, limit, seed, first, output, peaks, places):
+    """Write each window's largest normalised value times the gain, or 0 if it is dropped or not above the floor.
 
     Args:
         values: (F, T, C).
         scale, shift: (C,) of batch norm.
         height, width: of a window.
-        raised: what is kept is multiplied by.
-        limit: a draw of 32 bits below it drops; 0 drops nothing.
-        seed, first: the draw of output n is that of number `first` + n under the seed.
-        output: (F', T', C), set.
-        peaks: (F', T', C), set to the value before it was normalised.
-        places: (F', T', C), set to where in its window it is, or `NOTHING`.
+        floor: 0 for ReLU, -inf for none.
+        gain: factor of the values that stay.
+        limit: a draw of 32 bits below it drops a value; 0 drops nothing.
+        seed, first: output n takes draw `first` + n of the seed.
+        output: (F', T', C), to write.
+        peaks: (F', T', C), to write: the largest value of each window before batch norm.
+        places: (F', T', C), to write: the position of the peak in its window, or `NOTHING`.
     """
     rows, columns, channels = output.shape
     number = values.dtype.type
@@ -52,19 +53,31 @@ def pool(values, scale, shift, height, width, raised, limit, seed, first, output
                 best[channel] = corner[channel] * scale[channel]
                 place[channel] = 0
             for k in range(1, height * width):
-                seen = values[row * height + k // width, column * width + k % width]
+                value = values[row * height + k // width, column * width + k % width]
                 for channel in range(channels):
-                    scaled = seen[channel] * scale[channel]
+                    scaled = value[channel] * scale[channel]
                     is_larger = scaled > best[channel]
                     best[channel] = scaled if is_larger else best[channel]
-                    peak[channel] = seen[channel] if is_larger else peak[channel]
+                    peak[channel] = value[channel] if is_larger else peak[channel]
                     place[channel] = k if is_larger else place[channel]
-            at = first + np.uint64((row * columns + column) * channels)
+            start = first + np.uint64((row * columns + column) * channels)
             for channel in range(channels):
-                value = best[channel] + shift[channel]
-                is_out = value <= 0 or (limit > 0 and draw(seed, at + np.uint64(channel)) < limit)
-                output[row, column, channel] = number(0) if is_out else value * raised
+                shifted = best[channel] + shift[channel]
+                is_out = shifted <= floor or (limit > 0 and draw(seed, start + np.uint64(channel)) < limit)
+                output[row, column, channel] = number(0) if is_out else shifted * gain
                 places[row, column, channel] = NOTHING if is_out else place[channel]
+
+
+@loop
+def drop(limit, seed, first, is_dropped):
+    """Mark the values of a map that `pool` drops.
+
+    Args:
+        limit, seed, first: as in `pool`.
+        is_dropped: (F' · T' · C,) bool, to write.
+    """
+    for position in range(len(is_dropped)):
+        is_dropped[position] = draw(seed, first + np.uint64(position)) < limit
 
 
 @loop
@@ -77,49 +90,51 @@ def draw(seed, number):
 
 
 @loop
-def add_gradients(gradient, peaks, places, mean, deviation, raised, sums):
-    """Add up the gradients of batch norm's shift and scale.
+def add_gradients(gradient, peaks, places, mean, deviation, gain, sums):
+    """Add the gradients of batch norm's bias and weight to their sums.
 
     Args:
         gradient: (F', T', C) of the output.
-        peaks, places, raised: as `pool` left them.
+        peaks, places: (F', T', C), as `pool` writes them.
         mean, deviation: (C,) of the batch.
-        sums: (2, C) double, added to.
+        gain: as in `pool`.
+        sums: (2, C) double, to add to.
     """
     rows, columns, channels = gradient.shape
     for row in range(rows):
         for column in range(columns):
             for channel in range(channels):
-                given = raised * gradient[row, column, channel]
-                given = given if places[row, column, channel] != NOTHING else given * 0
-                sums[0, channel] += given
-                sums[1, channel] += given * ((peaks[row, column, channel] - mean[channel]) / deviation[channel])
+                share = gain * gradient[row, column, channel]
+                share = share if places[row, column, channel] != NOTHING else share * 0
+                sums[0, channel] += share
+                sums[1, channel] += share * ((peaks[row, column, channel] - mean[channel]) / deviation[channel])
 
 
 @loop
-def unpool(values, gradient, places, scale, constant, slope, height, width, raised, of_values):
-    """The gradient of the values: what all have through the batch's statistics, and the peaks' own.
+def unpool(values, gradient, places, scale, constant, slope, height, width, gain, values_gradient):
+    """Write the gradient of the values: a part through the batch's statistics, and for each peak its own part.
 
     Args:
         values: (F, T, C).
         gradient: (F', T', C) of the output.
-        places, height, width, raised: as in `pool`.
+        places: (F', T', C), as `pool` writes them.
         scale: (C,) of batch norm.
-        constant, slope: (C,) of the statistics' part, constant + slope · value.
-        of_values: (F, T, C), set.
+        constant, slope: (C,) of the part through the statistics, constant + slope · value.
+        height, width, gain: as in `pool`.
+        values_gradient: (F, T, C), to write.
     """
     rows, columns, channels = values.shape
     pooled_rows, pooled_columns, _ = gradient.shape
     number = values.dtype.type
     for row in range(rows):
         for column in range(columns):
-            seen, found = values[row, column], of_values[row, column]
+            value, result = values[row, column], values_gradient[row, column]
             if row >= pooled_rows * height or column >= pooled_columns * width:
                 for channel in range(channels):
-                    found[channel] = constant[channel] + slope[channel] * seen[channel]
+                    result[channel] = constant[channel] + slope[channel] * value[channel]
                 continue
             k = (row % height) * width + column % width
-            given, place = gradient[row // height, column // width], places[row // height, column // width]
+            arriving, place = gradient[row // height, column // width], places[row // height, column // width]
             for channel in range(channels):
-                own = raised * given[channel] * scale[channel] if place[channel] == k else number(0)
-                found[channel] = constant[channel] + slope[channel] * seen[channel] + own
+                own = gain * arriving[channel] * scale[channel] if place[channel] == k else number(0)
+                result[channel] = constant[channel] + slope[channel] * value[channel] + own
