@@ -3,18 +3,18 @@ PYTHON ?= python3
 PY := .venv/bin/python
 ARGS ?=
 PLACE = $(filter-out data.fold=%,$(filter data=% data.% output_dir=%,$(ARGS)))
-EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2_joint choices folds verdicts breakdown choose_dc choose_alpha
+EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2_joint ablations folds verdicts breakdown select_dc select_alpha
 .DEFAULT_GOAL := help
-$(foreach name,data seed alpha trainer output_dir experiments only,$(if $(filter command line,$(origin $(name))), \
+$(foreach name,data seed alpha schedule trainer output_dir experiments only,$(if $(filter command line,$(origin $(name))), \
 	$(error settings go into ARGS: make $(firstword $(MAKECMDGOALS)) ARGS="$(name)=$($(name))")))
 .PHONY: help setup demo test test-faults test-long test-slurm check bench data verify plan paper figure2 $(EXPERIMENTS) tables \
 	pictures report wheel clean test-browser test-extras
 
 help:  ## these lines
-	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  or one table or figure, running what is missing of it:"
 	@echo "    make $(EXPERIMENTS)" | fold -s -w 110
-	@echo "  ARGS=\"…\" goes on to the commands, as in: make table3 ARGS=\"seed=0,1,2,3,4\""
+	@echo "  ARGS=\"…\" goes on to the commands, as in: make table3 ARGS=\"data=demo schedule=demo seed=0,1\""
 
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
@@ -25,9 +25,9 @@ help:  ## these lines
 setup: .venv/.ready  ## a .venv with the exact versions of constraints.txt
 
 demo: setup  ## Late, three strategies, four alphas on the synthetic corpus: Table 3 and Figure 3 in minutes
-	@echo "Synthetic voices, a smaller front end and 12 + 6 epochs (conf/data/demo.yaml): nothing of this is about VocalSet."
+	@echo "Synthetic voices, a small front end, 12 + 6 epochs (conf/data/demo.yaml, conf/schedule/demo.yaml): not VocalSet."
 	$(PY) -m singtech.prepare data=demo $(filter output_dir=%,$(ARGS))
-	$(PY) -m singtech.run -m experiments=figure3 data=demo $(ARGS)
+	$(PY) -m singtech.run -m experiments=figure3 data=demo schedule=demo $(ARGS)
 	$(PY) -m singtech.tables data=demo $(filter output_dir=%,$(ARGS))
 	$(PY) -m singtech.report data=demo $(filter output_dir=%,$(ARGS))
 

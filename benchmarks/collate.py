@@ -99,7 +99,7 @@ def write_run(folder: Path, condition: dict) -> None:
     slug = f"{data}{f'-fold_{fold}' if fold else ''}-oblong-dc_{dc}-{strategy}-alpha_{alpha:g}-seed_{seed}"
     run = folder / "runs" / f"{slug}-{draw.getrandbits(32):08x}"
     run.mkdir(parents=True)
-    row = {"run": run.name, "data": data, "fold": fold, "model": "oblong"} | condition | {"variant": ""}
+    row = {"run": run.name, "data": data, "fold": fold, "model": "oblong"} | condition | {"settings": "{}"}
     is_complete = draw.random() > 0.02
     row |= {"parameters": 438690, "epochs": 200, "seconds": round(draw.uniform(100, 4000), 3)}
     row |= {"clips_train": 3615, "clips_test": 1318, "singers_test": "female2 female8 male3 male5 male7"}

@@ -22,7 +22,7 @@ POINTS = {  # what varies: (clips, batch, epochs) of its points
     "epochs": [(64, 16, epochs) for epochs in (1, 2, 4, 6, 8)],
 }
 FRONT_END = {"n_fft": 768, "win_lengths": (768, 384, 192), "hop_length": 300}
-SAMPLES = 36_000  # 3 s at 12 kHz
+SAMPLES, RATE = 36_000, 12_000  # 3 s at 12 kHz
 
 
 def measure(machine: Machine, folder: Path) -> Iterator[Measurement]:
@@ -76,16 +76,20 @@ def train(clips: int, batch: int, epochs: int, device: str) -> None:
     """Train on noise, and print the seconds without the start, and the peak megabytes (a GPU's, on a GPU)."""
     import torch
 
-    from singtech.models.network import oblong_network
+    from singtech.models.network import Architecture
+    from singtech.models.oblong import OblongExtractor
+    from singtech.models.spectrogram import MultiResolutionSpectrogram
     from singtech.training.fit import Run, Setup, train_phase
-    from singtech.training.phases import Phase
+    from singtech.training.phases import TrainNetwork
     from singtech.training.trainer import Machine as Place
 
     with tempfile.TemporaryDirectory(prefix="singtech-bench-") as name:
         corpus = noise_corpus(clips, Path(name))
-        build = partial(oblong_network, SAMPLES, len(corpus.techniques), FRONT_END, 0, dc=(3, 4))
-        setup = Setup({}, {"name": "Adam", "lr": 1e-3}, 0, "noise", batch_size=batch)
-        run = Run({}, setup, (Phase("network", epochs, 0.0),), build)
+        parts = partial(MultiResolutionSpectrogram, **FRONT_END), partial(OblongExtractor, dc=(3, 4))
+        setup = Setup(network=Architecture(*parts), seed=0, training_clips="noise", batch_size=batch)
+        phase = TrainNetwork(epochs=epochs, optimizer=partial(torch.optim.Adam, lr=1e-3))
+        names = {"data": "noise", "fold": "", "model": "oblong", "dc": "late", "strategy": "joint", "alpha": 0.0}
+        run = Run(names, setup, (phase,), SAMPLES, len(corpus.techniques), RATE)
         place = Place("gpu" if device == "cuda" else "cpu", progress=False)
         started = time.perf_counter()
         train_phase(run, 0, (), corpus, Path(name), place)
@@ -110,7 +114,7 @@ def noise_corpus(clips: int, folder: Path):
     table["digest"] = [f"{n:032x}" for n in range(clips)]
     table["technique"] = [TECHNIQUES[n % len(TECHNIQUES)] for n in range(clips)]
     opened = np.load(folder / WAVEFORMS, mmap_mode="r")
-    return Corpus("noise", tuple(TECHNIQUES), 12_000, 3.0, table, opened, [], folder, pd.DataFrame())
+    return Corpus("noise", tuple(TECHNIQUES), RATE, 3.0, table, opened, [], folder, pd.DataFrame())
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from benchmarks.report import Measurement, Target
 
 REPEATS = 3
 LIMIT = 3  # seconds
-DEMO = ("data=demo", "trainer=smoke")
+DEMO = ("data=demo", "schedule=smoke")
 RUNS = 100  # for the tables
 
 

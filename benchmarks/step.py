@@ -14,8 +14,6 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from hydra import compose, initialize_config_dir
-
 from benchmarks.corpus import prepared, write_recordings
 from benchmarks.counts import step
 from benchmarks.machine import Machine, cores
@@ -24,7 +22,7 @@ from benchmarks.straightforward import Clip, serve
 from benchmarks.sweep import network_epochs
 from singtech.data.clips import Corpus
 from singtech.models.network import oblong_network, parameter_count
-from singtech.places import CONF
+from singtech.plan import composed
 from singtech.run import machine_of, run_of
 from singtech.training.fit import Run, train_phase
 
@@ -85,7 +83,7 @@ def of_network(
 
         run = run_for(dc, corpus, size, machine, precision)
         work = Path(tempfile.mkdtemp(dir=folder))
-        outcome = train_phase(run[0], 0, (), corpus, work, run[1], watch=watch)
+        outcome = train_phase(run[0], 0, (), corpus, work, run[1], require_lease=watch)  # called after every epoch
         return [entry["seconds"] for entry in outcome.curve]
 
     if has_beside:
@@ -106,9 +104,10 @@ def run_for(dc: str, corpus: Corpus, size: Size, machine: Machine, precision: st
         settings.append(f"schedule.max_batches={size.steps}")
     settings += [f"precision={PRECISIONS[precision]}", "trainer.progress=false"]
     settings.append(f"trainer.accelerator={'gpu' if machine.device.type == 'cuda' else 'cpu'}")
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("config", settings)
-    return run_of(cfg, corpus), machine_of(cfg)
+    (run,) = (
+        (run_of(cfg, corpus), machine_of(cfg)) for _, cfg in composed(["table3"], ["condition=late_crt_wc", *settings])
+    )
+    return run
 
 
 def batches(corpus: Corpus, size: Size) -> int:

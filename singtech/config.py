@@ -24,17 +24,24 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from singtech import side_by_side, sweep, usage
+from singtech import settings, side_by_side, sweep, usage
+from singtech.components import ComponentError, outside_line
 from singtech.extras import check_installed
+from singtech.imbalance.smoothing import checked_alpha
 from singtech.locks import Busy
-from singtech.places import CONF, EXPERIMENTS
+from singtech.places import CONF, register_home
 from singtech.signals import Terminated, end_if_asked, listening, reader_may_go
-from singtech.training.phases import checked_alpha
+
+register_home()
+settings.register()
 
 # What a person can mend: everything else is a mistake of ours and shows its traceback.
-MENDABLE = (ValueError, OSError, FloatingPointError, BadZipFile, HydraException, OmegaConfBaseException)
+MENDABLE = (
+    *(ValueError, OSError, FloatingPointError, BadZipFile, HydraException, OmegaConfBaseException),
+    ComponentError,
+)
 
 
 class CorpusProblem(Exception):
@@ -42,15 +49,32 @@ class CorpusProblem(Exception):
 
 
 # Settings that say where things are and how they are shown, never what comes out.
-PLACES = ("output_dir", "trainer", "logger", "data.root", "data.source", "data.strict", "experiment", "looks")
+PLACES = (
+    "output_dir",
+    "trainer",
+    "logger",
+    "data.root",
+    "data.labels",
+    "data.source",
+    "data.strict",
+    "experiment",
+    "looks",
+    "label",
+)
 
+# Groups whose choice alone decides a run's columns, and those whose choice is a difference from the paper's.
+IDENTITY = ("data", "model", "dc", "strategy")
+CHOSEN = ("front_end", "loss", "sampler", "augment", "optimizer", "head", "schedule")
+
+
+EXPECTED = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}  # of OmegaConf's types
 
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"  # read before `main` sets it for Hydra
 
 GOES_ON = "the same command goes on where this one stopped."
 
 
-def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
+def command(job: Callable[[DictConfig], float | None]) -> Callable[[], None]:
     """A command-line program of a function of the configuration, in Hydra's manner.
 
     A mistake that a person can mend ends in one sentence on standard error and exit status 1, without a traceback
@@ -59,32 +83,30 @@ def command(job: Callable[[DictConfig], None]) -> Callable[[], None]:
     """
 
     @functools.wraps(job)
-    def guarded(cfg: DictConfig) -> None:
+    def guarded(cfg: DictConfig) -> float | None:
         end_if_asked()
         if sweep.is_sweep() and sweep.has_failed():
-            return
+            return None
+        find_own_code(HydraConfig.get().runtime.cwd)
         try:
-            job(cfg)
+            check_settings(cfg)
+            return job(cfg)
         except Busy as problem:
             if sweep.may_come_later():
                 sweep.put_off(guarded, cfg, problem)
-            else:  # it was taken over by somebody, for whom it now waits
-                guarded(cfg)
+            else:  # another process has taken it over; wait for that one
+                return guarded(cfg)
         except Exception as problem:
             _end_of(problem)
         finally:
             if sweep.is_sweep():
                 free_memory()
+        return None
 
     def main() -> None:
         arguments = sys.argv[1:]
         usage.register(sys.modules[job.__module__].__doc__)
         usage.complete(arguments)
-        if not any(argument.startswith("hydra.searchpath=") for argument in arguments):  # among the settings: Hydra
-            settings = [k for k, word in enumerate(sys.argv) if "=" in word and word[0] != "-"]  # wants them together
-            sys.argv.insert(
-                max(settings, default=len(arguments)) + 1, f"hydra.searchpath=[file://{EXPERIMENTS.parent}]"
-            )
         wanted = os.environ.get("HYDRA_FULL_ERROR")
         try:
             with listening(), reader_may_go():
@@ -138,10 +160,17 @@ def _end_of(problem: Exception) -> None:
     print(f"error: {sentence(problem)}", file=sys.stderr, flush=True)
 
 
+def find_own_code(folder: str) -> None:
+    """Let a person's own modules be imported from the folder where the command was given, after all others."""
+    if folder not in sys.path:
+        sys.path.append(folder)
+
+
 def command_line() -> str:
     """The command that asks for the present run alone, whatever sweep it came up in."""
-    settings = HydraConfig.get().overrides.task
-    return shlex.join(["python", "-m", f"singtech.{HydraConfig.get().job.name}", *settings])
+    hydra_cfg = HydraConfig.get()
+    program = ["python", "-m", f"singtech.{hydra_cfg.job.name}"]
+    return shlex.join([*program, *sweep.own_folder(), *hydra_cfg.overrides.task])
 
 
 def is_disk_full(problem: BaseException) -> bool:
@@ -168,6 +197,7 @@ def is_mendable(problem: Exception) -> bool:
     return (
         isinstance(problem, MENDABLE)
         or is_out_of_memory(problem)
+        or bool(outside_line(problem))
         or type(problem).__name__ == "MisconfigurationException"
     )
 
@@ -183,12 +213,20 @@ def sentence(problem: BaseException) -> str:
         return f"{group}={choice}: no such choice; there are {', '.join(sorted(problem.options))}."
     unknown = re.match(r"Could not override '([^']*)'", str(problem))
     if isinstance(problem, HydraException) and unknown:
-        close = difflib.get_close_matches(unknown[1], OmegaConf.load(CONF / "config.yaml"), n=1)
-        meant = f" (is {close[0]} meant?)" if close else ""
-        return f"{unknown[1]}: no such setting{meant}; the same command with --cfg job shows those there are."
+        return _unknown(unknown[1])
     several = re.match(r"Ambiguous value for argument '([^']*)'", str(problem))
     if isinstance(problem, HydraException) and several:
         return f"{several[1]}: several values; add -m before the settings to run each of them."
+    invalid = re.match(r"(?s)(.*?)\s+full_key: (\S+)", str(problem))
+    if isinstance(problem, OmegaConfBaseException) and invalid:
+        wrong = re.search(r"Value '(.*)' of type '.*' could not be converted to (\w+)", invalid[1], re.DOTALL)
+        if wrong and wrong[2] in EXPECTED:
+            return f"{invalid[2]}={wrong[1]}: expected {EXPECTED[wrong[2]]}."
+        if isinstance(problem, MissingMandatoryValue):
+            return f"{invalid[2]} is not set: give it a value."
+        return f"{invalid[2]}: {' '.join(invalid[1].split())}."
+    if isinstance(problem, HydraException) and isinstance(problem.__cause__, OmegaConfBaseException):
+        return sentence(problem.__cause__)
     if isinstance(problem, OverrideParseException):
         return (
             f"{problem.override}: not understood as name=value; does a space, a bracket or a comma in it want quotes, "
@@ -209,7 +247,40 @@ def sentence(problem: BaseException) -> str:
     if isinstance(problem, OSError) and problem.strerror and problem.filename:
         return f"{problem.filename}: {problem.strerror}."
     text = " ".join(str(problem).split()) or type(problem).__name__
+    place = "" if isinstance(problem, ComponentError) else outside_line(problem)
+    if place:
+        return f"{place}: {type(problem).__name__}: {text}"
     return text.split(" full_key:")[0].split(" object_type=")[0]
+
+
+def _unknown(name: str) -> str:
+    known = OmegaConf.to_container(OmegaConf.structured(settings.Settings))
+    close = difflib.get_close_matches(name, [*known, *(setting for setting, _ in _flat(known))], n=1)
+    meant = f" (is {close[0]} meant?)" if close else ""
+    return f"{name}: no such setting{meant}; the same command with --cfg job shows those there are."
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """Check what Hydra does not: names that `+` adds where there is no component, and types behind references.
+
+    Raises:
+        ValueError: there is no such setting.
+        OmegaConfBaseException: a value is of another type than its setting.
+    """
+    schema = OmegaConf.structured(settings.Settings)
+    added = _added(OmegaConf.to_container(cfg), OmegaConf.to_container(schema))
+    if added:
+        raise ValueError(_unknown(added[0]))
+    OmegaConf.to_container(OmegaConf.merge(schema, cfg), resolve=True)
+
+
+def _added(values: Mapping, known: Mapping, prefix: str = "") -> list[str]:
+    """Names of values that the schema does not know; what it knows as an empty mapping may hold any."""
+    names = [f"{prefix}{name}" for name in values if name not in known]
+    for name in known:
+        if known[name] and isinstance(known[name], Mapping) and isinstance(values.get(name), Mapping):
+            names += _added(values[name], known[name], f"{prefix}{name}.")
+    return names
 
 
 def check_values(arguments: list[str]) -> None:
@@ -249,41 +320,63 @@ def scientific(settings: Mapping) -> dict:
     return kept
 
 
-def variant(cfg: DictConfig) -> str:
-    """What a run differs in from the defaults of its data, model, dc and strategy; "" if nothing.
+def settings_of(cfg: DictConfig) -> dict[str, object]:
+    """The settings in which a run differs from the paper's, by the overrides that ask for them, with typed values.
 
-    Alpha, seed and fold, which rows name apart, are left out, as are settings of a re-training that does not happen.
-    Tables and figures show only runs that differ in nothing, so that an ablation is never averaged into them. A
+    The paper's are those that its data, model, dc and strategy compose to. Another choice of a group is one difference
+    (`schedule: demo`), and so is each setting that differs from what the choices compose to. Alpha, seed and fold,
+    which rows hold in columns of their own, are left out, as are settings of a re-training that does not happen. A
     corpus under a name of the person's own has its own techniques, split and clip length, and of its settings differs
-    only in the number of folds and in what a `choice` flips.
+    only in the number of folds and in what an `ablation` sets.
     """
     choices = HydraConfig.get().runtime.choices
-    unused = ["alpha", "seed"]
-    if all(phase.trains == "network" for phase in cfg.strategy.phases):
-        unused.append("retraining")
-    given = (f"{group}={choices[group]}" for group in ("data", "model", "dc", "strategy") if choices.get(group))
+    identity = tuple(f"{group}={choices[group]}" for group in IDENTITY if choices.get(group))
+    chosen = {group: choices[group] for group in CHOSEN if choices[group] != _choice(group, *identity)}
+    usual = _composed(*identity, *(f"{group}={choice}" for group, choice in chosen.items()))
     ours, theirs = (  # references are not resolved: a shorter schedule is one difference, not one in every phase
-        scientific(OmegaConf.to_container(config)) for config in (cfg, _defaults(*given))
+        scientific(OmegaConf.to_container(config)) for config in (cfg, usual)
     )
-    for settings in (ours, theirs):
-        for name in unused:
-            del settings[name]
+    has_head_phase = any("retraining" in str(phase) for phase in OmegaConf.to_container(cfg.strategy)["phases"])
+    for values in (ours, theirs):
+        for name in ("alpha", "seed", *([] if has_head_phase else ["retraining"])):
+            del values[name]
         for name in ("fold", *(["folds"] if cfg.data.fold is None else ["split"])):
-            del settings["data"][name]
+            del values["data"][name]
     is_own = ours["data"].pop("name") != theirs["data"].pop("name")
     ours, theirs = dict(_flat(ours)), dict(_flat(theirs))
     if is_own:
-        chosen = OmegaConf.load(CONF / "choice" / f"{choices.get('choice') or 'default'}.yaml")
-        flipped = dict(_flat(OmegaConf.to_container(chosen)))
-        kept = {"data.folds", *flipped}
+        kept = {"data.folds", *_ablated(choices.get("ablation"))}
         theirs |= {name: ours[name] for name in ours if name.startswith("data.") and name not in kept}
-    differing = [name for name in sorted(ours | theirs) if ours.get(name) != theirs.get(name)]
-    return " ".join(f"{name}={ours.get(name)}".replace(" ", "") for name in differing)
+    differing = {name: value for name, value in ours.items() if name not in theirs or theirs[name] != value}
+    added = {f"+{name}": value for name, value in differing.items() if name not in theirs}
+    return dict(sorted((chosen | {n: v for n, v in differing.items() if n in theirs} | added).items()))
+
+
+def _choice(group: str, *overrides: str) -> str:
+    """What a group's choice is where only these are set."""
+    return _composed_whole(*overrides, _search_path()).hydra.runtime.choices[group]
+
+
+def _search_path() -> str:
+    """The override that finds a person's own configuration folder again."""
+    return f"hydra.searchpath=[{','.join(repr(str(path)) for path in HydraConfig.get().searchpath)}]"
+
+
+def _composed(*overrides: str) -> DictConfig:
+    whole = OmegaConf.to_container(_composed_whole(*overrides, _search_path()))
+    del whole["hydra"]
+    return OmegaConf.create(whole)
+
+
+def _ablated(choice: str | None) -> set[str]:
+    """The settings that an ablation sets, by dotted names."""
+    path = CONF / "ablation" / f"{choice}.yaml"
+    return {name for name, _ in _flat(OmegaConf.to_container(OmegaConf.load(path)))} if path.is_file() else set()
 
 
 @functools.cache  # runs of a sweep share it
-def _defaults(*given: str) -> DictConfig:
-    return hydra.compose("config", list(given))
+def _composed_whole(*overrides: str) -> DictConfig:
+    return hydra.compose("config", list(overrides), return_hydra_config=True)
 
 
 def _flat(value: object, prefix: str = "") -> list[tuple[str, object]]:

@@ -5,6 +5,7 @@ The folder holds model.safetensors, config.json and README.md, the model card, a
     to=FOLDER           where to; by default <output_dir>/models/<run>
     onnx=true           also model.onnx, for programs without PyTorch, compared with it (pip install "singtech[onnx]")
     push=USER/NAME      and upload it there with the library huggingface_hub (pip install "singtech[hub]")
+    code=FILE           your own file with the network's classes, where it has some: mine.py
     output_dir=FOLDER   where the results are, outputs by default
 """
 
@@ -12,10 +13,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from singtech.components import ComponentError, outside_line
 from singtech.extras import check_installed
 from singtech.signals import quietly_interrupted
 
-OPTIONS = {"run": "", "to": "", "onnx": "false", "push": "", "output_dir": "outputs"}
+OPTIONS = {"run": "", "to": "", "onnx": "false", "push": "", "code": "", "output_dir": "outputs"}
 MANY = 6  # runs that are named where several are meant
 
 
@@ -34,12 +36,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         row = find_run(output_dir, options["run"])
         print(f"exporting {row['run']} …", flush=True)
         folder = Path(options["to"] or output_dir / "models" / row["run"])
-        export(output_dir, row, folder, options["onnx"] == "true")
+        export(output_dir, row, folder, options["onnx"] == "true", options["code"] or None)
         print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
         if options["push"]:
             print(_pushed(folder, options["push"]))
-    except (OSError, ValueError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except Exception as error:
+        place = outside_line(error)
+        if not place and not isinstance(error, OSError | ValueError | ComponentError):
+            raise
+        own = f"{place}: {type(error).__name__}: " if place and not isinstance(error, ComponentError) else ""
+        print(f"error: {own}{' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
 
@@ -70,16 +76,20 @@ def find_run(output_dir: Path, part: str, setting: str = "run") -> dict:
     return (exact or found)[0]
 
 
-def trained(output_dir: Path, row: Mapping):
+def trained(output_dir: Path, row: Mapping, code: str | None = None):
     """The network of a complete run, in eval mode, and its description.
 
+    Args:
+        code: the file with the person's own classes, where the network has some.
     Raises:
-        ValueError: it is none of singtech's, has a random forest for a classifier, or its files are damaged.
+        ValueError: it has a random forest for a classifier or a class of the person's own without `code`, or its files
+            are damaged.
         FileNotFoundError: its weights are not here.
     """
     import yaml
 
-    from singtech.models.saved import KINDS, Description
+    from singtech.components import load_file
+    from singtech.models.saved import Description, described_parts
     from singtech.results.predictions import PREDICTIONS, read_predictions
     from singtech.training.runs import CONFIGURATION
     from singtech.training.store import Damaged, StoredPhase
@@ -88,21 +98,25 @@ def trained(output_dir: Path, row: Mapping):
     phase = StoredPhase(output_dir / "phases" / row["phases"].split()[-1])
     if not phase.folder.is_dir():
         raise FileNotFoundError(f"{phase.folder} is not there: the weights are where the run was made. {_again(row)}")
-    model = yaml.safe_load((folder / CONFIGURATION).read_text(encoding="utf-8"))
-    data, model = model["data"], model["model"]
-    if model["forest"]:
+    try:
+        settings = yaml.safe_load((folder / CONFIGURATION).read_text(encoding="utf-8"))
+        data, forest = settings["data"], settings.get("forest") or settings["model"].get("forest")
+        parts = described_parts(settings)
+        samples, rate = round(data["clip_seconds"] * data["sample_rate"]), int(data["sample_rate"])
+    except (yaml.YAMLError, TypeError, KeyError, AttributeError, UnicodeDecodeError) as problem:
+        why = " ".join(str(problem).split())[:120]
+        raise ValueError(f"{folder / CONFIGURATION} is damaged ({why}). {_again(row)}") from None
+    if forest:
         raise ValueError(
             f"{row['run']}: a random forest names its techniques, which is not stored and cannot be exported."
         )
-    arguments = dict(model["build"])
-    target = arguments.pop("_target_")
-    kinds = {f"{build.__module__}.{build.__name__}": kind for kind, build in KINDS.items()}
-    if target not in kinds:
-        raise ValueError(f"{row['run']}: its network, {target}, is none of {', '.join(kinds)} and cannot be exported.")
     techniques = read_predictions(folder / PREDICTIONS).techniques
-    samples = round(data["clip_seconds"] * data["sample_rate"])
     origin = {name: value for name, value in row.items() if value == value and not name.startswith(("f1_", "recall_"))}
-    description = Description(kinds[target], arguments, techniques, int(data["sample_rate"]), samples, origin)
+    module = load_file(Path(code)) if code else None
+    try:
+        description = Description(parts, techniques, rate, samples, origin, module)
+    except ValueError as problem:
+        raise ValueError(f"{row['run']}: {problem}.") from None
     network = description.build()
     try:
         phase.check()
@@ -112,7 +126,7 @@ def trained(output_dir: Path, row: Mapping):
     return network, description
 
 
-def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False) -> None:
+def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False, code: str | None = None) -> None:
     """Write the model folder of a run, whole or not at all, with an ONNX file beside the weights or without.
 
     Raises:
@@ -130,7 +144,7 @@ def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False) -> 
         from singtech.models.onnx import ONNX, write_onnx
 
         check_installed("onnx=true", "onnx", "onnx", "onnxruntime", "onnxscript")
-    network, description = trained(output_dir, row)
+    network, description = trained(output_dir, row, code)
     seconds = description.samples / description.sample_rate
     rate = description.sample_rate
     with atomic_folder(folder) as work:

@@ -12,14 +12,13 @@ rigid grid; and over all test clips how far and which way offsets go (`offsets.c
 
 import shlex
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from singtech.config import command, command_line, plain, variant
+from singtech.config import command, command_line, plain
 from singtech.pictures import CORPORA, SMALL_PRINT, chosen
 from singtech.prepare import corpus_of
 
@@ -30,9 +29,11 @@ BATCH = 8
 
 def job(cfg: DictConfig) -> None:
     """Draw, and print the offsets by layer and technique, and the paths written."""
+    arrangement = HydraConfig.get().runtime.choices["dc"]
     if not cfg.dc.layers:
-        raise ValueError(f"dc={cfg.dc.name}: it has no deformable layer; try dc=late.")
-    print(f"where the kernels of {cfg.dc.name} look on {cfg.data.name or 'the corpus'} …", file=sys.stderr, flush=True)
+        raise ValueError(f"dc={arrangement}: it has no deformable layer; try dc=late.")
+    corpus_name = HydraConfig.get().runtime.choices["data"]
+    print(f"where the kernels of {arrangement} look on {corpus_name} …", file=sys.stderr, flush=True)
     from singtech.files import write_text
     from singtech.models.looking import deformable_layers
     from singtech.results.experiments import COMPARABLE
@@ -59,7 +60,7 @@ def job(cfg: DictConfig) -> None:
     for row in rows_of(corpus, settings):
         figure, stem = sampling_figure(network, corpus, row, settings, where, small_print)
         paths += save(figure, folder / stem)
-    rows = corpus.rows("test") if settings["split"] == "test" else np.arange(len(corpus.clips))
+    rows = corpus.rows("test") if settings["split"] == "test" else np.flatnonzero(corpus.clips["split"] != "")
     offsets, densities = over_corpus(network, corpus, rows, cfg.trainer.progress)
     offsets.insert(0, "run", name)
     write_text(folder / "offsets.csv", offsets.round(6).to_csv(index=False))
@@ -83,7 +84,6 @@ def trained(cfg: DictConfig, corpus):
     from singtech.training.store import WEIGHTS, Damaged, StoredPhase
 
     run = run_of(cfg, corpus)
-    run = replace(run, names=run.names | {"variant": variant(cfg)})
     phase = StoredPhase(Path(cfg.output_dir) / "phases" / run.keys[-1])
     name = run.name(corpus.fingerprint("test"))
     if not (phase.folder / WEIGHTS).is_file():
@@ -174,7 +174,7 @@ def over_corpus(network, corpus, rows, progress: bool = True):
 
     from singtech.models.looking import look
     from singtech.signals import end_if_asked
-    from singtech.training.trainer import progress_bar
+    from singtech.training.callbacks import progress_bar
 
     front_end = network.front_end
     units = {

@@ -1,54 +1,234 @@
-"""The paper's five metrics (Section 4.1), computed once from the predictions of the whole test set by scikit-learn
-(the top-k accuracies by counting, since scikit-learn breaks ties the other way round).
+"""The metrics: each is one entry here, from which rows, tables, intervals, claims, reports and model cards follow.
 
-This is the only definition of a final number. Curves drawn while training are not.
+The first five are the paper's (Section 4.1). A metric is a function of `Weighted`: the clips of a test set, what a run
+says of each, and how often each clip counts. With every clip counted once it gives a run's score; with resampled clips
+the draws of its interval. This is the only definition of a final number. Curves drawn while training are not.
+
+To add a metric, add an entry to `METRICS`; or, outside this file, call `register` before anything is collated. Older
+runs get it from their predictions.
 """
 
-import warnings
-from collections.abc import Sequence
+import functools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, recall_score
 
-METRICS = ("f1", "accuracy", "balanced_accuracy", "top2_accuracy", "top3_accuracy")
+EACH = "_*"  # ends the name of a metric of each technique: f1_* is f1_belt, f1_trill, …
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted:
+    """Predictions under R weightings of their clips.
+
+    Attributes:
+        targets: (N,) technique indices.
+        logits: (N, K) one row a clip.
+        weights: (R, N) how often each clip counts.
+    """
+
+    targets: np.ndarray
+    logits: np.ndarray
+    weights: np.ndarray
+
+    @functools.cached_property
+    def confusions(self) -> np.ndarray:
+        """(R, K, K) clips by true technique (rows) and predicted technique (columns)."""
+        techniques = self.logits.shape[1]
+        pairs = np.zeros((len(self.targets), techniques**2), dtype=np.float32)
+        pairs[np.arange(len(self.targets)), self.targets * techniques + self.logits.argmax(axis=1)] = 1
+        return (self.weights @ pairs).reshape(-1, techniques, techniques).astype(float)
+
+    @functools.cached_property
+    def right(self) -> np.ndarray:
+        """(R, K) clips of each technique that are named right."""
+        return np.einsum("rkk->rk", self.confusions)
+
+    @functools.cached_property
+    def true(self) -> np.ndarray:
+        """(R, K) clips of each technique."""
+        return self.confusions.sum(axis=2)
+
+    @functools.cached_property
+    def predicted(self) -> np.ndarray:
+        """(R, K) clips that each technique is predicted for."""
+        return self.confusions.sum(axis=1)
+
+    @functools.cached_property
+    def ranks(self) -> np.ndarray:
+        """(N,) place of the true technique among the logits, 0 the largest; of equal logits the first comes first."""
+        order = np.argsort(-self.logits, axis=1, kind="stable")
+        return (order == self.targets[:, None]).argmax(axis=1)
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """(R,) the weighted mean over the clips of (N,) values; nan where no clip counts."""
+        return ratio((self.weights @ np.asarray(values, dtype=np.float32)).astype(float), self.true.sum(axis=1))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that says how good a run is.
+
+    Attributes:
+        label: in a sentence: macro-F1.
+        function: of `Weighted`: (R,); or (R, K) if the metric's name ends in `EACH`. nan where it is not defined.
+        heading: over a column; the label where it is "".
+        higher_is_better: its direction.
+    """
+
+    label: str
+    function: Callable[[Weighted], np.ndarray]
+    heading: str = ""
+    higher_is_better: bool = True
+
+
+def f1_of_each(clips: Weighted) -> np.ndarray:
+    """(R, K) F1 of each technique; nan of one without a clip."""
+    return ratio(2 * clips.right, np.where(clips.true > 0, clips.true + clips.predicted, 0))
+
+
+def recall_of_each(clips: Weighted) -> np.ndarray:
+    """(R, K) share of each technique's clips that are named right, the class-wise accuracy of Section 5.1."""
+    return ratio(clips.right, clips.true)
+
+
+def accuracy(clips: Weighted) -> np.ndarray:
+    """(R,) share of clips that are named right."""
+    return ratio(clips.right.sum(axis=1), clips.true.sum(axis=1))
+
+
+def top(k: int) -> Callable[[Weighted], np.ndarray]:
+    """The share of clips whose technique is among the k largest logits, as a metric's function."""
+    return lambda clips: clips.mean(clips.ranks < k)
+
+
+def mean_of_known(values: np.ndarray) -> np.ndarray:
+    """(R,) the mean of the numbers of each row of (R, K); nan where there is none."""
+    values = values[:, np.isfinite(values).any(axis=0)]
+    known = np.isfinite(values)
+    return ratio(np.where(known, values, 0).sum(axis=1), known.sum(axis=1))
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """The shares, in the form of `part`; nan of nothing."""
+    whole = np.broadcast_to(whole, part.shape)
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+
+
+# The macro averages run over the techniques that have a test clip.
+METRICS: dict[str, Metric] = {
+    "f1": Metric("macro-F1", lambda clips: mean_of_known(f1_of_each(clips)), "F1"),
+    "accuracy": Metric("accuracy", accuracy, "Acc."),
+    "balanced_accuracy": Metric("balanced accuracy", lambda clips: mean_of_known(recall_of_each(clips)), "B-Acc."),
+    "top2_accuracy": Metric("top-2 accuracy", top(2), "Top-2"),
+    "top3_accuracy": Metric("top-3 accuracy", top(3), "Top-3"),
+    "f1_*": Metric("F1", f1_of_each),
+    "recall_*": Metric("recall", recall_of_each),
+}
+
+
+def register(name: str, metric: Metric) -> None:
+    """Add a metric from outside this file.
+
+    Raises:
+        ValueError: the name is taken, or no column can have it.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*(_\*)?", name):
+        raise ValueError(f"a metric named {name!r}: expected small letters, digits and _, as in top2_accuracy or f1_*.")
+    if name in METRICS:
+        raise ValueError(f"a metric named {name!r} is there already; give yours another name.")
+    METRICS[name] = metric
+
+
+def overall() -> tuple[str, ...]:
+    """The metrics of a whole test set, by name."""
+    return tuple(name for name in METRICS if not name.endswith(EACH))
+
+
+def prefixes() -> tuple[str, ...]:
+    """What the columns of each technique's metrics begin with: f1_, recall_."""
+    return tuple(name.removesuffix("*") for name in METRICS if name.endswith(EACH))
+
+
+def is_metric(column: str) -> bool:
+    """Whether a column holds a metric, of the whole test set or of a technique."""
+    return column in METRICS or column.startswith(prefixes())
+
+
+def technique_of(column: str) -> tuple[str, str] | None:
+    """The metric and the technique of a column such as f1_lip_trill: (f1_*, lip_trill); None of another column."""
+    begins = [prefix for prefix in prefixes() if column.startswith(prefix) and column not in METRICS]
+    return (f"{max(begins, key=len)}*", column.removeprefix(max(begins, key=len))) if begins else None
+
+
+def label(column: str) -> str:
+    """A column in a sentence: macro-F1, or F1 of lip trill."""
+    return _words(column, lambda metric: metric.label, "{metric} of {technique}")
+
+
+def heading(column: str) -> str:
+    """What stands over a column: F1; of a technique's metric the technique."""
+    return _words(column, lambda metric: metric.heading or metric.label, "{technique}")
+
+
+def is_higher_better(column: str) -> bool:
+    """The direction of a column's metric; higher is better in a column of no metric."""
+    of_technique = technique_of(column)
+    metric = METRICS.get(of_technique[0] if of_technique else column.removeprefix("validation_"))
+    return metric is None or metric.higher_is_better
+
+
+def headline(row: Mapping) -> str:
+    """The metrics of a whole test set that a row holds, on one line: F1 0.612  Acc. 0.656 …"""
+    known = [name for name in overall() if isinstance(row.get(name), int | float) and row[name] == row[name]]
+    return "  ".join(f"{heading(name)} {row[name]:.3f}" for name in known)
+
+
+def lacking(row: Mapping) -> list[str]:
+    """The metrics that a row does not hold, as one that was scored before they were added."""
+    begun = [name for name in METRICS if name.endswith(EACH)]
+    lacks = [name for name in overall() if name not in row]
+    return lacks + [name for name in begun if not any(key.startswith(name.removesuffix("*")) for key in row)]
 
 
 def scores(targets: np.ndarray, logits: np.ndarray, techniques: Sequence[str]) -> dict[str, float]:
-    """Macro F1, accuracy, balanced accuracy, top-2 and top-3 accuracy, and of each technique F1 and recall.
-
-    The macro averages run over the techniques that the targets hold; a technique without a test clip has nan. Its
-    recall, the share of its clips that are named right, is the class-wise accuracy of Section 5.1.
+    """Every metric of a test set, each clip counted once.
 
     Args:
         targets: (N,) technique indices.
         logits: (N, K) one row a clip.
         techniques: the K names.
     Returns:
-        The five metrics by the names in `METRICS`, then `f1_<technique>` and `recall_<technique>` for each technique.
+        The metrics of the whole, then those of each technique, which are nan of a technique without a test clip.
     Raises:
         ValueError: no clips, shapes that do not fit, targets outside 0..K-1, or logits that are not finite.
     """
     targets, logits = np.asarray(targets), np.asarray(logits)
     _validate(targets, logits, len(techniques))
-    labels = np.arange(len(techniques))
-    present = np.isin(labels, targets)
-    predictions = logits.argmax(axis=1)
-    each = {
-        "f1": f1_score(targets, predictions, labels=labels, average=None, zero_division=0),
-        "recall": recall_score(targets, predictions, labels=labels, average=None, zero_division=0),
-    }
-    return {
-        "f1": float(each["f1"][present].mean()),
-        "accuracy": float((predictions == targets).mean()),
-        "balanced_accuracy": _balanced_accuracy(targets, predictions),
-        "top2_accuracy": _top_accuracy(targets, logits, 2),
-        "top3_accuracy": _top_accuracy(targets, logits, 3),
-        **{
-            f"{metric}_{name}": float(values[k]) if present[k] else float("nan")
-            for metric, values in each.items()
-            for k, name in enumerate(techniques)
-        },
-    }
+    every = np.ones((1, len(targets)), dtype=np.float32)
+    return {name: float(values[0]) for name, values in weighted_scores(targets, logits, techniques, every).items()}
+
+
+def weighted_scores(
+    targets: np.ndarray, logits: np.ndarray, techniques: Sequence[str], weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Every metric under R weightings of the clips.
+
+    Args:
+        targets: (N,) technique indices.
+        logits: (N, K) one row a clip.
+        techniques: the K names.
+        weights: (R, N) how often each clip counts.
+    Returns:
+        metric -> (R,); nan of a technique without a clip, and of everything where no clip counts.
+    """
+    clips = Weighted(targets, logits, weights)
+    values = {name: METRICS[name].function(clips) for name in overall()}
+    for prefix in prefixes():
+        each = METRICS[f"{prefix}*"].function(clips)
+        values |= {f"{prefix}{technique}": each[:, k] for k, technique in enumerate(techniques)}
+    return values
 
 
 def confusion(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
@@ -61,21 +241,19 @@ def confusion(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
         (K, K) counts.
     """
     logits = np.asarray(logits)
-    return confusion_matrix(targets, logits.argmax(axis=1), labels=np.arange(logits.shape[1]))
+    techniques = logits.shape[1]
+    pairs = np.asarray(targets) * techniques + logits.argmax(axis=1)
+    return np.bincount(pairs, minlength=techniques**2).reshape(techniques, techniques)
 
 
-def _balanced_accuracy(targets: np.ndarray, predictions: np.ndarray) -> float:
-    """Mean recall over the techniques that the targets hold."""
-    with warnings.catch_warnings():  # a prediction of a technique without a test clip is no mistake of the caller's
-        warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
-        warnings.filterwarnings("ignore", message="A single label was found")
-        return float(balanced_accuracy_score(targets, predictions))
-
-
-def _top_accuracy(targets: np.ndarray, logits: np.ndarray, k: int) -> float:
-    """Share of clips whose technique is among the k largest logits, the first of equal ones first, as argmax has it."""
-    order = np.argsort(-logits, axis=1, kind="stable")[:, :k]
-    return float((order == targets[:, None]).any(axis=1).mean())
+def _words(column: str, word: Callable[[Metric], str], of_technique: str) -> str:
+    if column.startswith("validation_"):
+        return f"{_words(column.removeprefix('validation_'), word, of_technique)} on validation singers"
+    if column in METRICS:
+        return word(METRICS[column])
+    if named := technique_of(column):
+        return of_technique.format(metric=word(METRICS[named[0]]), technique=named[1].replace("_", " "))
+    return column
 
 
 def _validate(targets: np.ndarray, logits: np.ndarray, techniques: int) -> None:

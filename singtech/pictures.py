@@ -34,13 +34,13 @@ def job(cfg: DictConfig) -> None:
 
     corpus = corpus_of(cfg)
     rows, choice = chosen(corpus)
-    front_end = plain(cfg.front_end)
+    front_end = spectrogram_of(cfg)
     paths = render_clips(
         [picture(corpus, row, front_end) for row in rows],
         Path(cfg.output_dir) / "tables" / corpus.name / "clips",
         corpus=CORPORA.get(corpus.name, f"corpus {corpus.name}"),
         choice=choice,
-        scale=SCALES[front_end["scale"]],
+        scale=SCALES[front_end.scale],
         small_print=SMALL_PRINT.get(corpus.name, ""),
     )
     print(*paths, sep="\n")
@@ -64,19 +64,32 @@ def chosen(corpus: Corpus, split: str = "train") -> tuple[list[int], str]:
     return [int(first[technique]) for technique in corpus.techniques if technique in first], choice
 
 
-def picture(corpus: Corpus, row: int, front_end: dict):
+def spectrogram_of(cfg: DictConfig):
+    """The front end of a configuration, which must be one that makes multi-resolution spectrograms.
+
+    Raises:
+        ValueError: it is another, or cannot be built.
+    """
+    from singtech.components import instantiate
+    from singtech.models.spectrogram import MultiResolutionSpectrogram
+
+    try:
+        front_end = instantiate(plain(cfg.front_end), "front_end")()
+    except TypeError as problem:
+        raise ValueError(f"front_end: no spectrogram can be made as given: {problem}") from None
+    if not isinstance(front_end, MultiResolutionSpectrogram):
+        raise ValueError(f"front_end: {type(front_end).__name__} cannot be drawn, expected a spectrogram of ours.")
+    return front_end
+
+
+def picture(corpus: Corpus, row: int, spectrogram):
     """One clip through the front end, as numbers to draw."""
     import torch
 
     from singtech.data.datamodule import as_waveform
     from singtech.models.level import levelled
-    from singtech.models.spectrogram import MultiResolutionSpectrogram
     from singtech.results.clip_figure import ClipPicture
 
-    try:
-        spectrogram = MultiResolutionSpectrogram(**front_end)
-    except TypeError as problem:
-        raise ValueError(f"front_end: no spectrogram can be made as given: {problem}") from None
     waveform = as_waveform(torch.from_numpy(np.array(corpus.waveforms[[row]])))
     clip = corpus.clips.iloc[row]
     return ClipPicture(

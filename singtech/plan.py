@@ -18,7 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from singtech import usage
-from singtech.config import MENDABLE, check_values, command, sentence
+from singtech.config import MENDABLE, check_values, command, find_own_code, sentence
 from singtech.places import CONF, EXPERIMENTS
 from singtech.signals import quietly_interrupted
 
@@ -34,6 +34,7 @@ def main() -> None:
         return
     try:
         check_values(arguments)
+        find_own_code(str(Path.cwd()))
         print("counting runs and phases, and trying a few steps of each network …", flush=True)
         print(report(*_asked(arguments)))
     except MENDABLE as problem:
@@ -63,11 +64,11 @@ def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
             corpora[asked] = _corpus(cfg)
         run = run_of(cfg, corpora[asked])
         is_there = plan.add(run, corpora[asked], machine_of(cfg))
-        rows.setdefault(experiment, set()).add(str(replace(run, setup=replace(run.setup, seed=0), build=None)))
+        rows.setdefault(experiment, set()).add(str(replace(run, setup=replace(run.setup, seed=0))))
         count = counts.setdefault(experiment, [0, 0, 0])
         for column, amount in enumerate((1, is_there, not is_there)):
             count[column] += amount
-    to_train = " and ".join(f"{plan.count(part)} of the {part}" for part in ("network", "classifier"))
+    to_train = " and ".join(f"{plan.count(part)} of the {part}" for part in ("network", "head"))
     lines = [
         tabulate(
             [[name, len(rows[name]), *count] for name, count in counts.items()],
@@ -77,7 +78,7 @@ def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
         f"runs    {len(plan.runs)} different ones, {sum(plan.runs.values())} there",
         f"phases  {len(plan.phases)} different ones for the runs to make, {len(plan.there)} there; {to_train} to train"
         + (f" ({len(plan.begun)} begun, counted whole)" if plan.begun else ""),
-        f"epochs  {plan.epochs('network'):,} through the network, {plan.epochs('classifier'):,} of the classifier",
+        f"epochs  {plan.epochs('network'):,} through the network, {plan.epochs('head'):,} of the head",
     ]
     if plan.missing:
         speeds = plan.measure(machine_of(cfg))
@@ -97,11 +98,10 @@ def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
 
 def composed(experiments: Sequence[str], overrides: Sequence[str]) -> Iterator[tuple[str, DictConfig]]:
     """(experiment, configuration) of every run of the sweeps `singtech.run -m experiments=… <overrides>`."""
-    place = f"hydra.searchpath=[file://{EXPERIMENTS.parent}]"
     given = OverridesParser.create().parse_overrides(list(overrides))
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for experiment in experiments:
-            first = [place, f"experiments={experiment}"]
+            first = [f"experiments={experiment}"]
             swept = compose("config", first, return_hydra_config=True).hydra.sweeper.params or {}
             named = {override.get_key_element() for override in given}
             asked = [f"{name}={values}" for name, values in swept.items() if name not in named]
@@ -132,7 +132,7 @@ class Unprepared:
         from singtech.data.vocalset import CLIPS
 
         self.clips = {split: sum(clips.values()) for split, clips in CLIPS.items()}
-        self.techniques, self.fold = tuple(cfg.data.techniques), cfg.data.fold
+        self.techniques, self.fold, self.sample_rate = tuple(cfg.data.techniques), cfg.data.fold, cfg.data.sample_rate
         self.waveforms = np.empty((0, round(cfg.data.clip_seconds * cfg.data.sample_rate)), np.int16)
         self.bytes_needed = self.waveforms.itemsize * self.waveforms.shape[1] * sum(self.clips.values())
         self.is_here, self.settings = is_here, OmegaConf.to_yaml(cfg.data, resolve=True)
@@ -163,11 +163,16 @@ def _corpus(cfg: DictConfig) -> object:
 def _asked(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """The experiments that are asked for, the paper's by default, and the settings."""
     experiments, settings = list(PAPER), []
-    for argument in arguments:
-        if argument.startswith("experiments="):
-            experiments = argument.partition("=")[2].split(",")
-        elif argument not in ("-m", "--multirun"):
-            settings.append(argument)
+    words = iter(arguments)
+    for word in words:
+        name, _, value = word.partition("=")
+        if name == "experiments":
+            experiments = value.split(",")
+        elif name in ("--config-dir", "-cd"):
+            folders = [Path(value or next(words, ".")).resolve(), EXPERIMENTS.parent]
+            settings.append(f"hydra.searchpath=[{','.join(repr(f'file://{folder}') for folder in folders)}]")
+        elif word not in ("-m", "--multirun"):
+            settings.append(word)
     return experiments, settings
 
 

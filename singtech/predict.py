@@ -6,6 +6,7 @@
     to=FOLDER           where to write, by default <output_dir>/predictions
     picture=false       leaves out the pictures, which take most of the time
     device=cpu          or cuda
+    code=FILE           your own file with the network's classes, where it has some: mine.py
     output_dir=FOLDER   where runs are, outputs by default
 
 Of each recording it writes <name>.csv, the timeline (start, end, technique, probability), <name>.json, which also has
@@ -26,11 +27,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from singtech.components import ComponentError, outside_line
 from singtech.files import write_text
 from singtech.signals import quietly_interrupted
 
 DEFAULTS = {
-    **{"network": None, "input": None, "overlap": 0.5, "to": None, "picture": True, "device": "cpu"},
+    **{"network": None, "input": None, "overlap": 0.5, "to": None, "picture": True, "device": "cpu", "code": None},
     "output_dir": "outputs",
 }
 SUFFIXES = (".wav", ".flac")
@@ -50,11 +52,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _options(arguments)
         paths = recordings(options["input"])
         print(f"{len(paths)} recording{'s' * (len(paths) > 1)}, loading the network …", flush=True)
-        predictor = predictor_of(str(options["network"]), Path(options["output_dir"]), str(options["device"]))
+        predictor = predictor_of(
+            str(options["network"]), Path(options["output_dir"]), str(options["device"]), options["code"]
+        )
         to = Path(options["to"] or Path(options["output_dir"]) / "predictions")
         lines = predict_all(predictor, paths, to, float(options["overlap"]), bool(options["picture"]))
-    except (OSError, ValueError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except Exception as error:
+        place = outside_line(error)
+        if not place and not isinstance(error, OSError | ValueError | ComponentError):
+            raise
+        own = f"{place}: {type(error).__name__}: " if place and not isinstance(error, ComponentError) else ""
+        print(f"error: {own}{' '.join(str(error).split())}", file=sys.stderr)
         return 1
     print(_table(lines))
     for note, count in Counter(line["note"] for line in lines if line["note"]).items():
@@ -93,8 +101,11 @@ def recordings(asked: str | Sequence[str]) -> list[Path]:
     return list(found)
 
 
-def predictor_of(network: str, output_dir: Path, device: str):
+def predictor_of(network: str, output_dir: Path, device: str, code: str | None = None):
     """The predictor of a model folder, or of a run's stored weights.
+
+    Args:
+        code: the file with the person's own classes, where the network has some.
 
     Raises:
         ValueError, OSError: it is neither, or damaged; or there is no such device.
@@ -112,7 +123,7 @@ def predictor_of(network: str, output_dir: Path, device: str):
 
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise ValueError(f"device={device}: expected cpu{', or cuda' if torch.cuda.is_available() else ''} here.")
-    return load(network, device) if is_folder else Predictor(*trained(output_dir, row), device)
+    return load(network, device, code) if is_folder else Predictor(*trained(output_dir, row, code), device)
 
 
 def predict_all(predictor, paths: Sequence[Path], to: Path, overlap: float, picture: bool) -> list[dict]:

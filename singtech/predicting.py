@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from singtech.components import load_file
 from singtech.data.audio import SAMPLE_RATES, mixed
 from singtech.models.network import Network
 from singtech.models.saved import Description, read_model
@@ -157,13 +158,15 @@ class Predictor:
         return np.ascontiguousarray(librosa.resample(waveform, **options), dtype=np.float32)
 
 
-def load(folder: str | os.PathLike, device: str = "cpu") -> Predictor:
+def load(folder: str | os.PathLike, device: str = "cpu", code: str | os.PathLike | None = None) -> Predictor:
     """The predictor of a model folder (`python -m singtech.export`), be it downloaded from anywhere.
 
+    Args:
+        code: your own file with the network's classes, where it has some. Nothing else is executed.
     Raises:
         FileNotFoundError, ValueError: there is no model, or it is damaged.
     """
-    return Predictor(*read_model(Path(folder)), device)
+    return Predictor(*read_model(Path(folder), load_file(Path(code)) if code else None), device)
 
 
 def window_starts(samples: int, size: int, overlap: float = OVERLAP) -> list[int]:

@@ -5,11 +5,11 @@ import shlex
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from singtech.config import command, plain, variant
+from singtech.config import command, plain, settings_of
 from singtech.data.clips import Corpus, prepare, report
+from singtech.data.sources import make_source
 from singtech.files import remove_remains, write_text
 from singtech.locks import hold, is_held
 from singtech.places import CONF
@@ -19,7 +19,7 @@ def corpus_of(cfg: DictConfig, make: bool = True) -> Corpus | None:
     """The corpus that `data=…` describes, prepared if it is not yet; or None then, if it is not to be made.
 
     Raises:
-        ValueError, OSError: as its source and `prepare` do.
+        ValueError, OSError, ComponentError: as its source and `prepare` do.
     """
     if OmegaConf.is_missing(cfg.data, "name"):
         raise ValueError(
@@ -29,21 +29,18 @@ def corpus_of(cfg: DictConfig, make: bool = True) -> Corpus | None:
     choice, name = HydraConfig.get().runtime.choices["data"], settings["name"]
     if name != choice and (CONF / "data" / f"{name}.yaml").exists():
         raise ValueError(f"data.name={name}: that name is data={name}'s; give data={choice} one of its own, say choir.")
-    source = instantiate(settings.pop("source"))
-    settings.pop("root", None)
+    source = make_source(settings.pop("source"))
+    del settings["root"], settings["labels"]  # the source has them
     return prepare(source, Path(cfg.output_dir) / "data", **settings, make=make)
 
 
-def keep_lengths(cfg: DictConfig, corpus: Corpus, differs: str) -> None:
+def keep_lengths(cfg: DictConfig, corpus: Corpus) -> None:
     """Write `corpora/<data>.csv`: recordings, minutes and clips of each technique and split, which tables read.
 
     Each line also says which state of the corpus it is of, and by which settings a command names the corpus. Not for a
     corpus cut otherwise than its default, whose lengths would stand for the default's.
-
-    Args:
-        differs: the `variant` of the configuration.
     """
-    if any(setting.startswith("data.") for setting in differs.split()):
+    if any(setting.startswith("data.") for setting in settings_of(cfg)):
         return
     fold = "" if corpus.fold is None else f"-fold_{corpus.fold}"
     given = [override for override in HydraConfig.get().overrides.task if override.split("=")[0] != "data.fold"]
@@ -61,7 +58,7 @@ def keep_lengths(cfg: DictConfig, corpus: Corpus, differs: str) -> None:
 def job(cfg: DictConfig) -> None:
     """Prepare, and print per technique and split the recordings, minutes and clips, and what was found odd."""
     corpus = corpus_of(cfg)
-    keep_lengths(cfg, corpus, variant(cfg))
+    keep_lengths(cfg, corpus)
     print(report(corpus))
 
 

@@ -2,11 +2,12 @@
 
 import contextlib
 import functools
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from singtech.config import (
@@ -19,27 +20,36 @@ from singtech.config import (
     plain,
     scientific,
     sentence,
-    variant,
+    settings_of,
 )
+from singtech.imbalance.smoothing import checked_alpha
+from singtech.metrics import headline
 from singtech.prepare import corpus_of, keep_lengths
+from singtech.settings import COMPONENTS
 from singtech.sweep import WORKER, is_sweep, may_come_later
 
 
-def job(cfg: DictConfig) -> None:
-    """One run: its corpus, its phases, its row."""
-    asked = f"dc={cfg.dc.name} strategy={cfg.strategy.name} alpha={float(cfg.alpha):g} seed={cfg.seed}"
-    print(f"\n{cfg.model.name} {asked} on {cfg.data.name or 'a folder'}", flush=True)  # what follows takes seconds
+def job(cfg: DictConfig) -> float | None:
+    """One run: its corpus, its phases, its row.
+
+    Returns:
+        Its macro-F1 on the validation singers, for Hydra's sweepers to maximise; None where there are none.
+    """
+    choices = HydraConfig.get().runtime.choices
+    named = f"{choices['model']} dc={choices['dc']} strategy={choices['strategy']} alpha={cfg.alpha:g} seed={cfg.seed}"
+    corpus_name = choices["data"] if OmegaConf.is_missing(cfg.data, "name") else cfg.data.name
+    print(f"\n{cfg.label or named} on {corpus_name}", flush=True)  # the next line takes seconds
     from singtech.locks import Busy
     from singtech.results.collate import rebuild, rebuild_if_due
     from singtech.training.runs import execute
 
+    components_of(cfg)  # a wrong name shows before a corpus is fetched
     try:
         corpus = corpus_of(cfg)
     except MENDABLE as problem:
         raise CorpusProblem(sentence(problem)) from problem
     run = run_of(cfg, corpus)
-    run = replace(run, names=run.names | {"variant": variant(cfg)})
-    keep_lengths(cfg, corpus, run.names["variant"])
+    keep_lengths(cfg, corpus)
     print(f"== {run.name(corpus.fingerprint('test'))}", flush=True)
     try:
         result = execute(
@@ -60,80 +70,68 @@ def job(cfg: DictConfig) -> None:
             rebuild(cfg.output_dir)  # the row says what became of it
         raise
     (rebuild_if_due if is_sweep() else rebuild)(cfg.output_dir)  # a sweep's end does it in any case
-    row = result.row
-    shown = "  ".join(
-        f"{label} {row[name]:.3f}"
-        for label, name in (
-            ("F1", "f1"),
-            ("Acc.", "accuracy"),
-            ("B-Acc.", "balanced_accuracy"),
-            ("Top-2", "top2_accuracy"),
-            ("Top-3", "top3_accuracy"),
-        )
-    )
-    there = "" if any(result.trained) else "  (nothing had to be trained)"
-    print(f"{shown}{there}", flush=True)
+    reused = "" if any(result.trained) else "  (nothing had to be trained)"
+    print(f"{headline(result.row)}{reused}", flush=True)
+    return result.row.get("validation_f1")
+
+
+def components_of(cfg: DictConfig) -> dict:
+    """The component that each group names, not built yet; None where it names none.
+
+    Raises:
+        ValueError: there is no such class.
+        ComponentError: a file of the person's own raises an exception when it is imported.
+    """
+    from singtech.components import instantiate
+
+    return {group: instantiate(plain(cfg[group]), group) for group in COMPONENTS}
 
 
 def run_of(cfg: DictConfig, corpus):
-    """The run that a configuration asks for, on a corpus, its `variant` not told yet.
+    """The run that a configuration asks for, on a corpus.
 
     Raises:
-        ValueError: as `Setup`, `Phase` and the network's own arguments do; or a choice that the model has no use for.
+        ValueError: as `Setup`, the phases and the components do; or an arrangement that the model has no use for.
+        ComponentError: a component of the person's own cannot be imported.
     """
-    from hydra.utils import get_method
-
+    from singtech.models.network import Architecture
     from singtech.training.fit import Run, Setup
     from singtech.training.forest import Forest
     from singtech.training.phases import read_phases
 
-    settings = plain(cfg)
-    if "experiment" in settings and not {"rows", "series"} & set(settings["experiment"]):
-        raise ValueError(f"{settings['experiment']['title']}: it asks for no run; `make figure2` renders it.")
-    model = settings["model"]
-    for group, choice in model["fixed"].items():
-        chosen = settings[group]["name"]
-        if chosen != choice:
-            raise ValueError(f"{group}={chosen}: model={model['name']} has no use for it; leave {group} out.")
-    arguments = dict(model["build"])
-    target = arguments.pop("_target_")
-    build = functools.partial(
-        get_method(target),
-        samples=corpus.waveforms.shape[1],
-        techniques=len(corpus.techniques),
-        seed=settings["seed"],
-        **arguments,
-    )
+    settings, choices = plain(cfg), HydraConfig.get().runtime.choices
+    asked = settings["experiment"]
+    if asked and not {"rows", "series"} & set(asked):
+        raise ValueError(f"{asked['title']}: it asks for no run; `make figure2` renders it.")
+    if settings["dc"]["layers"] and "dc" not in settings["model"]:
+        raise ValueError(f"dc={choices['dc']}: model={choices['model']} has no use for it; leave dc out.")
+    components = components_of(cfg)
     setup = Setup(
-        model={"target": target, **arguments},
-        optimizer=settings["optimizer"],
+        network=Architecture(components["front_end"], components["model"], components["head"]),
         seed=settings["seed"],
         training_clips=corpus.fingerprint("train"),
         validation_clips=corpus.fingerprint("validation") if settings["selection"] == "best" else "",
-        batch_size=settings["batch_size"],
-        keep_last=settings["keep_last"],
         max_batches=settings["schedule"]["max_batches"],
-        loss_reduction=settings["loss_reduction"],
-        batch_norm=settings["batch_norm"],
-        selection=settings["selection"],
-        precision=settings["precision"],
         devices=settings["trainer"]["devices"],
+        **{name: settings[name] for name in ("batch_size", "drop_last", "batch_norm", "selection", "precision")},
     )
     phases = read_phases(settings["strategy"]["phases"])
     names = {
         "data": corpus.name,
         "fold": "" if corpus.fold is None else str(corpus.fold),
-        "model": model["name"],
-        "dc": settings["dc"]["name"],
-        "strategy": settings["strategy"]["name"],
-        "alpha": float(settings["alpha"]),
-        "variant": "",
+        **{group: choices[group] for group in ("model", "dc", "strategy")},
+        "alpha": checked_alpha(settings["alpha"]),
+        "settings": json.dumps(settings_of(cfg)),
     }
+    forest = settings["forest"]
+    if forest and any(phase.trains == "head" for phase in phases):
+        raise ValueError(f"strategy={choices['strategy']}: a forest replaces the head, so there is none to re-train.")
     try:
-        forest = Forest(**model["forest"]) if model["forest"] else None
+        forest = Forest(**forest) if forest else None
     except TypeError as problem:
-        raise ValueError(f"model.forest={model['forest']}: expected trees and balanced ({problem}).") from None
-    return Run(names, setup, phases, build, forest)
+        raise ValueError(f"forest={forest}: expected trees and balanced ({problem}).") from None
+    samples, techniques = corpus.waveforms.shape[1], len(corpus.techniques)
+    return Run(names, setup, phases, samples, techniques, corpus.sample_rate, forest)
 
 
 def machine_of(cfg: DictConfig):

@@ -42,10 +42,11 @@ class PutOff:
 
 @dataclass(frozen=True)
 class Failure:
-    """What failed: the settings that ask for it, and why, in a sentence."""
+    """What failed: the settings that ask for it, why, in a sentence, and the options before the settings."""
 
     settings: tuple[str, ...]
     reason: str
+    options: tuple[str, ...] = ()
 
 
 def is_sweep() -> bool:
@@ -69,10 +70,16 @@ def put_off(job: Callable[[DictConfig], None], cfg: DictConfig, problem: Busy) -
     _put_off.append(PutOff(cfg, HydraConfig.instance().cfg, job, problem.place))
 
 
+def own_folder() -> list[str]:
+    """The option that names a configuration folder of the person's own; [] where the command has none."""
+    sources = HydraConfig.get().runtime.config_sources
+    return next((["--config-dir", source.path] for source in sources if source.provider == "command-line"), [])
+
+
 def note_failure(reason: str) -> None:
     """Note in the sweep's folder that the present run failed."""
     hydra = HydraConfig.get()
-    failure = {"settings": list(hydra.overrides.task), "reason": reason}
+    failure = {"options": own_folder(), "settings": list(hydra.overrides.task), "reason": reason}
     write_text(_failures(hydra.sweep.dir) / f"{hydra.job.num}.json", json.dumps(failure))
 
 
@@ -135,11 +142,12 @@ def report_failures(hydra: DictConfig | None = None) -> bool:
 def list_failures(sweep_dir: str, module: str) -> bool:
     """List what failed in a sweep, with the command that repeats just that; whether anything did."""
     found = sorted(_failures(sweep_dir).glob("*.json"), key=lambda path: int(path.stem))
-    failures = [Failure(tuple(f["settings"]), f["reason"]) for f in map(_read, found)]
+    failures = [Failure(tuple(f["settings"]), f["reason"], tuple(f["options"])) for f in map(_read, found)]
     if failures:
         count = f"{len(failures)} run{'s' if len(failures) > 1 else ''} of this sweep failed:"
         lines = [f"  {' '.join(failure.settings)}: {failure.reason}" for failure in failures]
-        commands = [f"  {line}" for line in repeat(failures, f"python -m {module}")]
+        command = shlex.join(["python", "-m", module, *failures[0].options])  # a sweep's runs have the same
+        commands = [f"  {line}" for line in repeat(failures, command)]
         print("", count, *lines, "repeat just that with:", *commands, sep="\n", file=sys.stderr, flush=True)
     return bool(failures)
 

@@ -6,8 +6,6 @@ group is the default.
 
 import inspect
 import itertools
-import os
-import re
 import sys
 import textwrap
 from pathlib import Path
@@ -68,5 +66,3 @@ def complete(arguments: list[str]) -> None:
         return
     if sys.argv[0].endswith(".py"):
         sys.argv[0] = f"singtech-{Path(sys.argv[0]).stem}"
-    place = f"hydra.searchpath=[file://{EXPERIMENTS.parent}]"  # after flags: settings stand together
-    os.environ["COMP_LINE"] = re.sub(r"^(\S+ +(-\S+ +)*)", rf"\g<1>{place} ", os.environ.get("COMP_LINE", ""))

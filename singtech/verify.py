@@ -7,11 +7,11 @@ status is 0 if the paper's protocol can be run on it. Other corpora are listened
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from singtech.config import command
-from singtech.data.archive import found_at, open_source
+from singtech.config import command, plain
+from singtech.data.archive import found_at
+from singtech.data.sources import checked_source, make_source
 from singtech.data.verification import report, verify
 from singtech.data.vocalset import SAMPLE_RATE, known_vocalset
 from singtech.files import write_text
@@ -27,16 +27,16 @@ def job(cfg: DictConfig) -> None:
     choice = HydraConfig.get().runtime.choices["data"]
     name = choice if OmegaConf.is_missing(cfg.data, "name") else cfg.data.name
     if choice == "vocalset":
-        path, sample_rate, known = found_at(Path(cfg.data.root).expanduser()), SAMPLE_RATE, known_vocalset()
-        if path is None:
+        source, sample_rate, known = found_at(Path(cfg.data.root).expanduser()), SAMPLE_RATE, known_vocalset()
+        if source is None:
             raise FileNotFoundError(f"data.root={cfg.data.root}: VocalSet is not there; `make data` fetches it.")
     else:
-        path, sample_rate, known = instantiate(cfg.data.source), cfg.data.sample_rate, None
-    with open_source(path) as source:
+        source, sample_rate, known = make_source(plain(cfg.data.source)), cfg.data.sample_rate, None
+    with checked_source(source) as source:
         found = verify(source, sample_rate, known)
     findings = Path(cfg.output_dir) / "verification" / f"{name}.csv"
     write_text(findings, found.findings.to_csv(index=False, lineterminator="\n"))
-    print(f"{path}: {report(found)}\n\nEvery finding is in {findings}.\n{found.conclusion()}")
+    print(f"{source.path}: {report(found)}\n\nEvery finding is in {findings}.\n{found.conclusion()}")
     if found.problems:
         raise SystemExit(1)
 

@@ -70,7 +70,7 @@ def own(own_corpus, tmp_path):
 def own_settings(root, output_dir):
     """The settings that run on the recordings at `root`, quickly."""
     place = [f"data.root={root}", "data.split.test=[dot]", f"output_dir={output_dir}"]
-    return ["data=folder", "data.name=choir", *place, "trainer=smoke", *SMALL]
+    return ["data=folder", "data.name=choir", *place, "schedule=smoke", *SMALL]
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import bench, convolution
-from benchmarks.counts import Count, Layer, convolution_flops, deformable, layers, step
+from benchmarks import bench, convolution, step, sweep
+from benchmarks.counts import Count, Layer, convolution_flops, deformable, layers
+from benchmarks.counts import step as step_count
 from benchmarks.machine import Machine, interleaved
 from benchmarks.report import COLUMNS, Measurement, Report, Target
 from benchmarks.straightforward import OblongCNN, training_step
@@ -37,7 +38,7 @@ def test_operations_of_a_step_without_deformable_layers_are_those_that_torch_cou
     with FlopCounterMode(display=False) as counter:
         training_step(network, optimizer, (spectrograms, torch.tensor([0, 1])), torch.ones(10))
     transforms = batch * 3 * 259 * 2.5 * 2048 * 11
-    assert step((), batch, parameters=0).flops - transforms == counter.get_total_flops()
+    assert step_count((), batch, parameters=0).flops - transforms == counter.get_total_flops()
 
 
 def test_operations_and_bytes_of_a_deformable_convolution_counted_by_hand():
@@ -111,8 +112,23 @@ def test_the_papers_oblong_networks_are_trained_for_1300_epochs_instead_of_2200(
     assert network_epochs()["late"] == 800
     phases = [phase for run in paper_runs() if run.names["model"] == "oblong" for phase in run.phases]
     assert sum(phase.epochs for phase in phases if phase.trains == "network") == 2200
-    assert sum(phase.epochs for phase in phases if phase.trains == "classifier") == 1400
+    assert sum(phase.epochs for phase in phases if phase.trains == "head") == 1400
     assert feature_corpus().counts("train").sum() == 3615
+
+
+def test_one_more_alpha_trains_the_papers_head_phase_alone(monkeypatch):
+    trained = []
+    monkeypatch.setattr(sweep, "train_phase", lambda run, number, *_: trained.append(run.phases[number]))
+    assert sweep.extra_alpha(MACHINE) >= 0
+    assert [(phase.trains, phase.epochs, phase.loss.keywords["alpha"]) for phase in trained] == [("head", 100, 0.3)] * 3
+
+
+def test_a_step_is_measured_on_the_runs_own_training():
+    size = step.Size(30, batch=4, steps=2, turns=2)
+    run, machine = step.run_for("late", feature_corpus(), size, MACHINE, "float32")
+    assert run.setup.network.extractor.keywords["dc"] == [3, 4]
+    assert (run.setup.batch_size, run.setup.max_batches, run.phases[0].epochs) == (4, 2, 3)
+    assert machine.accelerator == "cpu"
 
 
 @pytest.mark.parametrize(

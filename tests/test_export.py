@@ -1,6 +1,7 @@
 """Exporting: the folder alone gives the run's own logits back, the card says what it is, mistakes are sentences."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ def test_the_card_counts_one_run_a_seed_on_the_same_clips():
 
     from singtech.results.model_card import alike
 
-    alikes = {"data": "choir", "fold": "", "variant": "", "status": "complete", "corpus_fingerprint": "c"}
+    alikes = {"data": "choir", "fold": "", "settings": "{}", "status": "complete", "corpus_fingerprint": "c"}
     row = {"run": "a", "seed": 0, "f1": 0.5, "finished": "2026-01-02"} | alikes
     others = [
         {"run": "rerun of a", "seed": 0, "f1": 0.9, "finished": "2026-01-03"},
@@ -143,3 +144,95 @@ def test_the_card_counts_one_run_a_seed_on_the_same_clips():
     ]
     told = alike(row, pd.DataFrame([row, *(alikes | other for other in others)]))
     assert sorted(told["run"]) == ["a", "b"]
+
+
+OWN = """
+from torch import nn
+
+
+class Flat(nn.Module):
+    def __init__(self, shape, width=4):
+        super().__init__()
+        self.out_features = width
+        self.dense = nn.Linear(shape[0] * shape[1] * shape[2], width)
+
+    def forward(self, spectrograms):
+        return self.dense(spectrograms.flatten(1))
+"""
+
+
+@pytest.fixture(scope="module")
+def own_network(tmp_path_factory):
+    """Outputs of a run with a network from `mine_export.py`, whose file is then put elsewhere."""
+    place = tmp_path_factory.mktemp("own")
+    (place / "mine_export.py").write_text(OWN)
+    settings = own_settings(write_corpus(place / "corpus"), place / "outputs")
+    network = ["model=own", "model._target_=mine_export.Flat", "+model.width=3", "dc=none"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setattr(sys, "path", [*sys.path])
+        assert call_command("run", *network, *settings) == 0
+    sys.modules.pop("mine_export", None)
+    (place / "kept").mkdir()
+    (place / "mine_export.py").rename(place / "kept" / "mine_export.py")
+    return place
+
+
+@pytest.fixture
+def trap(tmp_path, monkeypatch):
+    """A file of the class's name on the Python path and in the present folder, which leaves a mark when executed."""
+    (tmp_path / "mine_export.py").write_text(f"open({str(tmp_path / 'sprung')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("mine_export", None)
+    yield tmp_path / "sprung"
+    sys.modules.pop("mine_export", None)
+
+
+def test_a_network_of_ones_own_is_exported_with_its_file_alone(own_network, call, trap, tmp_path):
+    place = f"output_dir={own_network / 'outputs'}"
+    refused = call("export", "run=choir", place, f"to={tmp_path / 'model'}")
+    assert refused.status == 1
+    assert refused.err.count("\n") == 1
+    assert "a class that is not singtech's: name its file, code=mine_export.py" in refused.err
+    assert not (tmp_path / "model").exists()
+    done = call("export", "run=choir", place, f"to={tmp_path / 'model'}", f"code={own_network / 'kept/mine_export.py'}")
+    assert (done.status, done.err) == (0, "")
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {"README.md", "config.json", "model.safetensors"}
+    assert not trap.exists()
+
+
+def test_a_network_of_ones_own_predicts_with_its_file_alone(own_network, call, trap, tmp_path):
+    code, place = f"code={own_network / 'kept/mine_export.py'}", f"output_dir={own_network / 'outputs'}"
+    assert call("export", "run=choir", place, f"to={tmp_path / 'model'}", code).status == 0
+    take = next((own_network / "corpus" / "dot").rglob("*.wav"))
+    options = [f"input={take}", f"to={tmp_path / 'to'}", "picture=false", place]
+    for network in (tmp_path / "model", "choir"):  # a folder from anywhere, and a run of one's own
+        sys.modules.pop("mine_export", None)
+        refused = call("predict", f"network={network}", *options)
+        assert refused.status == 1
+        assert "name its file, code=mine_export.py" in refused.err
+        assert not trap.exists()
+        done = call("predict", f"network={network}", *options, code)
+        assert (done.status, done.err) == (0, "")
+        assert not trap.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("raise RuntimeError('not today')", "mine_export.py, line 1, in <module>: RuntimeError: not today"),
+        ("Flat = 3", "name its file"),
+        (None, "there is no such file"),
+    ],
+)
+def test_a_file_of_ones_own_that_does_not_serve_is_one_sentence(own_network, call, tmp_path, content, why):
+    if content is not None:
+        (tmp_path / "mine_export.py").write_text(content)
+    place = f"output_dir={own_network / 'outputs'}"
+    for command in (["export", "run=choir"], ["predict", "network=choir", f"input={own_network / 'corpus'}"]):
+        said = call(*command, place, f"to={tmp_path / 'model'}", f"code={tmp_path / 'mine_export.py'}")
+        assert said.status == 1
+        assert why in said.err
+        assert said.err.count("\n") == 1
+        assert "report" not in said.err

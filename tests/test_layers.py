@@ -12,26 +12,30 @@ import singtech
 PACKAGE = Path(singtech.__file__).parent
 FLOOR = {"techniques", "metrics", "files", "locks", "signals", "streams", "places", "extras"}
 MAY_IMPORT = {
-    "data": FLOOR | {"data"},
-    "models": FLOOR | {"models"},
+    "components": FLOOR,
+    "imbalance": FLOOR | {"imbalance"},
+    "data": FLOOR | {"components", "data"},
+    "settings": {"data"},
+    "models": FLOOR | {"components", "models"},
     "results": FLOOR | {"results"},
-    "training": FLOOR | {"data", "models", "results", "training"},
+    "training": FLOOR | {"components", "imbalance", "data", "models", "results", "training"},
     "sweep": FLOOR | {"results"},
     "side_by_side": FLOOR | {"sweep"},
     "usage": FLOOR,
-    "config": FLOOR | {"training", "sweep", "side_by_side", "usage"},
-    "pictures": FLOOR | {"config", "prepare", "data", "models", "results"},
+    "config": FLOOR | {"components", "imbalance", "settings", "sweep", "side_by_side", "usage"},
+    "pictures": FLOOR | {"components", "config", "prepare", "data", "models", "results"},
     "plan": FLOOR | {"usage", "config", "prepare", "run", "data", "training"},
-    "prepare": FLOOR | {"config", "data"},
+    "prepare": FLOOR | {"components", "config", "data"},
     "verify": FLOOR | {"config", "data"},
     "store": FLOOR | {"data", "results", "training"},
     "tables": FLOOR | {"results"},
     "report": FLOOR | {"data", "results", "tables"},
     "looks": FLOOR | {"config", "prepare", "pictures", "run", "data", "models", "results", "training"},
-    "predicting": FLOOR | {"data", "models"},
-    "export": FLOOR | {"models", "results", "training"},
-    "predict": FLOOR | {"data", "results", "predicting", "export"},
-    "run": FLOOR | {"config", "prepare", "sweep", "data", "models", "results", "training"},
+    "predicting": FLOOR | {"components", "data", "models"},
+    "export": FLOOR | {"components", "models", "results", "training"},
+    "predict": FLOOR | {"components", "data", "results", "predicting", "export"},
+    "run": FLOOR
+    | {"components", "settings", "imbalance", "config", "prepare", "sweep", "data", "models", "results", "training"},
     **dict.fromkeys(FLOOR, FLOOR),
 }
 
@@ -52,6 +56,19 @@ def imported(path):
 def test_imports_point_down(path):
     part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     assert imported(path) <= MAY_IMPORT.get(part, set())
+
+
+def modules(name):
+    """All modules that a module of singtech imports, wherever the imports stand."""
+    nodes = list(ast.walk(ast.parse((PACKAGE / name).read_text())))
+    names = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    return names | {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+
+
+def test_the_names_of_settings_need_nothing_but_omegaconf_and_hydras_store():
+    assert modules("data/settings.py") == {"dataclasses", "typing", "omegaconf"}
+    beside = {"singtech.data.settings", "hydra.core.config_store"}
+    assert modules("settings.py") == modules("data/settings.py") | beside
 
 
 @pytest.mark.parametrize(

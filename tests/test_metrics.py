@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from singtech.metrics import METRICS, confusion, scores
+from singtech.metrics import Metric, confusion, headline, is_higher_better, label, overall, register, scores
 
 # Six clips of belt, trill and vibrato: truth b b b t t v, named b b t t v v.
 TARGETS = np.array([0, 0, 0, 1, 1, 2])
@@ -16,7 +16,7 @@ NAMES = ("belt", "trill", "vibrato")
 def test_six_clips_score_as_counted_by_hand():
     found = scores(TARGETS, LOGITS, NAMES)
     by_technique = [f"{metric}_{name}" for metric in ("f1", "recall") for name in NAMES]
-    assert list(found) == [*METRICS, *by_technique]
+    assert list(found) == [*overall(), *by_technique]
     # belt: precision 2/2, recall 2/3; trill: 1/2 and 1/2; vibrato: 1/2 and 1/1
     each = [0.8, 0.5, 2 / 3]
     assert [found[f"f1_{name}"] for name in NAMES] == pytest.approx(each)
@@ -37,6 +37,18 @@ def test_top_accuracies_count_the_rank_of_the_truth():
     logits = np.array([[9, 1, 2, 3], [2, 9, 1, 0], [2, 9, 8, 0], [0, 3, 2, 1]], dtype=float)
     found = scores(targets, logits, "abcd")
     assert (found["accuracy"], found["top2_accuracy"], found["top3_accuracy"]) == (0.25, 0.5, 0.75)
+
+
+def test_of_equal_logits_the_first_techniques_rank_first():
+    equal = np.zeros((4, 4))
+    found = scores(np.arange(4), equal, "abcd")  # as argmax: every clip is named a, then b, then c
+    assert (found["accuracy"], found["top2_accuracy"], found["top3_accuracy"]) == (0.25, 0.5, 0.75)
+    odd = np.tile(np.arange(10) % 2.0, (2, 1))  # 1, 3, 5, 7 and 9 are equal; an unstable sort would put 7 before 5
+    assert scores(np.array([1, 5]), odd, "abcdefghij")["top3_accuracy"] == 1.0
+    assert scores(np.array([7, 9]), odd, "abcdefghij")["top3_accuracy"] == 0.0
+    tied = np.array([[5.0, 5.0, 9.0]])
+    assert scores(np.array([0]), tied, NAMES)["top2_accuracy"] == 1.0
+    assert scores(np.array([1]), tied, NAMES)["top2_accuracy"] == 0.0
 
 
 def test_a_technique_without_test_clips_has_no_score_and_counts_in_no_average():
@@ -98,3 +110,43 @@ def test_metrics_equal_their_textbook_formulas(seed, clips, techniques):
 def test_what_cannot_be_scored_is_refused(targets, logits, message):
     with pytest.raises(ValueError, match=message):
         scores(np.array(targets, dtype=int), np.array(logits), NAMES)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True, database=None)
+@given(st.integers(0, 10_000))
+def test_metrics_are_scikit_learns(seed):
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, recall_score
+
+    generator = np.random.default_rng(seed)
+    targets, logits = generator.permutation(np.arange(60) % 3), generator.normal(size=(60, 3))
+    found, named = scores(targets, logits, NAMES), logits.argmax(axis=1)
+    assert found["f1"] == pytest.approx(f1_score(targets, named, average="macro"))
+    assert found["accuracy"] == pytest.approx(accuracy_score(targets, named))
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(targets, named))
+    assert [found[f"f1_{n}"] for n in NAMES] == pytest.approx(list(f1_score(targets, named, average=None)))
+    assert [found[f"recall_{n}"] for n in NAMES] == pytest.approx(list(recall_score(targets, named, average=None)))
+    assert (confusion(targets, logits) == confusion_matrix(targets, named)).all()
+
+
+def test_the_printed_line_has_what_a_row_holds():
+    row = {"f1": 0.6121, "accuracy": 0.656, "top2_accuracy": None, "top3_accuracy": float("nan"), "f1_belt": 0.1}
+    assert headline(row) == "F1 0.612  Acc. 0.656"
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("f1", "macro-F1"),
+        ("recall_lip_trill", "recall of lip trill"),
+        ("validation_f1", "macro-F1 on validation singers"),
+    ],
+)
+def test_a_column_has_words(column, words):
+    assert label(column) == words
+    assert is_higher_better(column)
+
+
+@pytest.mark.parametrize(("name", "why"), [("f1", "is there already"), ("My metric", "expected small letters")])
+def test_a_metric_that_cannot_have_its_name_is_refused(name, why):
+    with pytest.raises(ValueError, match=why):
+        register(name, Metric("mine", lambda clips: clips.mean(clips.ranks)))

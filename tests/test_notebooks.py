@@ -27,9 +27,9 @@ def place(tmp_path, monkeypatch):
         for seed in (0, 1)
         for alpha in (0.0, 0.2)
     ]
-    rows += [{"f1": 0.0, "variant": "batch_size=8"}, {"f1": 0.0, "fold": "0"}, {"f1": None, "status": "failed"}]
+    rows += [{"f1": 0.0, "settings": '{"batch_size": 8}'}, {"f1": 0.0, "fold": "0"}, {"f1": None, "status": "failed"}]
     usual = {"data": "demo", "model": "oblong", "dc": "late", "strategy": "joint", "alpha": 0.2, "seed": 0}
-    usual |= {"variant": "", "fold": "", "status": "complete"}
+    usual |= {"settings": "{}", "fold": "", "status": "complete"}
     frame = pd.DataFrame([usual | row for row in rows])
     for metric in ("accuracy", "balanced_accuracy", "top2_accuracy", "top3_accuracy"):
         frame[metric] = frame["f1"]

@@ -70,7 +70,7 @@ def test_nothing_in_the_package_unpickles(path):
         ),
         *("torch.load(path)", "torch.load(path, weights_only=False)", "torch.load(path, weights_only=safe)"),
         *("np.load(path)", "np.load(path, mmap_mode='r')", "numpy.load(path, allow_pickle=True)", "eval(text)"),
-        *("yaml.load(text, Loader=yaml.Loader)", "pd.read_pickle(path)", "Learner.load_from_checkpoint(path)"),
+        *("yaml.load(text, Loader=yaml.Loader)", "pd.read_pickle(path)", "TechniqueModule.load_from_checkpoint(path)"),
         *("np.save(path, array, allow_pickle=True)", "from numpy import load"),
     ],
 )

@@ -20,7 +20,12 @@ from singtech.predicting import Predictor, Segment, Timeline, load, shares, wind
 RATE = 1000
 FRONT_END = {"n_fft": 256, "win_lengths": [256, 128], "hop_length": 40}
 ARGUMENTS = {"front_end": FRONT_END, "dc": [4], "features": 6, "hidden": 5}
-TWO = Description("oblong", {}, ("low", "high"), RATE, RATE)  # clips of one second
+PARTS = {
+    "front_end": {"is": "MultiResolutionSpectrogram", **FRONT_END},
+    "extractor": {"is": "OblongExtractor", "dc": [4], "features": 6, "hidden": 5},
+    "head": {"is": "Linear"},
+}
+TWO = Description(PARTS, ("low", "high"), RATE, RATE)  # clips of one second
 
 
 class Sign(nn.Module):
@@ -79,7 +84,7 @@ def test_overlapping_windows_are_averaged_by_hand():
 @pytest.mark.parametrize(("rate", "size"), [(12000, 14400), (44100, 132300), (8000, 4800), (22050, 24255)])
 def test_every_moment_is_under_one_technique(rate, size, overlap):
     """Edges that are fractions of a second leave no gap and no sliver, whatever the rate and the length of a window."""
-    predictor = Predictor(Sign(), Description("oblong", {}, ("low", "high"), rate, size))
+    predictor = Predictor(Sign(), Description(PARTS, ("low", "high"), rate, size))
     signs = np.repeat(np.random.default_rng(0).choice([-0.5, 0.5], 12), size)
     segments = predictor.predict(signs.astype("f4"), rate, overlap).segments()
     assert segments[0].start == 0
@@ -131,7 +136,7 @@ def model(tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
     network = oblong_network(samples=4800, techniques=2, seed=0, **ARGUMENTS)
-    write_model(folder, network, Description("oblong", ARGUMENTS, ("trill", "straight"), 8000, 4800))
+    write_model(folder, network, Description(PARTS, ("trill", "straight"), 8000, 4800))
     return folder
 
 
@@ -206,7 +211,7 @@ def test_stopped_and_given_again_it_goes_on_with_what_is_not_done(model, takes, 
     assert now_computed() == 1
     assert now_computed("overlap=0.1") == 3
     network = oblong_network(samples=4800, techniques=2, seed=1, **ARGUMENTS)
-    write_model(model, network, Description("oblong", ARGUMENTS, ("trill", "straight"), 8000, 4800))
+    write_model(model, network, Description(PARTS, ("trill", "straight"), 8000, 4800))
     assert now_computed("overlap=0.1") == 3
 
 

@@ -11,12 +11,11 @@ import signal
 import pandas as pd
 import pytest
 
-from singtech.places import EXPERIMENTS
 from singtech.techniques import TECHNIQUES
 
 COLUMNS = (
-    "run data model dc strategy alpha seed f1 accuracy balanced_accuracy top2_accuracy top3_accuracy parameters epochs "
-    "seconds device precision torch commit status"
+    "run data model dc strategy alpha seed settings f1 accuracy balanced_accuracy top2_accuracy top3_accuracy "
+    "parameters epochs seconds device precision torch commit status"
 ).split()
 
 
@@ -28,10 +27,20 @@ def phases(tmp_path):
     return sorted(path for path in (tmp_path / "outputs" / "phases").glob("[0-9a-f]*") if path.is_dir())
 
 
+def of_waveforms(settings):
+    """Them without those of spectrograms."""
+    return [setting for setting in settings if not setting.startswith("front_end.")]
+
+
 def said(tmp_path):
     """The status that each row says itself, whoever works on it."""
     rows = sorted((tmp_path / "outputs" / "runs").glob("*/row.json"))
     return [json.loads(row.read_text())["status"] for row in rows]
+
+
+def settings(tmp_path):
+    """What each row differs in."""
+    return [json.loads(text) for text in results(tmp_path)["settings"]]
 
 
 def trained(output):
@@ -57,12 +66,12 @@ def test_the_sweep_of_the_readme_makes_four_rows_from_one_feature_phase(call, ow
 
 
 @pytest.mark.long
-def test_three_strategies_at_four_alphas_train_eight_network_and_seven_classifier_phases(call, own, tmp_path):
+def test_three_strategies_at_four_alphas_train_eight_network_and_seven_head_phases(call, own, tmp_path):
     done = call("run", "-m", "experiments=figure3", *own)
     assert done.status == 0, done.err
     assert len(results(tmp_path)) == 12
     parts = [json.loads((phase / "phase.json").read_text())["phase"]["trains"] for phase in phases(tmp_path)]
-    assert sorted(parts) == ["classifier"] * 7 + ["network"] * 8
+    assert sorted(parts) == ["head"] * 7 + ["network"] * 8
     assert trained(done.out) == (15, 9)
 
 
@@ -87,13 +96,12 @@ def test_the_command_line_wins_over_a_condition(call, own, tmp_path):
 
 def test_a_smoke_run_says_what_it_differs_in_and_never_mixes_with_full_ones(call, own, tmp_path):
     call("run", *own)
-    row = results(tmp_path).iloc[0]
-    assert "schedule.features=1" in row["variant"]
-    assert "schedule.max_batches=2" in row["variant"]
-    assert "trainer" not in row["variant"]
+    (said,) = settings(tmp_path)
+    assert said["schedule"] == "smoke"
+    assert not any(name.startswith(("trainer", "schedule.")) for name in said)
     longer = call("run", *own, "schedule.classifier=2")
     assert trained(longer.out) == (1, 1)
-    assert len(results(tmp_path)) == 2
+    assert sorted(said.get("schedule.classifier", 1) for said in settings(tmp_path)) == [1, 2]
 
 
 def test_where_things_are_and_how_they_are_shown_makes_no_other_run(call, own, own_corpus, tmp_path):
@@ -137,20 +145,22 @@ def test_validation_singers_are_followed_but_never_scored(call, own, tmp_path):
 
 
 def test_the_baselines_run_and_collate_like_the_rest(call, own, tmp_path):
-    done = call("run", "-m", "model=cnn1d,oblong_forest", "alpha=0.0", *own, "data.clip_seconds=3.0")
-    assert done.status == 0, done.err
+    own = [*own, "alpha=0.0", "data.clip_seconds=3.0"]
+    for model, settings in (("cnn1d", of_waveforms(own)), ("oblong_forest", own)):
+        done = call("run", f"model={model}", *settings)
+        assert done.status == 0, done.err
     rows = results(tmp_path).set_index("model")
     assert rows[["dc", "strategy", "alpha"]].drop_duplicates().values.tolist() == [["none", "joint", 0.0]]
-    flat = call("run", "dc=none", "strategy=joint", "alpha=0.0", "choice=flatten", *own, "data.clip_seconds=3.0")
+    flat = call("run", "dc=none", "strategy=joint", "ablation=flatten", *own)
     assert trained(flat.out) == (0, 2)  # the forest's extractor is the flattened network trained jointly
     assert len(results(tmp_path)) == 3
 
 
 def test_a_forests_settings_make_another_run_of_the_same_phases(call, own, tmp_path):
     call("run", "model=oblong_forest", *own)
-    other = call("run", "model=oblong_forest", "model.forest.trees=50", *own)
+    other = call("run", "model=oblong_forest", "forest.trees=50", *own)
     assert trained(other.out) == (0, 2)
-    assert sorted(results(tmp_path)["variant"].str.contains("model.forest.trees=50")) == [False, True]
+    assert sorted(said.get("forest.trees", 100) for said in settings(tmp_path)) == [50, 100]
 
 
 def test_folds_are_rows_of_their_own_on_one_clip_store(call, own, tmp_path):
@@ -164,31 +174,85 @@ def test_folds_are_rows_of_their_own_on_one_clip_store(call, own, tmp_path):
     assert not sides[0] & sides[1]
     assert rows["corpus_fingerprint"].nunique() == 1
     assert rows["data_fingerprint"].nunique() == 2
-    assert all("data.folds=2" in variant for variant in rows["variant"])  # never one of five
-    assert not any("data.fold=" in variant for variant in rows["variant"])
+    assert all(said["data.folds"] == 2 and "data.fold" not in said for said in settings(tmp_path))  # never one of five
     assert len(list((tmp_path / "outputs" / "data").glob("choir-*/clips.npy"))) == 1
     assert not list((tmp_path / "outputs" / "corpora").glob("*"))
 
 
-@pytest.mark.parametrize("choice", ["sampler", "published_retraining", "scale_db", "padding_both"])
-def test_a_choice_is_a_row_that_says_what_it_flips(call, own, tmp_path, choice):
-    from singtech.results.experiments import read_experiments
-
-    done = call("run", f"choice={choice}", *own, "schedule.classifier=1")
+@pytest.mark.parametrize(
+    ("ablation", "flipped"),
+    [
+        ("sampler", {"sampler": "balanced"}),
+        ("published_retraining", {"retraining.init": "warm", "retraining.extractor": "train"}),
+        ("scale_db", {"front_end.scale": "db"}),
+        ("padding_both", {"model.padding": "both"}),
+    ],
+)
+def test_an_ablation_is_a_row_that_says_what_it_flips(call, own, tmp_path, ablation, flipped):
+    done = call("run", f"ablation={ablation}", *own, "schedule.classifier=1")
     assert done.status == 0, done.err
-    variant = results(tmp_path)["variant"].tolist()[0].split()
-    (choices,) = (experiment for experiment in read_experiments(EXPERIMENTS) if experiment.name == "choices")
-    said = [condition.variant.split() for condition in choices.conditions if condition.overrides == f"choice={choice}"]
-    assert said
-    assert set(said[0]) - {"schedule.classifier=10"} <= set(variant)
+    (said,) = settings(tmp_path)
+    assert flipped.items() <= said.items()
 
 
-def test_a_choice_of_ones_own_corpus_is_told_apart_from_the_corpus_own_settings(call, own, tmp_path):
+def test_an_ablation_of_ones_own_corpus_is_told_apart_from_the_corpus_own_settings(call, own, tmp_path):
     call("run", *own)
-    call("run", "choice=remainder_pad", *own)
-    variants = results(tmp_path)["variant"].tolist()
-    assert sorted("data.remainder=pad" in variant for variant in variants) == [False, True]
-    assert not any("clip_seconds" in variant for variant in variants)
+    call("run", "ablation=remainder_pad", *own)
+    assert sorted(said.get("data.remainder", "drop") for said in settings(tmp_path)) == ["drop", "pad"]
+    assert not any("data.clip_seconds" in said for said in settings(tmp_path))
+
+
+@pytest.mark.parametrize("singer", ["cid", None])
+def test_a_run_returns_its_macro_f1_on_validation_singers_and_never_the_tests(own, tmp_path, singer):
+    """For Hydra's sweepers to maximise."""
+    named = [f"data.split.validation=[{singer}]"] if singer else []
+    value = returned(*own, *named)
+    if singer is None:
+        assert value is None
+        return
+    last = phases_in_order(tmp_path)[-1]
+    assert value == pytest.approx(pd.read_csv(last / "log.csv")["validation_f1"].iloc[-1], abs=1e-6)  # of torchmetrics
+    assert returned(*own, *named) == value  # of a run that is there already, too
+
+
+def test_hydras_sweepers_read_what_a_run_returns(call, own, tmp_path, monkeypatch):
+    """As its sweepers for optimisation do, of which none is installed here."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    sweeps, sweep = [], BasicSweeper.sweep
+    monkeypatch.setattr(BasicSweeper, "sweep", lambda self, arguments: sweeps.extend(sweep(self, arguments)))
+    done = call("run", "-m", "alpha=0,1", *own, "data.split.validation=[cid]")
+    assert done.status == 0, done.err
+    values = [job.return_value for batch in sweeps for job in batch]
+    assert values == [row["validation_f1"] for row in rows_by_alpha(tmp_path)]
+    assert all(0 <= value <= 1 for value in values)
+
+
+def returned(*overrides):
+    """What the command's job gives for these settings."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import open_dict
+
+    from singtech.places import CONF
+    from singtech.run import job
+
+    with initialize_config_dir(str(CONF), version_base="1.3", job_name="run"):
+        cfg = compose("config", list(overrides), return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+        with open_dict(cfg):
+            del cfg["hydra"]
+        return job(cfg)
+
+
+def rows_by_alpha(tmp_path):
+    rows = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "runs").glob("*/row.json")]
+    return sorted(rows, key=lambda row: row["alpha"])
+
+
+def phases_in_order(tmp_path):
+    (row,) = rows_by_alpha(tmp_path)
+    return [tmp_path / "outputs" / "phases" / key for key in row["phases"].split()]
 
 
 def test_singers_who_chose_an_epoch_are_never_tested_by_it(call, own, tmp_path):
@@ -240,14 +304,14 @@ def test_one_failing_run_does_not_stop_the_others_of_a_sweep(call, own, tmp_path
 
 
 def test_runs_that_fail_in_training_are_rows_with_the_reason_and_are_tried_again(call, own, tmp_path, monkeypatch):
-    from singtech.training import learner
+    from singtech.imbalance import losses
 
     def diverge(logits, targets, weights, reduction):
         return logits.sum() * (float("nan") if weights[0] != 1 else 1.0)  # alpha 0 weighs nothing
 
     sweep = ("-m", "dc=late,none", "strategy=joint", "alpha=0,0.2,0.5", *own)
     with monkeypatch.context() as patch:
-        patch.setattr(learner, "weighted_cross_entropy", diverge)
+        patch.setattr(losses, "weighted_cross_entropy", diverge)
         done = call("run", *sweep)
     assert done.status == 1
     rows = results(tmp_path)
@@ -286,49 +350,54 @@ def test_a_row_says_what_made_it(call, own, tmp_path):
     [
         ("dc=middle", "dc=middle: no such choice; there are all, early, last, late, none."),
         (("model=cnn1d", "dc=late"), "dc=late: model=cnn1d has no use for it; leave dc out."),
-        (("model=oblong_forest", "strategy=crt_wc"), "strategy=crt_wc: model=oblong_forest has no use for it"),
-        ("retraining.sampler=often", "sampler=often in a phase: expected natural or balanced."),
+        (
+            ("model=oblong_forest", "strategy=crt_wc"),
+            "strategy=crt_wc: a forest replaces the head, so there is none to re-train.",
+        ),
+        ("sampler=often", "sampler=often: no such choice; there are balanced, natural, own."),
         ("selection=middle", "selection=middle: expected one of last, best."),
         ("selection=best", "selection=best: there is no validation singer; name some in data.split.validation."),
-        (("model=oblong_forest", "+model.forest.depth=3"), "expected trees and balanced"),
+        (("model=oblong_forest", "+forest.depth=3"), "expected trees and balanced"),
         ("alpha=0,0.2", "alpha=0,0.2: several values; add -m before the settings to run each of them."),
         ("data.split.test=[dot,", "not understood as name=value; does a space, a bracket or a comma in it want quotes"),
         ("data.split.test=[ann,ben,cid,dot]", "data.split leaves nobody to train: it names all singers found"),
         ("experiments=figure2", "it asks for no run; `make figure2` renders it."),
         ("model=cnn1d", "too few for the poolings of the 1DCNN, which need 21551"),
-        (("model=oblong_forest", "model.forest.trees=0"), "model.forest.trees=0: expected a whole number from 1 up."),
-        ("strategy=crt", "strategy=crt: no such choice; there are crt_wc, crt_wfc, joint."),
+        (("model=oblong_forest", "forest.trees=0"), "forest.trees=0: expected a whole number from 1 up."),
+        ("strategy=crt", "strategy=crt: no such choice; there are crt_wc, crt_wfc, head, joint, lws, tau_norm."),
         ("model=resnet", "model=resnet: no such choice; there are"),
         ("condition=best", "condition=best: no such choice; there are"),
-        ("alpha=abc", "alpha=abc: expected a number from 0"),
+        ("alpha=abc", "alpha=abc: expected a number"),
         ("alpha=-0.1", "alpha=-0.1: expected a number from 0"),
         ("alpha=nan", "alpha=nan: expected a number from 0"),
         ("alpha=null", "alpha=None: expected a number from 0"),
-        ("seed=one", "seed=one: expected a whole number"),
+        ("seed=one", "seed=one: expected a whole number."),
         ("batch_size=0", "batch_size=0: expected a whole number from 2"),
         ("batch_norm=frozen", "batch_norm=frozen: expected one of recalibrated, running"),
-        ("loss_reduction=sum", "loss_reduction=sum: expected one of weights, clips"),
-        ("optimizer.name=Adm", "optimizer.name=Adm: torch.optim has no such optimiser"),
-        ("retraining.start=over", "start=over in a phase: expected on or anew"),
-        ("retraining.learning_rate=0", "learning_rate=0 in a phase: expected a number above 0"),
+        ("loss.reduction=sum", "loss.reduction=sum: expected one of weights, clips"),
+        ("optimizer._target_=torch.optim.Adm", "optimizer._target_=torch.optim.Adm: torch.optim has no Adm."),
+        ("retraining.init=over", "init=over in a phase: expected warm or scratch."),
+        ("retraining.learning_rate=0", "learning_rate=0.0 in a phase: expected a number above 0"),
         ("schedule.features=0", "epochs=0 in a phase: expected a whole number"),
         ("schedule.max_batches=0", "schedule.max_batches=0: expected a whole number from 1 up"),
-        ("keep_last=maybe", "keep_last=maybe: expected true or false"),
+        ("drop_last=maybe", "drop_last: Value 'maybe' is not a valid bool"),
+        (("batch_size=${label}", "label=many"), "batch_size=many: expected a whole number"),
+        ("+alhpa=0.1", "alhpa: no such setting (is alpha meant?)"),
         ("trainer.devices=0", "trainer.devices=0: expected how many devices share a batch"),
         ("trainer.accelerator=gpu", "No supported gpu backend"),
         ("precision=16-mixed", "precision=16-mixed needs an NVIDIA GPU"),
         ("front_end.hop_length=0", "front_end.hop_length=0: expected whole samples from 1 up"),
         ("front_end.n_fft=abc", "front_end.n_fft=abc: expected whole samples"),
         ("front_end.win_lengths=[]", "front_end.win_lengths=[]: expected at least one"),
-        ("model.build.hidden=abc", "no network can be built"),
-        ("+optimizer.foo=1", "optimizer: Adam cannot be made with"),
-        ("strategy.phases=[abc]", "strategy.phases: abc is no phase"),
+        ("model.hidden=abc", "model OblongExtractor: TypeError"),
+        ("+optimizer.foo=1", "optimizer: Adam cannot be built with"),
+        ("strategy.phases=[abc]", "strategy.phases[0]: expected a phase with a _target_"),
         ("data.name=vocalset", "data.name=vocalset: that name is data=vocalset's"),
         ("data.name=???", "data.name"),
         ("front_end.scale=mel", "front_end.scale=mel: expected log or linear"),
         ("precision=8", "precision=8: expected one of 32-true, bf16-mixed"),
         ("trainer.accelerator=abacus", "accelerator='abacus'"),
-        ("model.build.dropuot=0.1", "model.build.dropuot: no such setting; the same command"),
+        ("model.dropuot=0.1", "model.dropuot: no such setting; the same command"),
         ("alhpa=0.1", "alhpa: no such setting (is alpha meant?)"),
         ("alpha", "alpha"),
         ("data.split.test=[eve]", "eve"),
@@ -342,6 +411,7 @@ def test_a_row_says_what_made_it(call, own, tmp_path):
 def test_a_wrong_setting_is_one_sentence_and_leaves_nothing_half_written(call, own, tmp_path, setting, message):
     wrong = (setting,) if isinstance(setting, str) else setting
     names = [w.partition("=")[0] for w in wrong]
+    own = of_waveforms(own) if "model=cnn1d" in wrong else own
     done = call("run", *(s for s in own if s.partition("=")[0] not in names), *wrong)
     assert done.status == 1
     lines = [line for line in done.err.splitlines() if line and "%|" not in line]
@@ -360,7 +430,7 @@ def test_a_disk_without_room_is_one_sentence_and_leaves_nothing_half_written(cal
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))  # no file may grow larger, as on a full disk
     try:
-        done = call("run", *own, "model.build.hidden=50")
+        done = call("run", *own, "model.hidden=50")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert done.status == 1
@@ -376,7 +446,7 @@ def test_a_disk_without_room_is_one_sentence_and_leaves_nothing_half_written(cal
     if room > 500_000:
         assert results(tmp_path)["status"].tolist() == ["failed"]
         assert "no room on the disk" in results(tmp_path)["reason"].item()
-    mended = call("run", *own, "model.build.hidden=50")
+    mended = call("run", *own, "model.hidden=50")
     assert mended.status == 0, mended.err
     assert results(tmp_path)["status"].tolist() == ["complete"]
 
@@ -386,7 +456,7 @@ def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(call, own, tmp_pat
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr("singtech.training.trainer.PhaseProgress.on_train_batch_end", press)
+        patch.setattr("singtech.training.callbacks.PhaseProgress.on_train_batch_end", press)
         done = call("run", "-m", "alpha=0,0.2", *own, "trainer.progress=false")
     assert done.status == 130
     assert done.err.splitlines()[-1] == "interrupted: the same command goes on where this one stopped."
@@ -403,7 +473,7 @@ def test_sigterm_ends_in_one_line_with_its_own_status(call, own, tmp_path, monke
     def end(*_):
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr("singtech.training.trainer.PhaseProgress.on_train_batch_end", end)
+    monkeypatch.setattr("singtech.training.callbacks.PhaseProgress.on_train_batch_end", end)
     done = call("run", *own, "trainer.progress=false")
     assert done.status == 143
     assert done.err.splitlines()[-1] == "terminated: the same command goes on where this one stopped."
@@ -418,8 +488,8 @@ def test_a_signal_that_came_in_a_finalizer_ends_the_sweep_all_the_same(call, own
         def __del__(self):  # whatever is raised here, Python drops
             os.kill(os.getpid(), number)
 
-    step = "singtech.training.learner.NetworkLearner.set_modes"
-    monkeypatch.setattr(step, lambda learner: (learner.network.train(), Finalized()))
+    step = "singtech.training.module.TechniqueModule.on_after_backward"
+    monkeypatch.setattr(step, lambda module: Finalized() and None)
     done = call("run", "-m", "alpha=0,0.2", *own, "trainer.progress=false")
     assert done.status == status
     assert done.out.count("== ") == 1
@@ -457,10 +527,10 @@ def test_without_its_corpus_a_sweep_stops_at_once(call, own, tmp_path):
 
 
 def test_a_setting_that_a_strategy_has_no_use_for_makes_no_other_run(call, own, tmp_path):
-    call("run", "strategy=joint", "retraining.start=on", *own)
-    assert "retraining" not in results(tmp_path)["variant"].item()
-    call("run", "strategy=crt_wc", "retraining.start=on", *own)
-    assert "retraining.start=on" in " ".join(results(tmp_path)["variant"])
+    call("run", "strategy=joint", "retraining.init=warm", *own)
+    assert "retraining.init" not in settings(tmp_path)[0]
+    call("run", "strategy=crt_wc", "retraining.init=warm", *own)
+    assert sorted("retraining.init" in said for said in settings(tmp_path)) == [False, True]
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_its_phase_begins_anew(call, own, tmp_path, monkeypatch):

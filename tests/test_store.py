@@ -105,12 +105,15 @@ def test_two_runs_are_compared_by_what_decides_their_outcome(call, own, two_runs
     compared = store("compare=alpha_0.2,alpha_0.5")
     assert compared.status == 0, compared.err
     (line,) = compared.out.splitlines()[3:]
-    assert line.split() == ["phase", "2:", "alpha", "0.2", "0.5"]
+    assert line.split() == ["phase", "2:", "loss.alpha", "0.2", "0.5"]
     call("run", "alpha=0.2", *own, "optimizer.lr=0.5", "front_end.level=rms", "trainer.progress=false")
-    (other,) = [run.name for run in runs(outputs) if "alpha_0.2" in run.name and read_row(run)["variant"].count("lr")]
+    (other,) = [
+        run.name for run in runs(outputs) if "alpha_0.2" in run.name and "optimizer.lr" in read_row(run)["settings"]
+    ]
     (first,) = [run.name for run in runs(outputs) if "alpha_0.2" in run.name and run.name != other]
     lines = store(f"compare={first},{other}").out.splitlines()[3:]
-    assert {line.split()[0] for line in lines} == {"optimizer.lr", "model.front_end.level"}
+    names = ("network.front_end.level", "phase 1: optimizer.lr", "phase 2: optimizer.lr")
+    assert [line.split("  ")[0] for line in lines] == list(names)
     call("run", "strategy=joint", "alpha=0.2", *own)
     lines = store(f"compare={first},joint").out.splitlines()[3:]
     assert lines

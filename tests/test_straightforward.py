@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.straightforward import Clip, ClipDataset, OblongCNN, loader, named_as_here, training_step
+from singtech.imbalance.losses import WeightedCrossEntropy
 from singtech.models.network import oblong_network, parameter_count
 from singtech.models.spectrogram import MultiResolutionSpectrogram
-from singtech.training.loss import class_weights, weighted_cross_entropy
 
 SMALL = {"n_fft": 256, "win_lengths": (256, 128, 64), "hop_length": 40}  # 129 bins by 121 frames of 0.6 s at 8 kHz
 SAMPLES, SAMPLE_RATE = 4800, 8000
@@ -65,10 +65,12 @@ def test_features_logits_loss_and_all_gradients_are_ours(dc):
     ours, plain = (network.double() for network in pair(dc))
     waveforms = torch.randn(4, SAMPLES, generator=torch.Generator().manual_seed(2))
     spectrograms = ours.front_end(waveforms).double()
-    targets, weights = torch.tensor([0, 3, 9, 3]), class_weights(torch.arange(1, 11), 0.2).double()
+    targets, counts = torch.tensor([0, 3, 9, 3]), torch.arange(1, 11)
+    weights = counts.float().pow(-0.2).double()  # Eq. 2
     features, plain_features = ours.extractor(spectrograms), plain.features(spectrograms)
     logits, plain_logits = ours.classifier(features), plain.classifier(plain_features)
-    loss, plain_loss = weighted_cross_entropy(logits, targets, weights), F.cross_entropy(plain_logits, targets, weights)
+    loss = WeightedCrossEntropy(counts, alpha=0.2).double()(logits, targets)
+    plain_loss = F.cross_entropy(plain_logits, targets, weights)
     loss.backward()
     plain_loss.backward()
     torch.testing.assert_close(features, plain_features)

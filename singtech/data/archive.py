@@ -68,14 +68,14 @@ def fetch_vocalset(
 
 
 def own_recordings(root: str | os.PathLike | None) -> Path:
-    """What to read a person's own recordings from: the folder or zip at `root`.
+    """The folder or zip at `root`, which holds a person's own recordings.
 
     Raises:
         ValueError: no `root` is given.
         FileNotFoundError: nothing is there.
     """
     if not root:
-        raise ValueError("data.root is not set: give the folder that holds <singer>/…/<technique>/<recording>.wav.")
+        raise ValueError("data.root is not set: name the folder or zip that holds the recordings.")
     found = found_at(Path(root).expanduser())
     if found is None:
         raise FileNotFoundError(f"data.root={root}: nothing is there; expected a folder or a zip with recordings.")
@@ -98,9 +98,11 @@ def found_at(root: Path) -> Path | None:
     return beside if beside.is_file() else None
 
 
-def open_source(path: str | os.PathLike) -> "Source":
+def open_source(path: str | os.PathLike, by_folders: bool = True) -> "Source":
     """The recordings in a folder or zip.
 
+    Args:
+        by_folders: see `Source`.
     Raises:
         FileNotFoundError: nothing is at `path`.
         ValueError: a zip that is damaged or unsafe, or no recording is in the layout that singtech reads.
@@ -108,18 +110,22 @@ def open_source(path: str | os.PathLike) -> "Source":
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: nothing is there; expected a folder or a zip with recordings.")
-    return FolderSource(path) if path.is_dir() else ZipSource(path)
+    return (FolderSource if path.is_dir() else ZipSource)(path, by_folders)
 
 
 class Source:
-    """Files below a base, each with a stamp that changes when its content does."""
+    """Files below a base, each with a stamp that changes when its content does.
 
-    def __init__(self, path: Path, stamps: dict[str, str]) -> None:
+    Args:
+        by_folders: whether the folders say who sings what. If not, files may lie anywhere, and the base is `path`.
+    """
+
+    def __init__(self, path: Path, stamps: dict[str, str], by_folders: bool) -> None:
         self.path = path
         kept = {name: stamp for name, stamp in stamps.items() if not _is_clutter(name)}
-        self.base = _base(kept)
+        self.base = _base(kept) if by_folders else ""
         self._stamps = {name[len(self.base) :]: kept[name] for name in kept if name.startswith(self.base)}
-        if not any(is_recording(name) and name.count("/") >= 2 for name in self._stamps):
+        if by_folders and not any(is_recording(name) and name.count("/") >= 2 for name in self._stamps):
             raise ValueError(f"{path}: expected <singer>/…/<technique>/<name>.wav or .flac, found {_sample(kept)}.")
 
     def names(self) -> list[str]:
@@ -142,6 +148,9 @@ class Source:
         """
         raise NotImplementedError
 
+    def labels(self) -> None:
+        """None: the folders say who sings what."""
+
     def close(self) -> None:
         """Let go of what is open."""
 
@@ -155,7 +164,7 @@ class Source:
 class FolderSource(Source):
     """A folder; links are followed, each folder is entered once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, by_folders: bool = True) -> None:
         stamps, entered = {}, set()
         for folder, subfolders, files in os.walk(path, followlinks=True, onerror=_raise):
             state = Path(folder).stat()
@@ -167,7 +176,7 @@ class FolderSource(Source):
             for file in files:
                 place = Path(folder, file)
                 stamps[place.relative_to(path).as_posix()] = _stamp(place)
-        super().__init__(path, stamps)
+        super().__init__(path, stamps, by_folders)
 
     def size(self, name: str) -> int:
         """Bytes of a file (see `Source.size`)."""
@@ -195,7 +204,7 @@ class ZipSource(Source):
             files, that are there twice or lie over one another, or that inflate beyond all measure.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, by_folders: bool = True) -> None:
         self._file = _BoundedFile(path)
         try:
             try:
@@ -211,7 +220,8 @@ class ZipSource(Source):
             _require_honest(path, self._zip)
             self._members = {_posix(member): member for member in members}
             # size and checksum, not times: the same zip elsewhere is the same source
-            super().__init__(path, {name: f"{m.file_size} {m.CRC:08x}" for name, m in self._members.items()})
+            stamps = {name: f"{m.file_size} {m.CRC:08x}" for name, m in self._members.items()}
+            super().__init__(path, stamps, by_folders)
         except BaseException:
             self.close()
             raise

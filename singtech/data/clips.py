@@ -20,17 +20,29 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from singtech.data.archive import Source, open_source
+from singtech.data.archive import Source
 from singtech.data.cutting import Sliced, clip_length, clip_spans, slice_recording
 from singtech.data.download import require_room, room_reported
-from singtech.data.manifest import COLUMNS, Survey, counted, in_threads, left_out, names_of, singers_of, survey
-from singtech.data.splits import SPLITS, Split, absences, checked_split, require_singers, resolved, sides, spoilt
+from singtech.data.manifest import (
+    COLUMNS,
+    Survey,
+    counted,
+    in_threads,
+    left_out,
+    names_of,
+    recording_of,
+    recordings_of,
+    singers_of,
+    survey,
+)
+from singtech.data.sources import LabelledSource, checked_source
+from singtech.data.splits import SPLITS, Split, checked_split, require_names, resolved, split_notes, spoilt, subsets
 from singtech.files import atomic_folder, remove_remains, set_aside
 from singtech.locks import hold, is_held
 
@@ -48,11 +60,11 @@ class Corpus:
 
     Attributes:
         techniques: K names, in the order of the targets.
-        clips: N rows (see the module), with the split of each.
+        clips: N rows (see the module), with the split of each; "" where data.split names it in no subset.
         waveforms: (N, S) int16, memory-mapped and read-only.
         notes: a line for each thing that was corrected, left out or odd.
         folder: where all this is.
-        recordings: a row for each recording that has clips (see `singtech.data.manifest`), with its split.
+        recordings: a row for each recording with clips in a subset (see `singtech.data.manifest`), with its split.
         fold: None, or which fold's singers are tested.
     """
 
@@ -116,17 +128,17 @@ class Corpus:
         minutes = self.recordings["samples"] / self.recordings["sample_rate"] / 60
         table = self.recordings.assign(minutes=minutes).groupby(of)["minutes"].agg(recordings="size", minutes="sum")
         table["clips"] = self.clips.groupby(of).size()
-        order = product(self.techniques, SPLITS, sorted(self.clips["context"].unique()))
+        order = product(self.techniques, SPLITS, sorted(self.recordings["context"].unique()))
         return table.loc[[place for place in order if place in table.index]].reset_index()
 
 
 def prepare(
-    source_path: str | os.PathLike,
+    source: str | os.PathLike | LabelledSource,
     folder: str | os.PathLike,
     *,
     name: str,
     techniques: Sequence[str] | None,
-    split: Mapping[str, Sequence[str]],
+    split: Mapping[str, object],
     fold: int | None = None,
     folds: int = 5,
     clip_seconds: float = 3.0,
@@ -136,12 +148,13 @@ def prepare(
     strict: bool = False,
     make: bool = True,
 ) -> Corpus | None:
-    """The clips of the recordings at `source_path`, cut once and then only opened.
+    """The clips of a source's recordings, cut once and then only opened.
 
     Args:
+        source: a folder or zip where folders say who sings what, or an object that says it itself.
         folder: the corpus becomes `folder/<name>-<key>`.
-        techniques: the folders to take, in the order of the targets; None for all that are there, sorted.
-        split: singers of "test" and, optionally, of "validation"; all others train.
+        techniques: those to take, in the order of the targets; None for all that are there, sorted.
+        split: singers, or recordings, of each subset (see `checked_split`).
         fold: None, or test the singers of this fold of `folds` instead of those of `split` (see `fold_singers`).
         remainder: what becomes of the end of a recording that fills no clip: `drop`, or `pad` with zeros to a clip. A
             recording shorter than a clip gives one padded clip either way.
@@ -154,7 +167,7 @@ def prepare(
     """
     view = checked_split(split, fold, folds)
     settings = checked_settings(name, techniques, clip_seconds, sample_rate, remainder, trim_silence)
-    with open_source(source_path) as source:
+    with checked_source(source) as source:
         key = hashlib.sha256(json.dumps([SCHEMA, settings, source.signature()]).encode()).hexdigest()
         place = Path(folder) / f"{name}-{key[:8]}"
         store = _opened(place, key, settings, strict)
@@ -170,7 +183,8 @@ def prepare(
                     _make_way(place)
                     _write(source, place, key, settings, view, strict)
                     store = _read(place, key, settings)
-    return _seen(store, view)
+        recordings = recordings_of(source) if view.by == "recording" else []
+    return _seen(store, view, recordings)
 
 
 def checked_settings(
@@ -283,16 +297,18 @@ class _Store(NamedTuple):
     folder: Path
 
 
-def _seen(store: _Store, view: Split) -> Corpus:
+def _seen(store: _Store, view: Split, recordings: Sequence[str]) -> Corpus:
     """A store under a split.
 
+    Args:
+        recordings: all of the source, for a split by recording.
     Raises:
         ValueError: the split does not fit it.
     """
-    require_singers(view, store.singers)
+    require_names(view, recordings if view.by == "recording" else store.singers)
     view = resolved(view, store.clips)
-    clips = store.clips.assign(split=sides(view, store.clips, store.techniques, "clip", store.unusable))
-    recordings = store.recordings.assign(split=[view.side(singer) for singer in store.recordings["singer"]])
+    clips = store.clips.assign(split=subsets(view, store.clips, store.techniques, "clip", store.unusable))
+    table = store.recordings.assign(split=view.subsets(store.recordings))
     return Corpus(
         store.settings["name"],
         tuple(store.techniques),
@@ -300,9 +316,9 @@ def _seen(store: _Store, view: Split) -> Corpus:
         store.settings["clip_seconds"],
         clips,
         store.waveforms,
-        [*store.notes, *absences(view, recordings, store.techniques)],
+        [*store.notes, *split_notes(view, table, clips, store.techniques)],
         store.folder,
-        recordings,
+        table[table["split"] != ""].reset_index(drop=True),
         view.fold,
     )
 
@@ -395,10 +411,10 @@ def _make_way(place: Path) -> None:
 def _write(source: Source, place: Path, key: str, settings: dict, view: Split, strict: bool) -> None:
     """Survey a source and write its store. A wrong split is said at once: it costs no reading, or no cutting."""
     singers = singers_of(source)
-    require_singers(view, singers)
+    require_names(view, recordings_of(source) if view.by == "recording" else singers)
     found = survey(source, settings["techniques"], strict)
     if view.fold is None:
-        sides(view, found.recordings, found.techniques, "recording", found.unusable)
+        subsets(view, found.recordings, found.techniques, "recording", found.unusable)
     needed = _bytes_needed(found.recordings, settings)
     require_room(place.parent, f"preparing {place.name}", needed)
     with room_reported(place.parent, f"preparing {place.name}", needed), atomic_folder(place) as temporary:
@@ -432,7 +448,7 @@ def _cut(
 
     def work(name: str) -> tuple[Sliced, list[list], list[str]]:
         sliced, recording = slice_recording(source.read(name), settings), recordings[name]
-        of = [str(PurePosixPath(name).with_suffix("")), recording.singer, recording.technique]
+        of = [recording_of(name), recording.singer, recording.technique]
         identities = [[*of, start, valid] for start, valid in sliced.spans]
         return sliced, identities, [_clip_digest(*clip) for clip in zip(identities, sliced.clips, strict=True)]
 

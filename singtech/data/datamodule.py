@@ -1,6 +1,6 @@
 """Batches of clips for Lightning: clips in, waveforms on the device out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytorch_lightning as pl
@@ -13,36 +13,38 @@ from singtech.streams import stream_seed
 
 
 class EpochSampler(Sampler[int]):
-    """A new order of the clips in every epoch, made from the seed and the epoch alone.
+    """The order of the clips in every epoch, made from the seed and the epoch alone.
 
-    Whoever comes to an epoch, after an interruption or in a phase that goes on from another, meets it in the same
-    order. Lightning calls `set_epoch` before each epoch, counted from the phase's start.
+    An epoch has the same order after an interruption, and in a phase that goes on from another. Lightning calls
+    `set_epoch` before each epoch, counted from the phase's start.
 
     Args:
         clips: N.
         seed: of the run.
         first_epoch: epochs before the phase.
-        targets: (N,) technique indices, to draw N clips with replacement instead, every technique as likely.
+        draw: called with a generator and the share of the phase that is over, gives the indices of the clips; by
+            default every clip once, shuffled.
+        epochs: of the phase.
     """
 
-    def __init__(self, clips: int, seed: int, first_epoch: int = 0, targets: np.ndarray | None = None) -> None:
-        self.clips, self.seed, self.first_epoch, self.epoch = clips, seed, first_epoch, 0
-        self.likelihood = None
-        if targets is not None:
-            self.likelihood = torch.from_numpy(1.0 / np.bincount(targets)[targets])
+    def __init__(
+        self, clips: int, seed: int, first_epoch: int = 0, draw: Callable | None = None, epochs: int = 1
+    ) -> None:
+        self.clips, self.seed, self.first_epoch, self.epoch, self.epochs = clips, seed, first_epoch, 0, epochs
+        self.draw = draw
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell which epoch of the phase comes next."""
+        """Set the epoch of the phase that comes next."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return self.clips
 
     def __iter__(self) -> Iterator[int]:
-        draw = torch.Generator().manual_seed(stream_seed(self.seed, f"order/{self.first_epoch + self.epoch}"))
-        if self.likelihood is None:
-            return iter(torch.randperm(self.clips, generator=draw).tolist())
-        return iter(torch.multinomial(self.likelihood, self.clips, replacement=True, generator=draw).tolist())
+        generator = torch.Generator().manual_seed(stream_seed(self.seed, f"order/{self.first_epoch + self.epoch}"))
+        if self.draw is None:
+            return iter(torch.randperm(self.clips, generator=generator).tolist())
+        return iter(torch.as_tensor(self.draw(generator, self.epoch / self.epochs)).tolist())
 
 
 class SharedBatches(BatchSampler):
@@ -95,7 +97,7 @@ class FeatureDataset(Dataset):
 
 
 class VocalSetDataModule(pl.LightningDataModule):
-    """A corpus's training clips in the order of each epoch, and any split's clips in the corpus's order.
+    """A corpus's training clips in the order of each epoch, and any subset's clips in the corpus's order.
 
     Clips come from the corpus's memory-mapped store as int16, or from where they are resident on the device, and become
     waveforms between -1 and 1 on the device.
@@ -106,10 +108,12 @@ class VocalSetDataModule(pl.LightningDataModule):
             (the paper does not say), unless it leaves a device less than two clips, which have no batch statistics.
         seed: of the run; with the epoch it decides the order.
         first_epoch: epochs of training before this phase.
-        keep_last: False leaves the last incomplete batch out, as the authors' published code does.
-        features: by split, to give (B, D) features instead of waveforms.
-        sampler: `natural`, or `balanced` to train on every technique equally often, see `EpochSampler`.
+        epochs: of the phase.
+        drop_last: leave the last incomplete batch out, as the authors' published code does.
+        features: by subset, to give (B, D) features instead of waveforms.
+        draw: see `EpochSampler`.
         resident: (N, S) int16 all the corpus's clips on the device, if they are there.
+        predict: the subset that `trainer.predict` goes through.
     """
 
     def __init__(
@@ -118,31 +122,50 @@ class VocalSetDataModule(pl.LightningDataModule):
         batch_size: int = 64,
         seed: int = 0,
         first_epoch: int = 0,
-        keep_last: bool = True,
+        epochs: int = 1,
+        drop_last: bool = False,
         features: dict[str, np.ndarray] | None = None,
-        sampler: str = "natural",
+        draw: Callable | None = None,
         resident: Tensor | None = None,
+        predict: str = "test",
     ) -> None:
         super().__init__()
         self.corpus, self.batch_size, self.seed, self.first_epoch = corpus, batch_size, seed, first_epoch
-        self.keep_last, self.features_of, self.sampler = keep_last, features, sampler
-        self.resident = resident
+        self.epochs, self.drop_last, self.features, self.draw = epochs, drop_last, features, draw
+        self.resident, self.predict = resident, predict
+        self.datasets: dict[str, Dataset] = {}
+
+    def setup(self, stage: str) -> None:
+        """Open the clips, or the features, of what the stage reads."""
+        subsets = [self.predict] if stage == "predict" else ["train", "validation"]
+        for subset in subsets:
+            self._dataset(subset)
 
     def train_dataloader(self) -> DataLoader:
         """Training clips, shuffled (or drawn) anew for every epoch."""
-        return self._shuffled(self.first_epoch, self.keep_last, self.sampler == "balanced", shared=True)
+        rank, devices = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        sampler, drop_last = self._order(devices)
+        batches = SharedBatches(sampler, self.batch_size, drop_last, rank, devices)
+        return self._loader(self._dataset("train"), batch_sampler=batches)
 
     def val_dataloader(self) -> DataLoader | list:
         """Clips of the validation singers, if the split names any."""
         return self.in_order("validation") if len(self.corpus.rows("validation")) else []
 
-    def in_order(self, split: str) -> DataLoader:
-        """Every clip of a split, once, in the corpus's order."""
-        return self._loader(self._dataset(split), batch_size=self.batch_size)
+    def predict_dataloader(self) -> DataLoader:
+        """Every clip of the subset to predict, once, in the corpus's order."""
+        return self.in_order(self.predict)
+
+    def in_order(self, subset: str) -> DataLoader:
+        """Every clip of a subset, once, in the corpus's order."""
+        return self._loader(self._dataset(subset), batch_size=self.batch_size)
 
     def recalibration(self) -> DataLoader:
         """Training clips, once, in one mixed order that only the seed decides."""
-        return self._shuffled(-1, True)
+        clips = len(self.corpus.rows("train"))
+        sampler = EpochSampler(clips, self.seed, first_epoch=-1)
+        batches = SharedBatches(sampler, self.batch_size, self._drops_last(clips))
+        return self._loader(self._dataset("train"), batch_sampler=batches)
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
         """int16, or rows of the corpus, -> float32 between -1 and 1, on the device."""
@@ -154,33 +177,33 @@ class VocalSetDataModule(pl.LightningDataModule):
         return as_waveform(inputs if inputs.ndim > 1 else self.resident[inputs])
 
     def batch_clips(self, epoch: int, batch: int) -> list[str]:
-        """Which clips a batch of an epoch of the phase trains on: "recording at start s", over all devices."""
-        sampler, drop_last = self._order(self.first_epoch, self.keep_last, self.sampler == "balanced")
+        """The clips of a batch of an epoch of the phase: "recording at start s", over all devices."""
+        sampler, drop_last = self._order()
         sampler.set_epoch(epoch)
         items = list(BatchSampler(sampler, self.batch_size, drop_last))[batch]
         clips = self.corpus.clips.iloc[self.corpus.rows("train")[items]]
         return [f"{clip.recording} at {clip.start:g} s" for clip in clips.itertuples()]
 
-    def _order(self, first_epoch: int, keep_last: bool, balanced: bool, devices: int = 1) -> tuple[EpochSampler, bool]:
+    def _order(self, devices: int = 1) -> tuple[EpochSampler, bool]:
         """The order of the training clips, and whether the last, smaller batch is left out."""
-        targets = self.corpus.targets("train")
-        last = len(targets) % self.batch_size
-        is_too_small = 0 < last < 2 * devices and len(targets) > last  # batch norm needs two on every device
-        drop_last = is_too_small or (not keep_last and len(targets) >= self.batch_size)
-        return EpochSampler(len(targets), self.seed, first_epoch, targets if balanced else None), drop_last
+        clips = len(self.corpus.rows("train"))
+        sampler = EpochSampler(clips, self.seed, self.first_epoch, self.draw, self.epochs)
+        return sampler, self._drops_last(clips, devices) or (self.drop_last and clips >= self.batch_size)
 
-    def _shuffled(self, first_epoch: int, keep_last: bool, balanced: bool = False, shared: bool = False) -> DataLoader:
-        rank, devices = (self.trainer.global_rank, self.trainer.world_size) if shared and self.trainer else (0, 1)
-        sampler, drop_last = self._order(first_epoch, keep_last, balanced, devices)
-        batches = SharedBatches(sampler, self.batch_size, drop_last, rank, devices)
-        return self._loader(self._dataset("train"), batch_sampler=batches)
+    def _drops_last(self, clips: int, devices: int = 1) -> bool:
+        """Whether the last batch is too small: batch norm needs two clips on every device."""
+        last = clips % self.batch_size
+        return 0 < last < 2 * devices and clips > last
 
-    def _dataset(self, split: str) -> Dataset:
-        targets = self.corpus.targets(split)
-        if self.features_of is not None:
-            return FeatureDataset(self.features_of[split], targets)
-        waveforms = self.corpus.waveforms if self.resident is None else None
-        return ClipDataset(waveforms, self.corpus.rows(split), targets)
+    def _dataset(self, subset: str) -> Dataset:
+        if subset not in self.datasets:
+            targets = self.corpus.targets(subset)
+            if self.features is not None and subset in self.features:
+                self.datasets[subset] = FeatureDataset(self.features[subset], targets)
+            else:
+                waveforms = self.corpus.waveforms if self.resident is None else None
+                self.datasets[subset] = ClipDataset(waveforms, self.corpus.rows(subset), targets)
+        return self.datasets[subset]
 
     def _loader(self, dataset: Dataset, **options) -> DataLoader:
         # a generator of its own keeps the loader from drawing from the one that dropout draws from

@@ -1,4 +1,4 @@
-"""Which recordings a corpus has: singer and technique from the folders, what is odd said.
+"""Which recordings a corpus has: singer and technique from the source's labels or the folders, what is odd said.
 
 A manifest is a table with a row for each recording:
     path         below the source's base
@@ -6,6 +6,7 @@ A manifest is a table with a row for each recording:
     technique    its last folder (a `vibrado` folder is vibrato)
     context      what lies between, joined by "/"; VocalSet's arpeggios, scales, long_tones, excerpts
     samples, sample_rate    as in the file
+A source with labels (`singtech.data.sources`) names singer, technique and context itself.
 """
 
 import difflib
@@ -16,6 +17,7 @@ import unicodedata
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -50,7 +52,7 @@ def survey(source: Source, techniques: Sequence[str] | None, strict: bool = Fals
     Raises:
         ValueError: an unknown technique, or, if strict, a recording that cannot be used.
     """
-    everything, notes = placed(source.names())
+    everything, notes = placed(source)
     found = everything["technique"].value_counts()
     techniques = tuple(sorted(found.index) if techniques is None else techniques)
     require_known(techniques, sorted(found.index))
@@ -58,18 +60,40 @@ def survey(source: Source, techniques: Sequence[str] | None, strict: bool = Fals
     others = {name: count for name, count in found.items() if name not in techniques}
     if others:
         notes.append(f"left out {counted(sum(others.values()), 'recording')} of other techniques: {listed(others)}")
-    _note_names(chosen, notes)
+    if source.labels() is None:
+        _note_names(chosen, notes)
     chosen, unusable = _with_headers(source, chosen, strict, notes)
     return Survey(chosen[COLUMNS], notes, techniques, unusable)
 
 
 def singers_of(source: Source) -> list[str]:
     """Every singer of a source, of whatever technique; female9 before female10."""
-    return sorted(placed(source.names())[0]["singer"].unique(), key=_by_number)
+    return sorted(placed(source)[0]["singer"].unique(), key=_by_number)
 
 
-def placed(names: Iterable[str]) -> tuple[pd.DataFrame, list[str]]:
-    """The recordings among `names` with the path, singer, technique and context that their folders say; and notes."""
+def recordings_of(source: Source) -> list[str]:
+    """Every recording of a source, of whatever technique, as tables and splits name it."""
+    return [recording_of(path) for path in placed(source)[0]["path"]]
+
+
+def placed(source: Source) -> tuple[pd.DataFrame, list[str]]:
+    """The recordings of a source with path, singer, technique and context, by its labels or else by folders; notes."""
+    labels = source.labels()
+    return _by_folders(source.names()) if labels is None else _by_labels(source.names(), labels)
+
+
+def _by_labels(names: Iterable[str], labels: Mapping[str, Sequence[str]]) -> tuple[pd.DataFrame, list[str]]:
+    """The labelled recordings, and a note that counts the others."""
+    rows = [(name, *map(partial(unicodedata.normalize, "NFC"), labels[name])) for name in sorted(labels)]
+    others = sorted(name for name in names if name not in labels and is_recording(name))
+    notes = (
+        [f"left out {counted(len(others), 'recording')} without a label, such as {shown(others[0])}"] if others else []
+    )
+    return pd.DataFrame(rows, columns=["path", "singer", "technique", "context"]), notes
+
+
+def _by_folders(names: Iterable[str]) -> tuple[pd.DataFrame, list[str]]:
+    """The recordings among `names` as their folders say, and notes."""
     rows, other_kinds, misplaced, there, notes = [], Counter(), [], set(), []
     for name in sorted(names, key=lambda name: (not name.lower().endswith(".wav"), name)):
         place = PurePosixPath(name)
@@ -159,7 +183,7 @@ def copies_of(digests: Mapping[str, str]) -> dict[str, str]:
 
 
 def require_known(techniques: Sequence[str], there: Sequence[str]) -> None:
-    """That every technique has a folder."""
+    """That every technique is there."""
     for technique in techniques:
         if technique not in there:
             near = difflib.get_close_matches(technique, there, n=1)
@@ -240,6 +264,11 @@ def names_of(setting: str, names: object) -> list[str]:
     if isinstance(names, str | Mapping) or not isinstance(names, Sequence):
         raise ValueError(f"{setting}={names}: expected a list, [{names}].")
     return [unicodedata.normalize("NFC", str(name)) for name in names]
+
+
+def recording_of(path: str) -> str:
+    """A recording's name in tables and splits: its path without .wav or .flac."""
+    return str(PurePosixPath(path).with_suffix("")) if is_recording(path) else path
 
 
 def require_plain(path: str) -> None:

@@ -81,7 +81,7 @@ class _Sound(NamedTuple):
 
 def verify(source: Source, sample_rate: int = SAMPLE_RATE, known: Known | None = None) -> Verification:
     """Decode every recording of a source, whatever its technique, and compare the source with what is known of it."""
-    recordings, notes = placed(source.names())
+    recordings, notes = placed(source)
 
     def listen(path: str) -> _Sound:
         require_plain(path)

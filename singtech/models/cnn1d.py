@@ -8,11 +8,9 @@ hear the same clip.
 
 from collections import OrderedDict
 
-import torch
 from torch import Tensor, nn
 
 from singtech.models.level import checked_level, levelled
-from singtech.models.network import Network, initialise
 
 LAYERS = ((16, 128), (8, 64), (32, 256))  # channels and kernel (samples) of the three convolutions, without padding
 POOL, STRIDE = 64, 8  # of the max pooling after each
@@ -25,6 +23,10 @@ class Waveform(nn.Module):
         super().__init__()
         self.level = checked_level(level)
 
+    def shape(self, samples: int) -> tuple[int, int]:
+        """(1, S) of a clip of `samples` samples."""
+        return 1, samples
+
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, S) -> (B, 1, S)."""
         return levelled(waveform.float(), self.level).unsqueeze(1)
@@ -34,21 +36,22 @@ class WaveformExtractor(nn.Module):
     """(B, 1, S) waveforms to (B, D) features: convolution, batch norm, ReLU and max pooling three times, then dense.
 
     Args:
-        samples: S.
+        shape: (1, S) of one input.
         features: D, width of the dense layer, which ends in ReLU and dropout.
         dropout: after it.
     Raises:
         ValueError: a clip too short for the three poolings.
     """
 
-    def __init__(self, samples: int, features: int = 32, dropout: float = 0.4) -> None:
+    def __init__(self, shape: tuple[int, int], features: int = 32, dropout: float = 0.4) -> None:
         super().__init__()
+        channels, samples = shape
         if samples < least_samples():
             raise ValueError(
                 f"a clip has {samples} samples, too few for the poolings of the 1DCNN, which need {least_samples()}: "
                 "use longer clips (data.clip_seconds)."
             )
-        channels, blocks = 1, []
+        blocks = []
         for number, (out_channels, kernel) in enumerate(LAYERS, start=1):
             blocks.append((f"layer{number}", _block(channels, out_channels, kernel)))
             channels, samples = out_channels, (samples - kernel + 1 - POOL) // STRIDE + 1
@@ -58,6 +61,7 @@ class WaveformExtractor(nn.Module):
                 features=nn.Linear(channels * samples, features), activation=nn.ReLU(), dropout=nn.Dropout(dropout)
             )
         )
+        self.out_features = features
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, 1, S) -> (B, D)."""
@@ -71,27 +75,6 @@ class WaveformExtractor(nn.Module):
             for block, (_, kernel) in zip(self.convolutions, LAYERS, strict=True)
         ]
         return [*convolutions, ("Flatten", nn.Flatten()), ("FC (Feature)", self.projection)]
-
-
-def cnn1d_network(
-    samples: int, techniques: int, seed: int, level: str = "peak", features: int = 32, dropout: float = 0.4
-) -> Network:
-    """The 1DCNN with its initial weights.
-
-    Args:
-        samples: S, samples a clip.
-        techniques: K.
-        seed: see `initialise`.
-        level: of a clip, as in front of the spectrograms.
-        features, dropout: see `WaveformExtractor`.
-    Raises:
-        ValueError: a clip too short, or an unknown level.
-    """
-    with torch.random.fork_rng(devices=[]):  # what the layers draw when they are made is drawn anew below
-        extractor = WaveformExtractor(samples, features, dropout)
-        network = Network(Waveform(level), extractor, nn.Linear(features, techniques))
-    initialise(network, seed)
-    return network
 
 
 def least_samples() -> int:

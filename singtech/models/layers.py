@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from singtech.models.deformable import DeformableConv2d
 from singtech.models.network import Network, parameter_count
@@ -33,15 +34,17 @@ def describe(network: Network, samples: int) -> list[Layer]:
     """Every layer of a network, in order; their parameters add up to the network's, whose front end has none.
 
     Args:
-        network: its extractor says its `parts`; it is left in the mode it was in.
+        network: it is left in the mode it was in.
         samples: S, samples a clip.
     """
     modes = {module: module.training for module in network.modules()}
     network.eval()
     layers = []
     try:
-        values = network.front_end(torch.zeros(1, samples, device=network.classifier.weight.device))
-        for number, (name, part) in enumerate([*network.extractor.parts(), ("FC (Softmax)", network.classifier)], 1):
+        values = torch.zeros(1, samples, device=next((p.device for p in network.parameters()), None))
+        values = network.front_end(values)
+        head = "FC (Softmax)" if type(network.classifier) is nn.Linear else type(network.classifier).__name__
+        for number, (name, part) in enumerate([*_parts(network.extractor), (head, network.classifier)], 1):
             values = part(values)
             shape = values.shape[1:]
             deformable = any(isinstance(module, DeformableConv2d) for module in part.modules())
@@ -50,3 +53,8 @@ def describe(network: Network, samples: int) -> list[Layer]:
         for module, training in modes.items():
             module.training = training
     return layers
+
+
+def _parts(extractor: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The parts that an extractor names; one that names none is a single part under its class's name."""
+    return extractor.parts() if hasattr(extractor, "parts") else [(type(extractor).__name__, extractor)]

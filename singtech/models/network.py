@@ -1,8 +1,12 @@
 """The whole network: front end, extractor and classifier, and its initial weights, drawn layer by layer."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
+from singtech.components import build
 from singtech.models.oblong import OblongExtractor
 from singtech.models.spectrogram import MultiResolutionSpectrogram
 from singtech.streams import stream_seed
@@ -14,7 +18,7 @@ class Network(nn.Module):
     Args:
         front_end: (B, S) -> (B, C, F, T).
         extractor: (B, C, F, T) -> (B, D).
-        classifier: (B, D) -> (B, K).
+        classifier: the head, (B, D) -> (B, K).
     """
 
     def __init__(self, front_end: nn.Module, extractor: nn.Module, classifier: nn.Module) -> None:
@@ -30,6 +34,41 @@ class Network(nn.Module):
         return self.classifier(self.features(waveform))
 
 
+@dataclass(frozen=True)
+class Architecture:
+    """The three components of a network.
+
+    Args:
+        front_end, extractor, head: see `singtech.training.protocols`.
+    """
+
+    front_end: Callable[..., nn.Module] = MultiResolutionSpectrogram
+    extractor: Callable[..., nn.Module] = OblongExtractor
+    head: Callable[..., nn.Module] = nn.Linear
+
+    def build(self, samples: int, techniques: int, sample_rate: int, seed: int) -> Network:
+        """The network with its initial weights.
+
+        Args:
+            samples: S, samples a clip.
+            techniques: K.
+            sample_rate: in Hz.
+            seed: of the weights, see `initialise`.
+        Raises:
+            ValueError: as the components say.
+        """
+        with torch.random.fork_rng(devices=[]):  # our layers are drawn anew below; others start from the seed here
+            torch.default_generator.manual_seed(stream_seed(seed, "layers"))
+            front_end = build(self.front_end, sample_rate=sample_rate)
+            extractor = build(self.extractor, shape=front_end.shape(samples))
+            network = Network(front_end, extractor, self.head(extractor.out_features, techniques))
+        if getattr(extractor, "pretrained", False):
+            initialise(network.classifier, seed, prefix="classifier")
+        else:
+            initialise(network, seed)
+        return network
+
+
 def oblong_network(samples: int, techniques: int, front_end: dict, seed: int, **extractor) -> Network:
     """The oblong CNN of Table 1 behind its multi-resolution spectrograms, with its initial weights.
 
@@ -42,12 +81,8 @@ def oblong_network(samples: int, techniques: int, front_end: dict, seed: int, **
     Raises:
         ValueError: as those two say.
     """
-    with torch.random.fork_rng(devices=[]):  # what the layers draw when they are made is drawn anew below
-        front = MultiResolutionSpectrogram(**front_end)
-        body = OblongExtractor(front.shape(samples), **extractor)
-        network = Network(front, body, nn.Linear(body.projection.features.out_features, techniques))
-    initialise(network, seed)
-    return network
+    parts = (lambda: MultiResolutionSpectrogram(**front_end), lambda shape: OblongExtractor(shape, **extractor))
+    return Architecture(*parts).build(samples, techniques, 44100, seed)
 
 
 def initialise(module: nn.Module, seed: int, prefix: str = "") -> None:

@@ -87,6 +87,7 @@ class OblongExtractor(nn.Module):
         pooled_features = channels if aggregation == "average" else channels * grid[0] * grid[1]
         self.projection = _projection(pooled_features, hidden, features, hidden_dropout)
         self.map_shape = (channels, *grid)
+        self.out_features = features
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """(B, C, F, T) -> (B, D)."""

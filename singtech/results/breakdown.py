@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from singtech.metrics import heading, mean_of_known, ratio
 from singtech.results.collate import Collated, csv_text
 from singtech.results.commands import place_of, prepare
 from singtech.results.experiments import Experiment, Published
 from singtech.results.pages import Line, document, latex_table, pipes, shown, shown_interval, tabular
 from singtech.results.predictions import Predictions
-from singtech.results.resampling import Draws, interval_of, mean_of_known, ratio, weighted_scores, weighted_shares
+from singtech.results.resampling import Draws, interval_of, weighted_scores, weighted_shares
+from singtech.results.settings import Settings
 from singtech.results.summaries import Answer, answer, printed
 from singtech.results.tables import write_texts
 
@@ -86,10 +88,15 @@ class Part:
 
 
 def render_breakdown(
-    experiment: Experiment, collated: Collated, published: Published, data: str, folder: Path
+    experiment: Experiment,
+    collated: Collated,
+    published: Published,
+    data: str,
+    folder: Path,
+    group: Settings | None = None,
 ) -> tuple[list[Path], Answer]:
     """Write the parts as `<name>.md` and, one number a line, `.csv`; the paths written and the answer."""
-    found = answer(experiment, collated, data)
+    found = answer(experiment, collated, data, group)
     told = {
         summary.condition.label: [collated.draws.predictions(run) for run in summary.runs]
         for summary in found.summaries
@@ -111,20 +118,20 @@ def render_breakdown(
     return write_texts(folder / experiment.name, texts), found
 
 
-def parts_of(told: Told, contexts: "pd.DataFrame", metrics: dict[str, str], draws: Draws) -> list[Part]:
+def parts_of(told: Told, contexts: "pd.DataFrame", metrics: Sequence[str], draws: Draws) -> list[Part]:
     """All parts, of the predictions of each condition's runs.
 
     Args:
         told: label -> one a seed.
         contexts: technique, split, context, clips of the corpus.
-        metrics: those of a part on scores, and as printed.
+        metrics: those of a part on scores.
         draws: resamples the clips of each line for its interval.
     """
     train = contexts[contexts["split"] == "train"]
 
     def scored(predictions: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
         scores = weighted_scores(predictions, weights)
-        return {heading: scores[metric] for metric, heading in metrics.items()}
+        return {heading(metric): scores[metric] for metric in metrics}
 
     return [
         _by_context(told, train, scored, draws),

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
+from singtech.metrics import is_higher_better, label
 from singtech.results.collate import Collated, csv_text
 from singtech.results.experiments import Claim, Experiment, Published
 from singtech.results.pages import NONE, Line, document, latex_table, pipes, shown_change, tabular
 from singtech.results.resampling import Draws, weighted_scores
-from singtech.results.summaries import Answer, Summary, answer, printed
+from singtech.results.settings import Settings
+from singtech.results.summaries import Answer, Summary, answer
 from singtech.results.tables import write_texts
 from singtech.results.verdicts import MOST, NOT_RUN, UNDECIDED, Verdict, judge, overall
 
 FOLDS = 5
-METRICS = {"f1": "macro-F1", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
-Comparison = tuple[str, str, str]  # labels of better and worse, and the metric
+Comparison = tuple[str, str, str]  # references of better and worse, and the metric
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,15 @@ class Ground:
 
 
 def render_claims(
-    experiment: Experiment, collated: Collated, published: Published, data: str, folder: Path
+    experiment: Experiment,
+    collated: Collated,
+    published: Published,
+    data: str,
+    folder: Path,
+    group: Settings | None = None,
 ) -> tuple[list[Path], Answer]:
     """Write the verdicts as `<name>.md`, `.csv` and `.tex`; the paths written and the answer."""
-    found, grounds = grounds_of(experiment, collated, data)
+    found, grounds = grounds_of(experiment, collated, data, group)
     said = [f"- {sentence(claim, grounds)}" for claim in experiment.claims]
     lines = list(_lines(experiment, grounds))
     page = document(found, "\n".join(said), pipes([*_HEADER], [line for group in lines for line in group], left=3))
@@ -47,11 +53,13 @@ def render_claims(
     return write_texts(folder / experiment.name, texts), found
 
 
-def grounds_of(experiment: Experiment, collated: Collated, data: str) -> tuple[Answer, tuple[Ground, Ground]]:
+def grounds_of(
+    experiment: Experiment, collated: Collated, data: str, group: Settings | None = None
+) -> tuple[Answer, tuple[Ground, Ground]]:
     """The verdicts on the corpus's own test singers and for new ones; and the answer, with what both lack."""
-    metrics = {metric: _named(metric) for claim in experiment.claims for metric in claim.metrics}
-    asked = replace(experiment, metrics=metrics)
-    here, folded = answer(asked, collated, data), answer(replace(asked, folds=FOLDS), collated, data)
+    metrics = dict.fromkeys(metric for claim in experiment.claims for metric in claim.metrics)
+    asked = replace(experiment, metrics=tuple(metrics))
+    here, folded = (answer(replace(asked, folds=folds), collated, data, group) for folds in (0, FOLDS))
     grounds = (
         Ground("these singers", "seeds", _judged(asked, here, Summary.differences)),
         Ground("new singers", "singers", _judged(asked, folded, lambda a, b, m: by_singer(a, b, m, collated.draws))),
@@ -121,7 +129,7 @@ def long_form(experiment: Experiment, data: str, grounds: Sequence[Ground]) -> s
 
 
 _HEADER = (
-    "Better − worse",
+    "Comparison",
     "metric",
     "on",
     "pairs",
@@ -138,13 +146,14 @@ _HEADER = (
 def _judged(
     experiment: Experiment, found: Answer, differences: Callable[[Summary, Summary, str], list[float]]
 ) -> dict[Comparison, Verdict]:
-    """A verdict on every comparison, each family tested as one."""
-    by_label = {summary.condition.label: summary for summary in found.summaries}
+    """A verdict on every comparison, each family tested as one; where less is better, of what is less."""
+    rows = {summary.condition.reference: summary for summary in found.summaries}
     verdicts: dict[Comparison, Verdict] = {}
     for family in experiment.families:
         claims = [claim for claim in experiment.claims if claim.family == family]
         comparisons = list(dict.fromkeys(c for claim in claims for c in claim.comparisons))
-        pairs = [(by_label.get(better), by_label.get(worse), metric) for better, worse, metric in comparisons]
+        pairs = [(rows.get(better), rows.get(worse), metric) for better, worse, metric in comparisons]
+        pairs = [(a, b, metric) if is_higher_better(metric) else (b, a, metric) for a, b, metric in pairs]
         each = [differences(a, b, metric) if a and b else [] for a, b, metric in pairs]
         verdicts |= dict(zip(comparisons, judge(each), strict=True))
     return verdicts
@@ -160,7 +169,7 @@ def _lines(experiment: Experiment, grounds: Sequence[Ground]) -> list[list[Line]
             for number, ground in enumerate(grounds):
                 if number and ground.verdicts[better, worse, metric].word == NOT_RUN:
                     continue
-                what = ["", ""] if number else [f"{better} − {worse}", _named(metric)]
+                what = ["", ""] if number else [_pair(experiment, better, worse, metric), label(metric)]
                 group.append([*what, ground.on, *_cells(ground.verdicts[better, worse, metric], ground.unit)])
         groups.append(group)
     return groups
@@ -215,9 +224,7 @@ def _probability(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
-def _named(metric: str) -> str:
-    """A metric as printed."""
-    kind, _, technique = metric.partition("_")
-    if metric in METRICS:
-        return METRICS[metric]
-    return f"{'F1' if kind == 'f1' else kind} of {printed(technique)}"
+def _pair(experiment: Experiment, better: str, worse: str, metric: str) -> str:
+    """A difference as printed, which is of the better less the worse, or where less is better the other way round."""
+    better, worse = experiment.label(better), experiment.label(worse)
+    return f"{better} − {worse}" if is_higher_better(metric) else f"{worse} − {better}"

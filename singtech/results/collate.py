@@ -20,18 +20,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from singtech import metrics
 from singtech.files import atomic_path, read_all, remove_remains
 from singtech.locks import hold
+from singtech.results.predictions import PREDICTIONS, read_predictions
 from singtech.results.resampling import Draws
-from singtech.results.rows import BY_TECHNIQUE, CIRCUMSTANCES, CONDITION, NAME, SCORES, is_number, read_rows
+from singtech.results.rows import CIRCUMSTANCES, COMPLETE, CONDITION, NAME, VARIANT, is_number, read_rows
+from singtech.results.settings import read_settings
 from singtech.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RESULTS, LAYERS, CONFUSIONS, CORPORA = "results.csv", "layers.csv", "confusions.csv", "corpora"
-_ORDER = ("data", "model", "dc", "strategy", "alpha", "variant", "fold", "seed", "run")
-_NETWORK = ("data", "model", "dc", "variant")  # what decides a network's layers
+_ORDER = ("data", "model", "dc", "strategy", "alpha", "settings", VARIANT, "fold", "seed", "run")
+_NETWORK = ("data", "model", "dc", "settings")  # what decides a network's layers; of an earlier version's its variant
 LAYER = ("number", "layer", "channels", "output", "deformable", "parameters")  # of a run's layers.csv
 _CONFUSION = ("run", "technique", "predicted", "clips")
 _AMOUNTS = ("recordings", "minutes", "clips")
@@ -53,7 +56,7 @@ class Collated:
 
     Attributes:
         results: one row a run.
-        layers: one row a layer of each data, model, dc and variant.
+        layers: one row a layer of each data, model, dc and settings.
         confusions: run, technique, predicted, clips; pairs without a clip are left out.
         lengths: of each file in `corpora/`, by its stem, technique, split, context, recordings, minutes, clips; and
             the same in every line, its fingerprints and the settings by which a command names it, "" if not said.
@@ -70,6 +73,11 @@ class Collated:
     def corpora(self) -> list[str]:
         """The corpora that were prepared or have runs, by name."""
         return sorted({*self.results["data"], *(name for name in self.lengths if not _FOLD.search(name))})
+
+    @functools.cached_property
+    def memory(self) -> dict:
+        """For what others work out of it once."""
+        return {}
 
     @functools.cached_property
     def draws(self) -> Draws:
@@ -122,7 +130,7 @@ def rebuild(output_dir: str | os.PathLike) -> None:
     if runs.is_dir():
         with hold(output_dir / RESULTS, "results are being collated", say=lambda line: None):
             # reading too, or an older view could come last
-            rows = read_rows(runs)
+            rows = [_scored(row, runs) for row in read_rows(runs)]
             if rows:
                 _keep(output_dir / RESULTS, [_text(rows)])
                 _keep(output_dir / LAYERS, [_layers(runs, rows)])
@@ -159,7 +167,7 @@ def read_collated(output_dir: str | os.PathLike) -> Collated:
     path = output_dir / RESULTS
     return Collated(
         read_results(path) if path.is_file() else _typed(io.StringIO(_text([])), path),
-        _read(output_dir / LAYERS, (*_NETWORK, *LAYER)),
+        _read(output_dir / LAYERS, (*_NETWORK, *LAYER), ("settings", VARIANT)),
         _read(output_dir / CONFUSIONS, _CONFUSION),
         {
             path.stem: _read(path, _LENGTHS, ("context", *_IDENTITY))
@@ -170,7 +178,10 @@ def read_collated(output_dir: str | os.PathLike) -> Collated:
 
 
 def read_results(path: str | os.PathLike) -> "pd.DataFrame":
-    """`results.csv` with text as text (a commit of digits, an empty variant), alpha and metrics as floats, seed as int.
+    """`results.csv` with text as text (a commit of digits), alpha and metrics as floats, seed as int.
+
+    Of a run that an earlier version stored `settings` is "", and `variant` says what it differs in. Metrics that a file
+    lacks are nan.
 
     Raises:
         FileNotFoundError: it is not there.
@@ -191,10 +202,11 @@ def columns(rows: list[dict]) -> list[str]:
     """results.csv's columns: condition, metrics, metrics of each technique, circumstances, what else rows hold."""
     names = set().union(*rows) if rows else set()
     techniques = []
-    for prefix in BY_TECHNIQUE:
+    for prefix in metrics.prefixes():
         usual = [f"{prefix}{technique}" for technique in TECHNIQUES]
-        techniques += usual + sorted(name for name in names - set(usual) if name.startswith(prefix))
-    fixed = [*CONDITION, *SCORES, *techniques, *CIRCUMSTANCES]
+        others = [name for name in names - set(usual) if name.startswith(prefix)]
+        techniques += usual + sorted(n for n in others if (metrics.technique_of(n) or [""])[0] == f"{prefix}*")
+    fixed = [*CONDITION, *metrics.overall(), *techniques, *CIRCUMSTANCES]
     return fixed + sorted(names - set(fixed))
 
 
@@ -202,21 +214,36 @@ def _text(rows: list[dict]) -> str:
     """The CSV of the rows, sorted."""
     rows = [{**row, "alpha": float(row["alpha"])} for row in rows]
     names = columns(rows)
-    ordered = sorted(rows, key=lambda row: tuple(row[name] for name in _ORDER))
+    ordered = sorted(rows, key=lambda row: tuple(row.get(name, "") for name in _ORDER))
     return csv_text(names, ([_field(row.get(name)) for name in names] for row in ordered))
+
+
+def _scored(row: dict, runs: Path) -> dict:
+    """A row with the metrics that were added since the run was scored, from its predictions where they are there."""
+    if row["status"] != COMPLETE or not metrics.lacking(row):
+        return row
+    try:
+        told = read_predictions(runs / row["run"] / PREDICTIONS)
+        return metrics.scores(told.targets, told.logits, told.techniques) | row
+    except FileNotFoundError:
+        return row
+    except (OSError, ValueError) as problem:
+        log.warning("%s", problem)
+        return row
 
 
 def _layers(runs: Path, rows: list[dict]) -> str:
     """The layers of each network, from its newest complete run that says them."""
     newest = {}
+    names = (*_NETWORK, *([VARIANT] if any(row.get(VARIANT) for row in rows) else []))
     for row in sorted(rows, key=lambda row: (str(row.get("finished") or ""), row["run"]), reverse=True):
-        key = tuple(row[name] for name in _NETWORK)
+        key = tuple(row.get(name, "") for name in names)
         if row["status"] == "complete" and key not in newest:
             path = runs / row["run"] / LAYERS
             lines = _lines(path, *read_all([path]), names=LAYER, numbers=(0, 2, 5))
             if lines:
                 newest[key] = lines[1:]
-    return csv_text((*_NETWORK, *LAYER), ((*key, *line) for key in sorted(newest) for line in newest[key]))
+    return csv_text((*names, *LAYER), ((*key, *line) for key in sorted(newest) for line in newest[key]))
 
 
 def _confusions(runs: Path, rows: list[dict]) -> Iterator[str]:
@@ -288,14 +315,26 @@ def _field(value: object) -> object:
 
 
 def _typed(file: Path | io.StringIO, path: Path) -> "pd.DataFrame":
-    """results.csv as a frame; a file from before there were folds has none."""
-    frame = _frame(file, [name for name in (*CONDITION, *SCORES, "status") if name != "fold"], path)
-    return frame if "fold" in frame else frame.assign(fold="")
+    """results.csv as a frame; a file from before there were folds or settings has none."""
+    usual = {"fold": "", "settings": "", VARIANT: ""}
+    frame = _frame(file, [name for name in (*CONDITION, "status") if name not in usual], path)
+    if "settings" not in frame and VARIANT not in frame:
+        raise ValueError(_damaged(path, "it has no column settings"))
+    lacking = {name: value for name, value in usual.items() if name not in frame}
+    lacking |= {name: math.nan for name in metrics.overall() if name not in frame}
+    frame = frame.copy().assign(**lacking)  # a copy keeps columns together, which pandas asks for
+    try:
+        for text in frame["settings"].unique():
+            read_settings(text)
+    except ValueError as error:
+        raise ValueError(_damaged(path, str(error))) from None
+    return frame
 
 
 def _read(path: Path, header: Sequence[str], optional: Sequence[str] = ()) -> "pd.DataFrame":
     """A CSV file, or an empty one; optional columns that it lacks are empty text."""
-    frame = _frame(path if path.is_file() else io.StringIO(",".join(header)), header, path)
+    needed = [name for name in header if name not in optional] if optional else header
+    frame = _frame(path if path.is_file() else io.StringIO(",".join(header)), needed, path)
     return frame.assign(**{name: "" for name in optional if name not in frame})
 
 
@@ -325,10 +364,13 @@ def _frame(file: Path | io.StringIO, needed: Sequence[str], path: Path) -> "pd.D
         if misnamed:
             raise ValueError(f"data is {misnamed[0]!r:.40}, expected a name that a folder can have")
     except (ValueError, csv.Error) as error:  # pandas' parser errors are ValueErrors
-        why = " ".join(str(error).split())[:300]
-        rebuilt = "python -m singtech.prepare" if path.parent.name == CORPORA else "make tables"
-        raise ValueError(f"{path} is damaged ({why}); remove it and run `{rebuilt}` to rebuild it.") from error
+        raise ValueError(_damaged(path, " ".join(str(error).split())[:300])) from error
     return frame
+
+
+def _damaged(path: Path, why: str) -> str:
+    rebuilt = "python -m singtech.prepare" if path.parent.name == CORPORA else "make tables"
+    return f"{path} is damaged ({why}); remove it and run `{rebuilt}` to rebuild it."
 
 
 @functools.lru_cache(4096)  # a million counts are few different ones

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from singtech.places import CONF
 from singtech.results.collate import Collated
-from singtech.results.experiments import COMPARABLE, Condition, Experiment
+from singtech.results.conditions import Condition
+from singtech.results.experiments import COMPARABLE, Experiment
+from singtech.results.settings import PAPERS, Settings, read_settings
 
 
 def command(condition: Condition, place: str, seeds: Sequence[int], folds: Sequence[str] = ()) -> str:
@@ -39,10 +41,23 @@ def report(collated: Collated, data: str) -> str:
     return f"python -m singtech.report data={data}{_output_of(collated)}"
 
 
-def place_of(collated: Collated, data: str, folds: int = 0) -> str:
-    """How a command ends: with the corpus, as it was named when it was last opened, and with where the results are."""
-    settings = collated.settings(data, folds) or _named(data)
-    return (f" {settings}" if settings else "") + _output_of(collated)
+def place_of(collated: Collated, data: str, folds: int = 0, group: Settings = PAPERS) -> str:
+    """How a command ends: with the corpus, as it was named when it was last opened, with the settings of a group, and
+    with where the results are."""
+    named = collated.settings(data, folds) or _named(data)
+    return (f" {named}" if named else "") + group.command + _output_of(collated) + _own_folder(collated, data, group)
+
+
+def _own_folder(collated: Collated, data: str, group: Settings) -> str:
+    """The configuration folder of the person's own that runs with these settings were made with."""
+    runs = collated.results[collated.results["data"] == data]
+    if not group.items or "command" not in runs or "settings" not in runs:
+        return ""
+    for command, settings in zip(runs["command"], runs["settings"], strict=True):
+        words = command.split() if "--config-dir" in command else []
+        if words and settings and read_settings(settings).holds(group):
+            return f" --config-dir {shlex.quote(shlex.split(command)[words.index('--config-dir') + 1])}"
+    return ""
 
 
 def _named(data: str) -> str:
@@ -51,7 +66,7 @@ def _named(data: str) -> str:
         return ""
     return (
         f"data={data}"
-        if is_choice(data)
+        if has_vocalsets_singers(data)
         else f'data=folder data.name={data} data.root=FOLDER "data.split.test=[SINGERS]"'
     )
 
@@ -61,6 +76,6 @@ def _output_of(collated: Collated) -> str:
     return "" if is_default else f" {shlex.quote(f'output_dir={collated.output_dir}')}"
 
 
-def is_choice(data: str) -> bool:
+def has_vocalsets_singers(data: str) -> bool:
     """Whether a corpus is one of `conf/data`, with VocalSet's singers, and not a person's own."""
     return (CONF / "data" / f"{data}.yaml").is_file()

@@ -12,6 +12,7 @@ from singtech.results.experiments import Experiment, Published
 from singtech.results.figures import blank, entitle, picture, save, without_runs
 from singtech.results.pages import Line, document, latex_table, pipes, shown, shown_interval, tabular
 from singtech.results.resampling import Draws, interval_of, weighted_shares
+from singtech.results.settings import Settings
 from singtech.results.summaries import Answer, answer, in_order, printed
 from singtech.results.tables import write_texts
 
@@ -23,11 +24,16 @@ ELSE = "anything else"
 
 
 def render_confusion(
-    experiment: Experiment, collated: Collated, published: Published, data: str, folder: Path
+    experiment: Experiment,
+    collated: Collated,
+    published: Published,
+    data: str,
+    folder: Path,
+    group: Settings | None = None,
 ) -> tuple[list[Path], Answer]:
     """Write the techniques in question as a table (`<name>.md`, `.tex`), all of them as a figure (`.png`, `.pdf`) and
     as `.csv`; the paths written and the answer."""
-    found = answer(experiment, collated, data)
+    found = answer(experiment, collated, data, group)
     runs = found.summaries[0].runs
     techniques, shares = confusion(collated.confusions, runs)
     if len(shares) < len(runs):

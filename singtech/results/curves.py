@@ -5,10 +5,12 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from singtech.metrics import label
 from singtech.results.collate import Collated
 from singtech.results.experiments import Experiment, Published
 from singtech.results.figures import COLOURS, blank, entitle, picture, save, without_runs
 from singtech.results.pages import document, pipes, shown, shown_change, shown_interval
+from singtech.results.settings import Settings
 from singtech.results.summaries import Answer, Summary, answer
 from singtech.results.tables import long_form, printed_value, write_texts
 
@@ -22,14 +24,19 @@ BAND = 6  # points: the width of the light bar that is an interval, a little les
 
 
 def render_curve(
-    experiment: Experiment, collated: Collated, published: Published, data: str, folder: Path
+    experiment: Experiment,
+    collated: Collated,
+    published: Published,
+    data: str,
+    folder: Path,
+    group: Settings | None = None,
 ) -> tuple[list[Path], Answer]:
     """Write a figure as `<name>.png` and `.pdf`, its numbers as `.csv` and as a captioned `.md`; the paths written
     and the answer.
 
     The same results give the same bytes.
     """
-    found = answer(experiment, collated, data)
+    found = answer(experiment, collated, data, group)
     page = document(found, picture(found), points(found, published))
     paths = write_texts(folder / experiment.name, {"md": page, "csv": long_form(found, published)})
     return paths + save(draw(found, published), folder / experiment.name), found
@@ -40,13 +47,13 @@ def points(found: Answer, published: Published) -> str:
     (metric,) = found.experiment.metrics
     alphas = sorted({condition.alpha for condition in found.experiment.conditions})
     lines = []
-    for label, summaries in _series(found).items():
+    for name, summaries in _series(found).items():
         at = {summary.condition.alpha: summary for summary in summaries}
         there = [at.get(alpha) for alpha in alphas]
         ours = [summary and summary.mean(metric) for summary in there]
         paper = [summary and printed_value(found, published, summary.condition, metric) for summary in there]
         deviations = [summary and summary.deviation(metric) for summary in there]
-        lines.append([label, "ours", *map(shown, ours, deviations)])
+        lines.append([name, "ours", *map(shown, ours, deviations)])
         if any(summary and summary.intervals for summary in there):
             lines.append(["", "95 %", *(shown_interval(s.interval(metric)) if s else "" for s in there)])
         lines.append(["", "seeds", *(str(len(summary.units)) if summary else "" for summary in there)])
@@ -68,21 +75,21 @@ def draw(found: Answer, published: Published) -> "Figure":
 
     if not found.made:
         return blank(without_runs(found))
-    ((metric, heading),) = found.experiment.metrics.items()
+    (metric,) = found.experiment.metrics
     figure = Figure(figsize=(5.2, 3.9), layout="constrained")
     axes = figure.subplots()
     series = _series(found)
-    for k, (label, summaries) in enumerate(series.items()):
+    for k, (name, summaries) in enumerate(series.items()):
         shift = APART * (k - (len(series) - 1) / 2)
-        _draw_series(axes, label, summaries, metric, shift, STYLES[k % len(STYLES)])
+        _draw_series(axes, name, summaries, metric, shift, STYLES[k % len(STYLES)])
         if found.is_comparable:
             _mark_published(axes, found, published, summaries, metric, shift, STYLES[k % len(STYLES)])
-    axes.set(xlabel="smoothing factor α", ylabel=heading, xlim=(-0.07, 1.07))
+    axes.set(xlabel="smoothing factor α", ylabel=label(metric), xlim=(-0.07, 1.07))
     axes.set_xticks(sorted({condition.alpha for condition in found.experiment.conditions}))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(axis="y", color="0.9", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
-    order = [name for label in series for name in (label, _paper(label))]  # column by column: ours, the paper's
+    order = [entry for name in series for entry in (name, _paper(name))]  # column by column: ours, the paper's
     entries = sorted(zip(*axes.get_legend_handles_labels(), strict=True), key=lambda entry: order.index(entry[1]))
     how = {"loc": "outside lower center", "ncols": len(series), "frameon": False, "fontsize": 9, "title_fontsize": 8}
     figure.legend(*zip(*entries, strict=True), title=_key(found.summaries, metric), **how)
@@ -91,7 +98,7 @@ def draw(found: Answer, published: Published) -> "Figure":
 
 
 def _draw_series(
-    axes: "Axes", label: str, summaries: Sequence[Summary], metric: str, shift: float, style: tuple[str, str, str]
+    axes: "Axes", name: str, summaries: Sequence[Summary], metric: str, shift: float, style: tuple[str, str, str]
 ) -> None:
     """One strategy: its means, deviations and intervals over alpha, and a faint dot a seed where there are several."""
     colour, marker, line = style
@@ -100,7 +107,7 @@ def _draw_series(
     spread = [_or_nan(summary.deviation(metric)) for summary in summaries]
     axes.errorbar(
         *(alphas, means, spread),
-        **{"label": label, "color": colour, "marker": marker, "linestyle": line},
+        **{"label": name, "color": colour, "marker": marker, "linestyle": line},
         **{"markersize": 5, "linewidth": 1.4, "elinewidth": 1, "capsize": 3, "zorder": 3},
     )
     known = [(alpha, *low_high) for alpha, s in zip(alphas, summaries, strict=True) if (low_high := s.interval(metric))]
@@ -137,14 +144,14 @@ def _mark_published(
     known = [(alpha, value) for alpha, value in printed if value is not None]
     if known:
         hollow = {"linestyle": "", "marker": style[1], "color": style[0], "markerfacecolor": "none", "markersize": 10}
-        label = _paper(summaries[0].condition.label)
-        axes.plot(*zip(*known, strict=True), label=label, markeredgewidth=1.2, zorder=4, **hollow)
+        name = _paper(summaries[0].condition.series)
+        axes.plot(*zip(*known, strict=True), label=name, markeredgewidth=1.2, zorder=4, **hollow)
 
 
 def _series(found: Answer) -> dict[str, list[Summary]]:
-    """The summaries by label, in printed order."""
-    labels = dict.fromkeys(condition.label for condition in found.experiment.conditions)
-    return {label: [s for s in found.summaries if s.condition.label == label] for label in labels}
+    """The summaries by the label that their alphas share, in printed order."""
+    names = dict.fromkeys(condition.series for condition in found.experiment.conditions)
+    return {name: [s for s in found.summaries if s.condition.series == name] for name in names}
 
 
 def _difference(ours: float | None, paper: float | None) -> str:
@@ -152,8 +159,8 @@ def _difference(ours: float | None, paper: float | None) -> str:
     return "" if paper is None else shown_change(None if ours is None else ours - paper)
 
 
-def _paper(label: str) -> str:
-    return f"{label}, paper"
+def _paper(name: str) -> str:
+    return f"{name}, paper"
 
 
 def _or_nan(number: float | None) -> float:

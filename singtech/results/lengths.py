@@ -8,6 +8,7 @@ from singtech.results.commands import place_of, prepare
 from singtech.results.experiments import Experiment, Published
 from singtech.results.figures import COLOURS, blank, entitle, picture, save
 from singtech.results.pages import Line, document, pipes
+from singtech.results.settings import Settings
 from singtech.results.summaries import Answer, printed
 from singtech.results.tables import write_texts
 
@@ -20,7 +21,12 @@ HATCHES = ("", "..", "//")
 
 
 def render_lengths(
-    experiment: Experiment, collated: Collated, published: Published, data: str, folder: Path
+    experiment: Experiment,
+    collated: Collated,
+    published: Published,
+    data: str,
+    folder: Path,
+    group: Settings | None = None,
 ) -> tuple[list[Path], Answer]:
     """Write Figure 2 as `<name>.png` and `.pdf`, its numbers as `.csv` and in a captioned `.md`; the paths written
     and the answer."""

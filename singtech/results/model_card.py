@@ -4,23 +4,20 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from singtech import metrics
 from singtech.results.collate import STATE, Collated
+from singtech.results.conditions import printed_label
 from singtech.results.confusions import confusion
 from singtech.results.experiments import COMPARABLE
 from singtech.results.pages import pipes, shown, shown_interval
+from singtech.results.rows import VARIANT
+from singtech.results.settings import read_settings
 from singtech.results.summaries import corpus, printed
 
 if TYPE_CHECKING:
     import pandas as pd
 
-METRICS = {
-    "f1": "macro-F1",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "top2_accuracy": "top-2 accuracy",
-    "top3_accuracy": "top-3 accuracy",
-}
-_ALIKE = ("data", "fold", "model", "dc", "strategy", "alpha", "variant", *STATE, "status")
+_ALIKE = ("data", "fold", "model", "dc", "strategy", "alpha", "settings", VARIANT, *STATE, "status")
 
 
 def model_card(
@@ -53,10 +50,12 @@ def model_card(
         "metrics": ["f1", "accuracy"],
     }
     setting = f"dc={row['dc']}, strategy={row['strategy']}, alpha={row['alpha']:g}"
-    varied = f", and `{row['variant']}`, which differs from the corpus's defaults" if row["variant"] else ""
+    differs = read_settings(row.get("settings", ""), row.get(VARIANT, "")).words
+    varied = f", and what differs from the defaults: `{differs}`" if differs else ""
+    label = printed_label(row["model"], row["dc"], row["strategy"], row["alpha"])
     parts = [
         "---\n" + "\n".join(f"{name}: {json.dumps(value)}" for name, value in front.items()) + "\n---",
-        f"# {row['model']}, {setting}: which singing technique is it?",
+        f"# {label}: which singing technique is it?",
         f"Names one of {len(techniques)} techniques ({', '.join(map(printed, techniques))}) in clips of {seconds:g} s "
         f"at {sample_rate:,} Hz of one singer alone. The method is that of Yamamoto, Nam and Terasawa, *Deformable CNN "
         "and Imbalance-Aware Feature Learning for Singing Technique Classification*, Interspeech 2022; this network "
@@ -69,8 +68,9 @@ def model_card(
         *([_of_onnx(onnx, sample_rate, seconds)] if onnx is not None else []),
         "## Data and protocol",
         f"Trained on {int(row['clips_train']):,} clips of {where}{fold}, tested on {int(row['clips_test']):,} clips of "
-        f"singers that it never heard: {row['singers_test']}. Condition: {setting}{varied}; seed {row['seed']}; "
-        f"{int(row['epochs'])} epochs; {int(row['parameters']):,} parameters; commit {row['commit'] or 'not known'}.",
+        f"singers that it never heard: {row['singers_test']}. Condition: {row['model']}, {setting}{varied}; "
+        f"seed {row['seed']}; {int(row['epochs'])} epochs; {int(row['parameters']):,} parameters; "
+        f"commit {row['commit'] or 'not known'}.",
         f"    {row['command']}",
         "## Numbers",
         _numbers(row, runs, collated),
@@ -103,11 +103,20 @@ def _numbers(row: Mapping, runs: "pd.DataFrame", collated: Collated) -> str:
     seeds = len(runs)
     cells, names = [(row["fold"], int(seed)) for seed in runs["seed"]], list(runs["run"])
     lines = []
-    for metric, heading in METRICS.items():
-        values = runs[metric]
+    for metric in metrics.overall():
+        values = runs[metric].dropna()
+        if len(values) < seeds:
+            continue
         deviation = float(values.std()) if seeds > 1 else None
         interval = collated.draws.interval(cells, names, metric)
-        lines.append([heading, shown(row[metric]), shown(float(values.mean()), deviation), shown_interval(interval)])
+        lines.append(
+            [
+                metrics.label(metric),
+                shown(row[metric]),
+                shown(float(values.mean()), deviation),
+                shown_interval(interval),
+            ]
+        )
     table = pipes(["", "this network", f"mean over {seeds} seed{'s' * (seeds > 1)}", "95 %"], lines, left=1)
     return f"{table}\n\n95 %: over other singers, recordings, clips{' and seeds' if seeds > 1 else ''}, by resampling."
 

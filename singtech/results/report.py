@@ -16,10 +16,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from singtech import metrics
 from singtech.results.collate import Collated
-from singtech.results.experiments import COMPARABLE, Condition, Experiment
+from singtech.results.conditions import Condition, setup_of
+from singtech.results.experiments import COMPARABLE, Experiment
+from singtech.results.groups import groups_of, main_group, named_conditions, wanted
 from singtech.results.pages import shown_interval
 from singtech.results.predictions import Predictions
+from singtech.results.rows import COMPLETE, VARIANT
+from singtech.results.settings import Settings, read_settings
 from singtech.results.summaries import Answer, answer, corpus, in_order, printed
 
 if TYPE_CHECKING:
@@ -27,7 +32,6 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parent / "page"
 HARDEST = 25
-METRICS = {"f1": "F1", "accuracy": "Acc.", "balanced_accuracy": "B-Acc.", "top2_accuracy": "Top-2"}
 CURVE = ("epoch", "loss", "f1", "validation_f1")
 
 
@@ -64,17 +68,35 @@ class Told:
 
 
 def everything_run(collated: Collated, data: str) -> Answer:
-    """All conditions with the corpus's default settings, on its own split, as one table's answer."""
+    """All conditions that were run with the settings of the most runs, on the corpus's own split, as one answer."""
+    group = main_group(collated, data)
     runs = collated.results[collated.results["data"] == data]
-    runs = runs[(runs["variant"] == "") & (runs["fold"] == "") & (runs["status"] == "complete")]
-    names = ["model", "dc", "strategy", "alpha"]
-    known = runs[names].drop_duplicates().sort_values(names).itertuples(index=False)
-    conditions = tuple(
-        Condition(f"{m if m != 'oblong' else dc}, {strategy}, α = {alpha:g}", m, dc, strategy, alpha)
-        for m, dc, strategy, alpha in known
+    runs = runs[(runs["fold"] == "") & (runs["status"] == COMPLETE)]
+    names = ["model", "dc", "strategy", "alpha", "settings", VARIANT]
+    known = runs.assign(**{VARIANT: runs.get(VARIANT, "")})[names].drop_duplicates().sort_values(names)
+    rows: dict[str, Condition] = {}
+    for model, dc, strategy, alpha, text, variant in known.itertuples(index=False):
+        setup = _condition(model, dc, strategy, alpha, read_settings(text, variant), group, named_conditions(collated))
+        if setup is not None:
+            rows.setdefault(setup.label, setup)
+    asked = Experiment(
+        *("runs", "table", "Runs", "", "Condition"),
+        metrics=(*metrics.overall(), "f1_*"),
+        conditions=tuple(rows[label] for label in sorted(rows)),
     )
-    asked = Experiment("runs", "table", "Runs", "", "Condition", metrics=METRICS | {"f1_*": ""}, conditions=conditions)
-    return answer(asked, collated, data)
+    return answer(asked, collated, data, group)
+
+
+def _condition(
+    model: str, dc: str, strategy: str, alpha: float, settings: Settings, group: Settings, known: Sequence[Condition]
+) -> Condition | None:
+    """The condition that alike runs are of in a group, one without a name where no file has one; None if of none."""
+    setup = setup_of(model, dc, strategy, alpha)
+    named = [condition for condition in known if condition.key == setup.key]
+    for condition in sorted(named, key=lambda condition: len(condition.settings.items)):
+        if wanted(condition, group) == settings:
+            return condition
+    return setup if wanted(setup, group) == settings else None
 
 
 def told_by(found: Answer, collated: Collated) -> Told | None:
@@ -253,6 +275,10 @@ def _facts(counted: "pd.DataFrame", collated: Collated, data: str) -> list[tuple
     facts = [("Corpus", f"{held}; clips: {clips}" if len(lengths) else f"{data}, not prepared here")]
     tests = sorted({name for text in counted.get("singers_test", ()) for name in text.split()})
     facts += [("Test singers", ", ".join(tests))] if tests else []
+    group, *others = [each.settings.words or "the paper's" for each in groups_of(collated, data)] or ["the paper's"]
+    facts.append(("Settings", group))
+    if others:
+        facts.append(("Other settings", f"{'; '.join(others)}: each has a folder of its own beside this page"))
     every = int((collated.results["data"] == data).sum())
     facts.append(("Runs", f"{len(counted)} in tables, of {every} on this corpus"))
     names = {
@@ -288,7 +314,8 @@ def _runs(counted: "pd.DataFrame", collated: Collated, data: str) -> str:
     for row in results.to_dict("records"):
         cells = [escape(row["run"]), escape(row["status"]), "yes" if row["run"] in in_tables else "—"]
         cells += [_cell(row.get(name)) for name in columns]
-        lines.append([*cells, escape(row["variant"]), f"<code>{escape(str(row.get('command', '')))}</code>"])
+        differs = read_settings(row["settings"], row.get(VARIANT, "")).words
+        lines.append([*cells, escape(differs), f"<code>{escape(str(row.get('command', '')))}</code>"])
     return table("Every run, what it cost, and the command that makes it again", header, lines, long=(14,))
 
 

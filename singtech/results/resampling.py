@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from singtech import metrics
 from singtech.results.predictions import PREDICTIONS, Predictions, read_predictions
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def draw_weights(clips: "pd.DataFrame", resamples: int, seed: int) -> np.ndarray
 
 
 def weighted_scores(predictions: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """The metrics of `singtech.metrics.scores`, each clip counted as often as its weight says.
+    """Every metric, each clip counted as often as its weight says.
 
     Args:
         predictions: N clips.
@@ -124,51 +125,14 @@ def weighted_scores(predictions: Predictions, weights: np.ndarray) -> dict[str, 
     Returns:
         metric -> (R,); nan of a technique without a clip, and of everything where no clip counts.
     """
-    targets, techniques = predictions.targets, predictions.techniques
-    order = np.argsort(-predictions.logits, axis=1, kind="stable")
-    counts = weighted_confusions(predictions, weights)
-    right, true, named = np.einsum("rkk->rk", counts), counts.sum(axis=2), counts.sum(axis=1)
-    total = true.sum(axis=1)
-    f1 = ratio(2 * right, np.where(true > 0, true + named, 0))
-    recall = ratio(right, true)
-    places = (order == targets[:, None]).argmax(axis=1)
-    hits = np.stack([places < k for k in (2, 3)], axis=1).astype(np.float32)
-    top = ratio((weights @ hits).astype(float), total[:, None])
-    return {
-        "f1": mean_of_known(f1),
-        "accuracy": ratio(right.sum(axis=1), total),
-        "balanced_accuracy": mean_of_known(recall),
-        "top2_accuracy": top[:, 0],
-        "top3_accuracy": top[:, 1],
-        **{f"f1_{name}": f1[:, k] for k, name in enumerate(techniques)},
-        **{f"recall_{name}": recall[:, k] for k, name in enumerate(techniques)},
-    }
-
-
-def weighted_confusions(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
-    """(R, K, K) how many clips of each technique are taken for each, weighed by (R, N) weights."""
-    targets, techniques = predictions.targets, len(predictions.techniques)
-    pairs = np.zeros((len(targets), techniques**2), dtype=np.float32)
-    pairs[np.arange(len(targets)), targets * techniques + predictions.logits.argmax(axis=1)] = 1
-    return (weights @ pairs).reshape(-1, techniques, techniques).astype(float)
+    return metrics.weighted_scores(predictions.targets, predictions.logits, predictions.techniques, weights)
 
 
 def weighted_shares(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
-    """(R, K, K) the same as shares of each true technique's clips; nan where it has none."""
-    counts = weighted_confusions(predictions, weights)
-    return ratio(counts, counts.sum(axis=2, keepdims=True))
-
-
-def mean_of_known(values: np.ndarray) -> np.ndarray:
-    """(R,) the mean of the numbers of each row of (R, K); nan where there is none."""
-    known = np.isfinite(values)
-    return ratio(np.where(known, values, 0).sum(axis=1), known.sum(axis=1))
-
-
-def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """The shares, in the form of `part`; nan of nothing."""
-    whole = np.broadcast_to(whole, part.shape)
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    """(R, K, K) how much of each true technique's clips, weighed by (R, N) weights, is taken for each technique; nan
+    where it has none."""
+    counts = metrics.Weighted(predictions.targets, predictions.logits, weights).confusions
+    return metrics.ratio(counts, counts.sum(axis=2, keepdims=True))
 
 
 def _over_seeds(draws: np.ndarray, place: int) -> np.ndarray:

@@ -11,26 +11,28 @@ import os
 import re
 from pathlib import Path
 
+from singtech import metrics
 from singtech.files import read_all, write_text
 from singtech.locks import is_held
+from singtech.results.settings import read_settings
 
 log = logging.getLogger(__name__)
 
 ROW = "row.json"
 RUNNING, INTERRUPTED, FAILED, COMPLETE = STATUSES = ("running", "interrupted", "failed", "complete")
-CONDITION = ("run", "data", "fold", "model", "dc", "strategy", "alpha", "seed", "variant")  # what the run is
-SCORES = ("f1", "accuracy", "balanced_accuracy", "top2_accuracy", "top3_accuracy")  # the keys of metrics.scores
-BY_TECHNIQUE = ("f1_", "recall_")  # and of each technique, also by metrics.scores
+CONDITION = ("run", "data", "fold", "model", "dc", "strategy", "alpha", "seed", "settings")  # what the run is
+VARIANT = "variant"  # what a row that an earlier version stored has in place of settings
 CIRCUMSTANCES = (  # how it was made
     *("validation_f1", "parameters", "epochs", "seconds", "clips_train", "clips_test", "singers_test"),
     *("device", "precision", "torch"),
-    *("commit", "status", "reason", "data_fingerprint", "corpus_fingerprint", "phases", "finished"),
+    *("commit", "status", "reason", "data_fingerprint", "corpus_fingerprint", "phases", "made_by", "finished"),
     *("versions", "command"),
 )
-NUMBERS = {"alpha", *SCORES, "validation_f1", "parameters", "epochs", "seconds", "clips_train", "clips_test"}
+NUMBERS = {"alpha", "parameters", "epochs", "seconds", "clips_train", "clips_test"}
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # what a UTF-8 file cannot hold, or a CSV reader stumbles over
 NAME = re.compile(r'(?!\.{1,2}$)[^/\\:*?"<>|\x00-\x1f\x7f]{1,80}')  # that a folder can have on any system
 UNFOLDED = {"fold": ""}  # what a row says that names no fold: the run is on the corpus's own split
+EARLIER = {"settings": ""}  # what a row says that an earlier version stored
 
 
 def write_row(folder: str | os.PathLike, row: dict) -> Path:
@@ -69,7 +71,7 @@ def _row(content: bytes | OSError, folder: Path) -> dict | None:
         row = json.loads(content.decode())
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(_line(error)) from None
-    row = UNFOLDED | row if isinstance(row, dict) else row
+    row = UNFOLDED | (EARLIER if VARIANT in row else {}) | row if isinstance(row, dict) else row
     if fault := _fault(row):
         raise ValueError(fault)
     if row["status"] == RUNNING and not is_held(folder):
@@ -121,12 +123,24 @@ def _fault(row: object) -> str:
         return f"it has no {', '.join(lacking)}"
     words = [name for name in (*CONDITION, "status") if name not in ("alpha", "seed") and type(row[name]) is not str]
     words += [name for name, value in row.items() if isinstance(value, list | dict)]
+    words += [VARIANT] if type(row.get(VARIANT, "")) is not str else []
     if words:
         return f"{words[0]} holds {row[words[0]]!r:.40}, expected text"
-    numbers = [name for name, value in row.items() if is_number(name) and type(value) not in (int, float, type(None))]
+    by_technique = metrics.prefixes()
+    numbers = [
+        name
+        for name, value in row.items()
+        if type(value) not in (int, float, type(None)) and is_number(name, by_technique)
+    ]
     if numbers or type(row["seed"]) is not int:
         name = numbers[0] if numbers else "seed"
         return f"{name} holds {row[name]!r:.40}, expected a number"
+    try:
+        read_settings(row["settings"])
+    except ValueError as problem:
+        return str(problem)
+    if row["settings"] == "" and VARIANT not in row:
+        return "settings hold '', expected a JSON object"
     return _unstorable(row)
 
 
@@ -146,9 +160,11 @@ def _unstorable(row: dict) -> str:
     return ""
 
 
-def is_number(column: str) -> bool:
-    """Whether a column holds numbers: the metrics, those of a technique, counts."""
-    return column in NUMBERS or column.startswith(BY_TECHNIQUE)
+def is_number(column: str, by_technique: tuple[str, ...] | None = None) -> bool:
+    """Whether a column holds numbers: the metrics, those of a technique (by their prefixes), counts."""
+    prefixes = metrics.prefixes() if by_technique is None else by_technique
+    name = column.removeprefix("validation_")
+    return column in NUMBERS or name in metrics.METRICS or name.startswith(prefixes)
 
 
 def _plain(value: object) -> object:

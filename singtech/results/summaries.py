@@ -9,17 +9,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from singtech import metrics
 from singtech.results.collate import STATE, Collated
-from singtech.results.commands import command, is_choice, place_of, prepare, sweep
-from singtech.results.experiments import COMPARABLE, Condition, Experiment
+from singtech.results.commands import command, has_vocalsets_singers, place_of, prepare, sweep
+from singtech.results.conditions import Condition
+from singtech.results.experiments import COMPARABLE, Experiment
+from singtech.results.groups import main_group, rows_in
 from singtech.results.references import Reference, references
 from singtech.results.resampling import Draws
+from singtech.results.rows import COMPLETE, VARIANT
+from singtech.results.settings import PAPERS, Settings, read_settings
 from singtech.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_DECIDES = ["model", "dc", "strategy", "alpha", "variant"]  # which condition a run is of
+_DECIDES = ["model", "dc", "strategy", "alpha"]  # with its settings, which condition a run is of
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ class Answer:
         sweep: the command that makes all the runs that are missing; "" where none is.
         notes: what a reader must know of the numbers, a sentence each.
         references: what they are to be read against.
+        group: the settings that its runs share beside their conditions' own.
         made: how many of the runs that are asked for are there.
         asked: how many are asked for.
         left_out: how many runs were left out.
@@ -100,6 +106,7 @@ class Answer:
     sweep: str = ""
     notes: tuple[str, ...] = ()
     references: tuple[Reference, ...] = ()
+    group: Settings = PAPERS
     made: int = 0
     asked: int = 0
     left_out: int = 0
@@ -129,7 +136,7 @@ class Answer:
     @property
     def baseline(self) -> Summary | None:
         """The summary that the others are compared with."""
-        return next((s for s in self.summaries if s.condition.label == self.experiment.baseline), None)
+        return next((s for s in self.summaries if s.condition.reference == self.experiment.baseline), None)
 
 
 def corpus(data: str) -> str:
@@ -138,31 +145,67 @@ def corpus(data: str) -> str:
     return f"{name}: not VocalSet, not comparable with the paper"
 
 
-def answer(experiment: Experiment, collated: Collated, data: str) -> Answer:
-    """Answer an experiment with the runs on one corpus.
+def answer(experiment: Experiment, collated: Collated, data: str, group: Settings | None = None) -> Answer:
+    """Answer an experiment with the runs on one corpus that share these settings.
 
-    Only complete runs count whose settings are the corpus's defaults but for what the condition itself flips. Of a
-    condition and seed that was run more than once, the run that ended last counts, on the current state of the corpus.
+    Only complete runs count. Of a condition and seed that was run more than once, the run that ended last counts, on
+    the current state of the corpus.
+
+    Args:
+        group: the settings beside those of each condition; None for those that the most runs share.
     """
+    group = main_group(collated, data) if group is None else group
     results = collated.results[collated.results["data"] == data]
     conditions = experiment.conditions
-    if not is_choice(data):  # choices that name VocalSet's singers have no row on a corpus of other singers
-        conditions = tuple(c for c in conditions if "data.split" not in c.variant)
-    scored = results[results["status"] == "complete"]
-    experiment = replace(experiment, metrics=_all_metrics(experiment.metrics, scored), conditions=conditions)
-    counted, left_out = _counted(results, experiment, collated)
-    groups = {_key(*key): runs for key, runs in counted.groupby(_DECIDES, sort=False)} if len(counted) else {}
-    summaries = tuple(_summary(groups.get(_asked(c)), c, experiment, collated.draws) for c in experiment.conditions)
+    if not has_vocalsets_singers(data):  # ablations that name VocalSet's singers have no row on a corpus of others
+        conditions = tuple(c for c in conditions if not c.settings.names("data.split"))
+    folds = _folds(experiment, group)
+    scored = results[results["status"] == COMPLETE]
+    named = experiment.metrics or metrics.overall()
+    experiment = replace(experiment, metrics=_all_metrics(named, scored), conditions=conditions, folds=folds)
+    rows = rows_in(conditions, group)
+    counted, left_out = _counted(results, experiment, rows, collated)
+    groups = dict(iter(counted.groupby("row", sort=False))) if len(counted) else {}
+    summaries = tuple(
+        _summary(groups.get(number), condition, experiment, collated.draws)
+        for number, condition in enumerate(conditions)
+    )
     known = references(experiment.references, collated.lengths_of(data))
-    place, seeds = place_of(collated, data, experiment.folds), _wanted_seeds(summaries)
-    missing = _missing(experiment, summaries, place)
+    place, seeds = place_of(collated, data, folds, group), _wanted_seeds(summaries)
+    present = [s for s in summaries if s.condition in rows]
+    missing = [] if group.is_earlier else _missing(experiment, present, place, seeds)
     everything = sweep(experiment, place, seeds) if missing else ""
     if len(known) < len(experiment.references):
-        missing.append((f"{' and '.join(experiment.references)}, from the clips of the corpus", prepare(place)))
-    notes = [*_on_units(experiment, summaries), *_on_left_out(left_out), *_on_circumstances(counted)]
-    made, asked = sum(len(s.cells) for s in summaries), len(summaries) * len(seeds) * max(experiment.folds, 1)
+        clips = prepare(place_of(collated, data, group=group.within("data")))
+        missing.append((f"{' and '.join(experiment.references)}, from the clips of the corpus", clips))
+    notes = [*on_group(group), *_on_units(experiment, summaries), *_on_left_out(left_out), *_on_circumstances(counted)]
+    made, asked = sum(len(s.cells) for s in summaries), len(present) * len(seeds) * max(folds, 1)
     number = sum(left_out.values())
-    return Answer(experiment, data, summaries, tuple(missing), everything, tuple(notes), known, made, asked, number)
+    return Answer(
+        *(experiment, data, summaries, tuple(missing), everything, tuple(notes), known, group, made, asked, number)
+    )
+
+
+def has_runs(experiment: Experiment, collated: Collated, data: str, group: Settings) -> bool:
+    """Whether complete runs on one corpus are of an experiment's conditions in a group."""
+    results = collated.results[collated.results["data"] == data]
+    places = {(*condition.key, wanted) for condition, wanted in rows_in(experiment.conditions, group).items()}
+    return bool(_places(results[results["status"] == COMPLETE], dict.fromkeys(places, 0)).count(0))
+
+
+def _places(runs: "pd.DataFrame", rows: dict[tuple, int]) -> list[int]:
+    """Which row each run is of, by model, dc, strategy, alpha and settings; -1 for none."""
+    variants = runs[VARIANT] if VARIANT in runs else [""] * len(runs)
+    settings = (read_settings(*texts) for texts in zip(runs["settings"], variants, strict=True))
+    keys = zip(*(runs[name] for name in _DECIDES), settings, strict=True)
+    return [rows.get((m, dc, strategy, round(alpha, 9), each), -1) for m, dc, strategy, alpha, each in keys]
+
+
+def on_group(group: Settings) -> list[str]:
+    """Which settings the runs of a page share, where these are not the paper's."""
+    if group.is_earlier:
+        return [f"These runs were {group.words}: their settings have other names today, and no more are made of them."]
+    return [f"Settings that differ from the paper's: {group.words}."] if group.items else []
 
 
 def printed(technique: str) -> str:
@@ -176,60 +219,56 @@ def in_order(techniques: Iterable[str]) -> list[str]:
     return [name for name in TECHNIQUES if name in techniques] + [n for n in techniques if n not in TECHNIQUES]
 
 
-def _all_metrics(metrics: dict[str, str], results: "pd.DataFrame") -> dict[str, str]:
+def _all_metrics(names: Iterable[str], results: "pd.DataFrame") -> tuple[str, ...]:
     """The metrics with `f1_*` written out: one a technique that the runs were scored on, or that the paper has."""
-    written = {}
-    for name, heading in metrics.items():
-        if not name.endswith("_*"):
-            written[name] = heading
+    names, written = list(names), []
+    for name in names:
+        if not name.endswith(metrics.EACH):
+            written.append(name)
             continue
-        prefix = name.removesuffix("*")
-        there = [n.removeprefix(prefix) for n in results if n.startswith(prefix) and results[n].notna().any()]
-        all_of_them = {f"{prefix}{technique}": printed(technique) for technique in in_order(there or TECHNIQUES)}
-        written |= {name: heading for name, heading in all_of_them.items() if name not in metrics}
-    return written
+        of_techniques = {column: of[1] for column in results if (of := metrics.technique_of(column)) and of[0] == name}
+        there = [technique for column, technique in of_techniques.items() if results[column].notna().any()]
+        each = [f"{name.removesuffix('*')}{technique}" for technique in in_order(there or TECHNIQUES)]
+        written += [column for column in each if column not in names]
+    return tuple(written)
 
 
-def _key(model: str, dc: str, strategy: str, alpha: float, variant: str) -> tuple:
-    return model, dc, strategy, round(alpha, 9), variant
+def _folds(experiment: Experiment, group: Settings) -> int:
+    """Over how many folds an experiment goes in a group, which may have another number of them."""
+    number = group.values.get("data.folds")
+    return number if experiment.folds and isinstance(number, int) else experiment.folds
 
 
-def _asked(condition: Condition) -> tuple:
-    return _key(condition.model, condition.dc, condition.strategy, condition.alpha, condition.variant)
-
-
-def _counted(runs: "pd.DataFrame", experiment: Experiment, collated: Collated) -> tuple["pd.DataFrame", dict[str, int]]:
+def _counted(
+    runs: "pd.DataFrame", experiment: Experiment, rows: dict[Condition, Settings], collated: Collated
+) -> tuple["pd.DataFrame", dict[str, int]]:
     """Of the runs on one corpus those that count for the conditions, and how many do not, by the reason."""
-    names = (*STATE, "finished")
-    runs = runs.assign(**{name: "" for name in names if name not in runs}, cut=runs["variant"].map(_cut))
+    runs = runs.assign(**{name: "" for name in (*STATE, "finished", VARIANT) if name not in runs})
     runs = runs[(runs["fold"] != "") == (experiment.folds > 0)].sort_values("finished", kind="stable")
-    runs = runs.assign(is_current=_is_current(runs, {c.variant for c in experiment.conditions}, collated))
-    wanted = {_asked(condition) for condition in experiment.conditions}
-    without_variant = {key[:-1] for key in wanted}
+    settings = [read_settings(*texts) for texts in zip(runs["settings"], runs[VARIANT], strict=True)]
+    runs = runs.assign(cut=[_cut(each) for each in settings])
+    places = {(*condition.key, wanted): experiment.conditions.index(condition) for condition, wanted in rows.items()}
+    wanted = set(rows.values())
+    runs = runs.assign(
+        row=_places(runs, places), is_current=_is_current(runs, [each in wanted for each in settings], collated)
+    )
     folds = list(map(str, range(experiment.folds))) or [""]
-    keys = [_key(*key) for key in zip(*(runs[name] for name in _DECIDES), strict=True)]
-    asked = runs.loc[[key in wanted and fold in folds for key, fold in zip(keys, runs["fold"], strict=True)]]
-    alike = runs.loc[[key[:-1] in without_variant and key not in wanted and key[-1] != "" for key in keys]]
-    others = alike["variant"][alike["status"] == "complete"].tolist()
-    short = [variant for variant in others if "schedule.max_batches=" in variant]
-    longer = [variant for variant in others if variant not in short]
-    complete = asked[asked["status"] == "complete"]
+    asked = runs[(runs["row"] >= 0) & runs["fold"].isin(folds)]
+    complete = asked[asked["status"] == COMPLETE]
     current = complete[complete["is_current"]]
-    latest = current.drop_duplicates([*_DECIDES, "fold", "seed"], keep="last")
+    latest = current.drop_duplicates(["row", "fold", "seed"], keep="last")
     changed = "(its recordings, split, techniques or clip length have changed)"
     return latest, {
-        "shortened by trainer=smoke": len(short),
-        f"with other settings than the default ({_first(sorted(set(longer)))})": len(longer),
         "not complete": len(asked) - len(complete),
         f"on another state of the corpus {changed}": len(complete) - len(current),
         "made anew since": len(current) - len(latest),
     }
 
 
-def _is_current(runs: "pd.DataFrame", variants: set[str], collated: Collated) -> np.ndarray:
+def _is_current(runs: "pd.DataFrame", is_wanted: Sequence[bool], collated: Collated) -> np.ndarray:
     """Which runs are on the current state of the corpus, which is what `corpora/` says of it, or of each of its folds.
 
-    Where that says nothing, and for choices that cut the corpus otherwise, the newest complete run decides among those
+    Where that says nothing, and for settings that cut the corpus otherwise, the newest complete run decides among those
     that cut it alike; all folds are of one state. A run with settings that nobody asked for decides nothing.
     """
     places = list(zip(runs["data"], runs["fold"], strict=True))
@@ -238,7 +277,7 @@ def _is_current(runs: "pd.DataFrame", variants: set[str], collated: Collated) ->
     states = zip(*(runs[name] for name in STATE), strict=True)
     each = zip(runs["cut"], known, states, strict=True)
     fits = np.array([cut != "" or known is None or state == known for cut, known, state in each], dtype=bool)
-    deciding = runs[fits & (runs["status"] == "complete") & runs["variant"].isin(variants)]
+    deciding = runs[fits & (runs["status"] == COMPLETE) & np.array(is_wanted, dtype=bool)]
     is_current = fits & _has_newest(runs, deciding, ["cut"], STATE[0])
     return is_current & _has_newest(runs, deciding, ["cut", "fold"], STATE[1])
 
@@ -250,9 +289,11 @@ def _has_newest(runs: "pd.DataFrame", complete: "pd.DataFrame", by: list[str], f
     return np.array([newest.get(key) == value for key, value in there], dtype=bool)
 
 
-def _cut(variant: str) -> str:
-    """What of a variant decides which clips there are."""
-    return " ".join(setting for setting in variant.split() if setting.startswith("data."))
+def _cut(settings: Settings) -> str:
+    """What of a run's settings decides which clips there are."""
+    if settings.is_earlier:
+        return " ".join(setting for setting in settings.variant.split() if setting.startswith("data."))
+    return settings.within("data").words
 
 
 def _summary(runs: "pd.DataFrame | None", condition: Condition, experiment: Experiment, draws: Draws) -> Summary:
@@ -271,10 +312,11 @@ def _wanted_seeds(summaries: Iterable[Summary]) -> list[int]:
     return sorted({seed for summary in summaries for _, seed in summary.cells}) or [0]
 
 
-def _missing(experiment: Experiment, summaries: Sequence[Summary], place: str) -> list[tuple[str, str]]:
+def _missing(
+    experiment: Experiment, summaries: Sequence[Summary], place: str, wanted: Sequence[int]
+) -> list[tuple[str, str]]:
     """Each condition that lacks a seed which another has, or a fold, with the command that fills it."""
     missing = []
-    wanted = _wanted_seeds(summaries)
     for summary in summaries:
         lacking: dict[tuple[int, ...], list[str]] = {}
         for fold in map(str, range(experiment.folds)) if experiment.folds else [""]:
@@ -283,8 +325,7 @@ def _missing(experiment: Experiment, summaries: Sequence[Summary], place: str) -
                 lacking.setdefault(seeds, []).append(fold)
         for seeds, folds in lacking.items():
             where = f", {_listed('fold', folds)}" if experiment.folds else ""
-            name = _name(experiment, summary.condition).rstrip(",")
-            what = f"{name}{where}, {_listed('seed', seeds)}"
+            what = f"{summary.condition.label}{where}, {_listed('seed', seeds)}"
             missing.append((what, command(summary.condition, place, seeds, folds)))
     return missing
 
@@ -303,7 +344,7 @@ def _on_units(experiment: Experiment, summaries: Sequence[Summary]) -> list[str]
         f"Ours: {f'mean ± sample standard deviation (n - 1) over {unit}s' if many else f'one {unit}, so no deviation'}."
     ]
     if others:
-        each = "; ".join(f"{_name(experiment, s.condition)} has {_listed(unit, s.units)}" for s in others)
+        each = "; ".join(f"{s.condition.label} has {_listed(unit, s.units)}" for s in others)
         notes.append(f"{unit.title()}s are uneven, so the means do not pair: {_listed(unit, usual)}, but {each}.")
     else:
         notes.append(f"{_listed(unit, usual).capitalize()}.")
@@ -320,7 +361,9 @@ def _on_units(experiment: Experiment, summaries: Sequence[Summary]) -> list[str]
     if lacking:
         notes.append(f"No interval for {lacking} rows: their runs/*/predictions.csv are not here.")
     if experiment.baseline:
-        notes.append(f"To {experiment.baseline}: mean ± deviation of the differences, {unit} by {unit}.")
+        notes.append(
+            f"To {experiment.label(experiment.baseline)}: mean ± deviation of the differences, {unit} by {unit}."
+        )
     return notes
 
 
@@ -330,21 +373,27 @@ def _on_left_out(reasons: dict[str, int]) -> list[str]:
     return [f"Runs left out: {', '.join(left_out)}."] if left_out else []
 
 
-def _name(experiment: Experiment, condition: Condition) -> str:
-    """A condition's name among the others of its table or figure."""
-    return f"{condition.label}, α = {condition.alpha:g}," if experiment.kind == "curve" else condition.label
-
-
 def _listed(unit: str, items: Sequence[object]) -> str:
     return f"{unit}{'s' * (len(items) > 1)} {', '.join(map(str, items))}"
 
 
 def _on_circumstances(runs: "pd.DataFrame") -> list[str]:
     """Where and with what the runs were made, where the rows say so."""
+    makers = _makers(runs)
     names = [name for name in ("device", "precision", "torch", "commit") if name in runs]
-    there = {name: sorted(set(runs[name]) - {""}) for name in names}
-    said = [f"{name} {_first(found)}" for name, found in there.items() if found]
-    return [f"Runs made with {'; '.join(said)}."] if said else []
+    there = {name: sorted(set(runs[name]) - {""}) for name in names if name != "commit" or len(makers) < 2}
+    said = [f"{name} {_first(values)}" for name, values in there.items() if values]
+    notes = [f"Runs made with {'; '.join(said)}."] if said else []
+    if len(makers) > 1:
+        notes.append(f"The phases of these runs were made by different versions of singtech: {_first(makers)}.")
+    return notes
+
+
+def _makers(runs: "pd.DataFrame") -> list[str]:
+    """The versions and commits that made the phases of runs; of a run that does not say them, its commit."""
+    told = runs["made_by"] if "made_by" in runs else [""] * len(runs)
+    commits = runs["commit"] if "commit" in runs else [""] * len(runs)
+    return sorted({maker for made, commit in zip(told, commits, strict=True) for maker in (made or commit).split()})
 
 
 def _first(items: Sequence[str], most: int = 4) -> str:

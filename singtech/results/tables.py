@@ -6,20 +6,28 @@ from itertools import groupby
 from pathlib import Path
 
 from singtech.files import write_text
+from singtech.metrics import heading, is_higher_better
 from singtech.results.collate import Collated, csv_text
-from singtech.results.experiments import Condition, Experiment, Published
+from singtech.results.conditions import Condition, what_differs
+from singtech.results.experiments import Experiment, Published
 from singtech.results.pages import Line, document, latex_table, pipes, shown, shown_change, shown_interval, tabular
+from singtech.results.settings import Settings
 from singtech.results.summaries import Answer, Summary, answer
 
-CONDITION = ("label", "model", "dc", "strategy", "alpha", "variant")
+CONDITION = ("condition", "label", "model", "dc", "strategy", "alpha", "settings")
 COLUMNS = ("data", "artefact", *CONDITION, "metric", "mean", "deviation", "low", "high")
 
 
 def render_table(
-    experiment: Experiment, collated: Collated, published: Published, data: str, folder: Path
+    experiment: Experiment,
+    collated: Collated,
+    published: Published,
+    data: str,
+    folder: Path,
+    group: Settings | None = None,
 ) -> tuple[list[Path], Answer]:
     """Write a table as `<name>.md`, `.csv` and `.tex` into `folder`; the paths written and the answer."""
-    found = answer(experiment, collated, data)
+    found = answer(experiment, collated, data, group)
     texts = {"md": markdown(found, published), "csv": long_form(found, published), "tex": latex(found, published)}
     return write_texts(folder / experiment.name, texts), found
 
@@ -32,7 +40,7 @@ def write_texts(stem: Path, texts: dict[str, str]) -> list[Path]:
     return paths
 
 
-BOLD = "Bold is the highest of a {}, which may be luck: the page `verdicts` tests what the paper claims."
+BOLD = "Bold is the best of a {}, which may be luck: the page `verdicts` tests what the paper claims."
 
 
 def markdown(found: Answer, published: Published) -> str:
@@ -41,7 +49,7 @@ def markdown(found: Answer, published: Published) -> str:
     table = pipes(header, [line for group in groups for line in group], left)
     bold = BOLD.format("row" if found.experiment.is_transposed else "column")
     notes = (*found.notes, bold) if len([summary for summary in found.summaries if summary.units]) > 1 else found.notes
-    return document(replace(found, notes=notes), table)
+    return document(replace(found, notes=notes), table, _of_ablations(found))
 
 
 def latex(found: Answer, published: Published) -> str:
@@ -63,34 +71,36 @@ def long_form(found: Answer, published: Published) -> str:
             between = summary.interval(metric) or (None, None)
             numbers = [mean, summary.deviation(metric), *between, len(summary.units), paper, difference]
             numbers += summary.change(base, metric) if base and summary is not base else [None] * len(change)
-            condition = [asked.label, asked.model, asked.dc, asked.strategy, asked.alpha, asked.variant]
+            condition = [asked.reference, asked.label, asked.model, asked.dc, asked.strategy, asked.alpha]
+            condition.append(asked.settings.words)
             lines.append([found.data, found.experiment.name, *condition, metric, *map(_rounded, numbers)])
     for reference in found.references:
         for metric in found.experiment.metrics:
             numbers = [reference.values.get(metric), *[None] * (6 + len(change))]
-            words = [found.data, found.experiment.name, reference.label, *[""] * 5, metric]
+            words = [found.data, found.experiment.name, "", reference.label, *[""] * 5, metric]
             lines.append([*words, *map(_rounded, numbers)])
     return csv_text([*COLUMNS, found.units, "paper", "difference", *change], lines)
 
 
 def printed_value(found: Answer, published: Published, condition: Condition, metric: str) -> float | None:
     """What the paper prints for a cell; None where it prints nothing."""
-    return published.get((found.experiment.published, condition.label, condition.alpha, metric))
+    return published.get((found.experiment.published, condition.published, metric))
 
 
-def best(numbers: Sequence[Sequence[float | None]]) -> list[list[bool]]:
-    """Which numbers of each column are its largest as printed; none in a column of a single number.
+def best(numbers: Sequence[Sequence[float | None]], metrics: Sequence[str]) -> list[list[bool]]:
+    """Which numbers of each column are its best as printed; none in a column of a single number.
 
     Args:
         numbers: one row a condition, one column a metric.
+        metrics: of the columns, which say whether more is better.
     """
     columns = [
         [None if number is None else round(number, 3) for number in column] for column in zip(*numbers, strict=True)
     ]
     there = [[number for number in column if number is not None] for column in columns]
     is_best = [
-        [len(known) > 1 and number is not None and number == max(known) for number in column]
-        for column, known in zip(columns, there, strict=True)
+        [len(known) > 1 and number is not None and number == (max if rises else min)(known) for number in column]
+        for column, known, rises in zip(columns, there, map(is_higher_better, metrics), strict=True)
     ]
     return [list(row) for row in zip(*is_best, strict=True)]
 
@@ -98,8 +108,9 @@ def best(numbers: Sequence[Sequence[float | None]]) -> list[list[bool]]:
 def _laid_out(found: Answer, published: Published) -> tuple[Line, list[list[Line]], int]:
     """The header, the lines in groups, and how many columns are words."""
     experiment = found.experiment
-    header = [experiment.header, "", found.units.title(), *experiment.metrics.values()]
-    rows = _rows(found, published)
+    header = [experiment.header, "", found.units.title(), *map(heading, experiment.metrics)]
+    short = what_differs(experiment.conditions) if experiment.is_transposed else {}
+    rows = _rows(found, published, short)
     if experiment.is_transposed:
         names = [f"{label}, {what}" if what else label for label, lines in rows for what, *_ in lines]
         cells = [line[1:] for _, lines in rows for line in lines]
@@ -114,13 +125,23 @@ def _laid_out(found: Answer, published: Published) -> tuple[Line, list[list[Line
     return header, headed + groups[len(heads) :], 2
 
 
-def _rows(found: Answer, published: Published) -> list[tuple[str, list[Line]]]:
+def _of_ablations(found: Answer) -> str:
+    """What each ablation of a table sets, as a paragraph."""
+    ablated = {c.ablation: c for c in found.experiment.conditions if c.ablation}
+    if not ablated or found.experiment.is_transposed:
+        return ""
+    each = [f"{name}: `{c.ablated.words or f'alpha={c.alpha:g}'}`" for name, c in ablated.items()]
+    return f"What each ablation sets: {'; '.join(each)}."
+
+
+def _rows(found: Answer, published: Published, short: dict[str, str]) -> list[tuple[str, list[Line]]]:
     """Of each condition its label and the lines ours, its interval, paper (where it prints any), difference (where
     it means something) and change from the baseline; then the references."""
     metrics = found.experiment.metrics
+    labels = {s.condition.reference: s.condition.label for s in found.summaries} | short
     ours = [[summary.mean(metric) for metric in metrics] for summary in found.summaries]
     paper = [[printed_value(found, published, s.condition, metric) for metric in metrics] for s in found.summaries]
-    best_ours, best_paper = best(ours), best(paper)
+    best_ours, best_paper = best(ours, metrics), best(paper, metrics)
     rows = []
     for k, summary in enumerate(found.summaries):
         deviations = [summary.deviation(metric) for metric in metrics]
@@ -132,17 +153,17 @@ def _rows(found: Answer, published: Published) -> list[tuple[str, list[Line]]]:
             if found.is_comparable and summary.units:
                 lines.append(["difference", "", *map(_difference, ours[k], paper[k])])
         if found.baseline and summary is not found.baseline:
-            lines.append(_change(summary, found.baseline, metrics))
-        rows.append((summary.condition.label, lines))
+            lines.append(_change(summary, found.baseline, metrics, labels))
+        rows.append((labels[summary.condition.reference], lines))
     for reference in found.references:
         numbers = [shown(reference.values.get(metric)) for metric in metrics]
         rows.append((reference.label, [["computed", "", *numbers]]))
     return rows
 
 
-def _change(summary: Summary, baseline: Summary, metrics: dict[str, str]) -> Line:
+def _change(summary: Summary, baseline: Summary, metrics: Sequence[str], labels: dict[str, str]) -> Line:
     changes = [shown_change(*summary.change(baseline, metric)) for metric in metrics]
-    return [f"to {baseline.condition.label}", "", *changes]
+    return [f"to {labels[baseline.condition.reference]}", "", *changes]
 
 
 def _difference(ours: float | None, paper: float | None) -> str:

@@ -1,11 +1,11 @@
-"""Training one phase of a run, from the stored phases before it to what the store shall keep."""
+"""Train one phase of a run, from the stored phases before it to what the store keeps."""
 
 import functools
 import logging
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -13,66 +13,63 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from singtech.components import build, spec
 from singtech.data.clips import Corpus
 from singtech.data.datamodule import VocalSetDataModule
 from singtech.files import remove_remains, set_aside
-from singtech.models.network import Network, initialise
-from singtech.training.forest import Forest
-from singtech.training.learner import ClassifierLearner, Learner, NetworkLearner, optimizer_class
-from singtech.training.loggers import ended
-from singtech.training.loss import REDUCTIONS, class_weights
-from singtech.training.phases import Phase, digest, phase_keys
-from singtech.training.recalibration import recalibrate
-from singtech.training.store import Outcome, StoredPhase, read_checkpoint
-from singtech.training.trainer import (
-    PRECISIONS,
+from singtech.imbalance.losses import WeightedCrossEntropy
+from singtech.models.network import Architecture, Network
+from singtech.training.callbacks import (
+    BestEpoch,
     EpochCheckpoint,
-    Machine,
+    FreezeExtractor,
     PassProgress,
     PhaseProgress,
+    ValidateRecalibrated,
     counted,
-    from_processes,
-    interruptible,
     progress_bar,
 )
+from singtech.training.forest import Forest
+from singtech.training.loggers import ended
+from singtech.training.module import TechniqueModule
+from singtech.training.phases import Phase, TrainHead, Training, digest, phase_keys
+from singtech.training.recalibration import has_batch_norm, recalibrate
+from singtech.training.store import Outcome, StoredPhase, read_checkpoint
+from singtech.training.trainer import PRECISIONS, Machine, from_processes, interruptible
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "last.ckpt"  # of a phase that is being trained
 BATCH_NORMS = ("recalibrated", "running")
 SELECTIONS = ("last", "best")
-JUDGED_BY = 512  # training clips that batch norm's statistics rest on while the validation singers are looked at
+JUDGED_BY = 512  # training clips that batch norm's statistics rest on when the validation singers are scored
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Setup:
-    """All that decides what a run's phases come to, beside the phases themselves; hashed whole into their keys.
+    """All that decides the outcome of a run's phases, beside the phases themselves; it is part of their keys.
 
     Args:
-        model: what builds the network, and with which arguments.
-        optimizer: name and arguments; its `lr` is the paper's 1e-4 by default.
+        network: front end, extractor and head.
+        seed: of initial weights, order of clips and dropout.
+        training_clips: fingerprint of the corpus's training clips.
+        validation_clips: fingerprint of its validation clips where they select an epoch, "" otherwise.
         batch_size: clips a step.
-        keep_last: whether an epoch's last, smaller batch is kept.
+        drop_last: leave out an epoch's last, smaller batch.
         max_batches: training batches an epoch at most, for smoke tests; None for all.
-        loss_reduction: `weights` or `clips`.
         batch_norm: `recalibrated` or `running` statistics in evaluation.
         selection: a phase ends with its `last` epoch, or with the `best` by macro F1 on the validation singers.
         precision: one of `PRECISIONS`, Lightning's names.
         devices: how many train together.
-        seed: of initial weights, order of clips and dropout.
-        training_clips: fingerprint of the corpus's training clips.
-        validation_clips: fingerprint of its validation clips where they select an epoch, "" otherwise.
     """
 
-    model: Mapping
-    optimizer: Mapping
+    network: Architecture = field(default_factory=Architecture)
     seed: int
     training_clips: str
     validation_clips: str = ""
     batch_size: int = 64
-    keep_last: bool = True
+    drop_last: bool = False
     max_batches: int | None = None
-    loss_reduction: str = "weights"
     batch_norm: str = "recalibrated"
     selection: str = "last"
     precision: str = "32-true"
@@ -81,49 +78,51 @@ class Setup:
     def __post_init__(self) -> None:
         for setting, choices in (
             ("batch_norm", BATCH_NORMS),
-            ("loss_reduction", REDUCTIONS),
             ("selection", SELECTIONS),
             ("precision", PRECISIONS),
         ):
             if getattr(self, setting) not in choices:
                 raise ValueError(f"{setting}={getattr(self, setting)}: expected one of {', '.join(choices)}.")
-        if not isinstance(self.batch_size, int) or self.batch_size < 2:
+        if self.batch_size < 2:
             raise ValueError(f"batch_size={self.batch_size}: expected a whole number from 2 up (batch norm needs two).")
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool):
-            raise ValueError(f"seed={self.seed}: expected a whole number.")
-        if self.max_batches is not None and not (isinstance(self.max_batches, int) and self.max_batches > 0):
+        if self.max_batches is not None and self.max_batches < 1:
             raise ValueError(f"schedule.max_batches={self.max_batches}: expected a whole number from 1 up, or null.")
-        if not isinstance(self.keep_last, bool):
-            raise ValueError(f"keep_last={self.keep_last}: expected true or false.")
-        if not isinstance(self.devices, int) or isinstance(self.devices, bool) or self.devices < 1:
+        if self.devices < 1:
             raise ValueError(f"trainer.devices={self.devices}: expected how many devices share a batch, from 1 up.")
         if self.batch_size < 2 * self.devices:
             raise ValueError(f"batch_size={self.batch_size}: expected at least two clips for each of trainer.devices.")
-        _check_optimizer(**self.optimizer)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What to run.
+    """A condition with a seed on a corpus.
 
     Args:
-        names: data, fold, model, dc, strategy, alpha and variant, as the row shall say them.
+        names: data, fold, model, dc, strategy, alpha and settings, as the row says them.
         setup: see `Setup`.
         phases: the strategy.
-        build: makes the network with its initial weights.
-        forest: what classifies the features instead of the network's last layer, if anything does.
+        samples: S, samples a clip.
+        techniques: K.
+        sample_rate: in Hz.
+        forest: what classifies the features instead of the head, if anything does.
     """
 
     names: Mapping
     setup: Setup
     phases: tuple[Phase, ...]
-    build: Callable[[], Network]
+    samples: int
+    techniques: int
+    sample_rate: int
     forest: Forest | None = None
 
-    @property
+    def build(self) -> Network:
+        """The network with its initial weights."""
+        return self.setup.network.build(self.samples, self.techniques, self.sample_rate, self.setup.seed)
+
+    @functools.cached_property
     def keys(self) -> tuple[str, ...]:
         """The keys of its phases."""
-        return phase_keys(asdict(self.setup), self.phases)
+        return phase_keys(self.setup, self.phases)
 
     def name(self, test_clips: str) -> str:
         """The run's folder: a readable slug, and the hash of its last phase and of the clips it is scored on."""
@@ -132,14 +131,14 @@ class Run:
         slug = f"{data}-{names['model']}-dc_{names['dc']}-{names['strategy']}-alpha_{names['alpha']:g}"
         decides = [self.keys[-1], test_clips]
         if self.forest is not None:
-            decides += [asdict(self.forest), names["alpha"]]
+            decides += [spec(self.forest), names["alpha"]]
         return f"{slug}-seed_{self.setup.seed}-{digest(decides)[:8]}"
 
     def about(self, number: int, title: str, test_clips: str) -> dict:
         """What a logger can tell one of its phases by, and the runs that it is trained for."""
         return {"phase": title, "key": self.keys[number], "run": self.name(test_clips)} | {
             "seed": self.setup.seed,
-            **{name: value for name, value in self.names.items() if name != "variant"},
+            **{name: value for name, value in self.names.items() if name != "settings"},
         }
 
 
@@ -151,7 +150,7 @@ def train_phase(
     work: Path,
     machine: Machine,
     title: str = "",
-    watch: Callable[[], None] | None = None,
+    require_lease: Callable[[], None] | None = None,
 ) -> Outcome:
     """Train one phase of a run, going on from the checkpoint in `work` if there is one.
 
@@ -163,79 +162,154 @@ def train_phase(
         work: keeps the checkpoint of the last finished epoch.
         machine: where and how to compute.
         title: of the progress bar.
-        watch: called after every epoch; raises where training is to end.
+        require_lease: called after every epoch; raises where another process has taken the phase over.
     """
-    phase, setup = run.phases[number], run.setup
-    first_epoch = sum(earlier.epochs for earlier in run.phases[:number])
-    on_one = machine.trainer()
-    device = on_one.strategy.root_device
+    phase, setup, start = run.phases[number], run.setup, time.perf_counter()
+    device = machine.device
     network = machine.ready(run.build(), device)
     if before:
         before[-1].load_into(network)
-    if phase.start == "anew":
-        initialise(network.classifier, setup.seed, prefix="anew/classifier")
+    learnable = phase.begin(network, setup.seed)
+    end = Epochs({}, [], _epochs_before(run, number), 0.0)
+    if isinstance(phase, Training):
+        data = _data(run, number, before, corpus, machine, device)
+        end = _fit(run, number, before, network, learnable, data, work, machine, title, require_lease)
+        start = time.perf_counter()
+    phase.finish(network, torch.from_numpy(corpus.counts("train")), learnable)
+    if phase.changes_extractor and setup.batch_norm == "recalibrated" and has_batch_norm(network):
+        _recalibrate(network, data, setup.max_batches, device, machine)
+    network.cpu()
+    record = {
+        "phase": {"name": phase.name, "trains": phase.trains, "says": phase.describe(), **spec(phase)},
+        "setup": spec(setup),
+        "before": [entry.key for entry in before],
+        "epoch": end.epoch,
+        "seconds": round(end.seconds + time.perf_counter() - start, 3),
+        "device": device_name(device, machine.devices),
+        "torch": torch.__version__,
+    }
+    return Outcome(network.state_dict(), end.optimizer_state, end.curve, record)
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """What training leaves beside the network: the optimizer's state, the curve, the epoch that counts, seconds."""
+
+    optimizer_state: dict
+    curve: list[dict[str, float]]
+    epoch: int
+    seconds: float
+
+
+def _epochs_before(run: Run, number: int) -> int:
+    return sum(phase.epochs for phase in run.phases[:number])
+
+
+def _data(
+    run: Run, number: int, before: tuple[StoredPhase, ...], corpus: Corpus, machine: Machine, device: torch.device
+) -> VocalSetDataModule:
+    """The batches of a phase: waveforms, or features where the extractor is fixed."""
+    phase, setup = run.phases[number], run.setup
     features = None
-    if phase.trains == "classifier" and phase.extractor == "eval" and machine.cache_features:
-        splits = [split for split in ("train", "validation") if len(corpus.rows(split))]
-        features = {split: clip_features(run, before, corpus, split, machine) for split in splits}
-    data = VocalSetDataModule(
+    if _is_on_features(phase, machine):
+        subsets = [subset for subset in ("train", "validation") if len(corpus.rows(subset))]
+        features = {subset: clip_features(run, before, corpus, subset, machine) for subset in subsets}
+    return VocalSetDataModule(
         corpus,
         setup.batch_size,
         setup.seed,
-        first_epoch,
-        setup.keep_last,
+        _epochs_before(run, number),
+        phase.epochs,
+        setup.drop_last,
         features,
-        phase.sampler,
+        build(phase.sampler, targets=torch.from_numpy(corpus.targets("train"))),
         machine.clips_on(device, corpus) if features is None else None,
     )
-    learner = _learner(run, number, network, before, data, machine.devices)
+
+
+def _is_on_features(phase: Phase, machine: Machine) -> bool:
+    return phase.trains == "head" and not phase.changes_extractor and machine.cache_features
+
+
+def _fit(
+    run: Run,
+    number: int,
+    before: tuple[StoredPhase, ...],
+    network: Network,
+    learnable: torch.nn.Module | None,
+    data: VocalSetDataModule,
+    work: Path,
+    machine: Machine,
+    title: str,
+    require_lease: Callable[[], None] | None,
+) -> Epochs:
+    """Train the epochs of a phase; the network ends with the weights of the epoch that counts."""
+    phase, setup, corpus = run.phases[number], run.setup, data.corpus
+    goes_on = (
+        bool(before) and getattr(phase, "init", "warm") == "warm" and run.phases[number - 1].trains == phase.trains
+    )
+    augment = getattr(phase, "augment", None)
+    module = TechniqueModule(
+        network,
+        loss_of(phase, corpus),
+        phase.optimizer_settings,
+        len(corpus.techniques),
+        setup.seed,
+        trains=phase.trains,
+        first_epoch=data.first_epoch,
+        optimizer_state=before[-1].optimizer_state() if goes_on and learnable is None else None,
+        augment=build(augment, sample_rate=corpus.sample_rate) if augment is not None else None,
+        learnable=learnable,
+        on_features=_is_on_features(phase, machine),
+        whole_checkpoints=phase.changes_extractor,
+        devices=machine.devices,
+        batch_clips=data.batch_clips,
+    )
     checkpoint = work / CHECKPOINT
+    callbacks = [PhaseProgress(title, phase.epochs, machine.progress), EpochCheckpoint(checkpoint, require_lease)]
+    if setup.selection == "best":
+        callbacks.insert(1, BestEpoch())
+    if isinstance(phase, TrainHead):
+        callbacks.append(FreezeExtractor(phase.extractor))
+    elif setup.batch_norm == "recalibrated" and has_batch_norm(network):
+        callbacks.append(
+            ValidateRecalibrated(functools.partial(_waveforms, data, max(1, JUDGED_BY // setup.batch_size)))
+        )
     loggers = machine.loggers(work / "logs", run.about(number, title, corpus.fingerprint("test")))
     trainer = machine.trainer(
-        [PhaseProgress(title, phase.epochs, machine.progress), EpochCheckpoint(checkpoint, watch)],
+        callbacks,
         devices=machine.devices,
         max_epochs=phase.epochs,
         limit_train_batches=setup.max_batches if setup.max_batches is not None else 1.0,
         logger=loggers,
     )
     with ended(loggers), interruptible(trainer), from_processes():
-        trainer.fit(learner, data, ckpt_path=usable(checkpoint))
-    started = time.perf_counter()
-    end = read_checkpoint(checkpoint)
-    trained, optimizer_state = _of_network(end["state_dict"]), end["optimizer_states"][0]
+        trainer.fit(module, data, ckpt_path=usable(checkpoint))
+    end = read_checkpoint(checkpoint)  # also where other processes trained
+    weights, optimizer_state, epoch = end["state_dict"], end["optimizer_states"][0], data.first_epoch + phase.epochs
     if setup.selection == "best":
-        trained, optimizer_state = end["best"]["weights"], end["best"]["optimizer"]
-    network.load_state_dict(trained)
-    if phase.changes_extractor and setup.batch_norm == "recalibrated":
-        network.to(device)
-        with on_one.precision_plugin.forward_context():
-            loader = data.recalibration()
-            batches = min(len(loader), setup.max_batches or len(loader))
-            with progress_bar("statistics of batch norm", "batch", batches, machine.progress) as bar:
-                recalibrate(network, counted(_waveforms(data, batches, device), bar))
-    network.cpu()
-    seconds = sum(entry["seconds"] for entry in end["curve"]) + time.perf_counter() - started
-    record = {
-        "phase": asdict(phase),
-        "setup": asdict(setup),
-        "before": [entry.key for entry in before],
-        "epoch": end["best"].get("epoch", first_epoch + phase.epochs),
-        "seconds": round(seconds, 3),
-        "device": device_name(device, machine.devices),
-        "torch": torch.__version__,
-    }
-    return Outcome(network.state_dict(), optimizer_state, end["curve"], record)
+        best = end["callbacks"][BestEpoch.__name__]
+        weights, optimizer_state, epoch = best["weights"], best["optimizer"], best["epoch"]
+    module.load_state_dict(weights, strict=module.strict_loading)
+    return Epochs(optimizer_state, end["curve"], epoch, sum(entry["seconds"] for entry in end["curve"]))
 
 
-def _check_optimizer(name: str, **arguments) -> None:
-    """Refuse an optimiser that torch would refuse, before anything is trained with it."""
-    rate = arguments.get("lr")
-    if not isinstance(rate, int | float) or not rate > 0:
-        raise ValueError(f"optimizer.lr={rate}: expected a number above 0.")
-    try:
-        optimizer_class(name)([torch.zeros(1, requires_grad=True)], **arguments)
-    except TypeError as problem:
-        raise ValueError(f"optimizer: {name} cannot be made with {arguments} ({problem}).") from None
+def loss_of(phase: Training, corpus: Corpus) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss of a phase on a corpus."""
+    counts = torch.from_numpy(corpus.counts("train"))
+    return build(phase.loss, class_counts=counts, techniques=corpus.techniques)
+
+
+def _recalibrate(
+    network: Network, data: VocalSetDataModule, max_batches: int | None, device: torch.device, machine: Machine
+) -> None:
+    """Estimate batch norm's statistics on the training clips."""
+    network.to(device)
+    with machine.trainer().precision_plugin.forward_context():
+        loader = data.recalibration()
+        batches = min(len(loader), max_batches or len(loader))
+        with progress_bar("statistics of batch norm", "batch", batches, machine.progress) as bar:
+            recalibrate(network, counted(_waveforms(data, batches, device), bar))
 
 
 def usable(checkpoint: Path) -> Path | None:
@@ -244,49 +318,13 @@ def usable(checkpoint: Path) -> Path | None:
     if not checkpoint.exists():
         return None
     try:
-        is_damaged = not {"state_dict", "optimizer_states", "curve", "best", "epoch"} <= set(
-            read_checkpoint(checkpoint)
-        )
+        is_damaged = not {"state_dict", "optimizer_states", "curve", "epoch"} <= set(read_checkpoint(checkpoint))
     except ValueError:
         is_damaged = True
     if is_damaged:
         log.warning("%s is damaged and set aside as %s: its phase begins anew.", checkpoint, set_aside(checkpoint).name)
         return None
     return checkpoint
-
-
-def _of_network(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A learner's weights and statistics as the network names them."""
-    start = "network."
-    return {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
-
-
-def _learner(
-    run: Run, number: int, network: Network, before: tuple[StoredPhase, ...], data: VocalSetDataModule, devices: int
-) -> Learner:
-    """The Lightning module that trains a phase."""
-    phase, setup, corpus = run.phases[number], run.setup, data.corpus
-    optimizer = dict(setup.optimizer)
-    if phase.learning_rate is not None:
-        optimizer["lr"] = phase.learning_rate
-    goes_on = bool(before) and phase.start == "on" and run.phases[number - 1].trains == phase.trains
-    options = {
-        "weights": class_weights(torch.from_numpy(corpus.counts("train")), phase.alpha, corpus.techniques),
-        "optimizer": optimizer,
-        "seed": setup.seed,
-        "first_epoch": data.first_epoch,
-        "optimizer_state": before[-1].optimizer_state() if goes_on else None,
-        "reduction": setup.loss_reduction,
-        "selects": setup.selection == "best",
-        "devices": devices,
-        "name_clips": data.batch_clips,
-    }
-    if phase.trains == "network":
-        if setup.batch_norm == "recalibrated":
-            batches = max(1, JUDGED_BY // setup.batch_size)
-            options["training_clips"] = functools.partial(_waveforms, data, batches)
-        return NetworkLearner(network, **options)
-    return ClassifierLearner(network, extractor=phase.extractor, **options)
 
 
 def _waveforms(data: VocalSetDataModule, batches: int, device: torch.device) -> Iterator[Tensor]:
@@ -296,24 +334,24 @@ def _waveforms(data: VocalSetDataModule, batches: int, device: torch.device) -> 
 
 
 def clip_features(
-    run: Run, stored: tuple[StoredPhase, ...], corpus: Corpus, split: str, machine: Machine
+    run: Run, stored: tuple[StoredPhase, ...], corpus: Corpus, subset: str, machine: Machine
 ) -> np.ndarray:
-    """(N, D) features of a split's clips, from the extractor as the last phase that changed it left it."""
-    source = [entry for entry, phase in zip(stored, run.phases, strict=False) if phase.changes_extractor][-1]
+    """(N, D) features of a subset's clips, from the extractor as the last phase that changed it left it."""
+    changes = [number for number, phase in enumerate(run.phases[: len(stored)]) if phase.changes_extractor]
+    source = stored[changes[-1] if changes else 0]
 
     def compute() -> np.ndarray:
-        trainer = machine.trainer([PassProgress(f"features of the {split} clips", machine.progress)])
+        trainer = machine.trainer([PassProgress(f"features of the {subset} clips", machine.progress)])
         device = trainer.strategy.root_device
         network = machine.ready(run.build(), device)
         source.load_into(network)
-        learner = NetworkLearner(network, torch.ones(len(corpus.techniques)), {}, run.setup.seed)
+        module = TechniqueModule(network, WeightedCrossEntropy, torch.optim.SGD, len(corpus.techniques), run.setup.seed)
         resident = machine.clips_on(device, corpus)
-        data = VocalSetDataModule(corpus, run.setup.batch_size, resident=resident)
-        data.predict_dataloader = lambda: data.in_order(split)
+        data = VocalSetDataModule(corpus, run.setup.batch_size, resident=resident, predict=subset)
         with interruptible(trainer):
-            return torch.cat(trainer.predict(learner, datamodule=data)).cpu().numpy()
+            return torch.cat(trainer.predict(module, datamodule=data)).cpu().numpy()
 
-    return source.features(corpus.fingerprint(split), compute)
+    return source.features(corpus.fingerprint(subset), compute)
 
 
 def device_name(device: torch.device, devices: int = 1) -> str:

@@ -37,9 +37,9 @@ class Forest:
 
     def __post_init__(self) -> None:
         if not isinstance(self.trees, int) or isinstance(self.trees, bool) or self.trees < 1:
-            raise ValueError(f"model.forest.trees={self.trees}: expected a whole number from 1 up.")
+            raise ValueError(f"forest.trees={self.trees}: expected a whole number from 1 up.")
         if not isinstance(self.balanced, bool):
-            raise ValueError(f"model.forest.balanced={self.balanced}: expected true or false.")
+            raise ValueError(f"forest.balanced={self.balanced}: expected true or false.")
 
 
 def forest_logits(
@@ -84,7 +84,7 @@ def _classifier(forest: Forest, targets: np.ndarray, alpha: float, seed: int):
     import torch
     from sklearn.ensemble import RandomForestClassifier
 
-    from singtech.training.loss import class_weights
+    from singtech.imbalance.losses import class_weights
 
     present, counts = np.unique(targets, return_counts=True)
     weights = dict(zip(present.tolist(), class_weights(torch.from_numpy(counts), alpha).tolist(), strict=True))

@@ -21,7 +21,7 @@ from singtech.locks import Busy, hold, is_held
 from singtech.metrics import scores
 from singtech.results.collate import CORPORA, RESULTS, read_results
 from singtech.results.predictions import PREDICTIONS, read_predictions
-from singtech.results.rows import COMPLETE, SCORES, read_row, read_rows
+from singtech.results.rows import COMPLETE, read_row, read_rows
 from singtech.training.fit import CHECKPOINT
 from singtech.training.runs import CONFIGURATION
 from singtech.training.store import Damaged, StoredPhase, read_checkpoint, read_features
@@ -205,7 +205,9 @@ def _says(folder: Path) -> str:
         phase = StoredPhase(folder).record["phase"]
     except Damaged as problem:
         return str(problem)
-    return f"{phase['trains']}, {phase['epochs']} epochs, alpha {phase['alpha']:g}"
+    if "says" in phase:
+        return f"{phase['name'] or phase['is']}: {phase['says']}"
+    return f"{phase['trains']}, {phase['epochs']} epochs, alpha {phase['alpha']:g}, by an earlier version"
 
 
 def _entry(kind: str, name: str, path: Path, says: str, users: Mapping | None = None, known_as: str = "") -> Entry:
@@ -256,7 +258,7 @@ def _phase_fault(folder: Path) -> str:
 
 
 def _run_fault(folder: Path) -> str:
-    """What is wrong with a complete run: its scores are those of its predictions."""
+    """What is wrong with a complete run: the metrics that it holds are not those of its predictions."""
     try:
         row = read_row(folder)
         if row is None or row["status"] != COMPLETE:
@@ -265,8 +267,8 @@ def _run_fault(folder: Path) -> str:
         anew = scores(predictions.targets, predictions.logits, predictions.techniques)
     except (OSError, ValueError, KeyError, TypeError) as problem:
         return f"{folder} cannot be read ({' '.join(str(problem).split())[:120]})"
-    told = {name: np.nan if row.get(name) is None else row[name] for name in SCORES}
-    wrong = [name for name in SCORES if not np.isclose(told[name], anew[name], rtol=0, atol=1e-9, equal_nan=True)]
+    told = {name: np.nan if row[name] is None else row[name] for name in anew if name in row}
+    wrong = [name for name in told if not np.isclose(told[name], anew[name], rtol=0, atol=1e-9, equal_nan=True)]
     return f"{folder}: {wrong[0]} is {told[wrong[0]]}, its predictions give {anew[wrong[0]]}" if wrong else ""
 
 
@@ -297,7 +299,9 @@ def _decides(output_dir: Path, run: str) -> dict[str, str]:
             configuration = yaml.safe_load((folder / CONFIGURATION).read_text(encoding="utf-8"))
             return decides | _flat(configuration or {})
         decides |= {
-            f"phase {number}: {name}": value for name, value in _flat(record["phase"]).items() if name != "name"
+            f"phase {number}: {name}": value
+            for name, value in _flat(record["phase"]).items()
+            if name not in ("name", "says")
         }
         decides |= _flat(record["setup"])
     return decides

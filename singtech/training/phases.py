@@ -1,136 +1,255 @@
-"""What a phase of training is, and the key under which it is made once.
+"""Kinds of phases, and the keys under which finished phases are stored.
 
-A strategy is a list of phases, written in `conf/strategy`. A phase's key is a hash of everything that decides its
-outcome: the set-up that all phases of a run share, the phases before it, and its own specification. Names for people,
-paths and loggers are not in it, nor is the machine but for its precision and number of devices.
+A strategy is a list of phases, written in `conf/strategy`. A phase's key is a hash of all that decides its outcome:
+the setup that all phases of a run share, the phases before it, and its own settings. Of each of these only what differs
+from the defaults in the Python signatures is hashed (`singtech.components.spec`). Paths, loggers and names for people
+are not in it, nor is the machine but for its precision and number of devices.
+
+A person's own kind of phase is a subclass of one of these three.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-# Raised whenever a change of the code changes what a phase comes to, so that stored phases of before are not taken.
-SCHEMA = 1
+import torch
+from torch import Tensor, nn
+
+from singtech.components import build, instantiate, parameters, spec, unwrapped
+from singtech.imbalance.losses import WeightedCrossEntropy
+from singtech.imbalance.samplers import Natural
+from singtech.models.network import Network, initialise
+from singtech.training.protocols import Augmentation, Learnable, Loss, Optimizer, Rewrite, Sampler
+
+# Raised whenever a default or the meaning of a setting changes, so that phases stored before are not taken.
+SCHEMA = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One stretch of training.
+    """One stage of training.
 
-    Args:
-        trains: `network`, or `classifier` with the extractor held fixed (cRT, Section 3.3).
-        epochs: how long.
-        alpha: smoothing of the loss weights (Eq. 2) while it lasts.
-        start: `on` goes on from where the phase before ended, with its optimiser if that trained the same; `anew`
-            gives the classifier new weights first, as Kang et al. (2020) do.
-        extractor: `eval` or `train`, the mode of the fixed extractor while the classifier is trained. The paper says
-            "fixing the weights"; in `train` (the authors' published code) dropout and batch statistics still move.
-        sampler: `natural`, every clip once an epoch, or `balanced`, as many draws with every technique as likely (the
-            class-balanced sampler that Kang et al. re-train with).
-        learning_rate: where it differs from the run's, as in the published code's re-training (1e-5).
+    Attributes:
+        trains: `network`, `head`, or `` for a phase without training.
         name: for people; not part of the key.
-    Raises:
-        ValueError: a choice that is not among those, no epochs, or an alpha that is no number from 0 up.
+        epochs: how long.
     """
 
-    trains: str
-    epochs: int
-    alpha: float
-    start: str = "on"
-    extractor: str = "eval"
-    sampler: str = "natural"
-    learning_rate: float | None = None
+    trains: ClassVar[str] = ""
     name: str = field(default="", compare=False)
-
-    def __post_init__(self) -> None:
-        for setting, choices in (
-            ("trains", ("network", "classifier")),
-            ("start", ("on", "anew")),
-            ("extractor", ("eval", "train")),
-            ("sampler", ("natural", "balanced")),
-        ):
-            if getattr(self, setting) not in choices:
-                raise ValueError(f"{setting}={getattr(self, setting)} in a phase: expected {' or '.join(choices)}.")
-        if not isinstance(self.epochs, int) or isinstance(self.epochs, bool) or self.epochs < 1:
-            raise ValueError(f"epochs={self.epochs} in a phase: expected a whole number from 1 up.")
-        object.__setattr__(self, "alpha", checked_alpha(self.alpha))
-        rate = self.learning_rate
-        if rate is not None and not (isinstance(rate, int | float) and rate > 0):
-            raise ValueError(
-                f"learning_rate={rate} in a phase: expected a number above 0, or null for the optimiser's."
-            )
-        if self.trains == "network" and (self.start, self.extractor) != ("on", "eval"):
-            raise ValueError("start and extractor are choices of a phase that trains the classifier alone.")
+    epochs: int = 0
 
     @property
     def changes_extractor(self) -> bool:
-        """Whether features made before the phase are stale after it."""
-        return self.trains == "network" or self.extractor == "train"
+        """Whether features computed before the phase are stale after it."""
+        return False
+
+    def begin(self, network: Network, seed: int) -> nn.Module | None:
+        """Prepare a network that holds the weights of the phase before.
+
+        Returns:
+            What is learned in place of the head's own weights, if anything is.
+        """
+
+    def finish(self, network: Network, class_counts: Tensor, learnable: nn.Module | None) -> None:
+        """Change the network after the last epoch.
+
+        Args:
+            class_counts: (K,) training clips of each technique.
+            learnable: what `begin` returned, trained.
+        """
+
+    def describe(self) -> str:
+        """The phase in a few words."""
+        return f"{self.epochs} epochs of the {self.trains}"
 
 
-def checked_alpha(alpha: float) -> float:
-    """`alpha` as a float.
+@dataclass(frozen=True, kw_only=True)
+class Training(Phase):
+    """A phase with epochs.
+
+    Args:
+        optimizer: called with the parameters.
+        loss: built with the class counts.
+        sampler: built with the targets.
+        learning_rate: in place of the optimizer's own `lr`, as in the published code's re-training (1e-5).
+    Raises:
+        ValueError: no epochs, or a learning rate that is no number above 0.
+    """
+
+    optimizer: Optimizer
+    loss: Loss = WeightedCrossEntropy
+    sampler: Sampler = Natural
+    learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.epochs) is not int or self.epochs < 1:
+            raise ValueError(f"epochs={self.epochs} in a phase: expected a whole number from 1 up.")
+        rate = self.learning_rate
+        if rate is not None and not (isinstance(rate, int | float) and rate > 0):
+            raise ValueError(
+                f"learning_rate={rate} in a phase: expected a number above 0, or null for the optimizer's."
+            )
+        check_optimizer(self.optimizer_settings)
+
+    @property
+    def optimizer_settings(self) -> Optimizer:
+        """The optimizer with the phase's learning rate."""
+        if self.learning_rate is None:
+            return self.optimizer
+        target, settings = unwrapped(self.optimizer)  # Hydra's own kind of partial would stay nested
+        return functools.partial(target, **settings | {"lr": self.learning_rate})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainNetwork(Training):
+    """Train extractor and head together, going on from the phase before.
+
+    Args:
+        augment: built with the sample rate; None for no augmentation.
+    """
+
+    trains: ClassVar[str] = "network"
+    augment: Augmentation | None = None
+
+    @property
+    def changes_extractor(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainHead(Training):
+    """Train the head "after fixing the weights of the feature extractor part" (Section 3.3).
+
+    Args:
+        init: `scratch` draws new weights first, as Kang et al. (2020) do; `warm` goes on from the head's weights.
+        extractor: `eval` or `train`, the mode of the fixed extractor. In `train` (the authors' published code) dropout
+            and batch statistics still move, so features cannot be computed once.
+        learns: built with the head and trained in its place; None trains the head's own weights.
+    """
+
+    trains: ClassVar[str] = "head"
+    init: str = "warm"
+    extractor: str = "eval"
+    learns: Learnable | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for setting, choices in (("init", ("warm", "scratch")), ("extractor", ("eval", "train"))):
+            if getattr(self, setting) not in choices:
+                raise ValueError(f"{setting}={getattr(self, setting)} in a phase: expected {' or '.join(choices)}.")
+
+    @property
+    def changes_extractor(self) -> bool:
+        return self.extractor == "train"
+
+    def begin(self, network: Network, seed: int) -> nn.Module | None:
+        if self.init == "scratch":
+            initialise(network.classifier, seed, prefix="anew/classifier")
+        return build(self.learns, head=network.classifier) if self.learns is not None else None
+
+    def finish(self, network: Network, class_counts: Tensor, learnable: nn.Module | None) -> None:
+        if learnable is not None:
+            learnable.fold(network.classifier)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewriteHead(Phase):
+    """Change the weights of the head by a formula, without training.
+
+    Args:
+        rewrite: built with its settings, then called with `head` and `class_counts`.
+    """
+
+    rewrite: Rewrite
+
+    def finish(self, network: Network, class_counts: Tensor, learnable: nn.Module | None) -> None:
+        self.rewrite()(head=network.classifier, class_counts=class_counts)
+
+    def describe(self) -> str:
+        return "rewrite of the head"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained(Phase):
+    """The network as it was built, stored so that its features are computed once."""
+
+    def describe(self) -> str:
+        return "the network as it was built"
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """Refuse an optimizer that cannot be built, before anything is trained with it.
 
     Raises:
-        ValueError: it is negative, or not a finite number.
+        ValueError: it cannot.
     """
+    settings = getattr(optimizer, "keywords", {})
+    rate = settings.get("lr", 1.0)
+    if not isinstance(rate, int | float) or not rate > 0:
+        raise ValueError(f"optimizer.lr={rate}: expected a number above 0.")
+    name = getattr(optimizer, "func", optimizer).__name__
     try:
-        number = float(alpha)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not 0 <= number < float("inf") or isinstance(alpha, bool):
-        raise ValueError(f"alpha={alpha}: expected a number from 0 (no weighting) up, 1 being inverse frequency.")
-    return number
+        built = optimizer([torch.zeros(1, requires_grad=True)])
+    except (TypeError, ValueError) as problem:
+        raise ValueError(f"optimizer: {name} cannot be built with {dict(settings)} ({problem}).") from None
+    if not isinstance(built, torch.optim.Optimizer):
+        raise ValueError(f"optimizer: {name} is no optimizer; derive it from torch.optim.Optimizer.")
 
 
 def read_phases(entries: Sequence[Mapping]) -> tuple[Phase, ...]:
     """The phases of a strategy's `phases` list.
 
+    A strategy that begins without training the network begins with the network as it was built.
+
     Raises:
-        ValueError: no phases, a key that a phase does not have, one that it lacks, or the classifier trained first.
+        ValueError: no phases, a setting that a phase does not have, or one that it lacks.
     """
-    phases = []
-    for entry in entries:
-        if not isinstance(entry, Mapping):
-            raise ValueError(f"strategy.phases: {entry} is no phase; expected trains, epochs, alpha and so on.")
-        try:
-            phases.append(Phase(**entry))
-        except TypeError as problem:
-            raise ValueError(f"strategy.phases: {dict(entry)} is no phase ({problem}).") from None
-    if not phases or phases[0].trains != "network":
-        raise ValueError("strategy.phases: expected a list that begins with a phase that trains the network.")
+    if not isinstance(entries, list | tuple) or not entries:
+        raise ValueError("strategy.phases: expected a list of at least one phase.")
+    phases = [_phase(entry, number) for number, entry in enumerate(entries)]
+    if phases[0].trains != "network":
+        phases.insert(0, Pretrained(name="network"))
     return tuple(phases)
 
 
-def phase_keys(setup: Mapping, phases: Sequence[Phase]) -> tuple[str, ...]:
+def _phase(entry: Mapping, number: int) -> Phase:
+    where = f"strategy.phases[{number}]"
+    if not isinstance(entry, Mapping) or not entry.get("_target_"):
+        raise ValueError(f"{where}: expected a phase with a _target_, such as singtech.training.phases.TrainHead.")
+    kind = instantiate(entry, where)
+    names = set(parameters(kind.func))
+    unknown = [name for name in kind.keywords if name not in names]
+    if unknown:
+        raise ValueError(f"{where}: {kind.func.__name__} has no {unknown[0]}; it has {', '.join(sorted(names))}.")
+    try:
+        phase = kind()
+    except TypeError as problem:
+        raise ValueError(f"{where}: {problem}.") from None
+    if not isinstance(phase, Phase):
+        raise ValueError(f"{where}: {kind.func.__name__} is no phase; derive it from singtech.training.phases.Phase.")
+    return phase
+
+
+def phase_keys(setup: object, phases: Sequence[Phase]) -> tuple[str, ...]:
     """The key of each phase of a run: 16 hexadecimal digits.
 
     Args:
-        setup: all else that decides the outcome (model, front end, training clips, optimiser, seed …), as plain values.
+        setup: a dataclass with all else that decides the outcome (network, training clips, seed …).
         phases: in order; each key holds those before it.
     """
     keys = []
-    before = digest({"schema": SCHEMA, "setup": dict(setup)})
+    before = digest({"schema": SCHEMA, "setup": spec(setup)})
     for phase in phases:
-        specification = asdict(phase)
-        del specification["name"]
-        before = digest({"before": before, "phase": specification})
+        before = digest({"before": before, "phase": spec(phase)})
         keys.append(before)
     return tuple(keys)
 
 
 def digest(value: object) -> str:
-    """16 hexadecimal digits that stand for a plain value; 0 and 0.0 are one value, as are a list and a tuple."""
-    text = json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """16 hexadecimal digits that stand for a plain value."""
+    text = json.dumps(spec(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _canonical(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(key): _canonical(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value

@@ -3,6 +3,7 @@
 Nothing is trained for it but a few steps on noise, from which the time is estimated, and nothing is stored.
 """
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +11,15 @@ from pathlib import Path
 from statistics import median
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from singtech.components import spec
 from singtech.data.clips import Corpus
 from singtech.models.network import parameter_count
 from singtech.training.fit import Run, device_name
-from singtech.training.learner import ClassifierLearner, Learner, NetworkLearner
-from singtech.training.phases import Phase
+from singtech.training.module import TechniqueModule
+from singtech.training.phases import Phase, digest
 from singtech.training.runs import is_complete, runnable
 from singtech.training.trainer import Machine
 
@@ -66,11 +69,11 @@ class Plan:
         return [entry for key, entry in self.phases.items() if key not in self.there]
 
     def count(self, trains: str) -> int:
-        """Phases to train, of the network or of the classifier."""
+        """Phases to train, of the network or of the head."""
         return sum(phase.trains == trains for _, phase, _ in self.missing)
 
     def epochs(self, trains: str) -> int:
-        """Epochs to train, of the network or of the classifier."""
+        """Epochs to train, of the network or of the head."""
         return sum(phase.epochs for _, phase, _ in self.missing if phase.trains == trains)
 
     def bytes_needed(self) -> int:
@@ -78,7 +81,7 @@ class Plan:
         needed = 0
         for run, phase, corpus in self.missing:
             size = self.sizes[_built(run)]
-            needed += size if phase.trains == "classifier" else 3 * size + NUMBER_BYTES * 30 * _passed(corpus)
+            needed += size if phase.trains != "network" else 3 * size + NUMBER_BYTES * 30 * _passed(corpus)
         for name, is_there in self.runs.items():
             needed += 0 if is_there else ROW_BYTES + PREDICTION_BYTES * len(self.corpora[name].rows("test"))
         return needed
@@ -89,12 +92,14 @@ class Plan:
         for run, phase, corpus in self.missing:
             speed, everything = speeds[_built(run)], len(corpus.rows("train"))
             clips = min(everything, (run.setup.max_batches or everything) * run.setup.batch_size)
+            if not phase.epochs:
+                continue
             if phase.trains == "network":
                 total += speed.network * (phase.epochs * clips + FORWARD * (everything + _passed(corpus)))
-            elif phase.extractor == "train":
+            elif phase.changes_extractor:
                 total += speed.network * FORWARD * phase.epochs * clips
             else:
-                total += speed.classifier * phase.epochs * clips
+                total += speed.head * phase.epochs * clips
         return total
 
     def networks(self) -> dict[str, tuple[Run, Corpus]]:
@@ -108,17 +113,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds a clip of training the network, and the classifier on features; of which condition, on what."""
+    """Seconds a clip of training the network, and the head on features; of which condition, on what."""
 
     network: float
-    classifier: float
+    head: float
     condition: str
     device: str
 
 
 def _built(run: Run) -> str:
     """What runs of one speed have in common."""
-    return f"{run.setup.model} {run.setup.batch_size} {run.setup.precision}"
+    return digest([spec(run.setup.network), run.setup.batch_size, run.setup.precision])
 
 
 def _passed(corpus: Corpus) -> int:
@@ -127,37 +132,39 @@ def _passed(corpus: Corpus) -> int:
 
 
 def _speed(run: Run, corpus: Corpus, machine: Machine) -> Speed:
-    trainer = machine.trainer()
-    device = trainer.strategy.root_device
+    trainer, device = machine.trainer(), machine.device
     network = machine.ready(run.build(), device).to(device)
     batch = run.setup.batch_size if device.type == "cuda" else min(run.setup.batch_size, 4)
-    settings = (torch.ones(len(corpus.techniques)), {"name": "SGD", "lr": 1e-6}, run.setup.seed)
-    of_network = _step(
-        NetworkLearner(network, *settings), torch.randn(batch, corpus.waveforms.shape[1], device=device), trainer
-    )
-    features = torch.randn(run.setup.batch_size, network.classifier.in_features, device=device)
-    of_classifier = _step(ClassifierLearner(network, *settings), features, trainer)
+
+    def module(trains: str) -> TechniqueModule:
+        optimizer = functools.partial(torch.optim.SGD, lr=1e-6)
+        options = {"trains": trains, "on_features": trains == "head"}
+        return TechniqueModule(network, F.cross_entropy, optimizer, run.techniques, run.setup.seed, **options)
+
+    of_network = _step(module("network"), torch.randn(batch, run.samples, device=device), trainer)
+    features = torch.randn(run.setup.batch_size, network.extractor.out_features, device=device)
+    of_head = _step(module("head"), features, trainer)
     condition = f"{run.names['model']} dc={run.names['dc']}"
-    return Speed(of_network / batch, of_classifier / len(features), condition, device_name(device))
+    return Speed(of_network / batch, of_head / len(features), condition, device_name(device))
 
 
-def _step(learner: Learner, inputs: Tensor, trainer, least_seconds: float = 0.5, most: int = 20) -> float:
-    """Median seconds of a training step, the first of them left out."""
-    learner.to(inputs.device)
-    targets = torch.arange(len(inputs), device=inputs.device) % len(learner.weights)
-    optimizer = learner.configure_optimizers()
-    learner.set_modes()
+def _step(module: TechniqueModule, inputs: Tensor, trainer, least_seconds: float = 0.5, most: int = 20) -> float:
+    """Median seconds of a training step, without the first."""
+    module.to(inputs.device)
+    targets = torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device)
+    optimizer = module.configure_optimizers()
+    module.network.train()
     times: list[float] = []
     while len(times) < 3 or (sum(times) < least_seconds and len(times) < most):
-        started = time.perf_counter()
+        start = time.perf_counter()
         with trainer.precision_plugin.forward_context():
-            loss = learner.training_step((inputs, targets), 0)
+            loss = module.training_step((inputs, targets), 0)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         if inputs.device.type == "cuda":
             torch.cuda.synchronize(inputs.device)
-        times.append(time.perf_counter() - started)
+        times.append(time.perf_counter() - start)
     return median(times[1:])
 
 

@@ -15,6 +15,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from singtech.models.block import channel_moments
 
 
+def has_batch_norm(network: nn.Module) -> bool:
+    """Whether any of its layers is a batch norm."""
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
+
+
 @torch.no_grad()
 def recalibrate(network: nn.Module, waveforms: Iterable[Tensor]) -> None:
     """Set every running mean and variance to those of the given clips, with dropout off.

@@ -33,6 +33,7 @@ from singtech.training.fit import Run, clip_features, train_phase
 from singtech.training.forest import forest_logits
 from singtech.training.store import Outcome, PhaseStore, StoredPhase
 from singtech.training.trainer import Machine
+from singtech.training.trial import try_components
 
 CONFIGURATION, CONFUSION, LAYERS = "config.yaml", "confusion.csv", "layers.csv"
 FAILURE = "failure.txt"  # the traceback of a run that failed
@@ -40,6 +41,8 @@ KEPT = (ROW, CONFIGURATION, PREDICTIONS, VALIDATION, CONFUSION, LAYERS, FAILURE)
 VERSIONED = ("torch", "torchvision", "pytorch-lightning", "numpy", "scikit-learn", "librosa", "soxr")
 
 log = logging.getLogger(__name__)
+
+_other_code: set[str] = set()  # versions that this process has mentioned
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ def execute(
         FloatingPointError: training diverged.
     """
     network = runnable(run, corpus, machine)
+    commit = dict(provenance or {}).get("commit", "")
     folder = Path(output_dir) / "runs" / run.name(corpus.fingerprint("test"))
     store = PhaseStore(Path(output_dir) / "phases")
     with hold(folder, f"run {folder.name} is being made", wait) as lease:
@@ -101,7 +105,7 @@ def execute(
         write_text(folder / CONFIGURATION, configuration)
         write_row(folder, begun | {"status": RUNNING})
         try:
-            stored, trained = _obtain_phases(run, corpus, store, machine, say, wait)
+            stored, trained = _obtain_phases(run, corpus, store, machine, say, wait, commit)
             logits = _logits(run, stored, corpus, "test", machine)
             judged = _logits(run, stored, corpus, "validation", machine) if len(corpus.rows("validation")) else None
             require(lease)
@@ -171,7 +175,7 @@ def _row_there(folder: Path, say: Callable[[str], None]) -> dict | None:
 def _followed(folder: Path, row: dict, run: Run, corpus: Corpus) -> dict:
     """A complete row, brought up to date where what differs decides nothing."""
     changed = corpus.identity()  # clips that neither train nor are tested may have
-    if len(run.names["variant"]) < len(row["variant"]):  # what differed did not matter, or is the default now
+    if len(run.names["settings"]) < len(row.get("settings", "")):  # what differed did not matter, or is the default now
         changed |= run.names
     if any(row.get(name) != value for name, value in changed.items()):
         row |= changed
@@ -190,10 +194,11 @@ def _keep_contexts(path: Path, corpus: Corpus) -> None:
 
 
 def runnable(run: Run, corpus: Corpus, machine: Machine) -> Network:
-    """The network of a run that can be made, with its initial weights; what cannot be is told before anything is made.
+    """The network of a run, with its initial weights; a run that cannot be made is refused before anything is made.
 
     Raises:
-        ValueError: the corpus lacks clips, the network cannot be built, or the machine cannot compute so.
+        ValueError: the corpus lacks clips, or the machine cannot compute so.
+        ComponentError: a component does not do what it must.
     """
     if not len(corpus.rows("test")):
         raise ValueError(f"data.split names no test singer of {corpus.name}: a run needs clips to be scored on.")
@@ -202,30 +207,51 @@ def runnable(run: Run, corpus: Corpus, machine: Machine) -> Network:
     if run.setup.precision == "16-mixed" and (machine.accelerator == "cpu" or not torch.cuda.is_available()):
         raise ValueError("precision=16-mixed needs an NVIDIA GPU, and there is none: use bf16-mixed or 32-true.")
     backend_for(machine.trainer(devices=machine.devices).strategy.root_device, machine.deformable)
-    try:
-        return run.build()
-    except (TypeError, RuntimeError) as problem:
-        raise ValueError(f"no network can be built with front_end and model.build as given: {problem}") from None
+    try_components(run)
+    return run.build()
 
 
 def _obtain_phases(
-    run: Run, corpus: Corpus, store: PhaseStore, machine: Machine, say: Callable[[str], None], wait: bool
+    run: Run,
+    corpus: Corpus,
+    store: PhaseStore,
+    machine: Machine,
+    say: Callable[[str], None],
+    wait: bool,
+    commit: str,
 ) -> tuple[list[StoredPhase], list[bool]]:
     """Each phase of the run from the store, trained where it is missing."""
     stored: list[StoredPhase] = []
     trained = []
     for number, (phase, key) in enumerate(zip(run.phases, run.keys, strict=True)):
-        title = f"phase {number + 1}/{len(run.phases)} {phase.name or phase.trains} alpha {phase.alpha:g}"
+        title = f"phase {number + 1}/{len(run.phases)} {phase.name or phase.trains}"
 
-        def train(work: Path, watch: Callable[[], None], n: int = number, title: str = title) -> Outcome:
-            return train_phase(run, n, tuple(stored), corpus, work, machine, title, watch)
+        def train(work: Path, require_lease: Callable[[], None], n: int = number, title: str = title) -> Outcome:
+            outcome = train_phase(run, n, tuple(stored), corpus, work, machine, title, require_lease)
+            outcome.record |= {"version": metadata.version("singtech"), "commit": commit}
+            return outcome
 
         entry, was_trained = store.obtain(key, train, title, wait)
         done = "trained" if was_trained else "taken from the store"
-        say(f"{title}: {phase.epochs} epochs of the {phase.trains} {done} ({key}, {entry.record['seconds']:.1f} s)")
+        say(f"{title}: {phase.describe()} {done} ({key}, {entry.record['seconds']:.1f} s)")
+        _say_of_other_code(entry, commit, title, say)
         stored.append(entry)
         trained.append(was_trained)
     return stored, trained
+
+
+def _say_of_other_code(entry: StoredPhase, commit: str, title: str, say: Callable[[str], None]) -> None:
+    """Say in one line, once in a process, that phases were made by another version of the code."""
+    ours, theirs = f"{metadata.version('singtech')}@{commit}", made_by(entry)
+    if ours != theirs and theirs not in _other_code:
+        _other_code.add(theirs)
+        say(f"{title} was made by {theirs}, not by this version, {ours}: the row names both.")
+
+
+def made_by(entry: StoredPhase) -> str:
+    """The version and commit that made a phase, as "0.1.0@ab12cd34ef56"."""
+    record = entry.record
+    return f"{record.get('version', '')}@{record.get('commit', '')}"
 
 
 def _logits(run: Run, stored: list[StoredPhase], corpus: Corpus, split: str, machine: Machine) -> np.ndarray:
@@ -269,6 +295,7 @@ def _circumstances(stored: list[StoredPhase]) -> dict:
     return {
         "seconds": round(sum(record["seconds"] for record in records), 3),
         "device": records[0]["device"],
+        "made_by": " ".join(map(made_by, stored)),
         "finished": _now(),
     }
 

@@ -1,4 +1,4 @@
-"""The machine that a phase is trained on: Lightning's Trainer as we use it, its progress bar and its checkpoints."""
+"""The machine that a phase is trained on: Lightning's Trainer as we use it, and how its checkpoints are written."""
 
 import ctypes
 import logging
@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,17 +16,16 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments import LightningEnvironment
-from pytorch_lightning.callbacks import Callback, Checkpoint
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
-from tqdm import tqdm
 
 from singtech.data.clips import Corpus
 from singtech.models.deformable import backend_for, choose_backend
 from singtech.models.network import Network
-from singtech.signals import end_if_asked
+from singtech.training.callbacks import KeepSignals
 from singtech.training.store import read_checkpoint, write_checkpoint
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -71,12 +70,17 @@ class Machine:
             precision=self.precision,
             deterministic=self.deterministic,
             plugins=[WholeCheckpoints(), LightningEnvironment()],  # processes are ours to start, also in a Slurm job
-            callbacks=[*(callbacks or []), SignalsLeft()],
+            callbacks=[*(callbacks or []), KeepSignals(make_ready)],
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             **{"logger": False, **options},
         )
+
+    @property
+    def device(self) -> torch.device:
+        """Where a single process of this machine computes."""
+        return self.trainer().strategy.root_device
 
     def ready(self, network: Network, device: torch.device) -> Network:
         """The network, its deformable layers computed as this machine is told to, or as is best on the device."""
@@ -166,119 +170,6 @@ def make_ready() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-class SignalsLeft(Callback):
-    """Leaves SIGTERM to whoever heard it before; Lightning would end training as if by ctrl-C.
-
-    On Slurm it only announces the end of a job that is pre-empted and queued again, if it does not end by itself.
-    """
-
-    def setup(self, trainer: pl.Trainer, learner: pl.LightningModule, stage: str) -> None:
-        """Called before Lightning listens, in each of the processes that train together."""
-        make_ready()
-        self.heard = signal.getsignal(signal.SIGTERM)
-
-    def on_train_start(self, *_) -> None:
-        """Called after it does."""
-        signal.signal(signal.SIGTERM, self.heard)
-
-    on_predict_start = on_train_start
-
-
-class PhaseProgress(Callback):
-    """One bar for a phase, over all its batches, so that the estimate is the time to the phase's end."""
-
-    def __init__(self, title: str, epochs: int, shown: bool = True) -> None:
-        self.title, self.epochs, self.shown, self.bar = title, epochs, shown, None
-
-    def on_train_start(self, trainer: pl.Trainer, learner: pl.LightningModule) -> None:
-        """Open the bar at the epoch that training goes on from."""
-        batches = int(trainer.num_training_batches)
-        self.bar = progress_bar(self.title, "batch", batches * self.epochs, self.shown, batches * trainer.current_epoch)
-
-    def on_train_batch_end(self, *_) -> None:
-        """One batch on."""
-        self.bar.update()
-        end_if_asked()
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, learner: pl.LightningModule) -> None:
-        """Show what the epoch before came to."""
-        if learner.curve:
-            last = learner.curve[-1]
-            shown = f"epoch {trainer.current_epoch}/{self.epochs}: loss {last['loss']:.3f}, F1 {last['f1']:.3f}"
-            if "validation_f1" in last:
-                shown += f", validation F1 {last['validation_f1']:.3f}"
-            self.bar.set_postfix_str(shown, refresh=False)
-
-    def on_train_end(self, *_) -> None:
-        """Close the bar."""
-        self.bar.close()
-
-    def on_exception(self, *_) -> None:
-        """Close the bar."""
-        if self.bar is not None:
-            self.bar.close()
-
-
-class PassProgress(Callback):
-    """One bar for one pass over clips that nothing is learned from."""
-
-    def __init__(self, title: str, shown: bool = True) -> None:
-        self.title, self.shown, self.bar = title, shown, None
-
-    def on_predict_start(self, trainer: pl.Trainer, learner: pl.LightningModule) -> None:
-        """Open the bar."""
-        self.bar = progress_bar(self.title, "batch", sum(trainer.num_predict_batches), self.shown)
-
-    def on_predict_batch_end(self, *_) -> None:
-        """One batch on."""
-        self.bar.update()
-        end_if_asked()
-
-    def on_predict_end(self, *_) -> None:
-        """Close the bar."""
-        self.bar.close()
-
-    def on_exception(self, *_) -> None:
-        """Close the bar."""
-        if self.bar is not None:
-            self.bar.close()
-
-
-def progress_bar(title: str, unit: str, total: int, shown: bool = True, initial: int = 0) -> tqdm:
-    """A bar with an estimate; seldom redrawn where no person looks on."""
-    watched = sys.stderr.isatty()
-    return tqdm(
-        desc=title,
-        unit=unit,
-        total=total,
-        initial=initial,
-        disable=not shown,
-        mininterval=0.2 if watched else 10,
-        dynamic_ncols=True,
-        leave=True,
-        smoothing=0.05,
-        bar_format="{desc}: {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} [{elapsed}, {remaining} left{postfix}]",
-    )
-
-
-class EpochCheckpoint(Checkpoint):
-    """Writes the state of training after every epoch, in one step, over that of the epoch before.
-
-    Args:
-        path: of the checkpoint.
-        watch: called after every epoch; raises where training is to end.
-    """
-
-    def __init__(self, path: Path, watch: Callable[[], None] | None = None) -> None:
-        self.path, self.watch = path, watch
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, learner: pl.LightningModule) -> None:
-        """Called after all other callbacks, as Lightning does for checkpoints."""
-        if self.watch is not None:
-            self.watch()
-        trainer.save_checkpoint(self.path)
-
-
 class WholeCheckpoints(TorchCheckpointIO):
     """Checkpoints that reach the disk before they take the place of the last one, and hold nothing but plain values."""
 
@@ -301,10 +192,3 @@ def keep_memory() -> None:
     mmap_max, trim_threshold, top_pad = -4, -1, -2  # names and numbers of <malloc.h>
     for option, value in ((mmap_max, 0), (trim_threshold, 2**31 - 1), (top_pad, 2**28)):
         ctypes.CDLL(None).mallopt(option, value)
-
-
-def counted(items: Iterable, bar: tqdm) -> Iterator:
-    """The items, each of them counted by the bar when it has been used."""
-    for item in items:
-        yield item
-        bar.update()

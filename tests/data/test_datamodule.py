@@ -49,11 +49,18 @@ def test_a_phase_that_goes_on_meets_the_order_of_its_absolute_epoch():
 
 
 @pytest.mark.parametrize(
-    ("train", "keep_last", "sizes"),
-    [(10, True, [4, 4, 2]), (10, False, [4, 4]), (9, True, [4, 4]), (8, True, [4, 4]), (3, False, [3]), (1, True, [1])],
+    ("train", "drop_last", "sizes"),
+    [
+        (10, False, [4, 4, 2]),
+        (10, True, [4, 4]),
+        (9, False, [4, 4]),
+        (8, False, [4, 4]),
+        (3, True, [3]),
+        (1, False, [1]),
+    ],
 )
-def test_the_last_smaller_batch_is_kept_unless_told_or_a_single_clip(train, keep_last, sizes):
-    loader = VocalSetDataModule(Corpus(train), batch_size=4, keep_last=keep_last).train_dataloader()
+def test_the_last_smaller_batch_is_kept_unless_dropped_or_a_single_clip(train, drop_last, sizes):
+    loader = VocalSetDataModule(Corpus(train), batch_size=4, drop_last=drop_last).train_dataloader()
     assert [len(batch) for batch in clips(loader)] == sizes
     assert len(loader) == len(sizes)
 
@@ -103,3 +110,17 @@ def test_clips_that_are_resident_on_the_device_make_the_same_batches():
             assert ours[0].dtype == torch.float32
             assert torch.equal(ours[0], theirs[0])
             assert torch.equal(ours[1], theirs[1])
+
+
+def test_a_sampler_decides_the_order_of_each_epoch_and_hears_how_far_the_phase_is():
+    progress = []
+
+    def draw(generator, share):
+        progress.append(share)
+        return torch.randint(5, (4,), generator=generator)
+
+    loader = VocalSetDataModule(Corpus(10), batch_size=2, epochs=4, draw=draw).train_dataloader()
+    drawn = [order(loader, epoch) for epoch in (0, 3, 0)]
+    assert progress == [0.0, 0.75, 0.0]
+    assert [len(epoch) for epoch in drawn] == [4, 4, 4]
+    assert drawn[0] == drawn[2] != drawn[1]

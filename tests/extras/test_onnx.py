@@ -32,6 +32,14 @@ OBLONG = {
     "odd transform": {"dc": [4], "front_end": {"n_fft": 210, "win_lengths": [210, 99], "hop_length": 40}},
 }
 
+CNN1D = {"front_end": {"is": "Waveform"}, "extractor": {"is": "WaveformExtractor"}, "head": {"is": "Linear"}}
+
+
+def oblong(front_end=FRONT_END, **extractor):
+    """The parts of an oblong network."""
+    parts = {"front_end": {"is": "MultiResolutionSpectrogram", **front_end}}
+    return parts | {"extractor": {"is": "OblongExtractor", **extractor}, "head": {"is": "Linear"}}
+
 
 def stirred(network, waveforms):
     """With offsets neither 0 nor whole, and batch norm's statistics of these waveforms, so that logits vary."""
@@ -59,10 +67,9 @@ def tones(samples, clips):
 def test_any_network_gives_its_logits_in_onnxruntime(name, tmp_path):
     from singtech.models.onnx import write_onnx
 
-    arguments = {"level": "peak"} if name == "cnn1d" else {"front_end": FRONT_END} | OBLONG[name]
     samples = 40000 if name == "cnn1d" else 4800
-    kind = "cnn1d" if name == "cnn1d" else "oblong"
-    description = Description(kind, arguments, ("straight", "trill", "vibrato"), 8000, samples)
+    parts = CNN1D if name == "cnn1d" else oblong(**OBLONG[name])
+    description = Description(parts, ("straight", "trill", "vibrato"), 8000, samples)
     waveforms = tones(samples, 7)  # a number that it is not traced with
     network = stirred(description.build(), torch.from_numpy(waveforms))
     write_onnx(tmp_path / "model.onnx", network, description)
@@ -112,7 +119,7 @@ def test_export_writes_it_beside_the_weights_and_the_card_says_how_near(tmp_path
 def test_a_file_that_does_not_agree_is_not_written(tmp_path, monkeypatch):
     import singtech.models.onnx as module
 
-    description = Description("oblong", {"front_end": FRONT_END}, ("a", "b"), 8000, 4800)
+    description = Description(oblong(), ("a", "b"), 8000, 4800)
     monkeypatch.setattr(module, "NEAR", -1.0)
     with pytest.raises(ValueError, match="logits differ by"):
         module.write_onnx(tmp_path / "model.onnx", description.build(), description)

@@ -10,7 +10,7 @@ from tests.faults.conftest import leftovers, outcome
 def sweep(own_corpus, output_dir, *settings):
     """The command, on recordings that have to be cut first."""
     own = ["data=folder", "data.name=choir", f"data.root={own_corpus}", "data.split.test=[dot]"]
-    place = ["trainer=smoke", "trainer.progress=false", f"output_dir={output_dir}"]
+    place = ["schedule=smoke", "trainer.progress=false", f"output_dir={output_dir}"]
     return ["singtech.run", "-m", *own, *place, *SMALL, *settings]
 
 

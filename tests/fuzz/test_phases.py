@@ -38,7 +38,7 @@ def stored(tmp_path_factory):
     record = {"phase": {"trains": "network", "name": ""}, "setup": {"seed": 0}, "seconds": 1.5}
     outcome = Outcome(weights, state, [{"epoch": 1, "loss": 2.0}], record)
     store = PhaseStore(tmp_path_factory.mktemp("phases"))
-    phase, _ = store.obtain(KEY, lambda work, watch: outcome)
+    phase, _ = store.obtain(KEY, lambda work, require_lease: outcome)
     return phase
 
 
@@ -114,7 +114,7 @@ def test_code_in_a_checkpoint_or_optimisers_state_is_not_run(tmp_path):
 def test_a_damaged_checkpoint_is_whole_or_set_aside(tmp_path):
     place = tmp_path / "work" / "last.ckpt"
     place.parent.mkdir()
-    held = {"state_dict": {"w": torch.ones(3)}, "optimizer_states": [{}], "curve": [], "best": {}, "epoch": 1}
+    held = {"state_dict": {"w": torch.ones(3)}, "optimizer_states": [{}], "curve": [], "epoch": 1}
     write_checkpoint(place, held)
     whole = place.read_bytes()
 

@@ -13,7 +13,7 @@ from tests.fuzz.contract import JSON, LETTERS, bounded, damaged, kept
 
 ROW = {
     **{"run": "one", "data": "vocalset", "fold": "", "model": "oblong", "dc": "late", "strategy": "crt_wc"},
-    **{"alpha": 0.2, "seed": 0, "variant": "", "f1": 0.5, "f1_belt": 0.25, "clips_test": 100, "status": "complete"},
+    **{"alpha": 0.2, "seed": 0, "settings": "{}", "f1": 0.5, "f1_belt": 0.25, "clips_test": 100, "status": "complete"},
     **{"device": "cpu", "finished": "2026-01-01T00:00:00+00:00", "corpus_fingerprint": "c", "data_fingerprint": "d"},
 }
 LAYERS_OF_A_RUN = (

@@ -40,7 +40,7 @@ def read(path):
     with source:
         assert source.names() == sorted(set(source.names()))
         assert singers_of(source)
-        there = set(placed(source.names())[0]["path"])
+        there = set(placed(source)[0]["path"])
         assert all(is_recording(name) for name in there)
         for name in source.names():
             assert not name.startswith("/")

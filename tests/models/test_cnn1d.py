@@ -1,13 +1,20 @@
 """The 1DCNN baseline (Wilkins et al. 2018): shapes, parameters and the shortest clip."""
 
+import functools
+
 import pytest
 import torch
 
-from singtech.models.cnn1d import cnn1d_network
-from singtech.models.network import parameter_count
+from singtech.models.cnn1d import Waveform, WaveformExtractor
+from singtech.models.network import Architecture, parameter_count
 
 SAMPLES = 3 * 44100
 SHORTEST = 21551  # three times back: 1 -> 64 + 255 = 319 -> 318 · 8 + 64 + 63 = 2671 -> 2670 · 8 + 64 + 127 = 21551
+
+
+def cnn1d_network(samples, techniques, seed, level="peak"):
+    front_end = functools.partial(Waveform, level=level)
+    return Architecture(front_end, WaveformExtractor).build(samples, techniques, 44100, seed)
 
 
 def test_parameters_are_those_of_its_layers_by_hand():

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from singtech.models.cnn1d import cnn1d_network
 from singtech.models.layers import describe
-from singtech.models.network import oblong_network
+from singtech.models.network import Architecture, oblong_network
+from tests.models.test_cnn1d import cnn1d_network
 
 SAMPLES = 3 * 44100
 TABLE_1 = [  # names and channels as printed; the hidden layer is what the parameter counts ask for beside it
@@ -96,3 +96,21 @@ def test_describing_a_network_changes_nothing_in_it():
     assert network.extractor.projection.dropout.training
     assert not network.classifier.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_an_extractor_that_names_no_parts_is_one_layer():
+    class Means(torch.nn.Module):
+        out_features = 4
+
+        def __init__(self, shape):
+            super().__init__()
+            self.dense = torch.nn.Linear(shape[0], 4)
+
+        def forward(self, spectrograms):
+            return self.dense(spectrograms.mean((2, 3)))
+
+    layers = describe(Architecture(extractor=Means).build(SAMPLES, 10, 44100, 0), SAMPLES)
+    assert [tuple(layer) for layer in layers] == [
+        (1, "Means", 4, "4", False, 3 * 4 + 4),
+        (2, "FC (Softmax)", 10, "10", False, 4 * 10 + 10),
+    ]

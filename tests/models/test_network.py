@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from singtech.models.network import oblong_network, parameter_count
+from singtech.models.network import initialise, oblong_network, parameter_count
 
 SAMPLES = 3 * 44100
 ARRANGEMENTS = {"none": (), "all": (1, 2, 3, 4), "early": (1, 2), "late": (3, 4), "last": (4,)}
@@ -53,6 +53,21 @@ def test_networks_of_one_seed_begin_alike_but_for_their_deformable_layers():
     assert len(shared) == len(plain) - 2  # the two biases that deformable layers do not have
     assert all(torch.equal(plain[name], late[name]) for name in shared)
     assert not torch.equal(network(seed=1).classifier.weight, network(seed=0).classifier.weight)
+
+
+def test_layers_of_one_kind_begin_differently():
+    class Twins(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+
+    twins, head = Twins(), torch.nn.Linear(4, 4)
+    initialise(twins, seed=0)
+    assert not torch.equal(twins.first.weight, twins.second.weight)
+    initialise(head, seed=0, prefix="first")
+    assert torch.equal(head.weight, twins.first.weight)  # a stream is the layer's name and the seed
+    initialise(head, seed=0, prefix="anew/first")
+    assert not torch.equal(head.weight, twins.first.weight)
 
 
 def test_drawing_the_weights_leaves_the_global_generator_alone():

@@ -1,6 +1,8 @@
 """Runs as training writes them and corpora as preparing writes them, with numbers that the test chooses."""
 
 import csv
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,31 +25,40 @@ LAYERS = [
 
 @pytest.fixture
 def make_row():
-    """A row; each metric is `f1` unless it is given."""
+    """A row; each metric is `f1` unless it is given; settings are a dictionary, with a variant there are none."""
 
     def make(f1=0.5, **given):
+        if isinstance(given.get("settings"), dict):
+            given["settings"] = json.dumps(given["settings"], sort_keys=True)
         condition = {"data": "vocalset", "fold": "", "model": "oblong", "dc": "late", "strategy": "crt_wc"}
-        condition |= {"alpha": 0.2, "seed": 0, "variant": ""}
+        condition |= {"alpha": 0.2, "seed": 0}
+        condition |= {"variant": given["variant"]} if "variant" in given else {"settings": "{}"}
         condition |= {name: given[name] for name in given if name in condition}
         metrics = ("f1", "accuracy", "balanced_accuracy", "top2_accuracy", "top3_accuracy")
-        row = {"run": "-".join(map(str, condition.values())).replace(" ", "_"), **condition}
+        row = {"run": re.sub('["{} ]+', "", "-".join(map(str, condition.values())).replace(":", "=")), **condition}
         row |= dict.fromkeys([*metrics, *(f"{m}_{t}" for m in ("f1", "recall") for t in TECHNIQUES)], f1)
+        row["run"] = "earlier-" * ("variant" in given) + row["run"]
         row |= {"parameters": 438690, "epochs": 200, "seconds": 12.5, "clips_train": 3615, "clips_test": 1318}
         row |= {"singers_test": "female2 female8", "device": "cpu", "precision": "32-true", "torch": "2.14.1"}
         row |= {"commit": "0012345", "status": "complete", "data_fingerprint": "f", "corpus_fingerprint": "c"}
-        return row | {"phases": "a b", "finished": "2026-01-01T00:00:00+00:00"} | given
+        row |= {"phases": "a b", "made_by": "0.1.0@0012345 0.1.0@0012345"}
+        return row | {"finished": "2026-01-01T00:00:00+00:00"} | given
 
     return make
 
 
 @pytest.fixture
 def run(tmp_path, make_row):
-    """Put a run with its row below `tmp_path/runs`; its folder."""
+    """Put a run with its row below `tmp_path/runs`; its folder. One with a variant is of an earlier version."""
 
     def put(f1=0.5, **given):
         row = make_row(f1, **given)
         folder = tmp_path / "runs" / row["run"]
-        write_row(folder, row)
+        if "variant" in row:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "row.json").write_text(json.dumps(row), encoding="utf-8")
+        else:
+            write_row(folder, row)
         return folder
 
     return put

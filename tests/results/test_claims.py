@@ -11,7 +11,7 @@ from singtech.results.experiments import read_experiment
 from singtech.results.summaries import answer
 
 EXPERIMENT = read_experiment(EXPERIMENTS / "verdicts.yaml")
-WC_LATE = ("cRT-WC", "Late (cRT-WFC)", "f1")
+WC_LATE = ("late_crt_wc", "late", "f1")
 
 
 def test_the_families_are_those_of_the_papers_comparisons():
@@ -19,10 +19,10 @@ def test_the_families_are_those_of_the_papers_comparisons():
         family: {pair for claim in EXPERIMENT.claims if claim.family == family for pair in claim.pairs}
         for family in EXPERIMENT.families
     }
-    late, none = "Late (cRT-WFC)", "w/o DC weighted"
-    others = {"All", "Early", "Last"}
+    late, none = "late", "none_weighted"
+    others = {"all", "early", "last"}
     assert pairs["DC"] == {(dc, none) for dc in {*others, late}} | {(late, dc) for dc in others}
-    assert pairs["strategy"] == {(late, "joint"), ("cRT-WC", "joint"), ("cRT-WC", late)}
+    assert pairs["strategy"] == {(late, "late_joint"), ("late_crt_wc", "late_joint"), ("late_crt_wc", late)}
     assert len(pairs["alpha"]) == 4 + 6
 
 
@@ -42,7 +42,7 @@ def test_verdicts_on_these_singers_pair_the_seeds(six_seeds):
     assert (verdict.units, verdict.mean) == (6, pytest.approx(0.055))
     assert (verdict.p, verdict.adjusted) == pytest.approx((2 / 64, 6 / 64))  # the smallest of three, by Holm
     assert (verdict.word, verdict.needed) == ("undecided", 7)  # 2 / 2**7 is below 0.05 / 3
-    assert here.verdicts["cRT-WC", "joint", "f1"].units == 1
+    assert here.verdicts["late_crt_wc", "late_joint", "f1"].units == 1
     assert new.verdicts[WC_LATE].word == "not run"
 
 
@@ -72,11 +72,11 @@ def test_verdicts_for_new_singers_pair_singers_over_folds_and_average_seeds(run,
             put_predictions(run(strategy="crt_wc", fold=fold, seed=seed), clips)
             put_predictions(run(strategy="crt_wfc", fold=fold, seed=seed), worse)
     there = replace(collated(), output_dir=tmp_path)
-    found = answer(replace(EXPERIMENT, folds=5, metrics={"f1": "F1"}), there, "vocalset")
-    by_label = {summary.condition.label: summary for summary in found.summaries}
-    differences = by_singer(by_label["cRT-WC"], by_label["Late (cRT-WFC)"], "f1", there.draws)
+    found = answer(replace(EXPERIMENT, folds=5, metrics=("f1",)), there, "vocalset")
+    rows = {summary.condition.reference: summary for summary in found.summaries}
+    differences = by_singer(rows["late_crt_wc"], rows["late"], "f1", there.draws)
     # ann with seed 0: F1 of trill 0 and of belt 2/3, mean 1/3, so 2/3 less than 1; with seed 1 none less
     assert differences == pytest.approx([(2 / 3 + 0) / 2, 0])
     _, (_, new) = grounds_of(EXPERIMENT, there, "vocalset")
     assert new.verdicts[WC_LATE].units == 2
-    assert by_singer(by_label["cRT-WC"], by_label["Late (cRT-WFC)"], "recall_vibrato", there.draws) == []
+    assert by_singer(rows["late_crt_wc"], rows["late"], "recall_vibrato", there.draws) == []

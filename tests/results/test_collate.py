@@ -32,11 +32,11 @@ def test_columns_stand_in_a_fixed_order(tmp_path, run):
     run(f1_yodel=0.1, f1_growl=0.2, recall_growl=0.3, gpu_hours=1.5)
     collate(tmp_path)
     first = (
-        "run data fold model dc strategy alpha seed variant f1 accuracy balanced_accuracy top2_accuracy top3_accuracy"
+        "run data fold model dc strategy alpha seed settings f1 accuracy balanced_accuracy top2_accuracy top3_accuracy"
     )
     last = (
         "validation_f1 parameters epochs seconds clips_train clips_test singers_test device precision torch commit "
-        "status reason data_fingerprint corpus_fingerprint phases finished versions command"
+        "status reason data_fingerprint corpus_fingerprint phases made_by finished versions command"
     )
     f1 = [*(f"f1_{technique}" for technique in TECHNIQUES), "f1_growl", "f1_yodel"]
     recall = [*(f"recall_{technique}" for technique in TECHNIQUES), "recall_growl"]
@@ -66,14 +66,14 @@ def test_the_order_in_which_runs_end_leaves_no_trace(tmp_path, make_row):
 
 
 def test_types_survive_the_file(tmp_path, run):
-    run(0.1 + 0.2, alpha=0, commit="1e10", variant="", f1_trillo=None, dc="none")
+    run(0.1 + 0.2, alpha=0, commit="1e10", f1_trillo=None, dc="none")
     frame = collate(tmp_path)
     row = frame.iloc[0]
     assert (row["alpha"], row["f1"], row["seed"]) == (0.0, 0.1 + 0.2, 0)
-    assert (row["commit"], row["variant"], row["dc"]) == ("1e10", "", "none")
+    assert (row["commit"], row["settings"], row["dc"]) == ("1e10", "{}", "none")
     assert row["f1_trillo"] != row["f1_trillo"]  # nan
     assert (frame["alpha"].dtype, frame["seed"].dtype) == ("float64", "int64")
-    assert ",0.0,0,," in (tmp_path / "results.csv").read_text()
+    assert ",0.0,0,{}," in (tmp_path / "results.csv").read_text()
 
 
 def test_a_removed_run_leaves_the_file(tmp_path, run):
@@ -173,15 +173,15 @@ def test_layers_are_those_of_the_newest_complete_run_of_each_network(tmp_path, r
     put_layers(run(dc="late", seed=2, finished="2026-03-01", status="failed"), "all")
     run(dc="late", seed=3, finished="2026-04-01")  # from before runs wrote their layers
     put_layers(run(dc="early"), "early")
-    put_layers(run(dc="late", variant="model.build.hidden=None"), "late")
+    put_layers(run(dc="late", settings={"model.hidden": None}), "late")
     layers = collated().layers
-    networks = layers[["data", "model", "dc", "variant"]].drop_duplicates().itertuples(index=False)
+    networks = layers[["data", "model", "dc", "settings"]].drop_duplicates().itertuples(index=False)
     assert [tuple(network) for network in networks] == [
-        ("vocalset", "oblong", "early", ""),
-        ("vocalset", "oblong", "late", ""),
-        ("vocalset", "oblong", "late", "model.build.hidden=None"),
+        ("vocalset", "oblong", "early", "{}"),
+        ("vocalset", "oblong", "late", '{"model.hidden": null}'),
+        ("vocalset", "oblong", "late", "{}"),
     ]
-    late = layers[(layers["dc"] == "late") & (layers["variant"] == "")]
+    late = layers[(layers["dc"] == "late") & (layers["settings"] == "{}")]
     assert late["number"].tolist() == [1, 2, 3, 4, 5, 6]
     assert late["deformable"].tolist() == ["False", "False", "True", "True", "False", "False"]
     assert late["parameters"].tolist() == [480, 32960, 36108, 360752, 0, 8390]

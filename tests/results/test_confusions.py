@@ -125,7 +125,7 @@ def test_without_runs_the_figure_is_empty_and_the_command_named(tmp_path, collat
     paths = rendered(tmp_path, collated, "demo")
     assert [path.suffix for path in paths] == [".md", ".csv", ".png", ".pdf"]
     page = paths[0].read_text(encoding="utf-8")
-    assert "- cRT-WC, seed 0: `python -m singtech.run condition=late_crt_wc seed=0 data=demo`" in page
+    assert "- Late, cRT-WC, seed 0: `python -m singtech.run condition=late_crt_wc seed=0 data=demo`" in page
     assert "demo corpus (synthetic voices): not VocalSet" in page
     there = collated()
     figure = draw(answer(EXPERIMENT, there, "demo"), *confusion(there.confusions, ()))

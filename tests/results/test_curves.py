@@ -44,10 +44,10 @@ def lines(figure):
 def test_lines_run_through_the_means(sweep, answered):
     sweep()
     drawn = lines(draw(answered(), PAPER))
-    for label in ("Joint-training", "cRT-WFC"):
+    for label in ("Late, joint", "Late, cRT-WFC"):
         assert drawn[label].get_ydata() == pytest.approx([0.5, 0.52, 0.55, 0.6])
         assert drawn[label].get_xdata() == pytest.approx([0, 0.2, 0.5, 1], abs=0.03)
-    assert drawn["cRT-WC"].get_ydata() == pytest.approx([0.5, 0.52, math.nan, 0.6], nan_ok=True)
+    assert drawn["Late, cRT-WC"].get_ydata() == pytest.approx([0.5, 0.52, math.nan, 0.6], nan_ok=True)
 
 
 def test_the_strategies_are_told_apart_without_colour(sweep, answered):
@@ -67,7 +67,7 @@ def test_the_papers_printed_points_are_marked_on_vocalset_only(sweep, answered):
     sweep()
     sweep("demo")
     drawn = lines(draw(answered(), PAPER))
-    for label, f1 in (("Joint-training", 0.559), ("cRT-WFC", 0.582), ("cRT-WC", 0.62)):
+    for label, f1 in (("Late, joint", 0.559), ("Late, cRT-WFC", 0.582), ("Late, cRT-WC", 0.62)):
         marked = drawn[f"{label}, paper"]
         assert list(marked.get_ydata()) == [f1]
         assert list(marked.get_xdata()) == pytest.approx([0.2], abs=0.03)
@@ -122,12 +122,12 @@ def test_the_numbers_stand_below_the_figure_with_what_is_missing(sweep, answered
     table = points(found, PAPER)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     assert rows[0] == ["Methods", "", "α = 0", "α = 0.2", "α = 0.5", "α = 1"]
-    assert ["cRT-WC", "ours", "0.500 ± 0.014", "0.520 ± 0.014", "—", "0.600 ± 0.014"] in rows
+    assert ["Late, cRT-WC", "ours", "0.500 ± 0.014", "0.520 ± 0.014", "—", "0.600 ± 0.014"] in rows
     assert ["", "seeds", "2", "2", "0", "2"] in rows
     assert ["", "paper", "", "0.620", "", ""] in rows
     assert ["", "difference", "", "-0.100", "", ""] in rows
-    command = "python -m singtech.run -m dc=late strategy=crt_wc alpha=0.5 seed=0,1"
-    assert found.missing == (("cRT-WC, α = 0.5, seeds 0, 1", command),)
+    command = "python -m singtech.run -m condition=late_crt_wc alpha=0.5 seed=0,1"
+    assert found.missing == (("Late, cRT-WC, α = 0.5, seeds 0, 1", command),)
 
 
 def test_files_are_written_and_the_same_each_time(tmp_path, sweep, collated):

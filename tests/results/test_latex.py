@@ -41,7 +41,7 @@ def latex_files(tmp_path, run, put_layers, put_confusion, put_predictions, put_c
             folder = run(f1, data=data, seed=seed)
             put_confusion(folder, ("trill", "trillo", "vibrato"), [[3, 1, 0], [0, 4, 0], [1, 1, 2]])
             put_predictions(folder, CLIPS)
-            run(0.45, data=data, seed=seed, variant="front_end.scale=db")
+            run(0.45, data=data, seed=seed, settings={"front_end.scale": "db"})
             run(f1, data=data, seed=seed, fold="2", strategy="joint")
         put_corpus(data, {("trill", "train"): (1, 1.5, 9), ("trill", "test"): (1, 0.5, 4)})
     there = replace(collated(), output_dir=tmp_path)

@@ -41,7 +41,7 @@ def cells(page):
 def test_check_marks_stand_as_in_the_papers_table_1(page, all_run):
     all_run()
     assert cells(page())[:7] == [
-        ["Layer Configuration", "Ch", "Output", "All", "Early", "Late", "Last"],
+        ["Layer Configuration", "Ch", "Output", "all", "early", "late", "last"],
         ["Conv(4×1), MP(4×4)", "32", "32×256×64", "✓", "✓", "", ""],
         ["Conv(16×1), MP(4×4)", "64", "64×64×16", "✓", "✓", "", ""],
         ["Conv(1×4), MP(3×3)", "128", "128×21×5", "✓", "", "✓", ""],
@@ -54,7 +54,7 @@ def test_check_marks_stand_as_in_the_papers_table_1(page, all_run):
 def test_parameters_add_up_beside_the_papers_counts(page, all_run):
     all_run()  # conftest's layers are made to add up to the counts of the network
     rows = cells(page())[7:]
-    assert rows[0] == ["Layer Configuration", "w/o DC", "All", "Early", "Late", "Last"]
+    assert rows[0] == ["Layer Configuration", "none", "all", "early", "late", "last"]
     assert rows[1] == ["Conv(4×1), MP(4×4)", "480", "3,012", "3,012", "480", "480"]
     assert rows[-3:] == [
         ["total, ours", "337,510", "463,374", "362,194", "438,690", "435,734"],
@@ -72,22 +72,24 @@ def test_the_caption_says_what_the_counts_decide_and_what_they_do_not(page):
 
 
 def test_a_short_run_says_the_layers_and_another_network_does_not(page, run, put_layers):
-    put_layers(run(dc="late", variant="schedule.features=1 schedule.max_batches=2"), "late")
-    put_layers(run(dc="early", variant="model.build.hidden=None"), "early")
-    put_layers(run(dc="last", variant="front_end.hop_length=256"), "last")
-    put_layers(run(dc="none", variant="data.clip_seconds=2.0"), "none")
+    for seed in (0, 1):
+        run(seed=seed)  # whose layers were not kept; the group of most runs
+    put_layers(run(dc="late", settings={"schedule": "smoke"}), "late")
+    put_layers(run(dc="early", settings={"model.hidden": None}), "early")
+    put_layers(run(dc="last", settings={"front_end.hop_length": 256}), "last")
+    put_layers(run(dc="none", settings={"data.clip_seconds": 2.0}), "none")
     said = page()
     assert cells(said)[3] == ["Conv(1×4), MP(3×3)", "128", "128×21×5", "?", "?", "✓", "?"]
     assert ["total, ours", "—", "—", "—", "438,690", "—"] in cells(said)
-    assert "- Early: `python -m singtech.run condition=early seed=0 trainer=smoke`" in said
-    assert said.count("trainer=smoke`") == 5  # four and the sweep
-    assert "- Late:" not in said
+    assert "- Early (1,2): `python -m singtech.run condition=early seed=0 schedule=smoke`" in said
+    assert said.count("schedule=smoke`") == 5  # four and the sweep
+    assert "- Late, " not in said
 
 
 def test_without_runs_the_papers_counts_and_every_command_are_shown(page):
     said = page("demo")
-    assert cells(said)[0] == ["Layer Configuration", "w/o DC", "All", "Early", "Late", "Last"]
-    assert "`python -m singtech.run -m experiments=table1 seed=0 data=demo trainer=smoke`" in said
+    assert cells(said)[0] == ["Layer Configuration", "none", "all", "early", "late", "last"]
+    assert "`python -m singtech.run -m experiments=table1 seed=0 data=demo schedule=smoke`" in said
 
 
 def test_the_demo_takes_no_difference_and_says_what_it_is(page, all_run):
@@ -104,9 +106,17 @@ def test_the_csv_has_every_layer_and_the_totals(page, all_run, tmp_path):
     lines = list(csv.DictReader((tmp_path / "tables" / "table1.csv").read_text(encoding="utf-8").splitlines()))
     assert len(lines) == 5 * 7
     assert lines[3] == {
-        **{"data": "vocalset", "artefact": "table1", "label": "w/o DC", "model": "oblong", "dc": "none", "number": "4"},
+        **{
+            "data": "vocalset",
+            "artefact": "table1",
+            "condition": "none_weighted",
+            "label": "w/o DC weighted",
+            "model": "oblong",
+            "dc": "none",
+            "number": "4",
+        },
         **{"layer": "Conv(1×16), MP(2×2)", "channels": "128", "output": "128×10×2", "deformable": "False"},
         **{"parameters": "262528", "paper": ""},
     }
     totals = [(line["label"], line["parameters"], line["paper"]) for line in lines if line["layer"] == "total"]
-    assert totals[1] == ("All", "463374", "463300")
+    assert totals[1] == ("All (1,2,3,4)", "463374", "463300")

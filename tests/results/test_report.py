@@ -18,12 +18,12 @@ ANN = [("ann", "trill", "trill", "scales", 0), ("ann", "belt", "trill", "scales"
 
 @pytest.fixture
 def outputs(run, put_predictions, put_confusion, tmp_path):
-    """Two seeds of one condition, and a run of another variant, which does not count."""
+    """Two seeds of one condition, and a run with other settings, which does not count."""
     for seed in (0, 1):
         folder = run(seed=seed)
         put_predictions(folder, ANN)
         put_confusion(folder, ("belt", "trill"), [[0, 1], [0, 1]])
-    run(variant="batch_size=8", seed=5)
+    run(settings={"batch_size": 8}, seed=5)
     return tmp_path
 
 
@@ -99,11 +99,13 @@ def test_the_page_begins_with_what_its_tables_rest_on(run, put_corpus, tmp_path)
     for seed, device in ((0, "cpu"), (1, "H100"), (2, "H100")):
         run(seed=seed, device=device, versions="python 3.12 torch 2.14.1")
     run(fold="3", seed=0, device="H100", condition="late", versions="python 3.12 torch 2.14.1")
-    run(variant="batch_size=8", seed=5, device="H200")
+    run(settings={"batch_size": 8}, seed=5, device="H200")
     told = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", report(tmp_path))
     assert told[0] == ("Corpus", "vocalset: 2.0 minutes, 7 recordings, 1 technique; clips: 10 test, 30 train")
     assert dict(told[1:]) == {
         "Test singers": "female2, female8",
+        "Settings": "the paper&#39;s",
+        "Other settings": "batch_size=8: each has a folder of its own beside this page",
         "Runs": "4 in tables, of 5 on this corpus",
         "Numbers of the seeds": "0 (2 runs); 1 (1 run); 2 (1 run)",
         "Folds": "own split (3 runs); 3 (1 run)",

@@ -6,17 +6,12 @@ import logging
 import numpy as np
 import pytest
 
-from singtech.metrics import METRICS
-from singtech.results.rows import SCORES, read_rows, write_row
+from singtech.results.rows import read_rows, write_row
 
 
 def test_a_row_is_read_as_it_was_written(tmp_path, run, make_row):
     run(0.61, seed=3, alpha=0.5)
     assert read_rows(tmp_path / "runs") == [make_row(0.61, seed=3, alpha=0.5)]
-
-
-def test_the_columns_of_the_metrics_are_those_that_are_computed():
-    assert SCORES == METRICS
 
 
 def test_numbers_of_numpy_and_a_technique_without_clips_become_plain_json(tmp_path, make_row):
@@ -38,6 +33,9 @@ def test_numbers_of_numpy_and_a_technique_without_clips_become_plain_json(tmp_pa
         ({"fold": 4}, "fold holds 4, expected text"),
         ({"recall_belt": "all"}, "recall_belt holds 'all', expected a number"),
         ({"phases": ["a", "b"]}, "expected text"),
+        ({"settings": "loss=focal"}, "settings hold 'loss=focal', expected a JSON object"),
+        ({"settings": "[1]"}, "expected a JSON object"),
+        ({"settings": ""}, "expected a JSON object"),
         ({"data": "../elsewhere"}, "expected a name that a folder can have"),
         ({"run": "../elsewhere"}, "expected the name of its folder"),
         ({"seed": 2**63}, "seed holds 9223372036854775808, expected a number of at most 64 bits"),

@@ -25,7 +25,7 @@ from singtech.results.summaries import answer
 from singtech.tables import EXPERIMENTS, render
 
 FILES = ("results.csv", "layers.csv", "confusions.csv")
-DOCUMENTED = ["data", "model", "dc", "strategy", "alpha", "variant", "fold", "seed", "run"]
+DOCUMENTED = ["data", "model", "dc", "strategy", "alpha", "settings", "fold", "seed", "run"]
 COUNTING = """
 import json, sys, tracemalloc
 opened, listed = [], []
@@ -162,7 +162,7 @@ def test_whatever_happened_to_the_runs_the_files_are_those_of_a_collation_from_n
     for step, (what, number, is_collated) in enumerate(happened):
         condition = {"data": "zoo", "fold": "", "dc": "late", "strategy": "joint", "alpha": 0.2, "seed": number}
         path = folder / "runs" / f"run_{number}"
-        row = {"run": path.name, "model": "oblong", "variant": "", "status": "complete"} | condition
+        row = {"run": path.name, "model": "oblong", "settings": "{}", "status": "complete"} | condition
         if what == "put":
             path.mkdir(exist_ok=True)
             put_row(path, row | {"f1": (step + 11) / 100})
@@ -201,7 +201,7 @@ def test_each_file_is_opened_once_and_memory_stays_far_from_a_gigabyte(some_runs
 
     first = counted()
     with (folder / "layers.csv").open(newline="") as file:
-        networks = {tuple(line[:4]) for line in csv.reader(file)} - {("data", "model", "dc", "variant")}
+        networks = {tuple(line[:4]) for line in csv.reader(file)} - {("data", "model", "dc", "settings")}
     for found in (first, counted()):
         of_runs = [Path(path) for path, _ in found["opened"] if "/runs/" in path]
         counts = {name: sum(path.name == name for path in of_runs) for name in ("row.json", "confusion.csv")}
@@ -273,7 +273,7 @@ def test_runs_that_are_not_complete_stand_in_the_results_and_count_in_no_table_o
             put_layers(folder, "all")
             put_confusion(folder, ("vibrato", "trill"), [[0, 9], [9, 0]])
         run(0.99, fold=str(k), run=f"{status}_fold", status=status, data_fingerprint="newer", finished="2027-01-01")
-        run(0.99, variant="schedule.features=1", run=f"{status}_variant", status=status, finished="2027-01-01")
+        run(0.99, settings={"schedule.features": 1}, run=f"{status}_settings", status=status, finished="2027-01-01")
     render(tmp_path)
     counts = collate(tmp_path)["status"].value_counts().to_dict()
     assert counts == {"complete": 11, "failed": 4, "interrupted": 8}  # nobody works on those that say they are running

@@ -7,23 +7,24 @@ from pathlib import Path
 
 import pytest
 
+from singtech.metrics import heading
 from singtech.results import commands
 from singtech.results.commands import command, place_of
-from singtech.results.experiments import Condition, Experiment
+from singtech.results.conditions import Condition, read_condition
+from singtech.results.experiments import Experiment
+from singtech.results.settings import Settings
 from singtech.results.summaries import answer
 
-JOINT = Condition("Joint-training", "oblong", "late", "joint", 0.2)
-WC = Condition("cRT-WC", "oblong", "late", "crt_wc", 0.2, overrides="condition=late_crt_wc")
-TABLE = Experiment("table3", "table", "Table 3", "", "Methods", {"f1": "F1"}, (JOINT, WC))
-JOINTLY = "dc=late strategy=joint alpha=0.2"
+JOINT, WC = read_condition("late_joint"), read_condition("late_crt_wc")
+TABLE = Experiment("table3", "table", "Table 3", "", "Methods", ("f1",), (JOINT, WC))
 CLIPS = {("trill", "train"): (1, 1.0, 3), ("trill", "test"): (1, 1.0, 2), ("belt", "test"): (1, 1.0, 2)}
 CHANGED = "on another state of the corpus (its recordings, split, techniques or clip length have changed)"
-FOLDS = replace(TABLE, name="folds", folds=3, baseline="Joint-training")
+FOLDS = replace(TABLE, name="folds", folds=3, baseline="late_joint")
 
 
 @pytest.fixture
 def answered(collated):
-    return lambda data="vocalset", experiment=TABLE: answer(experiment, collated(), data)
+    return lambda data="vocalset", experiment=TABLE, group=None: answer(experiment, collated(), data, group)
 
 
 def test_mean_and_deviation_are_over_seeds(run, answered):
@@ -50,26 +51,15 @@ def test_an_unknown_metric_is_no_number(run, answered):
     assert answered().summaries[1].mean("f1_yodel") is None
 
 
-def test_runs_with_other_settings_or_unfinished_are_left_out_and_counted(run, answered):
-    run(0.5, seed=0)
-    run(0.9, seed=1, variant="schedule.features=1")
-    run(0.9, seed=2, variant="schedule.features=1")
+def test_runs_with_other_settings_are_no_part_of_the_answer_and_unfinished_ones_are_counted(run, answered):
+    for seed in (0, 5, 6):
+        run(0.5, seed=seed)
+    run(0.9, seed=1, settings={"schedule.features": 1})
     run(0.9, seed=3, status="failed")
-    run(0.9, seed=4, alpha=1.0, variant="schedule.features=1")  # not asked for by this table
     found = answered()
-    assert found.summaries[1].values["f1"] == (0.5,)
-    left_out = "Runs left out: 2 with other settings than the default (schedule.features=1), 1 not complete."
-    assert left_out in found.notes
-    assert found.left_out == 3
-
-
-def test_short_runs_are_left_out_in_plain_words(run, answered):
-    short = "schedule.classifier=1 schedule.features=1 schedule.max_batches=2"
-    for seed in (0, 1, 2):
-        run(0.9, seed=seed, variant=short)
-    run(0.9, seed=0, variant="optimizer.lr=0.5")
-    left_out = "3 shortened by trainer=smoke, 1 with other settings than the default (optimizer.lr=0.5)"
-    assert answered().notes == (f"Runs left out: {left_out}.",)
+    assert found.summaries[1].values["f1"] == (0.5,) * 3
+    assert "Runs left out: 1 not complete." in found.notes
+    assert found.left_out == 1
 
 
 def test_runs_on_another_state_of_the_corpus_are_never_averaged_in(run, answered):
@@ -126,8 +116,8 @@ def test_progress_is_told_in_runs_and_complete_means_nothing_is_missing(run, put
 def test_a_short_run_on_another_state_of_the_corpus_leaves_the_whole_ones_counting(run, answered):
     run(0.5, finished="2026-01-01")
     part = {"data_fingerprint": "part", "corpus_fingerprint": "part"}
-    run(0.9, variant="schedule.features=1", **part, finished="2026-02-01")
-    assert answered().summaries[1].values["f1"] == (0.5,)
+    run(0.9, settings={"schedule.features": 1}, **part, finished="2026-02-01")
+    assert answered(group=Settings()).summaries[1].values["f1"] == (0.5,)
 
 
 def test_a_seed_run_twice_counts_once_the_later(run, answered):
@@ -153,14 +143,14 @@ def test_missing_cells_are_named_with_the_command_that_fills_them(run, answered)
     run(0.5, seed=3)
     run(0.5, seed=3, strategy="joint")
     found = answered()
-    joint = "python -m singtech.run dc=late strategy=joint alpha=0.2 seed=0"
-    assert found.missing == (("Joint-training, seed 0", joint),)
+    joint = "python -m singtech.run condition=late_joint seed=0"
+    assert found.missing == (("Late, joint, seed 0", joint),)
     assert found.sweep == "python -m singtech.run -m experiments=table3 seed=0,3"
-    assert "Seeds are uneven, so the means do not pair: seeds 0, 3, but Joint-training has seed 3." in found.notes
+    assert "Seeds are uneven, so the means do not pair: seeds 0, 3, but Late, joint has seed 3." in found.notes
 
 
 def test_where_nothing_was_run_seed_0_is_missing(answered):
-    assert [what for what, _ in answered().missing] == ["Joint-training, seed 0", "cRT-WC, seed 0"]
+    assert [what for what, _ in answered().missing] == ["Late, joint, seed 0", "Late, cRT-WC, seed 0"]
     assert answered().notes == ()
 
 
@@ -169,12 +159,12 @@ def test_a_command_names_all_that_is_not_the_default(monkeypatch, tmp_path, coll
     (tmp_path / "data" / "demo.yaml").write_text("")
     monkeypatch.setattr(commands, "CONF", tmp_path)
     place = {data: place_of(collated(), data) for data in ("demo", "vocalset", "choir")}
-    assert command(JOINT, place["demo"], [0]).endswith("run dc=late strategy=joint alpha=0.2 seed=0 data=demo")
+    assert command(JOINT, place["demo"], [0]).endswith("run condition=late_joint seed=0 data=demo")
     assert command(WC, place["vocalset"], [0]) == "python -m singtech.run condition=late_crt_wc seed=0"
     assert command(WC, place["vocalset"], [0], [""]) == "python -m singtech.run condition=late_crt_wc seed=0"
     folds = "python -m singtech.run -m condition=late_crt_wc data.fold=0,4 seed=0"
     assert command(WC, "", [0], ["0", "4"]) == folds
-    several = command(Condition("", "cnn1d", "none", "joint", 0.0), "", [1, 2])
+    several = command(Condition("", "", "cnn1d", "none", "joint", 0.0), "", [1, 2])
     assert several == "python -m singtech.run -m model=cnn1d dc=none strategy=joint alpha=0.0 seed=1,2"
     assert place["choir"] == ' data=folder data.name=choir data.root=FOLDER "data.split.test=[SINGERS]"'
 
@@ -204,9 +194,17 @@ def test_a_command_says_where_the_results_are_unless_in_outputs(collated):
 
 def test_the_reader_sees_what_the_runs_were_made_with(run, answered):
     run(seed=0, device="NVIDIA H200", commit="abc")
-    run(seed=1, device="cpu", commit="abc+dirty")
-    made = "Runs made with device NVIDIA H200 | cpu; precision 32-true; torch 2.14.1; commit abc | abc+dirty."
-    assert made in answered().notes
+    run(seed=1, device="cpu", commit="abc")
+    assert "Runs made with device NVIDIA H200 | cpu; precision 32-true; torch 2.14.1; commit abc." in answered().notes
+
+
+def test_runs_of_different_versions_say_so_in_one_note(run, answered):
+    run(seed=0, made_by="0.1.0@ab12 0.1.0@ab12")
+    assert not [note for note in answered().notes if "different versions" in note]
+    run(seed=1, made_by="0.1.0@ab12 0.2.0@")
+    (note,) = [note for note in answered().notes if "different versions" in note]
+    assert note == "The phases of these runs were made by different versions of singtech: 0.1.0@ab12 | 0.2.0@."
+    assert not [other for other in answered().notes if "commit" in other]
 
 
 def test_runs_on_folds_are_no_part_of_the_corpus_s_own_split(run, answered):
@@ -237,9 +235,9 @@ def test_folds_that_lack_runs_are_named_with_the_command_that_makes_them(run, an
     found = answered(experiment=FOLDS)
     make = "python -m singtech.run -m"
     assert found.missing == (
-        ("Joint-training, folds 0, 1, 2, seeds 0, 1", f"{make} {JOINTLY} data.fold=0,1,2 seed=0,1"),
-        ("cRT-WC, fold 1, seeds 0, 1", f"{make} condition=late_crt_wc data.fold=1 seed=0,1"),
-        ("cRT-WC, fold 2, seed 1", "python -m singtech.run condition=late_crt_wc data.fold=2 seed=1"),
+        ("Late, joint, folds 0, 1, 2, seeds 0, 1", f"{make} condition=late_joint data.fold=0,1,2 seed=0,1"),
+        ("Late, cRT-WC, fold 1, seeds 0, 1", f"{make} condition=late_crt_wc data.fold=1 seed=0,1"),
+        ("Late, cRT-WC, fold 2, seed 1", "python -m singtech.run condition=late_crt_wc data.fold=2 seed=1"),
     )
     assert found.sweep == "python -m singtech.run -m experiments=folds seed=0,1"
 
@@ -271,15 +269,16 @@ def test_folds_of_two_states_are_never_averaged_the_newer_counts(run, put_corpus
     assert answered(experiment=FOLDS).summaries[1].units == (1,)
 
 
-def test_folds_of_another_number_of_folds_are_left_out_and_named(run, answered):
+def test_another_number_of_folds_is_another_group_with_as_many_folds(run, answered):
     for fold in ("0", "1", "2"):
         run(0.5, fold=fold, data_fingerprint=f"fold {fold}", finished="2026-01-01")
-        run(0.9, fold=fold, variant="data.folds=4", data_fingerprint=f"quarter {fold}", finished="2026-02-01")
-    run(0.9, fold="3", variant="data.folds=4", data_fingerprint="quarter 3", finished="2026-02-01")
-    found = answered(experiment=FOLDS)
-    assert found.summaries[1].values["f1"] == (0.5, 0.5, 0.5)
-    assert "Runs left out: 4 with other settings than the default (data.folds=4)." in found.notes
-    assert not [note for note in answered().notes if "data.folds" in note]  # no part of the corpus's own split
+        settings = {"data.folds": 4}
+        run(0.9, fold=fold, settings=settings, data_fingerprint=f"quarter {fold}", finished="2026-02-01")
+    run(0.9, fold="3", settings=settings, data_fingerprint="quarter 3", finished="2026-02-01")
+    assert answered(experiment=FOLDS, group=Settings()).summaries[1].values["f1"] == (0.5, 0.5, 0.5)
+    found = answered(experiment=FOLDS)  # of which there are more
+    assert (found.summaries[1].values["f1"], found.experiment.folds) == ((0.9,) * 4, 4)
+    assert "Settings that differ from the paper's: data.folds=4." in found.notes
 
 
 def test_a_change_is_the_mean_of_the_differences_over_common_seeds(run, answered):
@@ -288,7 +287,7 @@ def test_a_change_is_the_mean_of_the_differences_over_common_seeds(run, answered
             run(joint, strategy="joint", seed=seed)
         if wc is not None:
             run(wc, seed=seed)
-    found = answered(experiment=replace(TABLE, baseline="Joint-training"))
+    found = answered(experiment=replace(TABLE, baseline="late_joint"))
     change, deviation = found.summaries[1].change(found.baseline, "f1")
     assert change == pytest.approx(0.2)  # of 0.1 and 0.3
     assert deviation == pytest.approx(statistics.stdev([0.1, 0.3]))
@@ -304,45 +303,44 @@ def test_a_change_between_folds_pairs_the_seeds_within_each(run, answered):
     assert found.summaries[1].change(found.baseline, "f1")[0] == pytest.approx(0.1)  # of 0.1 and (0.2 + 0.0) / 2
 
 
-def test_a_choice_is_told_by_its_variant(run, answered):
-    flat = replace(WC, label="flat", variant="model.build.aggregation=flatten", overrides="choice=flatten")
+FLAT = read_condition("late_crt_wc", ablation="flatten")
+
+
+def test_an_ablation_is_told_by_its_settings(run, answered):
     run(0.5)
-    run(0.7, variant="model.build.aggregation=flatten")
-    run(0.9, variant="model.build.aggregation=flatten optimizer.lr=0.001")
-    found = answered(experiment=replace(TABLE, conditions=(WC, flat)))
+    run(0.7, settings={"model.aggregation": "flatten"})
+    run(0.9, settings={"model.aggregation": "flatten", "optimizer.lr": 0.5})
+    found = answered(experiment=replace(TABLE, conditions=(WC, FLAT)), group=Settings())
     assert [summary.values["f1"] for summary in found.summaries] == [(0.5,), (0.7,)]
-    (left_out,) = [note for note in found.notes if "left out" in note]
-    assert left_out.startswith(
-        "Runs left out: 1 with other settings than the default (model.build.aggregation=flatten o"
-    )
-    missing = answered("demo", experiment=replace(TABLE, conditions=(flat,))).missing
-    assert missing == (("flat, seed 0", "python -m singtech.run choice=flatten seed=0 data=demo"),)
+    missing = answered("demo", experiment=replace(TABLE, conditions=(FLAT,))).missing
+    asked = "python -m singtech.run condition=late_crt_wc ablation=flatten seed=0 data=demo"
+    assert missing == (("Late, cRT-WC, flatten, seed 0", asked),)
 
 
-def test_choices_of_vocalsets_singers_have_no_row_on_other_singers(answered):
-    held_out = replace(WC, label="held out", variant="data.split.validation=['female3']")
-    experiment = replace(TABLE, conditions=(WC, held_out))
-    assert [s.condition.label for s in answered("demo", experiment).summaries] == ["cRT-WC", "held out"]
-    assert [s.condition.label for s in answered("choir", experiment).summaries] == ["cRT-WC"]
+def test_ablations_of_vocalsets_singers_have_no_row_on_other_singers(answered):
+    experiment = replace(TABLE, conditions=(WC, read_condition("late_crt_wc", ablation="validation_singers")))
+    references = ["late_crt_wc", "late_crt_wc+validation_singers"]
+    assert [s.condition.reference for s in answered("demo", experiment).summaries] == references
+    assert [s.condition.reference for s in answered("choir", experiment).summaries] == references[:1]
 
 
-def test_a_choice_that_cuts_the_corpus_otherwise_has_its_own_newest_state(run, answered):
-    trimmed = replace(WC, label="trimmed", variant="data.trim_silence=40.0")
+def test_an_ablation_that_cuts_the_corpus_otherwise_has_its_own_newest_state(run, answered):
+    trimmed = read_condition("late_crt_wc", ablation="trim_silence")
     run(0.5, data_fingerprint="whole", corpus_fingerprint="whole", finished="2026-01-01")
-    other = {"variant": trimmed.variant, "data_fingerprint": "trimmed", "corpus_fingerprint": "trimmed"}
+    other = {"settings": {"data.trim_silence": 40}, "data_fingerprint": "trimmed", "corpus_fingerprint": "trimmed"}
     run(0.7, **other, finished="2026-02-01")
     found = answered(experiment=replace(TABLE, conditions=(WC, trimmed)))
     assert [summary.values["f1"] for summary in found.summaries] == [(0.5,), (0.7,)]
 
 
 def test_metrics_of_all_techniques_are_those_that_the_runs_have(run, answered):
-    experiment = replace(TABLE, metrics={"recall_vocal_fry": "vocal fry", "recall_*": "others"})
+    experiment = replace(TABLE, metrics=("recall_vocal_fry", "recall_*"))
     ten = "vocal fry|belt|breathy|inhaled|lip trill|spoken|straight|trill|trillo|vibrato"
-    assert "|".join(answered(experiment=experiment).experiment.metrics.values()) == ten
+    assert "|".join(map(heading, answered(experiment=experiment).experiment.metrics)) == ten
     only = {f"recall_{name}": None for name in ("inhaled", "lip_trill", "spoken", "straight", "trill", "trillo")}
     run(data="choir", recall_yodel=0.5, recall_growl=0.5, recall_vibrato=None, recall_belt=None, **only)
     found = answered("choir", experiment=experiment).experiment.metrics
-    assert list(found.values()) == ["vocal fry", "breathy", "growl", "yodel"]
+    assert list(map(heading, found)) == ["vocal fry", "breathy", "growl", "yodel"]
 
 
 def test_references_need_the_clips_of_the_corpus(put_corpus, answered):

@@ -37,12 +37,12 @@ def test_each_row_has_ours_the_papers_and_the_difference(table3):
     header, *lines = cells(markdown(table3, PAPER))
     assert header == ["Methods", "", "Seeds", "F1", "Acc.", "B-Acc.", "Top-2", "Top-3"]
     joint, joint_paper, joint_difference, wfc, _, wfc_difference, wc, wc_paper, wc_difference = lines
-    assert joint[:5] == ["Joint-training", "ours", "3", "0.600 ± 0.100", "0.600 ± 0.100"]
+    assert joint[:5] == ["Late, joint", "ours", "3", "0.600 ± 0.100", "0.600 ± 0.100"]
     assert joint_paper == ["", "paper", "", "0.559", "0.610", "0.635", "0.774", "0.874"]
     assert joint_difference == ["", "difference", "", "+0.041", "-0.010", "-0.035", "-0.174", "-0.274"]
-    assert wfc[:4] == ["cRT-WFC", "ours", "2", "0.550 ± 0.071"]
+    assert wfc[:4] == ["Late, cRT-WFC", "ours", "2", "0.550 ± 0.071"]
     assert wfc_difference[3] == "-0.032"
-    assert wc[:4] == ["cRT-WC", "ours", "1", "**0.640**"]
+    assert wc[:4] == ["Late, cRT-WC", "ours", "1", "**0.640**"]
     assert wc_paper[3:] == ["**0.620**", "**0.656**", "**0.655**", "**0.815**", "0.887"]
     assert wc_difference[3] == "+0.020"
 
@@ -50,8 +50,8 @@ def test_each_row_has_ours_the_papers_and_the_difference(table3):
 @pytest.mark.parametrize(
     ("name", "printed"),
     [  # the labels in whose rows the paper prints F1, Acc., B-Acc., Top-2 and Top-3 in bold
-        ("table2", ["Late (3,4)", "Late (3,4)", "Late (3,4)", "Late (3,4)", "All (1,2,3,4)"]),
-        ("table3", ["cRT-WC", "cRT-WC", "cRT-WC", "cRT-WC", "cRT-WFC"]),
+        ("table2", ["Late, cRT-WFC"] * 4 + ["All (1,2,3,4)"]),
+        ("table3", ["Late, cRT-WC"] * 4 + ["Late, cRT-WFC"]),
     ],
 )
 def test_the_papers_bold_numbers_are_bold(answered, name, printed):
@@ -66,21 +66,22 @@ def test_the_papers_bold_numbers_are_bold(answered, name, printed):
 
 
 def test_best_numbers_tie_as_printed_and_need_a_rival():
-    assert best([[0.5004, 0.7], [0.5001, None], [0.4, None]]) == [[True, False], [True, False], [False, False]]
+    both = ("f1", "accuracy")
+    assert best([[0.5004, 0.7], [0.5001, None], [0.4, None]], both) == [[True, False], [True, False], [False, False]]
 
 
 def test_a_table_without_runs_shows_the_papers_and_every_command(answered):
     page = markdown(answered("table3"), PAPER)
-    assert ["Joint-training", "ours", "0", "—", "—", "—", "—", "—"] in cells(page)
+    assert ["Late, joint", "ours", "0", "—", "—", "—", "—", "—"] in cells(page)
     assert "difference" not in page
     assert page.count("python -m singtech.run condition=late") == 3
-    assert "- cRT-WC, seed 0: `python -m singtech.run condition=late_crt_wc seed=0`" in page
+    assert "- Late, cRT-WC, seed 0: `python -m singtech.run condition=late_crt_wc seed=0`" in page
 
 
 def test_missing_cells_are_named_below_the_table(table3):
     page = markdown(table3, PAPER)
-    assert "- cRT-WC, seeds 1, 2: `python -m singtech.run -m condition=late_crt_wc seed=1,2`" in page
-    assert "but cRT-WFC has seeds 0, 1; cRT-WC has seed 0." in page
+    assert "- Late, cRT-WC, seeds 1, 2: `python -m singtech.run -m condition=late_crt_wc seed=1,2`" in page
+    assert "but Late, cRT-WFC has seeds 0, 1; Late, cRT-WC has seed 0." in page
 
 
 def test_a_full_table_names_nothing_missing(run, answered):
@@ -106,11 +107,12 @@ def test_the_csv_holds_one_number_a_line(table3):
     lines = list(csv.DictReader(long_form(table3, PAPER).splitlines()))
     assert len(lines) == 3 * 5
     joint = {
-        **{"data": "vocalset", "artefact": "table3", "label": "Joint-training", "model": "oblong", "dc": "late"},
+        **{"data": "vocalset", "artefact": "table3", "condition": "late_joint", "label": "Late, joint"},
+        **{"model": "oblong", "dc": "late"},
         **{
             "strategy": "joint",
             "alpha": "0.2",
-            "variant": "",
+            "settings": "",
             "metric": "f1",
             "mean": "0.6",
             "deviation": "0.1",
@@ -121,16 +123,14 @@ def test_the_csv_holds_one_number_a_line(table3):
         **{"paper": "0.559", "difference": "0.041"},
     }
     assert lines[0] == joint
-    assert (lines[-1]["label"], lines[-1]["seeds"], lines[-1]["deviation"]) == ("cRT-WC", "1", "")
+    assert (lines[-1]["label"], lines[-1]["seeds"], lines[-1]["deviation"]) == ("Late, cRT-WC", "1", "")
 
 
 def test_latex_has_the_lines_of_the_table(table3):
     lines = latex(table3, PAPER).splitlines()
     assert r" & difference &  & $+0.041$ & $-0.010$ & $-0.035$ & $-0.174$ & $-0.274$ \\" in lines
-    assert r"Joint-training & ours & 3 & 0.600 $\pm$ 0.100 & 0.600 $\pm$ 0.100 & 0.600 $\pm$ 0.100 &" in "\n".join(
-        lines
-    )
-    assert any(line.startswith(r"cRT-WC & ours & 1 & \textbf{0.640} & ") for line in lines)
+    assert r"Late, joint & ours & 3 & 0.600 $\pm$ 0.100 & 0.600 $\pm$ 0.100 & 0.600 $\pm$ 0.100 &" in "\n".join(lines)
+    assert any(line.startswith(r"Late, cRT-WC & ours & 1 & \textbf{0.640} & ") for line in lines)
     assert lines.count(r"\addlinespace") == 2
 
 
@@ -187,7 +187,7 @@ def test_the_joint_reading_stands_beside_the_numbers_of_table_2(run, answered):
     last = lines[-3:]
     assert [line[3] for line in last] == ["0.600", "0.517", "+0.083"]
     assert len(lines) == 5 * 2 + 3
-    assert "dc=none strategy=joint alpha=0.0 seed=0`" in markdown(answered("table2_joint"), PAPER)
+    assert "condition=none_plain strategy=joint seed=0`" in markdown(answered("table2_joint"), PAPER)
 
 
 def test_metrics_by_technique_are_lines_with_the_change_from_the_baseline(run, answered):
@@ -195,7 +195,7 @@ def test_metrics_by_technique_are_lines_with_the_change_from_the_baseline(run, a
         run(0.5, strategy="crt_wfc", dc="last", seed=seed, recall_lip_trill=last)
         run(0.5, strategy="crt_wfc", dc="late", seed=seed, recall_lip_trill=late)
     header, seeds, lip_trill, vocal_fry, *others = cells(markdown(answered("late_last"), PAPER))
-    assert header == ["Technique", "Last (4), ours", "Late (3,4), ours", "Late (3,4), to Last (4)"]
+    assert header == ["Technique", "last, ours", "late, ours", "late, to last"]
     assert seeds == ["Seeds", "2", "2", ""]
     assert lip_trill == ["lip trill", "0.400 ± 0.000", "**0.600 ± 0.141**", "+0.200 ± 0.141"]
     assert vocal_fry[0] == "vocal fry"
@@ -213,17 +213,17 @@ def test_class_wise_f1_stands_beside_the_papers_where_it_prints_one(run, answere
     assert next(line for line in lines if line[0] == "belt")[2:4] == ["—", "—"]
 
 
-def test_choices_stand_in_groups_with_their_change_from_the_default(run, answered):
+def test_ablations_stand_in_groups_with_their_change_from_the_default(run, answered):
     for seed, (default, flat) in enumerate([(0.5, 0.6), (0.7, 0.6)]):
         run(default, seed=seed)
-        run(flat, seed=seed, variant="model.build.aggregation=flatten")
-    found = answered("choices")
+        run(flat, seed=seed, settings={"model.aggregation": "flatten"})
+    found = answered("ablations")
     header, default, network, *lines = cells(markdown(found, PAPER))
-    assert default[:4] == ["default", "ours", "2", "**0.600 ± 0.141**"]
+    assert default[:4] == ["Late, cRT-WC", "ours", "2", "**0.600 ± 0.141**"]
     assert network == ["*Network*", *[""] * (len(header) - 1)]
-    flat = next(k for k, line in enumerate(lines) if line[0] == "flatten instead of global average")
+    flat = next(k for k, line in enumerate(lines) if line[0] == "Late, cRT-WC, flatten")
     assert lines[flat][1:4] == ["ours", "2", "**0.600 ± 0.000**"]
-    assert lines[flat + 1][:4] == ["", "to default", "", "+0.000 ± 0.141"]
+    assert lines[flat + 1][:4] == ["", "to Late, cRT-WC", "", "+0.000 ± 0.141"]
     assert [line[0] for line in lines if line[0].startswith("*")] == [
         "*Input*",
         "*Training*",
@@ -231,13 +231,13 @@ def test_choices_stand_in_groups_with_their_change_from_the_default(run, answere
         "*Data*",
     ]
     in_csv = list(csv.DictReader(long_form(found, PAPER).splitlines()))
-    row = next(line for line in in_csv if line["label"] == "flatten instead of global average")
-    assert (row["variant"], row["change"], row["change_deviation"]) == (
-        "model.build.aggregation=flatten",
+    row = next(line for line in in_csv if line["condition"] == "late_crt_wc+flatten")
+    assert (row["settings"], row["change"], row["change_deviation"]) == (
+        "model.aggregation=flatten",
         "0.0",
         "0.141421",
     )
-    assert "choice=dcn_v1 seed=0,1`" in markdown(found, PAPER)
+    assert "condition=late_crt_wc ablation=dcn_v1 seed=0,1`" in markdown(found, PAPER)
 
 
 def test_a_cross_validation_counts_folds(run, answered):
@@ -256,4 +256,4 @@ def test_bold_is_said_to_be_no_verdict_where_there_is_something_to_compare(run, 
     alone = markdown(answered("table3", "vocalset"), PAPER)
     run(0.60, strategy="joint")
     assert "which may be luck" not in alone
-    assert "Bold is the highest of a column, which may be luck" in markdown(answered("table3", "vocalset"), PAPER)
+    assert "Bold is the best of a column, which may be luck" in markdown(answered("table3", "vocalset"), PAPER)

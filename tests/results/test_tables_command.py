@@ -8,8 +8,8 @@ import pytest
 from singtech.results.collate import collate
 from singtech.tables import main
 
-TABLES = "table1 table2 table2_joint table3 late_last techniques folds choices confusion".split()
-TABLES += "verdicts breakdown choose_dc choose_alpha".split()
+TABLES = "table1 table2 table2_joint table3 late_last techniques folds ablations confusion".split()
+TABLES += "verdicts breakdown select_dc select_alpha".split()
 FIGURES = "figure2 figure3 confusion".split()
 FILES = {
     *(f"{name}.{suffix}" for name in TABLES for suffix in ("md", "csv", "tex")),
@@ -48,7 +48,7 @@ def test_everything_is_rendered_from_the_collated_files_where_torch_cannot_be_im
     where = alone / "tables" / "vocalset"
     assert done.stdout.splitlines()[0] == f"{len(FILES)} files in {where}, all on one page in README.md"
     assert "# Table 3: " in done.stdout
-    assert "| cRT-WC " in done.stdout
+    assert "| Late, cRT-WC " in done.stdout
 
 
 def test_each_corpus_has_its_own_folder(tmp_path, run, capsys):

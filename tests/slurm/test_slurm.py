@@ -58,7 +58,7 @@ def predictions(folder):
 
 def begun_phases(log):
     """Of each training that a log tells of, the phase and how many of its batches were done already."""
-    bar = r"phase \d/\d (\w+) alpha [^|\n]*\|[^|]*\| (\d+)/\d+ \[00:00, \? left\]"
+    bar = r"phase \d/\d (\w+): [^|\n]*\|[^|]*\| (\d+)/\d+ \[00:00, \? left\]"
     return [(phase, int(batches)) for phase, batches in re.findall(bar, log)]
 
 
@@ -130,7 +130,7 @@ def test_a_job_out_of_time_is_queued_again_and_needs_no_command_that_waits(clust
 
 
 def test_a_failing_run_says_why_in_its_log_and_in_one_sentence_to_who_waits(sweep, logs, tmp_path):
-    command = sweep("front_end.hop_length=4000,50", "trainer=smoke", "trainer.accelerator=cpu", *SLURM)
+    command = sweep("front_end.hop_length=4000,50", "schedule=smoke", "trainer.accelerator=cpu", *SLURM)
     assert command.wait(200) == 1
     said = (tmp_path / "outputs.out").read_text()
     assert "1 run of this sweep failed:" in said

@@ -9,10 +9,10 @@ import torch
 
 from singtech.data.datamodule import EpochSampler, SharedBatches
 from singtech.training.fit import train_phase
-from singtech.training.learner import NetworkLearner
+from singtech.training.module import TechniqueModule
 from singtech.training.store import PhaseStore
 from singtech.training.trainer import Machine
-from tests.training.test_runs import a_run, classifier, network, run, weights
+from tests.training.test_runs import ADAM, a_run, classifier, loss, network, run, weights
 
 ALONE, TOGETHER = (Machine(accelerator="cpu", progress=False, devices=devices) for devices in (1, 2))
 
@@ -28,9 +28,9 @@ def test_devices_share_every_batch_and_together_see_what_one_would():
 
 def test_each_device_draws_a_dropout_of_its_own_in_every_epoch(corpus, monkeypatch):
     def drawn(rank, epoch=0):
-        learner = NetworkLearner(a_run(corpus, []).build(), torch.ones(3), {}, seed=0, first_epoch=epoch)
-        monkeypatch.setattr(NetworkLearner, "global_rank", rank)
-        learner.on_train_epoch_start()
+        module = TechniqueModule(a_run(corpus, []).build(), loss(), ADAM, techniques=3, seed=0, first_epoch=epoch)
+        monkeypatch.setattr(TechniqueModule, "global_rank", rank)
+        module.on_train_epoch_start()
         return torch.rand(4).tolist()
 
     assert len({tuple(drawn(rank, epoch)) for rank in (0, 1, 2) for epoch in (0, 1)}) == 6
@@ -40,9 +40,10 @@ def test_each_device_draws_a_dropout_of_its_own_in_every_epoch(corpus, monkeypat
 @pytest.mark.long
 @pytest.mark.parametrize("reduction", ["weights", "clips"])
 def test_two_devices_retrain_the_classifier_that_one_does(corpus, tmp_path, reduction):
-    phases = [network(1), classifier(4, alpha=1.0)]  # of which the second has neither batch norm nor dropout
-    alone = run(corpus, tmp_path, phases, machine=ALONE, loss_reduction=reduction)
-    asked = a_run(corpus, phases, loss_reduction=reduction)
+    weighted = loss(1.0, reduction=reduction)
+    phases = [network(1), classifier(4, loss=weighted)]  # of which the second has neither batch norm nor dropout
+    alone = run(corpus, tmp_path, phases, machine=ALONE)
+    asked = a_run(corpus, phases)
     stored = (PhaseStore(tmp_path / "phases").find(asked.keys[0]),)
     together = train_phase(asked, 1, stored, corpus, tmp_path / "work", TOGETHER).weights
     for name, theirs in weights(tmp_path, alone).items():

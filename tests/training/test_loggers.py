@@ -26,7 +26,7 @@ def test_a_phases_loggers_are_told_what_it_is_about(corpus, tmp_path):
     machine = Machine("cpu", progress=False, loggers=lambda folder, about: told.append((folder.name, about)) or [])
     done = run(corpus, tmp_path, [network(1), classifier(1)], machine, alpha=0.5, seed=3)
     assert [folder for folder, _ in told] == ["logs", "logs"]
-    assert [about["phase"] for _, about in told] == ["phase 1/2 network alpha 0", "phase 2/2 classifier alpha 0.2"]
+    assert [about["phase"] for _, about in told] == ["phase 1/2 network", "phase 2/2 head"]
     assert [about["key"] for _, about in told] == done.row["phases"].split()
     for _, about in told:
         assert about["run"] == done.folder.name

@@ -1,22 +1,51 @@
 """Phases are typed, and their keys share what may be shared and nothing else."""
 
+import functools
+from dataclasses import dataclass
+
 import pytest
+import torch
 
-from singtech.training.phases import Phase, digest, phase_keys, read_phases
+from singtech.components import ComponentError
+from singtech.imbalance.losses import WeightedCrossEntropy
+from singtech.imbalance.rewrites import LearnableScaling, TauNormalized
+from singtech.training.phases import (
+    Pretrained,
+    RewriteHead,
+    TrainHead,
+    TrainNetwork,
+    digest,
+    phase_keys,
+    read_phases,
+)
 
-SETUP = {"model": {"dc": [3, 4]}, "seed": 0, "lr": 1e-4}
+KINDS = "singtech.training.phases"
+SGD = {"_target_": "torch.optim.SGD", "lr": 0.1}
 
 
-def keys(*phases, **changes):
-    return phase_keys(SETUP | changes, phases)
+@dataclass(frozen=True)
+class Shared:
+    seed: int = 0
+
+
+def keys(*phases, seed=0):
+    return phase_keys(Shared(seed), phases)
+
+
+def adam(lr=1e-4):
+    return functools.partial(torch.optim.Adam, lr=lr)
+
+
+def loss(alpha):
+    return functools.partial(WeightedCrossEntropy, alpha=alpha)
 
 
 def network(alpha=0.2, epochs=100, **options):
-    return Phase("network", epochs, alpha, **options)
+    return TrainNetwork(epochs=epochs, **{"loss": loss(alpha), "optimizer": adam(), **options})
 
 
-def classifier(alpha=0.2, epochs=100, start="anew", **options):
-    return Phase("classifier", epochs, alpha, start, **options)
+def classifier(alpha=0.2, epochs=100, **options):
+    return TrainHead(epochs=epochs, **{"loss": loss(alpha), "optimizer": adam(), "init": "scratch", **options})
 
 
 def test_all_alphas_of_crt_wc_share_one_feature_phase():
@@ -32,7 +61,7 @@ def test_joint_goes_on_from_crt_wfcs_feature_phase_at_the_same_alpha():
     assert joint[0] != joint[1]
 
 
-def test_twelve_runs_of_three_strategies_and_four_alphas_are_eight_network_and_seven_classifier_phases():
+def test_twelve_runs_of_three_strategies_and_four_alphas_are_eight_network_and_seven_head_phases():
     made = {}
     for alpha in (0, 0.2, 0.5, 1):
         for phases in (
@@ -41,11 +70,11 @@ def test_twelve_runs_of_three_strategies_and_four_alphas_are_eight_network_and_s
             (network(0.0), classifier(alpha)),
         ):
             made |= dict(zip(keys(*phases), (phase.trains for phase in phases), strict=True))
-    assert sorted(made.values()) == ["classifier"] * 7 + ["network"] * 8
+    assert sorted(made.values()) == ["head"] * 7 + ["network"] * 8
 
 
 def test_zero_is_zero_however_it_is_typed():
-    assert keys(network(0)) == keys(network(0.0)) == keys(network("0"))
+    assert keys(network(0)) == keys(network(0.0)) == keys(network(-0.0))
     assert digest({"a": [1, 2.0]}) == digest({"a": (1.0, 2)})
     assert digest({"a": 1}) != digest({"a": "1"})
     assert digest({"a": True}) != digest({"a": 1})
@@ -53,48 +82,97 @@ def test_zero_is_zero_however_it_is_typed():
 
 def test_a_phases_name_is_for_people_only():
     assert keys(network(name="features")) == keys(network(name="something else"))
-    assert network(name="features") == network()
+    same = {"loss": WeightedCrossEntropy, "optimizer": adam(), "epochs": 1}
+    assert TrainNetwork(name="features", **same) == TrainNetwork(**{**same, "optimizer": same["optimizer"]})
 
 
 @pytest.mark.parametrize(
     "other",
     [
         keys(network(), seed=1),
-        keys(network(), lr=1e-3),
-        keys(network(), model={"dc": [4]}),
+        keys(network(optimizer=adam(1e-3))),
+        keys(network(optimizer=functools.partial(torch.optim.SGD, lr=1e-4))),
         keys(network(0.5)),
         keys(network(epochs=50)),
         keys(network(learning_rate=1e-5)),
+        keys(classifier()),
     ],
 )
 def test_whatever_decides_the_outcome_changes_the_key(other):
     assert other != keys(network())
 
 
-@pytest.mark.parametrize("other", [classifier(start="on"), classifier(extractor="train"), classifier(epochs=10)])
+@pytest.mark.parametrize(
+    "other",
+    [
+        classifier(init="warm"),
+        classifier(extractor="train"),
+        classifier(epochs=10),
+        classifier(learns=LearnableScaling),
+        RewriteHead(rewrite=TauNormalized),
+    ],
+)
 def test_whatever_decides_the_retraining_changes_its_key_alone(other):
     ours, theirs = keys(network(), classifier()), keys(network(), other)
     assert ours[0] == theirs[0]
     assert ours[1] != theirs[1]
 
 
+def test_a_phase_says_what_it_trains_and_whether_features_computed_before_it_are_stale():
+    head, moving, rewrite = classifier(), classifier(extractor="train"), RewriteHead(rewrite=TauNormalized)
+    stages = (network(), head, moving, rewrite, Pretrained())
+    assert [phase.trains for phase in stages] == ["network", "head", "head", "", ""]
+    assert [phase.changes_extractor for phase in stages] == [True, False, True, False, False]
+    assert [phase.epochs for phase in stages] == [100, 100, 100, 0, 0]
+
+
+def test_a_phases_own_learning_rate_takes_the_place_of_the_optimizers():
+    weights = [torch.zeros(1, requires_grad=True)]
+    for rate, expected in ((None, 1e-4), (0.5, 0.5)):
+        assert classifier(learning_rate=rate).optimizer_settings(weights).param_groups[0]["lr"] == expected
+
+
+def test_a_strategy_that_begins_with_the_head_begins_with_the_network_as_it_was_built():
+    phases = read_phases([{"_target_": f"{KINDS}.TrainHead", "epochs": 2, "optimizer": SGD}])
+    assert [type(phase) for phase in phases] == [Pretrained, TrainHead]
+    assert phases[1].init == "warm"
+    trained = read_phases([{"_target_": f"{KINDS}.TrainNetwork", "epochs": 2, "optimizer": SGD}])
+    assert [type(phase) for phase in trained] == [TrainNetwork]
+
+
+def entry(kind="TrainNetwork", **settings):
+    return {"_target_": f"{KINDS}.{kind}", "epochs": 1, "optimizer": SGD} | settings
+
+
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ([], "begins with a phase that trains the network"),
-        ([{"trains": "classifier", "epochs": 1, "alpha": 0}], "begins with a phase that trains the network"),
-        ([{"trains": "net", "epochs": 1, "alpha": 0}], "trains=net in a phase: expected network or classifier"),
-        ([{"trains": "network", "epochs": 0, "alpha": 0}], "epochs=0 in a phase: expected a whole number"),
-        ([{"trains": "network", "epochs": 1.5, "alpha": 0}], "epochs=1.5 in a phase"),
-        ([{"trains": "network", "epochs": 1, "alpha": -1}], "alpha=-1: expected a number from 0"),
-        ([{"trains": "network", "epochs": 1, "alpha": 0, "momentum": 1}], "is no phase .*momentum"),
-        ([{"trains": "network", "alpha": 0}], "is no phase .*epochs"),
-        (
-            [{"trains": "network", "epochs": 1, "alpha": 0, "start": "anew"}],
-            "choices of a phase that trains the classifier",
-        ),
+        ([], "strategy.phases: expected a list of at least one phase"),
+        ([{"epochs": 1}], r"strategy.phases\[0\]: expected a phase with a _target_"),
+        ([entry("Train")], r"strategy.phases\[0\]._target_=.*: singtech.training.phases has no Train"),
+        ([entry(_target_="torch.nn.Linear")], "Linear has no epochs"),
+        ([{"_target_": "singtech.imbalance.rewrites.TauNormalized"}], "TauNormalized is no phase; derive it from"),
+        ([entry(epochs=0)], "epochs=0 in a phase: expected a whole number"),
+        ([entry(epochs=1.5)], "epochs=1.5 in a phase"),
+        ([entry(epochs=True)], "epochs=True in a phase"),
+        ([entry(learning_rate=0)], "learning_rate=0 in a phase: expected a number above 0"),
+        ([entry(momentum=1)], "TrainNetwork has no momentum; it has augment"),
+        ([entry(init="scratch")], "TrainNetwork has no init"),
+        ([entry(), entry("TrainHead", init="anew")], "init=anew in a phase: expected warm or scratch"),
+        ([entry(), entry("TrainHead", extractor="off")], "extractor=off in a phase: expected eval or train"),
+        ([{"_target_": f"{KINDS}.TrainNetwork", "epochs": 1}], r"strategy.phases\[0\]: .*optimizer"),
+        ([entry(), {"_target_": f"{KINDS}.RewriteHead"}], r"strategy.phases\[1\]: .*rewrite"),
+        ([entry(optimizer=SGD | {"lr": 0})], "optimizer.lr=0: expected a number above 0"),
+        ([entry(optimizer=SGD | {"lt": 1})], "optimizer: SGD cannot be built with .*lt"),
     ],
 )
 def test_a_strategy_that_cannot_be_is_refused(entries, message):
     with pytest.raises(ValueError, match=message):
         read_phases(entries)
+
+
+def test_an_optimizer_that_torch_does_not_have_is_named():
+    with pytest.raises(
+        (ValueError, ComponentError), match=r"optimizer._target_=torch.optim.Adm: torch.optim has no Adm"
+    ):
+        read_phases([entry(optimizer={"_target_": "torch.optim.Adm"})])

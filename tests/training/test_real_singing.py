@@ -16,9 +16,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from singtech.data.clips import prepare
 from singtech.data.datamodule import VocalSetDataModule, as_waveform
-from singtech.models.network import oblong_network
+from singtech.models.network import Architecture
+from singtech.models.oblong import OblongExtractor
+from singtech.models.spectrogram import MultiResolutionSpectrogram
 from singtech.training.fit import Run, Setup, train_phase
-from singtech.training.phases import Phase
+from singtech.training.phases import TrainNetwork
 from singtech.training.recalibration import recalibrate
 from singtech.training.trainer import Machine
 
@@ -46,27 +48,19 @@ def corpus(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(corpus, tmp_path_factory):
     """The plain network after three epochs, with the running statistics that training left."""
-    build = functools.partial(oblong_network, corpus.waveforms.shape[1], 3, FRONT_END, 0, dc=())
+    front_end = functools.partial(MultiResolutionSpectrogram, **FRONT_END)
     setup = Setup(
-        model={"front_end": FRONT_END, "dc": ()},
-        optimizer={"name": "Adam", "lr": 1e-3},
+        network=Architecture(front_end, functools.partial(OblongExtractor, dc=())),
         seed=0,
         training_clips=corpus.fingerprint("train"),
         batch_size=8,
         batch_norm="running",
     )
-    names = {
-        "data": "real",
-        "fold": "",
-        "model": "oblong",
-        "dc": "none",
-        "strategy": "test",
-        "alpha": 0.0,
-        "variant": "",
-    }
-    run = Run(names, setup, (Phase("network", 3, 0.0),), build)
+    names = dict.fromkeys(("data", "fold", "model", "dc", "strategy", "settings"), "") | {"alpha": 0.0}
+    phase = TrainNetwork(epochs=3, optimizer=functools.partial(torch.optim.Adam, lr=1e-3))
+    run = Run(names, setup, (phase,), corpus.waveforms.shape[1], 3, corpus.sample_rate)
     work = tmp_path_factory.mktemp("work")
-    network = build()
+    network = run.build()
     network.load_state_dict(train_phase(run, 0, (), corpus, work, Machine(accelerator="cpu", progress=False)).weights)
     return network
 

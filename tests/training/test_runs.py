@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import time
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,15 +26,21 @@ import singtech.training.runs as runs
 import singtech.training.trainer as trainer
 from singtech import locks
 from singtech.data.datamodule import EpochSampler
+from singtech.imbalance.losses import WeightedCrossEntropy
+from singtech.imbalance.rewrites import LearnableScaling, TauNormalized
 from singtech.locks import Busy, Superseded, hold, lock_of
-from singtech.models.network import oblong_network
+from singtech.models.network import Architecture
+from singtech.models.oblong import OblongExtractor
+from singtech.models.spectrogram import MultiResolutionSpectrogram
 from singtech.results.predictions import VALIDATION, read_predictions
 from singtech.results.rows import read_rows, write_row
+from singtech.training.callbacks import EpochCheckpoint
 from singtech.training.fit import Run, Setup, train_phase
 from singtech.training.forest import Forest
-from singtech.training.phases import Phase
+from singtech.training.module import TechniqueModule
+from singtech.training.phases import Pretrained, RewriteHead, TrainHead, TrainNetwork
 from singtech.training.runs import execute
-from singtech.training.store import read_checkpoint
+from singtech.training.store import PhaseStore, read_checkpoint
 from singtech.training.trainer import Machine
 from tests.test_locks import left_by
 from tests.training.conftest import TinyCorpus, single_threaded
@@ -43,16 +50,24 @@ MACHINE = Machine(accelerator="cpu", progress=False)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def a_run(corpus, phases, dc=(4,), seed=0, alpha=0.2, strategy="test", forest=None, **changes):
-    build = functools.partial(oblong_network, corpus.waveforms.shape[1], len(corpus.techniques), FRONT_END, seed, dc=dc)
+def oblong(dc=(4,), **settings):
+    """The oblong CNN behind a small front end."""
+    return Architecture(
+        functools.partial(MultiResolutionSpectrogram, **FRONT_END),
+        functools.partial(OblongExtractor, dc=dc, **settings),
+    )
+
+
+def a_run(corpus, phases, network=None, seed=0, alpha=0.2, strategy="test", forest=None, **changes):
     setup = Setup(
-        model={"front_end": FRONT_END, "dc": dc},
+        network=network or oblong(),
         seed=seed,
         training_clips=corpus.fingerprint("train"),
-        **{"batch_size": 8, "optimizer": {"name": "Adam", "lr": 1e-3}, **changes},
+        **{"batch_size": 8, **changes},
     )
     names = {"data": "tiny", "fold": "", "model": "oblong", "dc": "last", "strategy": strategy}
-    return Run(names | {"alpha": alpha, "variant": ""}, setup, tuple(phases), build, forest)
+    names |= {"alpha": alpha, "settings": "{}"}
+    return Run(names, setup, tuple(phases), corpus.waveforms.shape[1], len(corpus.techniques), 8000, forest)
 
 
 def run(corpus, folder, phases, machine=MACHINE, **options):
@@ -75,12 +90,19 @@ def first(one_epoch, tmp_path):
     return dataclasses.replace(result, folder=tmp_path / result.folder.relative_to(folder))
 
 
-def network(epochs=1, alpha=0.0):
-    return Phase("network", epochs, alpha)
+ADAM = functools.partial(torch.optim.Adam, lr=1e-3)
+
+
+def loss(alpha=0.0, **settings):
+    return functools.partial(WeightedCrossEntropy, alpha=alpha, **settings)
+
+
+def network(epochs=1, alpha=0.0, **options):
+    return TrainNetwork(epochs=epochs, **{"loss": loss(alpha), "optimizer": ADAM, **options})
 
 
 def classifier(epochs=2, alpha=0.2, **options):
-    return Phase("classifier", epochs, alpha, **{"start": "anew", **options})
+    return TrainHead(epochs=epochs, **{"init": "scratch", "loss": loss(alpha), "optimizer": ADAM, **options})
 
 
 def weights(folder, result, phase=-1):
@@ -110,7 +132,7 @@ class KillAt(Callback):
     def __init__(self, epoch):
         self.epoch = epoch
 
-    def on_train_batch_end(self, trainer, learner, outputs, batch, batch_idx):
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         if trainer.current_epoch == self.epoch and batch_idx == 1:
             raise Killed
 
@@ -132,7 +154,7 @@ def undisturbed(corpus, tmp_path_factory):
         return run(corpus, folder, [network(3), classifier(3)]), folder
 
 
-@pytest.mark.parametrize("kill_in", ["network", "classifier", "recalibration"])
+@pytest.mark.parametrize("kill_in", ["network", "head", "recalibration"])
 def test_an_interrupted_phase_resumes_to_the_same_bits(corpus, undisturbed, tmp_path, monkeypatch, kill_in):
     phases = [network(3), classifier(3)]
     expected, elsewhere = undisturbed
@@ -255,7 +277,7 @@ def test_cached_features_give_the_same_classifier_as_uncached(corpus, tmp_path):
 
 
 def test_clips_resident_on_the_device_make_the_same_run(corpus, tmp_path, monkeypatch):
-    phases = [network(), Phase("classifier", 1, 0.2, start="anew", extractor="train")]
+    phases = [network(), classifier(1, extractor="train")]
     stored = run(corpus, tmp_path / "stored", phases)
     monkeypatch.setattr(Machine, "clips_on", lambda machine, device, corpus: torch.from_numpy(corpus.waveforms))
     resident = run(corpus, tmp_path / "resident", phases)
@@ -325,7 +347,7 @@ def test_the_same_seed_gives_the_same_row_and_another_seed_another(corpus, tmp_p
 def test_runs_share_the_phases_that_they_have_in_common(corpus, tmp_path):
     first = run(corpus, tmp_path, [network(), classifier(alpha=0.2)])
     second = run(corpus, tmp_path, [network(), classifier(alpha=1)])
-    same_as_first = run(corpus, tmp_path, [network(), classifier(alpha="0.2")], strategy="another")
+    same_as_first = run(corpus, tmp_path, [network(), classifier(alpha=0.2)], strategy="another")
     assert second.trained == (False, True)
     assert same_as_first.trained == (False, False)
     assert same_as_first.row["run"] != first.row["run"]
@@ -470,7 +492,7 @@ def test_a_sigterm_whose_hearer_goes_on_does_not_end_training(corpus, tmp_path, 
     def announce(self, *_):
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr("singtech.training.trainer.PhaseProgress.on_train_batch_end", announce)
+    monkeypatch.setattr("singtech.training.callbacks.PhaseProgress.on_train_batch_end", announce)
     before = signal.signal(signal.SIGTERM, lambda *_: heard.append("announced"))
     try:
         result = run(corpus, tmp_path, [network()])
@@ -524,14 +546,14 @@ def test_half_a_row_that_a_killed_process_left_is_cleared_away(corpus, tmp_path,
 def test_training_that_another_took_over_ends_after_the_epoch_and_leaves_its_checkpoint_alone(corpus, tmp_path):
     epochs = []
 
-    def watch():
+    def require_lease():
         epochs.append(len(epochs) + 1)
         if len(epochs) == 2:
             raise Superseded("it was taken over", tmp_path)
 
     work = tmp_path / "work"
     with pytest.raises(Superseded):
-        train_phase(a_run(corpus, [network(4)]), 0, (), corpus, work, MACHINE, watch=watch)
+        train_phase(a_run(corpus, [network(4)]), 0, (), corpus, work, MACHINE, require_lease=require_lease)
     assert epochs == [1, 2]
     assert len(read_checkpoint(work / "last.ckpt")["curve"]) == 1
 
@@ -567,7 +589,7 @@ def test_who_may_not_wait_leaves_a_phase_to_whoever_trains_it(corpus, tmp_path):
     asked = a_run(corpus, [network()])
     with (
         hold(tmp_path / "phases" / asked.keys[0], "it is being trained"),
-        pytest.raises(Busy, match=rf"phase 1/1 network alpha 0 \({asked.keys[0]}\) is being trained by process"),
+        pytest.raises(Busy, match=rf"phase 1/1 network \({asked.keys[0]}\) is being trained by process"),
     ):
         in_another_thread(lambda: execute(asked, corpus, tmp_path, MACHINE, say=lambda line: None, wait=False))
     assert read_rows(tmp_path / "runs") == []
@@ -607,7 +629,7 @@ def test_who_slept_while_its_run_was_taken_over_and_finished_leaves_that_alone(
 
 def test_who_slept_while_its_phase_was_taken_over_publishes_nothing(corpus, tmp_path, monkeypatch):
     place = tmp_path / "phases" / a_run(corpus, [network(2)]).keys[0]
-    save = trainer.EpochCheckpoint.on_train_epoch_end
+    save = EpochCheckpoint.on_train_epoch_end
     saved = []
 
     def sleep_after_the_first(callback, *arguments):
@@ -616,19 +638,11 @@ def test_who_slept_while_its_phase_was_taken_over_publishes_nothing(corpus, tmp_
         locks.lock_of(place).unlink()
         take_over(place)
 
-    monkeypatch.setattr(trainer.EpochCheckpoint, "on_train_epoch_end", sleep_after_the_first)
+    monkeypatch.setattr(EpochCheckpoint, "on_train_epoch_end", sleep_after_the_first)
     with pytest.raises(Busy, match="was taken over while this process was not heard of"):
         run(corpus, tmp_path, [network(2)])
     assert saved == [1]
     assert not place.exists()
-
-
-def test_a_phase_that_was_stored_before_there_were_digests_is_taken(corpus, first, tmp_path):
-    path = tmp_path / "phases" / first.row["phases"] / "phase.json"
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps({k: v for k, v in record.items() if k not in ("files", "sha256")}))
-    shutil.rmtree(first.folder)
-    assert run(corpus, tmp_path, [network()]).trained == (False,)
 
 
 def test_a_complete_row_without_its_predictions_is_made_again(corpus, first, tmp_path):
@@ -656,18 +670,16 @@ def in_another_thread(work):
     [
         ("batch_norm", "frozen", "batch_norm=frozen: expected one of recalibrated, running"),
         ("batch_size", 1, "batch_size=1: expected a whole number from 2 up"),
-        ("seed", 0.5, r"seed=0.5: expected a whole number"),
-        ("optimizer", {"name": "Adam", "lr": 0}, r"optimizer.lr=0: expected a number above 0"),
+        ("selection", "first", "selection=first: expected one of last, best"),
+        ("precision", "8-bit", "precision=8-bit: expected one of 32-true, bf16-mixed, 16-mixed"),
+        ("max_batches", 0, "schedule.max_batches=0: expected a whole number from 1 up, or null"),
+        ("devices", 0, "trainer.devices=0: expected how many devices"),
+        ("devices", 5, "batch_size=8: expected at least two clips for each of trainer.devices"),
     ],
 )
 def test_settings_that_cannot_be_are_named(corpus, setting, value, message):
     with pytest.raises(ValueError, match=message):
         a_run(corpus, [network()], **{setting: value})
-
-
-def test_an_optimiser_that_torch_does_not_have_is_named(corpus):
-    with pytest.raises(ValueError, match=r"optimizer.name=Adm: torch.optim has no such optimiser"):
-        a_run(corpus, [network()], optimizer={"name": "Adm", "lr": 1e-3})
 
 
 def test_validation_singers_are_scored_too(corpus, tmp_path):
@@ -685,3 +697,169 @@ def test_predictions_from_before_contexts_were_kept_get_them(corpus, first, tmp_
     pd.read_csv(path, dtype=str).drop(columns="context").to_csv(path, index=False)
     run(corpus, tmp_path, [network()])
     assert path.read_bytes() == whole
+
+
+def test_a_row_names_the_version_and_commit_of_each_phase_and_another_commit_is_said_in_one_line(corpus, tmp_path):
+    version = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["version"]
+
+    def made(alpha, commit):
+        said = []
+        asked = a_run(corpus, [network(), classifier(1, alpha=alpha)])
+        row = execute(asked, corpus, tmp_path, MACHINE, provenance={"commit": commit}, say=said.append).row
+        return row["made_by"], row["commit"], [line for line in said if "made by" in line]
+
+    assert made(0.2, "aaaa") == (f"{version}@aaaa {version}@aaaa", "aaaa", [])
+    line = f"phase 1/2 network was made by {version}@aaaa, not by this version, {version}@bbbb: the row names both."
+    assert made(0.5, "bbbb") == (f"{version}@aaaa {version}@bbbb", "bbbb", [line])
+    records = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("phases/*/phase.json"))]
+    assert sorted((record["version"], record["commit"]) for record in records) == [
+        (version, "aaaa"),
+        (version, "aaaa"),
+        (version, "bbbb"),
+    ]
+
+
+class Encoder(OblongExtractor):
+    """A network that was trained elsewhere: every weight of its convolutions is 0.01, whatever the seed."""
+
+    pretrained = True
+
+    def __init__(self, shape):
+        super().__init__(shape, dc=())
+        for layer in self.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                torch.nn.init.constant_(layer.weight, 0.01)
+                torch.nn.init.zeros_(layer.bias)
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Batches of clips that went through an extractor for their features."""
+    batches = []
+    predict_step = TechniqueModule.predict_step
+    monkeypatch.setattr(TechniqueModule, "predict_step", lambda *given: batches.append(1) or predict_step(*given))
+    return batches
+
+
+def test_a_head_is_trained_on_the_features_of_a_pretrained_network_computed_once(corpus, tmp_path, passes):
+    encoder = Architecture(functools.partial(MultiResolutionSpectrogram, **FRONT_END), Encoder)
+    head = classifier(3, init="warm")
+    first = run(corpus, tmp_path, [Pretrained(), head], network=encoder)
+    assert first.trained == (True, True)
+    assert first.row["epochs"] == 3
+    assert len(passes) == 4 + 1 + 2  # 30 training, 6 validation and 12 test clips, by eight
+    second = run(corpus, tmp_path, [Pretrained(), classifier(3, alpha=1.0, init="warm")], network=encoder)
+    assert second.trained == (False, True)
+    assert len(passes) == 7
+    before, after = weights(tmp_path, first, 0), weights(tmp_path, first, 1)
+    extractor = [name for name in before if name.startswith("extractor.")]
+    assert all(torch.equal(before[name], after[name]) for name in extractor)
+    assert all(bool((after[name] == np.float32(0.01)).all()) for name in extractor if name.endswith("conv.weight"))
+    assert any(name.endswith("conv.weight") for name in extractor)
+    assert not torch.equal(before["classifier.weight"], after["classifier.weight"])
+    assert not same(after, weights(tmp_path, second, 1))
+
+
+def test_a_pretrained_networks_head_is_drawn_from_the_seed_and_the_rest_is_not(corpus):
+    networks = [a_run(corpus, [], Architecture(oblong().front_end, Encoder), seed=seed).build() for seed in (0, 1)]
+    convolutions = [network.extractor.convolutions.state_dict() for network in networks]
+    assert same(*convolutions)
+    heads = [network.classifier.weight for network in networks]
+    assert not torch.equal(*heads)
+    assert torch.equal(heads[0], a_run(corpus, []).build().classifier.weight)  # as any network's of the seed
+
+
+def stored_features(folder, result, corpus, split="test"):
+    """(N, D) of a split's clips, from the first phase of a run."""
+    place = folder / "phases" / result.row["phases"].split()[0] / "features"
+    (path,) = place.glob(f"{corpus.fingerprint(split)[:16]}-*.npy")
+    return np.load(path)
+
+
+def logits_of(result):
+    return pd.read_csv(result.folder / "predictions.csv").filter(like="logit_").to_numpy()
+
+
+@pytest.mark.parametrize("tau", [0.5, 1.0])
+def test_tau_normalisation_divides_each_techniques_weights_by_their_norm(corpus, tmp_path, tau):
+    rewrite = RewriteHead(rewrite=functools.partial(TauNormalized, tau=tau))
+    result = run(corpus, tmp_path, [network(), rewrite])
+    assert result.row["epochs"] == 1
+    before, after = weights(tmp_path, result, 0), weights(tmp_path, result, 1)
+    head = before.pop("classifier.weight").numpy().astype(float)
+    expected = head / np.sqrt((head**2).sum(axis=1, keepdims=True)) ** tau
+    rewritten = after.pop("classifier.weight").numpy()
+    np.testing.assert_allclose(rewritten, expected, rtol=1e-5)
+    assert before.pop("classifier.bias").abs().max() > 0
+    assert after.pop("classifier.bias").tolist() == [0, 0, 0]
+    assert same(before, after)
+    features = stored_features(tmp_path, result, corpus).astype(float)
+    np.testing.assert_allclose(logits_of(result), features @ expected.T, rtol=1e-4, atol=1e-5)
+
+
+def test_learnable_scaling_changes_one_factor_a_technique(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network(), classifier(5, alpha=1.0, init="warm", learns=LearnableScaling)])
+    assert result.row["epochs"] == 6
+    before, after = weights(tmp_path, result, 0), weights(tmp_path, result, 1)
+    plain, scaled = before.pop("classifier.weight").numpy(), after.pop("classifier.weight").numpy()
+    factors = (plain * scaled).sum(axis=1) / (plain**2).sum(axis=1)
+    np.testing.assert_allclose(scaled, factors[:, None] * plain, rtol=1e-4, atol=1e-7)
+    assert len(set(factors.round(5))) == 3
+    assert np.abs(factors - 1).max() > 1e-3
+    assert before.pop("classifier.bias").abs().max() > 0
+    assert after.pop("classifier.bias").tolist() == [0, 0, 0]
+    assert same(before, after)
+    features = stored_features(tmp_path, result, corpus)
+    np.testing.assert_allclose(logits_of(result), features @ scaled.T, rtol=1e-4, atol=1e-5)
+
+
+def test_strategies_without_two_trainings_run_to_a_row(call, own):
+    done = call("run", "-m", "strategy=head,tau_norm,lws", *own)
+    assert done.status == 0, done.err
+    assert done.out.count("F1 ") == 3
+    assert "phase 1/2 network: the network as it was built trained" in done.out
+    assert "rewrite of the head trained" in done.out
+
+
+@pytest.mark.parametrize("selection", ["last", "best"])
+@pytest.mark.parametrize("extractor", ["eval", "train"])
+def test_a_fixed_extractor_is_in_no_checkpoint_unless_its_statistics_move(corpus, tmp_path, selection, extractor):
+    asked = a_run(corpus, [network(), classifier(1, extractor=extractor)], selection=selection)
+    run(corpus, tmp_path, asked.phases[:1], selection=selection)
+    stored = (PhaseStore(tmp_path / "phases").find(asked.keys[0]),)
+    train_phase(asked, 1, stored, corpus, tmp_path / "work", MACHINE)
+    checkpoint = read_checkpoint(tmp_path / "work" / "last.ckpt")
+    held = [checkpoint["state_dict"], *(state["weights"] for state in checkpoint["callbacks"].values())]
+    assert len(held) == (2 if selection == "best" else 1)
+    for state in held:
+        assert "network.classifier.weight" in state
+        assert any(name.startswith(("network.extractor.", "network.front_end.")) for name in state) == (
+            extractor == "train"
+        )
+
+
+class Listening(OblongExtractor):
+    """The oblong CNN with a hook on each block's dropout that does nothing."""
+
+    heard = 0
+
+    def __init__(self, shape, dc=()):
+        super().__init__(shape, dc=dc)
+        for block in self.convolutions:
+            block.dropout.register_forward_hook(self.hear)
+
+    @classmethod
+    def hear(cls, module, inputs, output):
+        cls.heard += 1
+
+
+def test_a_hook_that_does_nothing_on_a_blocks_dropout_changes_no_weight(corpus, tmp_path):
+    plain = run(corpus, tmp_path / "plain", [network(2)])
+    listening = dataclasses.replace(oblong(), extractor=functools.partial(Listening, dc=(4,)))
+    heard = run(corpus, tmp_path / "heard", [network(2)], network=listening)
+    assert Listening.heard > 0
+    ours, theirs = weights(tmp_path / "heard", heard), weights(tmp_path / "plain", plain)
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=0)
+    assert (plain.folder / "predictions.csv").read_bytes() == (heard.folder / "predictions.csv").read_bytes()

@@ -26,7 +26,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def phase(store):
-    return store.obtain(KEY, lambda work, watch: OUTCOME)[0]
+    return store.obtain(KEY, lambda work, require_lease: OUTCOME)[0]
 
 
 def names(folder):
@@ -39,6 +39,17 @@ def test_a_record_that_says_something_else_is_noticed(phase):
     write_text(path, json.dumps(record | {"setup": {"seed": 1}}))
     with pytest.raises(Damaged, match=rf"phase.json is not what was stored under {KEY}"):
         phase.check()
+
+
+def test_a_phase_that_was_stored_before_there_were_digests_is_whole_while_all_of_it_is_there(store, phase):
+    """Its record says what a phase was under the names of that time."""
+    old = {"key": KEY, "before": [], "epoch": 1, "seconds": 1.5, "device": "cpu (x86_64)", "torch": "2.11.0"}
+    old |= {"phase": {"trains": "network", "epochs": 1, "alpha": 0}, "setup": {"keep_last": True, "seed": 0}}
+    (phase.folder / "phase.json").write_text(json.dumps(old))
+    assert store.find(KEY).record["setup"] == {"keep_last": True, "seed": 0}
+    (phase.folder / "log.csv").unlink()
+    with pytest.raises(Damaged, match="log.csv cannot be read"):
+        store.find(KEY)
 
 
 def test_features_that_two_ask_for_at_once_are_computed_once(phase):
@@ -57,7 +68,7 @@ def test_features_that_two_ask_for_at_once_are_computed_once(phase):
 
 def test_what_killed_processes_left_half_written_is_cleared_away(store, phase):
     (store.folder / ".fedcba9876543210.x1y2z3.tmp").mkdir()
-    store.obtain("fedcba9876543210", lambda work, watch: OUTCOME)
+    store.obtain("fedcba9876543210", lambda work, require_lease: OUTCOME)
     assert names(store.folder) == [KEY, "fedcba9876543210"]
     features = phase.folder / "features"
     features.mkdir()
@@ -68,7 +79,7 @@ def test_what_killed_processes_left_half_written_is_cleared_away(store, phase):
 
 def test_half_a_checkpoint_is_cleared_away_beside_the_one_before(tmp_path):
     checkpoint = tmp_path / "last.ckpt"
-    write_checkpoint(checkpoint, dict.fromkeys(("state_dict", "optimizer_states", "curve", "best", "epoch"), 1))
+    write_checkpoint(checkpoint, dict.fromkeys(("state_dict", "optimizer_states", "curve", "epoch"), 1))
     (tmp_path / ".last.ckpt.x1y2z3.tmp").write_bytes(b"half")
     assert usable(checkpoint) == checkpoint
     assert names(tmp_path) == ["last.ckpt"]
@@ -91,13 +102,13 @@ def test_who_lost_a_phase_to_another_learns_so_and_does_not_publish_it(store, mo
     place = store.folder / KEY
     learned = []
 
-    def train(work, watch):
-        watch()
+    def train(work, require_lease):
+        require_lease()
         lock_of(place).unlink()
         left_by("elsewhere", place, 1.0)
         time.sleep(1.5)  # as if asleep: two heartbeats
         with pytest.raises(Superseded):
-            watch()
+            require_lease()
         learned.append(True)
         return OUTCOME
 

@@ -1,0 +1,117 @@
+"""Names and types of all settings, which Hydra checks when it composes a configuration.
+
+Settings of a component (loss, model …) are those of its class, so any are taken here and checked when it is built.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from singtech.data.settings import DataSettings
+
+COMPONENTS = ("front_end", "loss", "sampler", "augment", "optimizer", "head", "model")
+
+
+@dataclass
+class DeformableSettings:
+    """Which layers are deformable."""
+
+    layers: list[int] = MISSING
+
+
+@dataclass
+class StrategySettings:
+    """The phases, see `singtech.training.phases`."""
+
+    phases: list[Any] = MISSING
+
+
+@dataclass
+class ScheduleSettings:
+    """Epochs of the two halves, and batches an epoch at most."""
+
+    features: int = MISSING
+    classifier: int = MISSING
+    max_batches: int | None = None
+
+
+@dataclass
+class RetrainingSettings:
+    """How the classifier is re-trained."""
+
+    init: str = "scratch"
+    extractor: str = "eval"
+    learning_rate: float | None = None
+
+
+@dataclass
+class TrainerSettings:
+    """The machine."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    deformable: str = "auto"
+    deterministic: bool = False
+    resident: bool = True
+    cache_features: bool = True
+    progress: bool = True
+    side_by_side: int = 1
+
+
+@dataclass
+class LoggerSettings:
+    """Lightning loggers, and the extra that they need."""
+
+    loggers: list[Any] = field(default_factory=list)
+    needs: str | None = None
+
+
+@dataclass
+class LooksSettings:
+    """What `singtech.looks` draws."""
+
+    recording: str | None = None
+    start: float | None = None
+    seconds: float | None = None
+    hertz: float | None = None
+    layer: int | None = None
+    split: str = "test"
+
+
+@dataclass
+class Settings:
+    """The root of the configuration."""
+
+    output_dir: str = "outputs"
+    label: str = ""
+    seed: int = 0
+    alpha: float = 0.2
+    batch_size: int = 64
+    drop_last: bool = False
+    precision: str = "32-true"
+    batch_norm: str = "recalibrated"
+    selection: str = "last"
+    forest: Any = None
+    experiment: Any = None
+    data: DataSettings = field(default_factory=DataSettings)
+    front_end: dict[str, Any] = field(default_factory=dict)
+    dc: DeformableSettings = field(default_factory=DeformableSettings)
+    strategy: StrategySettings = field(default_factory=StrategySettings)
+    loss: dict[str, Any] = field(default_factory=dict)
+    sampler: dict[str, Any] = field(default_factory=dict)
+    augment: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    head: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    retraining: RetrainingSettings = field(default_factory=RetrainingSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    logger: LoggerSettings = field(default_factory=LoggerSettings)
+    looks: LooksSettings = field(default_factory=LooksSettings)
+
+
+def register() -> None:
+    """Let configurations begin with this schema."""
+    ConfigStore.instance().store("schema", Settings)

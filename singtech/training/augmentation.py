@@ -1,0 +1,27 @@
+"""Changes of the training waveforms that leave the technique as it is."""
+
+import torch
+from torch import Tensor
+
+
+class WhiteNoise:
+    """Add white noise at a signal-to-noise ratio drawn anew for every clip.
+
+    Args:
+        snr_low, snr_high: in dB; the ratio is uniform between them.
+    Raises:
+        ValueError: the lower is above the higher.
+    """
+
+    def __init__(self, snr_low: float = 20.0, snr_high: float = 60.0) -> None:
+        if not snr_low <= snr_high:
+            raise ValueError(f"augment.snr_low={snr_low}: expected at most augment.snr_high={snr_high}.")
+        self.snr_low, self.snr_high = snr_low, snr_high
+
+    def __call__(self, waveforms: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, S) waveforms -> (B, S)."""
+        share = torch.rand(len(waveforms), 1, generator=generator)
+        snr = self.snr_low + share * (self.snr_high - self.snr_low)
+        noise = torch.randn(waveforms.shape, generator=generator).to(waveforms)
+        power = waveforms.square().mean(dim=1, keepdim=True)
+        return waveforms + noise * (power * (10 ** (-snr / 10)).to(waveforms)).sqrt()

@@ -1,0 +1,249 @@
+"""The Lightning module that trains a network or its head, and computes features."""
+
+import inspect
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from singtech.models.network import Network
+from singtech.streams import stream_seed
+from singtech.training.protocols import Augmentation, Loss, Optimizer, normalizer
+
+
+class TechniqueModule(LightningModule):
+    """A network in training.
+
+    `curve` holds a dict for each finished epoch: epoch (counted over the run), loss, accuracy and macro F1 on the
+    training clips, and the same on the validation singers if there are any. It travels in the checkpoints.
+
+    Args:
+        network: front end, extractor and head.
+        criterion: the loss.
+        optimizer: called with the parameters that are trained.
+        techniques: K.
+        seed: of the run.
+        trains: `network`, or `head` alone.
+        first_epoch: epochs of training before this phase.
+        optimizer_state: the optimizer's state to go on from.
+        augment: changes the training waveforms.
+        learnable: what is trained in place of the head's own weights.
+        on_features: whether batches hold (B, D) features instead of (B, S) waveforms.
+        whole_checkpoints: False leaves the extractor out of checkpoints, where nothing of it moves.
+        devices: how many share every batch.
+        batch_clips: gives the names of the clips in a batch of an epoch of the phase, for the message of a lost run.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        criterion: Loss,
+        optimizer: Optimizer,
+        techniques: int,
+        seed: int,
+        *,
+        trains: str = "network",
+        first_epoch: int = 0,
+        optimizer_state: dict | None = None,
+        augment: Augmentation | None = None,
+        learnable: nn.Module | None = None,
+        on_features: bool = False,
+        whole_checkpoints: bool = True,
+        devices: int = 1,
+        batch_clips: Callable[[int, int], list[str]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network, self.criterion, self.learnable, self.augment = network, criterion, learnable, augment
+        self.optimizer, self.optimizer_state, self.seed, self.trains = optimizer, optimizer_state, seed, trains
+        self.first_epoch, self.on_features, self.whole_checkpoints = first_epoch, on_features, whole_checkpoints
+        self.devices, self.batch_clips = devices, batch_clips
+        self.strict_loading = whole_checkpoints
+        self.curve: list[dict[str, float]] = []
+        self.pending: deque[_Loss] = deque()
+        self.train_batches, self.validation_batches = [], []  # of the epoch: each batch's loss, logits and targets
+        self.train_metrics, self.validation_metrics = _metrics(techniques), _metrics(techniques)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, S) waveforms or (B, D) features -> (B, K) logits."""
+        if self.trains == "network":
+            return self.network(inputs)
+        if not self.on_features:
+            with torch.no_grad():
+                inputs = self.network.features(inputs)
+        head = self.network.classifier if self.learnable is None else self.learnable
+        return head(inputs)
+
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """The parameters that move: the network's, or the head's alone; and the loss's, if it has any."""
+        part = self.network if self.trains == "network" else self.learnable or self.network.classifier
+        own = self.criterion.parameters() if isinstance(self.criterion, nn.Module) else ()
+        return [*part.parameters(), *own]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The phase's optimizer, with the state that the phase before left it in."""
+        parameters = self.trained_parameters()
+        chosen, settings = getattr(self.optimizer, "func", self.optimizer), getattr(self.optimizer, "keywords", {})
+        can_fuse = "fused" in inspect.signature(chosen).parameters and not {"foreach", "differentiable"} & set(settings)
+        fused = {"fused": True} if can_fuse and "fused" not in settings and parameters[0].is_cuda else {}
+        optimizer = self.optimizer(parameters, **fused)  # fused: one kernel for all weights
+        if self.optimizer_state is not None:
+            ours = [{k: group[k] for k in ("lr", "fused") if k in group} for group in optimizer.param_groups]
+            groups = [group | own for group, own in zip(self.optimizer_state["param_groups"], ours, strict=True)]
+            optimizer.load_state_dict(self.optimizer_state | {"param_groups": groups})
+        return optimizer
+
+    def on_train_epoch_start(self) -> None:
+        """Seed dropout from the run's seed and the epoch, whatever was drawn before."""
+        self.epoch_start = time.perf_counter()
+        if self.trains == "network":
+            self.network.train()
+        torch.manual_seed(stream_seed(self.seed, f"dropout/{self.absolute_epoch}{self._rank_suffix}"))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """The loss of a batch: (B, S) waveforms or (B, D) features, (B,) technique indices.
+
+        Where several devices share a batch, each one's loss is scaled so that the mean of their gradients is the
+        gradient of the loss over the whole batch.
+
+        Raises:
+            FloatingPointError: the loss of a batch before is not finite.
+        """
+        inputs, targets = batch
+        if self.augment is not None:
+            name = f"augment/{self.absolute_epoch}/{batch_idx}{self._rank_suffix}"
+            inputs = self.augment(inputs, torch.Generator().manual_seed(stream_seed(self.seed, name)))
+        loss = self._loss(inputs, targets, self.train_batches)
+        self._require_finite()  # of earlier batches: a GPU need not be waited for
+        self.pending.append(_Loss.of(batch_idx, loss))
+        if self.devices == 1:
+            return loss
+        share = normalizer(self.criterion, targets)
+        whole = share.clone()
+        torch.distributed.all_reduce(whole)
+        return loss * share * self.devices / whole
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """The same on validation singers, for the curve alone."""
+        self._loss(*batch, self.validation_batches)
+
+    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """(B, S) waveforms -> (B, D) features."""
+        return self.network.features(batch[0]).float()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch and add it to the curve.
+
+        Raises:
+            FloatingPointError: the loss of the last batch, or that on the validation singers, is not finite.
+        """
+        self._require_finite(wait=True)
+        values = _computed(self.train_metrics, self.train_batches)
+        if self.validation_batches:
+            of_validation = _computed(self.validation_metrics, self.validation_batches)
+            values |= {f"validation_{name}": value for name, value in of_validation.items()}
+        epoch = self.absolute_epoch + 1
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise FloatingPointError(f"{name} is {value} in epoch {epoch}: {self._advice}")
+        self.log_dict(values)
+        seconds = round(time.perf_counter() - self.epoch_start, 4)
+        self.curve.append({"epoch": epoch, **values, "seconds": seconds})
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Add the curve; leave out what does not move."""
+        checkpoint["curve"] = self.curve
+        checkpoint["state_dict"] = self.moving_state()
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Restore the curve; the device may be another."""
+        for state in checkpoint["optimizer_states"]:
+            for group in state["param_groups"]:
+                group.pop("fused", None)
+        self.curve = list(checkpoint["curve"])
+
+    def moving_state(self) -> dict[str, Tensor]:
+        """The state, without the extractor's where nothing of it moves."""
+        frozen = () if self.whole_checkpoints else ("network.front_end.", "network.extractor.")
+        return {name: value for name, value in self.state_dict().items() if not name.startswith(frozen)}
+
+    @property
+    def absolute_epoch(self) -> int:
+        """Epochs of the run before this one, over all its phases."""
+        return self.first_epoch + self.current_epoch
+
+    @property
+    def _rank_suffix(self) -> str:
+        return f"/{self.global_rank}" if self.global_rank else ""
+
+    @property
+    def _advice(self) -> str:
+        rate = getattr(self.optimizer, "keywords", {}).get("lr")
+        return f"training has diverged; try a smaller optimizer.lr than {rate}."
+
+    def _require_finite(self, wait: bool = False) -> None:
+        """Stop at a loss that is not finite, among those that have arrived from the device."""
+        while self.pending and (wait or self.pending[0].is_known()):
+            batch, loss, copied = self.pending.popleft()
+            if copied is not None:
+                copied.synchronize()
+            if not math.isfinite(value := float(loss)):
+                clips = self.batch_clips(self.current_epoch, batch) if self.batch_clips else []
+                of = f" of {len(clips)} clips ({', '.join(clips)})" if clips else ""
+                epoch = self.absolute_epoch + 1
+                raise FloatingPointError(f"the loss is {value} in epoch {epoch}, batch {batch + 1}{of}: {self._advice}")
+
+    def _loss(self, inputs: Tensor, targets: Tensor, batches: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+        logits = self(inputs).float()
+        loss = self.criterion(logits, targets)
+        batches.append((loss.detach(), logits.detach(), targets))
+        return loss
+
+
+class _Loss(NamedTuple):
+    """A batch's loss, perhaps still on its way from a GPU."""
+
+    batch: int
+    value: Tensor
+    copied: torch.cuda.Event | None
+
+    @classmethod
+    def of(cls, batch: int, loss: Tensor) -> "_Loss":
+        if not loss.is_cuda:
+            return cls(batch, loss.detach(), None)
+        value = torch.empty((), dtype=loss.dtype, pin_memory=True).copy_(loss.detach(), non_blocking=True)
+        copied = torch.cuda.Event()
+        copied.record()
+        return cls(batch, value, copied)
+
+    def is_known(self) -> bool:
+        return self.copied is None or self.copied.query()
+
+
+def _metrics(techniques: int) -> nn.ModuleDict:
+    """Mean loss, and what is computed from logits and targets; both are updated once an epoch."""
+    scores = {
+        "accuracy": MulticlassAccuracy(techniques, average="micro"),
+        "f1": MulticlassF1Score(techniques, average="macro"),
+    }
+    loss = MeanMetric(nan_strategy="disable")  # a loss that is not finite must show
+    return nn.ModuleDict({"loss": loss, "scores": MetricCollection(scores, compute_groups=False)})
+
+
+def _computed(metrics: nn.ModuleDict, batches: list[tuple[Tensor, Tensor, Tensor]]) -> dict[str, float]:
+    """The metrics over an epoch's batches, which are then dropped."""
+    losses, logits, targets = zip(*batches, strict=True)
+    counts = torch.tensor([len(batch) for batch in targets], device=losses[0].device)
+    metrics["loss"].update(torch.stack(losses), counts)
+    metrics["scores"].update(torch.cat(logits), torch.cat(targets))
+    values = {"loss": metrics["loss"].compute(), **metrics["scores"].compute()}
+    for metric in metrics.values():
+        metric.reset()
+    batches.clear()
+    return {name: float(value) for name, value in values.items()}

@@ -1,0 +1,89 @@
+"""What each kind of component must offer. A person's own class needs nothing else, and no base class of ours.
+
+A component is built with its own settings, and with those of the arguments named here that its signature has.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+
+class Loss(Protocol):
+    """Built with `class_counts`, (K,) training clips of each technique, and `techniques`, their K names."""
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """(B, K) logits, (B,) targets -> () loss. It may also have `normalizer(targets)`, see `normalizer`."""
+
+
+class Sampler(Protocol):
+    """Built with `targets`, the (N,) technique index of each training clip."""
+
+    def __call__(self, generator: torch.Generator, progress: float) -> Tensor | Sequence[int]:
+        """Indices of the clips that an epoch trains on, in order.
+
+        Args:
+            generator: the only source of random numbers; it is made of the seed and the epoch.
+            progress: the share of the phase's epochs that is over, from 0.
+        """
+
+
+class Augmentation(Protocol):
+    """Built with `sample_rate` in Hz. It acts while the network is trained, not on a head's stored features."""
+
+    def __call__(self, waveforms: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, S) waveforms on any device -> (B, S). The generator, on the CPU, is the only source of random numbers."""
+
+
+class FrontEnd(Protocol):
+    """A module built with `sample_rate` in Hz."""
+
+    def shape(self, samples: int) -> tuple[int, ...]:
+        """The shape, without the batch, of what it makes of clips of `samples` samples."""
+
+    def __call__(self, waveforms: Tensor) -> Tensor:
+        """(B, S) waveforms -> (B, *shape)."""
+
+
+class Extractor(Protocol):
+    """The network between front end and head: a module built with `shape`, that of one input.
+
+    Attributes:
+        out_features: D.
+        pretrained: optional; True keeps the weights that it was built with, else they are drawn from the seed.
+    It may also have `parts()`, the (name, module) pairs that it applies one after the other, for Table 1.
+    """
+
+    out_features: int
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """(B, *shape) -> (B, D) features."""
+
+
+class Head(Protocol):
+    """A module built by position with D and K."""
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """(B, D) features -> (B, K) logits."""
+
+
+@runtime_checkable
+class Learnable(Protocol):
+    """What a head phase learns in place of the head's own weights: a module built with `head`."""
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """(B, D) features -> (B, K) logits."""
+
+    def fold(self, head: nn.Module) -> None:
+        """Write what was learned into the head."""
+
+
+Optimizer = Callable[..., torch.optim.Optimizer]  # called with the parameters
+Rewrite = Callable[..., None]  # called with `head` and `class_counts`, changes the head in place
+
+
+def normalizer(loss: Loss, targets: Tensor) -> Tensor:
+    """() what a loss's mean over a batch divides by: its own `normalizer`, else the number of clips."""
+    own = getattr(loss, "normalizer", None)
+    return own(targets) if own is not None else torch.tensor(float(len(targets)), device=targets.device)
