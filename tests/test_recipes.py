@@ -1,0 +1,612 @@
+"""A person's own components, added from outside by the recipes of CONTRIBUTING.md, in a folder of their own."""
+
+import json
+import math
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+import singtech
+from singtech import components, config, metrics
+from singtech.places import CONF
+from singtech.training import trial
+from singtech.training.store import read_checkpoint
+from tests.conftest import own_settings
+from tests.recipes import RECIPES
+
+ROOT = Path(singtech.__file__).parent.parent
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, own_corpus):
+    """An empty folder of a person who knows the installed package alone; their modules are forgotten afterwards."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(components, "_folders", set())
+    monkeypatch.setattr(trial, "_passed", set())
+    config._composed_whole.cache_clear()
+    yield work
+    sys.modules.pop("mine", None)
+    config._composed_whole.cache_clear()
+
+
+@pytest.fixture
+def own(own_corpus):
+    return own_settings("../corpus", "outputs")
+
+
+def fitting(settings, arguments):
+    """The small corpus's settings but for those that the command's choices do not have."""
+    groups = [name for name in ("front_end", "data") if any(a.startswith(f"{name}=") for a in arguments)]
+    return [s for s in settings if not s.startswith(tuple(f"{group}{end}" for group in groups for end in "=."))]
+
+
+@pytest.fixture
+def run_recipe(call, folder, own):
+    """Write a recipe's files and give one of its commands, on the small corpus; the row, and what was said."""
+
+    def run(title, number=0, *more):
+        RECIPES[title].write(folder)
+        arguments = RECIPES[title].arguments(number)
+        done = call("run", *arguments, *fitting(own, arguments), *more)
+        assert done.status == 0, done.err
+        return rows(folder)[-1], done
+
+    return run
+
+
+def rows(folder):
+    """The rows of results.csv, as dictionaries, the newest last."""
+    frame = pd.read_csv(folder / "outputs/results.csv", keep_default_na=False, dtype=str)
+    written = {row.parent.name: row.stat().st_mtime_ns for row in (folder / "outputs/runs").glob("*/row.json")}
+    return sorted(frame.to_dict("records"), key=lambda row: written[row["run"]])
+
+
+def settings(row):
+    """What a row differs in, without what the small corpus asks for."""
+    small = {"batch_size", "front_end.n_fft", "front_end.win_lengths", "front_end.hop_length", "schedule"}
+    return {name: value for name, value in json.loads(row["settings"]).items() if name not in small}
+
+
+def stored(folder):
+    """The names of finished phases."""
+    return sorted(path.parent.name for path in (folder / "outputs/phases").glob("*/phase.json"))
+
+
+def weights(folder, key):
+    from safetensors.torch import load_file
+
+    return load_file(folder / f"outputs/phases/{key}/weights.safetensors")
+
+
+def mine(folder, text, name="mine"):
+    (folder / f"{name}.py").write_text(text)
+
+
+def imported(title, folder):
+    """The module of a recipe's mine.py."""
+    RECIPES[title].write(folder)
+    return components.load_file(folder / "mine.py")
+
+
+# The recipes' own claims, by hand or by a second library.
+
+
+def test_the_focal_loss_is_what_the_paper_says(folder):
+    loss = imported("A loss", folder).Focal(gamma=2.0)
+    # p = 3/4 of the truth in one clip, 1/2 in the other: (1/16 · ln 4/3 + 1/4 · ln 2) / 2
+    logits = torch.tensor([[math.log(3.0), 0.0], [1.0, 1.0]])
+    expected = (math.log(4 / 3) / 16 + math.log(2) / 4) / 2
+    assert float(loss(logits, torch.tensor([0, 1]))) == pytest.approx(expected)
+
+
+def test_balanced_softmax_is_what_the_paper_says(folder):
+    loss = imported("A loss", folder).BalancedSoftmax(torch.tensor([3, 1]))
+    # equal logits: the shares of the clips, 3/4 and 1/4
+    assert float(loss(torch.zeros(1, 2), torch.tensor([1]))) == pytest.approx(math.log(4))
+    assert float(loss(torch.zeros(1, 2), torch.tensor([0]))) == pytest.approx(math.log(4 / 3))
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (0, {"loss": "own", "loss._target_": "mine.Focal", "+loss.gamma": 2}),
+        (1, {"loss": "own", "loss._target_": "mine.BalancedSoftmax"}),
+        (2, {"loss": "own", "loss._target_": "torch.nn.CrossEntropyLoss", "+loss.label_smoothing": 0.1}),
+        (3, {"loss": "focal"}),
+    ],
+)
+def test_a_loss(run_recipe, number, expected):
+    row, _ = run_recipe("A loss", number)
+    assert row["status"] == "complete"
+    assert settings(row) == expected
+
+
+def test_both_ways_of_a_loss_are_one_outcome(run_recipe, folder):
+    run_recipe("A loss", 0)
+    keys = stored(folder)
+    _, done = run_recipe("A loss", 3)
+    assert stored(folder) == keys
+    assert "nothing had to be trained" in done.out
+
+
+def test_a_metric(run_recipe, folder, monkeypatch):
+    row, _ = run_recipe("A loss", 1)
+    RECIPES["A metric"].write(folder)
+    (command,) = RECIPES["A metric"].commands
+    assert shlex.split(command) == ["python", "mine.py"]
+    done = subprocess.run([sys.executable, "mine.py"], env=environment(), capture_output=True, text=True, check=True)
+    assert "Worst" in done.stdout
+    after = rows(folder)[-1]
+    recalls = [float(row[f"recall_{name}"]) for name in ("straight", "trill", "vibrato")]
+    assert float(after["worst_recall"]) == pytest.approx(min(recalls))
+    assert "worst_recall" not in metrics.METRICS  # of this process: nothing was changed but by the person's file
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_network(run_recipe, folder, number):
+    row, _ = run_recipe("A network", number)
+    # 5 × 5 kernels over 3 spectrograms and a bias, for 8 channels; then 3 techniques
+    assert int(row["parameters"]) == 8 * (3 * 25 + 1) + 3 * (8 + 1)
+    assert row["model"] == ["own", "small"][number]
+    assert row["dc"] == "none"
+
+
+def test_a_pretrained_network_keeps_its_weights(run_recipe, folder):
+    torch.manual_seed(5)
+    linear = torch.nn.Linear(3, 12)
+    torch.save(linear.state_dict(), folder / "weights.pt")
+    row, _ = run_recipe("A pretrained network")
+    for key in row["phases"].split():
+        kept = weights(folder, key)
+        assert torch.equal(kept["extractor.linear.weight"], linear.weight)
+        assert torch.equal(kept["extractor.linear.bias"], linear.bias)
+    assert int(row["epochs"]) == 1
+
+
+def test_a_pretrained_network_is_not_in_every_checkpoint(call, folder, own):
+    torch.save(torch.nn.Linear(3, 12).state_dict(), folder / "weights.pt")
+    RECIPES["A pretrained network"].write(folder)
+    with (folder / "mine.py").open("a") as file:
+        file.write(STOPS_LATER)
+    network = [*RECIPES["A pretrained network"].arguments(), "schedule.classifier=2"]
+    more = ["data.split.validation=[cid]", "selection=best", "sampler=own", "sampler._target_=mine.StopsLater"]
+    done = call("run", *own, *network, *more)
+    assert done.status == 1
+    (checkpoint,) = (folder / "outputs/phases").glob("*/last.ckpt")
+    state = read_checkpoint(checkpoint)
+    best = state["callbacks"]["BestEpoch"]["weights"]
+    assert {name.split(".")[1] for name in state["state_dict"] if name.startswith("network.")} == {"classifier"}
+    assert {name.split(".")[1] for name in best if name.startswith("network.")} == {"classifier"}
+
+
+STOPS_LATER = """
+
+class StopsLater:
+    def __init__(self, targets):
+        self.clips = len(targets)
+
+    def __call__(self, generator, progress):
+        if progress > 0:
+            raise RuntimeError("tired")
+        return torch.randperm(self.clips, generator=generator)
+"""
+
+
+def test_a_head(run_recipe, folder):
+    row, _ = run_recipe("A head")
+    assert settings(row) == {"head": "own", "head._target_": "mine.Cosine", "+head.scale": 8}
+    kept = weights(folder, row["phases"].split()[-1])
+    assert {name for name in kept if name.startswith("classifier")} == {"classifier.weight"}
+
+
+def test_a_front_end(run_recipe, folder):
+    row, _ = run_recipe("A front end")
+    assert settings(row)["front_end"] == "own"
+    assert row["status"] == "complete"
+    clip = torch.sin(2 * math.pi * 1000 * torch.arange(4800) / 8000)[None]
+    spectrogram = sys.modules["mine"].LogSpectrogram(192, 48)(clip)
+    assert spectrogram.shape == (1, 1, 97, 101)
+    assert int(spectrogram[0, 0, :, 50].argmax()) == 24  # 1000 Hz in bins of 8000 / 192 Hz
+
+
+def test_a_sampler(run_recipe, folder):
+    row, _ = run_recipe("A sampler")
+    assert settings(row) == {"sampler": "own", "sampler._target_": "mine.SquareRoot"}
+    sampler = sys.modules["mine"].SquareRoot(torch.tensor([0] * 16 + [1] * 4))
+    drawn = torch.cat([sampler(torch.Generator().manual_seed(n), 0.0) for n in range(500)])
+    assert float((drawn < 16).double().mean()) == pytest.approx(4 / (4 + 2), abs=0.02)
+
+
+def test_an_augmentation_changes_the_network_and_no_stored_feature(run_recipe, call, folder, own):
+    call("run", *own)
+    run_recipe("An augmentation")
+    plain, augmented = rows(folder)
+    assert settings(augmented) == {"augment": "own", "augment._target_": "mine.Shift"}
+    one, other = (weights(folder, each["phases"].split()[0]) for each in (plain, augmented))
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_an_optimizer(run_recipe, folder):
+    row, _ = run_recipe("An optimizer", 0, "strategy=head")
+    assert settings(row) == {"optimizer": "own", "optimizer._target_": "mine.SignDescent", "+optimizer.lr": 0.002}
+    before, after = (weights(folder, key)["classifier.weight"] for key in row["phases"].split())
+    steps = (after - before) / 0.002  # two batches: each weight went up or down twice, or came back
+    assert steps.round().unique().tolist() in ([-2, 0, 2], [-2, 2])
+    assert torch.allclose(steps, steps.round(), atol=1e-3)
+
+
+def test_a_rewrite_of_the_head(run_recipe, folder):
+    row, _ = run_recipe("A rewrite of the head")
+    assert row["strategy"] == "adjusted"
+    before, after = (weights(folder, key) for key in row["phases"].split())
+    third = 0.5 * math.log(3)  # 6 training clips of each of 3 techniques
+    assert torch.allclose(after["classifier.bias"] - before["classifier.bias"], torch.full((3,), third), atol=1e-6)
+    assert torch.equal(after["classifier.weight"], before["classifier.weight"])
+    assert int(row["epochs"]) == 1
+
+
+def test_a_kind_of_phase(run_recipe, folder):
+    row, _ = run_recipe("A kind of phase", 0, "optimizer.lr=1e-12")
+    before, after = (weights(folder, key)["classifier.weight"] for key in row["phases"].split())
+    assert torch.allclose(after, before / 4, atol=1e-6)  # what the optimizer adds is nothing
+    assert row["strategy"] == "shrunk"
+
+
+@pytest.mark.parametrize(
+    ("number", "strategy", "dc", "expected"),
+    [
+        (0, "balanced_head", "late", {}),
+        (1, "balanced_head", "early", {}),
+        (2, "crt_wc", "late", {"optimizer.lr": 1e-5}),
+    ],
+)
+def test_a_strategy_a_condition_an_ablation(run_recipe, number, strategy, dc, expected):
+    row, _ = run_recipe("A strategy, a condition, an ablation", number)
+    assert (row["strategy"], row["dc"], settings(row)) == (strategy, dc, expected)
+
+
+def test_a_corpus(run_recipe, folder, own_corpus):
+    own_corpus.rename(folder / "choir")
+    row, _ = run_recipe("A corpus")
+    assert (row["data"], row["singers_test"], row["clips_train"], row["clips_test"]) == ("choir", "dot", "18", "6")
+    assert settings(row) == {}
+
+
+def test_every_recipe_has_a_test():
+    here = Path(__file__).read_text()
+    assert len(RECIPES) >= 13
+    assert [title for title in RECIPES if f'"{title}"' not in here] == []
+
+
+# In a process of its own, as a person calls it.
+
+
+def environment():
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize("program", [("-m", "singtech.run"), (str(Path(sys.executable).parent / "singtech-run"),)])
+def test_a_class_is_found_in_the_folder_where_the_command_is_given(folder, own, program):
+    if program[0] != "-m" and not Path(program[0]).is_file():
+        pytest.skip("singtech is not installed with its commands")
+    RECIPES["A loss"].write(folder)
+    command = [sys.executable, *program, *own, *RECIPES["A loss"].arguments(), "strategy=head"]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert settings(rows(folder)[-1])["loss._target_"] == "mine.Focal"
+
+
+# What a loss is given, and where it acts.
+
+NOTING = """
+import torch
+
+NOTES = []
+
+
+class Noting(torch.nn.Module):
+    def __init__(self, class_counts, techniques):
+        super().__init__()
+        self.counts, self.techniques = class_counts, techniques
+
+    def forward(self, logits, targets):
+        NOTES.append((self.counts.tolist(), list(self.techniques), tuple(logits.shape), tuple(targets.shape)))
+        return 2 * torch.nn.functional.cross_entropy(logits, targets)
+"""
+
+
+def test_a_loss_is_given_counts_logits_and_targets(call, folder, own, own_corpus):
+    for path in (own_corpus / "ann/scales").glob("trill/*_0.wav"):
+        path.unlink()
+    mine(folder, NOTING)
+    done = call("run", *own, "loss=own", "loss._target_=mine.Noting")
+    assert done.status == 0, done.err
+    notes = sys.modules["mine"].NOTES
+    assert {tuple(counts) for counts, *_ in notes[1:]} == {(6, 5, 6)}  # the first is the try before training
+    assert {tuple(names) for _, names, *_ in notes[1:]} == {("straight", "trill", "vibrato")}
+    in_trial, *in_training = [shapes for _, _, *shapes in notes]
+    assert in_trial == [(2, 3), (2,)]
+    assert in_training == [[(4, 3), (4,)]] * 2  # two batches of the head's phase; none of the features' phase
+
+
+@pytest.mark.parametrize(("strategy", "shared"), [("crt_wc", [True, False]), ("crt_wfc", [False, False])])
+def test_a_loss_acts_where_the_strategy_weights(call, folder, own, strategy, shared):
+    mine(folder, NOTING)
+    call("run", *own, f"strategy={strategy}", "alpha=0.0")
+    done = call("run", *own, f"strategy={strategy}", "alpha=0.0", "loss=own", "loss._target_=mine.Noting")
+    assert done.status == 0, done.err
+    ours, theirs = (row["phases"].split() for row in rows(folder))
+    assert [one == other for one, other in zip(ours, theirs, strict=True)] == shared
+
+
+def test_a_loss_acts_on_all_phases_of_joint_training_which_goes_on_from_crt_wfc(call, folder, own):
+    mine(folder, NOTING)
+    loss = ("loss=own", "loss._target_=mine.Noting")
+    call("run", *own, "strategy=joint", "alpha=0.0")
+    call("run", *own, "strategy=joint", *loss)
+    call("run", *own, "strategy=crt_wfc", *loss)
+    plain, joint, decoupled = (row["phases"].split() for row in rows(folder))
+    assert not set(plain) & set(joint)
+    assert joint[0] == decoupled[0]
+    assert joint[1] != decoupled[1]
+
+
+def test_a_file_that_changes_makes_new_phases_of_its_class_alone(call, folder, own):
+    mine(folder, NOTING)
+    loss = ("loss=own", "loss._target_=mine.Noting")
+    call("run", *own, *loss)
+    del sys.modules["mine"]
+    mine(folder, NOTING.replace("2 *", "3 * "))
+    call("run", *own, *loss)
+    first, second = (row["phases"].split() for row in rows(folder))
+    assert [one == other for one, other in zip(first, second, strict=True)] == [True, False]
+
+
+# What does not fit ends before anything trains, in one sentence.
+
+UNFIT = """
+import torch
+from torch import nn
+
+
+class Vector(nn.Module):
+    def forward(self, logits, targets):
+        return nn.functional.cross_entropy(logits, targets, reduction="none")
+
+
+class OneArgument(nn.Module):
+    def forward(self, logits):
+        return logits.sum()
+
+
+class NeedsMore(nn.Module):
+    def __init__(self, class_counts, gamma):
+        super().__init__()
+
+
+class Constant(nn.Module):
+    def forward(self, logits, targets):
+        return torch.ones((), requires_grad=True)
+
+
+class Raises(nn.Module):
+    def forward(self, logits, targets):
+        raise KeyError("nothing of that name")
+
+
+class NoWidth(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+
+    def forward(self, inputs):
+        return inputs.mean(dim=(2, 3))
+
+
+class WrongWidth(NoWidth):
+    out_features = 7
+
+
+class TakesNothing(nn.Module):
+    out_features = 3
+
+    def forward(self, inputs):
+        return inputs.mean(dim=(2, 3))
+
+
+class NoShape(nn.Module):
+    def forward(self, waveforms):
+        return waveforms
+
+
+class WrongShape(NoShape):
+    def shape(self, samples):
+        return (1, 97, 97)
+
+
+class OneTechnique(nn.Linear):
+    def __init__(self, features, techniques):
+        super().__init__(features, 1)
+
+
+class OutOfRange:
+    def __init__(self, targets):
+        self.clips = len(targets)
+
+    def __call__(self, generator, progress):
+        return [0, self.clips]
+
+
+class Nothing(OutOfRange):
+    def __call__(self, generator, progress):
+        return []
+
+
+class Shorter:
+    def __call__(self, waveforms, generator):
+        return waveforms[:, :-1]
+
+
+class NoOptimizer:
+    def __init__(self, lr=0.1):
+        self.lr = lr
+
+
+number = 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("loss=own", "loss._target_=mine.Vector"), ["loss Vector", "shape ()", "(2,)"]),
+        (("loss=own", "loss._target_=mine.OneArgument"), ["loss OneArgument", "positional arguments"]),
+        (("loss=own", "loss._target_=mine.NeedsMore"), ["loss NeedsMore", "'gamma'"]),
+        (("loss=own", "loss._target_=mine.NeedsMore", "+loss.delta=1"), ["loss NeedsMore", "'delta'"]),
+        (("loss=own", "loss._target_=mine.Constant"), ["loss Constant", "depends on the logits"]),
+        (("loss=own", "loss._target_=mine.Raises"), ["loss Raises", "mine.py, line 28", "KeyError"]),
+        (("loss=own",), ["loss._target_"]),
+        (("loss=own", "loss._target_=Vector"), ["loss._target_=Vector", "module.Class"]),
+        (("loss=own", "loss._target_=mine.Vektor"), ["loss._target_=mine.Vektor", "mine has no Vektor"]),
+        (("loss=own", "loss._target_=yours.Vector"), ["no module yours", "folder where the command is given"]),
+        (("loss=own", "loss._target_=mine.number"), ["expected a class or function", "int"]),
+        (("model=own", "model._target_=mine.NoWidth"), ["model NoWidth", "out_features"]),
+        (("model=own", "model._target_=mine.WrongWidth"), ["model WrongWidth", "(2, 7)", "(2, 3)"]),
+        (("model=own", "model._target_=mine.WrongWidth", "+model.width=7"), ["model WrongWidth", "'width'"]),
+        (("front_end=own", "front_end._target_=mine.NoShape"), ["front_end NoShape", "shape(samples)"]),
+        (("front_end=own", "front_end._target_=mine.WrongShape"), ["front_end WrongShape", "(2, 1, 97, 97)"]),
+        (("head=own", "head._target_=mine.OneTechnique"), ["head OneTechnique", "(2, 3)", "(2, 1)"]),
+        (("sampler=own", "sampler._target_=mine.OutOfRange"), ["sampler OutOfRange", "from 0 to 5"]),
+        (("sampler=own", "sampler._target_=mine.Nothing"), ["sampler Nothing", "from 0 to 5"]),
+        (("augment=own", "augment._target_=mine.Shorter"), ["augment Shorter", "(2, 4800)", "(2, 4799)"]),
+        (("optimizer=own", "optimizer._target_=mine.NoOptimizer"), ["optimizer", "NoOptimizer"]),
+    ],
+)
+def test_what_does_not_fit_ends_before_anything_trains(call, folder, own, arguments, words):
+    mine(folder, UNFIT)
+    refused(call("run", *fitting(own, arguments), *arguments), folder, words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("class Mine(:\n    pass\n", ["mine.py, line 1", "SyntaxError"]),
+        ("import torch\n\nMine = undefined\n", ["mine.py, line 3", "NameError", "undefined"]),
+        ("import missing_package\n", ["mine", "missing_package"]),
+    ],
+)
+def test_a_file_that_cannot_be_imported_ends_before_anything_trains(call, folder, own, text, words):
+    mine(folder, text)
+    refused(call("run", *own, "loss=own", "loss._target_=mine.Mine"), folder, words)
+
+
+def refused(done, folder, words):
+    assert done.status == 1
+    errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.err
+    assert [word for word in words if word not in errors[0]] == [], errors[0]
+    assert "Traceback" not in done.err + done.out
+    assert "bug" not in errors[0]
+    assert stored(folder) == []
+    assert "trained (" not in done.out
+
+
+def test_a_component_of_the_last_phase_is_tried_before_the_first_trains(call, folder, own):
+    mine(folder, "class Rewrite:\n    def __call__(self, head, class_counts):\n        head.nothing += 1\n")
+    strategy = RECIPES["A rewrite of the head"].files["my/strategy/adjusted.yaml"]
+    path = folder / "my/strategy/adjusted.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(strategy.replace("mine.LogitAdjusted, tau: 0.5", "mine.Rewrite"))
+    done = call("run", "--config-dir", "my", *own, "strategy=adjusted")
+    refused(done, folder, ["rewrite Rewrite", "mine.py, line 3", "AttributeError"])
+
+
+# An exception while it trains.
+
+
+def test_an_exception_in_training_names_the_file_and_line_and_asks_for_no_bug_report(call, folder, own):
+    mine(folder, f"import torch\n{STOPS_LATER}")
+    done = call("run", *own, "sampler=own", "sampler._target_=mine.StopsLater", "schedule.classifier=2")
+    assert done.status == 1
+    (error,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert f"{folder / 'mine.py'}, line 10, in __call__: RuntimeError: tired" in error
+    assert "bug" not in done.err
+    assert "Traceback" not in done.err
+    assert len(stored(folder)) == 1  # of the network, which the sampler has no part in
+    (row,) = rows(folder)
+    assert (row["status"], row["reason"]) == ("failed", error.removeprefix("error: "))
+
+
+# Tables and commands.
+
+
+@pytest.mark.parametrize("number", [0, 2, 3])
+def test_tables_show_the_runs_under_their_settings_and_suggest_commands_that_repeat_them(
+    run_recipe, call, folder, own, number
+):
+    call("run", *own)
+    call("run", *own, "condition=late_joint")
+    run_recipe("A loss", number)
+    done = call("tables", "output_dir=outputs", "data=choir")
+    assert done.status == 0, done.err
+    (row,) = [row for row in rows(folder) if "loss" in settings(row)]
+    (page,) = (folder / "outputs/tables/choir").glob("*/table3.md")
+    text = page.read_text()
+    for name, value in settings(row).items():
+        assert f"{name}={value}" in text
+    assert f"{float(row['f1']):.3f}" in text
+    for place in (page, folder / "outputs/tables/choir/table3.md"):
+        suggested = [
+            line.split("`")[1] for line in place.read_text().splitlines() if line.startswith("- Late, cRT-WFC")
+        ]
+        (command,) = suggested
+        asked = composed(command, folder)
+        plain = composed(
+            row["command"] if place == page else shlex.join(["python", "-m", "singtech.run", *own]), folder
+        )
+        for group in ("loss", "sampler", "optimizer", "front_end", "schedule", "batch_size"):
+            assert asked[group] == plain[group]
+        assert asked["strategy"] != plain["strategy"]  # cRT-WFC is missing, cRT-WC is there
+
+
+def test_the_command_of_a_row_repeats_it(run_recipe, call, folder):
+    row, _ = run_recipe("A loss", 3)
+    *program, arguments = *shlex.split(row["command"])[:3], shlex.split(row["command"])[3:]
+    assert program == ["python", "-m", "singtech.run"]
+    done = call("run", *arguments)
+    assert done.status == 0, done.err
+    assert "nothing had to be trained" in done.out
+    assert len(rows(folder)) == 1
+
+
+def test_the_command_that_repeats_what_failed_in_a_sweep_names_the_configuration_folder(call, folder, own):
+    RECIPES["A loss"].write(folder)
+    done = call("run", "--config-dir", "my", "-m", *own, "loss=focal", "loss.gamma=2,none")
+    assert done.status == 1
+    repeated = done.err.split("repeat just that with:\n")[1].splitlines()[0]
+    assert composed(repeated.strip(), folder)["loss"] == {"_target_": "mine.Focal", "gamma": "none"}
+    assert [settings(row)["loss"] for row in rows(folder) if row["status"] == "complete"] == ["focal"]
+
+
+def composed(command, folder):
+    """What Hydra composes of a command line, as plain values."""
+    python, dash_m, module, *arguments = shlex.split(command)
+    assert (python, dash_m, module) == ("python", "-m", "singtech.run")
+    searched = []
+    if "--config-dir" in arguments:
+        place = arguments.index("--config-dir")
+        _, path = arguments[place : place + 2]
+        del arguments[place : place + 2]
+        searched = [f"hydra.searchpath=[file://{ROOT},file://{Path(path).resolve()}]"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return OmegaConf.to_container(compose("config", [*arguments, *searched]), resolve=True)
