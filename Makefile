@@ -26,10 +26,10 @@ setup: .venv/.ready  ## a .venv with the exact versions of constraints.txt
 
 demo: setup  ## Late, three strategies, four alphas on the synthetic corpus: Table 3 and Figure 3 in minutes
 	@echo "Synthetic voices, a small front end, 12 + 6 epochs (conf/data/demo.yaml, conf/schedule/demo.yaml): not VocalSet."
-	$(PY) -m singtech.prepare data=demo $(filter output_dir=%,$(ARGS))
+	$(PY) -m singtech prepare data=demo $(filter output_dir=%,$(ARGS))
 	$(PY) -m singtech.run -m experiments=figure3 data=demo schedule=demo $(ARGS)
-	$(PY) -m singtech.tables data=demo $(filter output_dir=%,$(ARGS))
-	$(PY) -m singtech.report data=demo $(filter output_dir=%,$(ARGS))
+	$(PY) -m singtech tables data=demo $(filter output_dir=%,$(ARGS))
+	$(PY) -m singtech report data=demo $(filter output_dir=%,$(ARGS))
 
 test: setup  ## the tests, in minutes; with real recordings if SINGTECH_REAL_VOCALSET names their folder
 	$(PY) -m pytest $(ARGS)
@@ -66,38 +66,38 @@ bench: setup  ## how fast it is on this machine beside the straightforward way, 
 	$(PY) -m benchmarks.bench $(ARGS)
 
 data: setup  ## fetch VocalSet (2 GB) if it is not there, slice it into clips, say what is in it
-	$(PY) -m singtech.prepare $(ARGS)
+	$(PY) -m singtech prepare $(ARGS)
 
 paper: setup plan  ## everything in the paper: print the plan, run what is missing, render all
-	$(PY) -m singtech.prepare $(PLACE)
+	$(PY) -m singtech prepare $(PLACE)
 	status=0; for experiment in table2 figure3; do \
 		$(PY) -m singtech.run -m experiments=$$experiment $(ARGS) || status=$$?; \
 		test $$status -lt 128 || exit $$status; \
-	done; $(PY) -m singtech.tables $(filter output_dir=%,$(ARGS)) && exit $$status
+	done; $(PY) -m singtech tables $(filter output_dir=%,$(ARGS)) && exit $$status
 
 plan: setup  ## what `make paper` would run and train, how long, how much disk
-	$(PY) -m singtech.plan $(ARGS)
+	$(PY) -m singtech plan $(ARGS)
 
 $(EXPERIMENTS): setup
-	$(PY) -m singtech.prepare $(PLACE)
+	$(PY) -m singtech prepare $(PLACE)
 	$(PY) -m singtech.run -m experiments=$@ $(ARGS)
-	$(PY) -m singtech.tables show=$@ $(filter output_dir=%,$(ARGS))
+	$(PY) -m singtech tables show=$@ $(filter output_dir=%,$(ARGS))
 
 figure2: setup  ## the length of each technique; needs no run
-	$(PY) -m singtech.prepare $(PLACE)
-	$(PY) -m singtech.tables show=$@ $(filter output_dir=%,$(ARGS))
+	$(PY) -m singtech prepare $(PLACE)
+	$(PY) -m singtech tables show=$@ $(filter output_dir=%,$(ARGS))
 
 verify: setup  ## compare a VocalSet with what is known of it
-	$(PY) -m singtech.verify $(ARGS)
+	$(PY) -m singtech verify $(ARGS)
 
 pictures: setup  ## waveform and spectrograms of one clip of each technique
-	$(PY) -m singtech.pictures $(ARGS)
+	$(PY) -m singtech examples $(ARGS)
 
 tables: setup  ## render all tables and figures from the results alone
-	$(PY) -m singtech.tables $(ARGS)
+	$(PY) -m singtech tables $(ARGS)
 
 report: setup  ## everything on one page to open in a browser: outputs/tables/<data>/report.html
-	$(PY) -m singtech.report $(ARGS)
+	$(PY) -m singtech report $(ARGS)
 
 wheel: setup  ## build the package into dist/
 	$(PY) -m pip wheel --quiet --no-deps -w dist .

@@ -52,7 +52,7 @@ def measure(folder: Path, number: int) -> None:
             if path.name not in ("runs", "corpora"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    collate, render = ["-c", COLLATE, str(folder)], ["-m", "singtech.tables", f"output_dir={folder}"]
+    collate, render = ["-c", COLLATE, str(folder)], ["-m", "singtech", "tables", f"output_dir={folder}"]
     for what, before, arguments in (
         ("collate from nothing", forget, collate),
         ("collate again", lambda: None, collate),

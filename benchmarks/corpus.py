@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from singtech.data.clips import Corpus, prepare
+from singtech.corpus.clip_store import Corpus, prepare
 from singtech.techniques import TECHNIQUES
 
 SAMPLE_RATE = 44100

@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from benchmarks.counts import Count
 from benchmarks.machine import Machine
-from singtech.config import commit
+from singtech.cli.config import commit
 
 COLUMNS = (
     "part what ours straightforward ratio unit flops bytes floor_seconds times_floor target "

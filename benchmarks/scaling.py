@@ -102,7 +102,7 @@ def noise_corpus(clips: int, folder: Path):
     """So many training clips of noise in a store on the disk."""
     import pandas as pd
 
-    from singtech.data.clips import WAVEFORMS, Corpus
+    from singtech.corpus.clip_store import WAVEFORMS, Corpus
     from singtech.techniques import TECHNIQUES
 
     draw = np.random.default_rng(0)

@@ -81,4 +81,4 @@ def whole_seconds(arguments: Sequence[str]) -> float:
 def command_line(arguments: Sequence[str]) -> list[str]:
     """A command of singtech, in this Python."""
     command, *settings = arguments
-    return [sys.executable, "-m", f"singtech.{command}", *settings]
+    return [sys.executable, "-m", "singtech", command, *settings]

@@ -20,9 +20,9 @@ from benchmarks.machine import Machine, cores
 from benchmarks.report import Measurement, Target
 from benchmarks.straightforward import Clip, serve
 from benchmarks.sweep import network_epochs
-from singtech.data.clips import Corpus
+from singtech.cli.plan import composed
+from singtech.corpus.clip_store import Corpus
 from singtech.models.network import oblong_network, parameter_count
-from singtech.plan import composed
 from singtech.run import machine_of, run_of
 from singtech.training.fit import Run, train_phase
 

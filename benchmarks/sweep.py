@@ -14,8 +14,8 @@ import pandas as pd
 
 from benchmarks.machine import Machine
 from benchmarks.report import Measurement, Target
-from singtech.data.clips import Corpus
-from singtech.plan import Unprepared, composed
+from singtech.cli.plan import Unprepared, composed
+from singtech.corpus.clip_store import Corpus
 from singtech.run import machine_of, run_of
 from singtech.techniques import TECHNIQUES
 from singtech.training.fit import Run, train_phase

@@ -16,5 +16,5 @@ The pipeline, and the module of each arrow (B clips, S samples, K techniques):
     predictions              -> intervals, verdicts         results.resampling, results.verdicts
     a trained network        -> timelines of recordings     models.saved, predicting
 
-Commands: python -m singtech.prepare, verify, plan, run, tables, report, pictures, looks, store, export, predict.
+Commands: singtech prepare, verify, plan, run, tables, report, pictures, looks, store, export, predict.
 """

@@ -10,7 +10,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from singtech.config import (
+from singtech.cli.config import (
     MENDABLE,
     CorpusProblem,
     check_logger,
@@ -22,11 +22,11 @@ from singtech.config import (
     sentence,
     settings_of,
 )
+from singtech.cli.prepare import corpus_of, keep_lengths
+from singtech.cli.sweep import WORKER, is_sweep, may_come_later
 from singtech.imbalance.smoothing import checked_alpha
 from singtech.metrics import headline
-from singtech.prepare import corpus_of, keep_lengths
 from singtech.settings import COMPONENTS
-from singtech.sweep import WORKER, is_sweep, may_come_later
 
 
 def job(cfg: DictConfig) -> float | None:
@@ -39,9 +39,9 @@ def job(cfg: DictConfig) -> float | None:
     named = f"{choices['model']} dc={choices['dc']} strategy={choices['strategy']} alpha={cfg.alpha:g} seed={cfg.seed}"
     corpus_name = choices["data"] if OmegaConf.is_missing(cfg.data, "name") else cfg.data.name
     print(f"\n{cfg.label or named} on {corpus_name}", flush=True)  # the next line takes seconds
-    from singtech.locks import Busy
+    from singtech.io.lock import Busy
     from singtech.results.collate import rebuild, rebuild_if_due
-    from singtech.training.runs import execute
+    from singtech.training.run import execute
 
     components_of(cfg)  # a wrong name shows before a corpus is fetched
     try:

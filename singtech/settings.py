@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from singtech.data.settings import DataSettings
+from singtech.corpus.settings import DataSettings
 
 COMPONENTS = ("front_end", "loss", "sampler", "augment", "optimizer", "head", "model")
 
@@ -70,7 +70,7 @@ class LoggerSettings:
 
 @dataclass
 class LooksSettings:
-    """What `singtech.looks` draws."""
+    """What `singtech.cli.offsets` draws."""
 
     recording: str | None = None
     start: float | None = None

@@ -113,11 +113,11 @@ def call(monkeypatch, capsys):
 
 def call_command(command, *arguments):
     """The exit status of a command called as from a shell."""
-    from importlib import import_module
+    from singtech.__main__ import main
 
-    sys.argv = [f"singtech.{command}", *map(str, arguments)]
+    sys.argv = ["singtech", command, *map(str, arguments)]
     try:
-        return import_module(f"singtech.{command}").main() or 0
+        return main() or 0
     except SystemExit as stop:
         if isinstance(stop.code, str):
             print(stop.code, file=sys.stderr)

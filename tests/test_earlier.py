@@ -12,7 +12,7 @@ import soundfile
 import torch
 import yaml
 
-from singtech.models.saved import read_model
+from singtech.inference.saved import read_model
 from singtech.results.predictions import read_predictions
 from tests.conftest import TECHNIQUES, call_command, own_settings, write_corpus
 

@@ -8,34 +8,22 @@ from pathlib import Path
 import pytest
 
 import singtech
+from singtech.__main__ import VERBS
 
 PACKAGE = Path(singtech.__file__).parent
-FLOOR = {"techniques", "metrics", "files", "locks", "signals", "streams", "places", "extras"}
+FLOOR = {"techniques", "metrics", "io", "streams", "places", "extras", "components", "errors"}
 MAY_IMPORT = {
-    "components": FLOOR,
     "imbalance": FLOOR | {"imbalance"},
-    "data": FLOOR | {"components", "data"},
-    "settings": {"data"},
-    "models": FLOOR | {"components", "models"},
+    "corpus": FLOOR | {"corpus"},
+    "synth": FLOOR | {"corpus", "synth"},
+    "settings": {"corpus"},
+    "models": FLOOR | {"models"},
     "results": FLOOR | {"results"},
-    "training": FLOOR | {"components", "imbalance", "data", "models", "results", "training"},
-    "sweep": FLOOR | {"results"},
-    "side_by_side": FLOOR | {"sweep"},
-    "usage": FLOOR,
-    "config": FLOOR | {"components", "imbalance", "settings", "sweep", "side_by_side", "usage"},
-    "pictures": FLOOR | {"components", "config", "prepare", "data", "models", "results"},
-    "plan": FLOOR | {"usage", "config", "prepare", "run", "data", "training"},
-    "prepare": FLOOR | {"components", "config", "data"},
-    "verify": FLOOR | {"config", "data"},
-    "store": FLOOR | {"data", "results", "training"},
-    "tables": FLOOR | {"results"},
-    "report": FLOOR | {"data", "results", "tables"},
-    "looks": FLOOR | {"config", "prepare", "pictures", "run", "data", "models", "results", "training"},
-    "predicting": FLOOR | {"components", "data", "models"},
-    "export": FLOOR | {"components", "models", "results", "training"},
-    "predict": FLOOR | {"components", "data", "results", "predicting", "export"},
-    "run": FLOOR
-    | {"components", "settings", "imbalance", "config", "prepare", "sweep", "data", "models", "results", "training"},
+    "training": FLOOR | {"imbalance", "corpus", "models", "results", "training"},
+    "inference": FLOOR | {"corpus", "models", "inference", "results"},
+    "run": FLOOR | {"cli", "settings", "imbalance", "corpus", "models", "results", "training"},
+    "cli": FLOOR | {"cli", "run", "settings", "imbalance", "corpus", "models", "results", "training", "inference"},
+    "__main__": {"run", "cli"},
     **dict.fromkeys(FLOOR, FLOOR),
 }
 
@@ -66,15 +54,13 @@ def modules(name):
 
 
 def test_the_names_of_settings_need_nothing_but_omegaconf_and_hydras_store():
-    assert modules("data/settings.py") == {"dataclasses", "typing", "omegaconf"}
-    beside = {"singtech.data.settings", "hydra.core.config_store"}
-    assert modules("settings.py") == modules("data/settings.py") | beside
+    assert modules("corpus/settings.py") == {"dataclasses", "typing", "omegaconf"}
+    beside = {"singtech.corpus.settings", "hydra.core.config_store"}
+    assert modules("settings.py") == modules("corpus/settings.py") | beside
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["prepare", "verify", "plan", "run", "store", "tables", "pictures", "export", "predict", "looks", "report"],
-)
-def test_importing_a_command_imports_no_torch(command):
-    code = f"import sys, singtech.{command}; sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("verb", VERBS)
+def test_importing_a_command_imports_no_torch(verb):
+    module = "singtech.run" if verb == "run" else f"singtech.cli.{verb}"
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 from singtech.places import EXPERIMENTS
+from tests.cli.test_config import composed
 from tests.conftest import SMALL, tone
-from tests.test_config import composed
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

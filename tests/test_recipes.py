@@ -15,10 +15,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 import singtech
-from singtech import components, config, metrics
+from singtech import components, metrics
+from singtech.cli import config
 from singtech.places import CONF
 from singtech.training import trial
-from singtech.training.store import read_checkpoint
+from singtech.training.phase_store import read_checkpoint
 from tests.conftest import own_settings
 from tests.recipes import RECIPES
 

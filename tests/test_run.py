@@ -538,7 +538,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_its_phase_begins_anew(call, own, 
         raise ValueError("stopped before the phase was published")
 
     with monkeypatch.context() as patch:
-        patch.setattr("singtech.training.store.PhaseStore._publish", stop)
+        patch.setattr("singtech.training.phase_store.PhaseStore._publish", stop)
         assert call("run", *own).status == 1
     (checkpoint,) = (tmp_path / "outputs" / "phases").glob(".*.work/last.ckpt")
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])

@@ -31,7 +31,9 @@ def checkout():
 
 def test_the_wheel_is_the_checkout_file_by_file(wheel):
     inside = {name if name.startswith("singtech/") else f"singtech/{name}": data for name, data in checkout().items()}
-    assert {"singtech/conf/config.yaml", "singtech/experiments/paper.csv", "singtech/data/vocalset.csv"} <= set(inside)
+    assert {"singtech/conf/config.yaml", "singtech/experiments/paper.csv", "singtech/corpus/vocalset.csv"} <= set(
+        inside
+    )
     packed = {name: data for name, data in wheel.items() if ".dist-info/" not in name}
     assert sorted(packed) == sorted(inside)
     assert [name for name in packed if packed[name] != inside[name]] == []

@@ -5,7 +5,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from singtech.models.block import Block
+from singtech.models.conv_block import Block
 from singtech.models.deformable import DeformableConv2d, paddings
 
 # Table 1: channels, kernel (bins, frames), pooling (bins, frames) of the four layers.

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from singtech import metrics
-from singtech.files import atomic_path, read_all, remove_remains
-from singtech.locks import hold
+from singtech.io.atomic import atomic_path, read_all, remove_remains
+from singtech.io.lock import hold
 from singtech.results.predictions import PREDICTIONS, read_predictions
 from singtech.results.resampling import Draws
 from singtech.results.rows import CIRCUMSTANCES, COMPLETE, CONDITION, NAME, VARIANT, is_number, read_rows
@@ -369,7 +369,7 @@ def _frame(file: Path | io.StringIO, needed: Sequence[str], path: Path) -> "pd.D
 
 
 def _damaged(path: Path, why: str) -> str:
-    rebuilt = "python -m singtech.prepare" if path.parent.name == CORPORA else "make tables"
+    rebuilt = "singtech prepare" if path.parent.name == CORPORA else "make tables"
     return f"{path} is damaged ({why}); remove it and run `{rebuilt}` to rebuild it."
 
 

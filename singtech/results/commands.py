@@ -28,17 +28,17 @@ def sweep(experiment: Experiment, place: str, seeds: Sequence[int]) -> str:
 
 def prepare(place: str) -> str:
     """The command that says what clips a corpus has."""
-    return f"python -m singtech.prepare{place}"
+    return f"singtech prepare{place}"
 
 
 def tables(collated: Collated) -> str:
     """The command that collates all runs."""
-    return f"python -m singtech.tables{_output_of(collated)}"
+    return f"singtech tables{_output_of(collated)}"
 
 
 def report(collated: Collated, data: str) -> str:
     """The command that puts all of a corpus on one page."""
-    return f"python -m singtech.report data={data}{_output_of(collated)}"
+    return f"singtech report data={data}{_output_of(collated)}"
 
 
 def place_of(collated: Collated, data: str, folds: int = 0, group: Settings = PAPERS) -> str:

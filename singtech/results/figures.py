@@ -4,7 +4,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from singtech.files import atomic_path
+from singtech.io.atomic import atomic_path
 from singtech.results.summaries import Answer
 
 if TYPE_CHECKING:

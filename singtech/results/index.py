@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from singtech.files import write_text
+from singtech.io.atomic import write_text
 from singtech.results.experiments import COMPARABLE
 from singtech.results.groups import Group
 from singtech.results.pages import pipes

@@ -62,5 +62,5 @@ def read_predictions(path: Path) -> Predictions:
             raise ValueError("it holds no clips, techniques without a logit, or logits that are not finite")
     except (KeyError, ValueError) as error:  # pandas' parser errors are ValueErrors
         why = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} is damaged ({why}); `python -m singtech.store check=true` sets it aside.") from error
+        raise ValueError(f"{path} is damaged ({why}); `singtech store check=true` sets it aside.") from error
     return Predictions(clips, techniques, logits)

@@ -12,8 +12,8 @@ import re
 from pathlib import Path
 
 from singtech import metrics
-from singtech.files import read_all, write_text
-from singtech.locks import is_held
+from singtech.io.atomic import read_all, write_text
+from singtech.io.lock import is_held
 from singtech.results.settings import read_settings
 
 log = logging.getLogger(__name__)

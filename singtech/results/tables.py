@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
-from singtech.files import write_text
+from singtech.io.atomic import write_text
 from singtech.metrics import heading, is_higher_better
 from singtech.results.collate import Collated, csv_text
 from singtech.results.conditions import Condition, what_differs

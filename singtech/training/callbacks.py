@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint
 from torch import Tensor
 from tqdm import tqdm
 
-from singtech.signals import end_if_asked
+from singtech.io.interrupts import end_if_asked
 from singtech.training.module import TechniqueModule
 from singtech.training.recalibration import recalibrate
 

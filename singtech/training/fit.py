@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from singtech.components import build, spec
-from singtech.data.clips import Corpus
-from singtech.data.datamodule import VocalSetDataModule
-from singtech.files import remove_remains, set_aside
+from singtech.corpus.clip_store import Corpus
+from singtech.corpus.datamodule import VocalSetDataModule
 from singtech.imbalance.losses import WeightedCrossEntropy
+from singtech.io.atomic import remove_remains, set_aside
 from singtech.models.network import Architecture, Network
 from singtech.training.callbacks import (
     BestEpoch,
@@ -32,9 +32,9 @@ from singtech.training.callbacks import (
 from singtech.training.forest import Forest
 from singtech.training.loggers import ended
 from singtech.training.module import TechniqueModule
+from singtech.training.phase_store import Outcome, StoredPhase, read_checkpoint
 from singtech.training.phases import Phase, TrainHead, Training, digest, phase_keys
 from singtech.training.recalibration import has_batch_norm, recalibrate
-from singtech.training.store import Outcome, StoredPhase, read_checkpoint
 from singtech.training.trainer import PRECISIONS, Machine, from_processes, interruptible
 
 log = logging.getLogger(__name__)

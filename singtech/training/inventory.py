@@ -15,16 +15,16 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from singtech.data.clips import first_fault, stored_state
-from singtech.files import set_aside
-from singtech.locks import Busy, hold, is_held
+from singtech.corpus.clip_store import first_fault, stored_state
+from singtech.io.atomic import set_aside
+from singtech.io.lock import Busy, hold, is_held
 from singtech.metrics import scores
 from singtech.results.collate import CORPORA, RESULTS, read_results
 from singtech.results.predictions import PREDICTIONS, read_predictions
 from singtech.results.rows import COMPLETE, read_row, read_rows
 from singtech.training.fit import CHECKPOINT
-from singtech.training.runs import CONFIGURATION
-from singtech.training.store import Damaged, StoredPhase, read_checkpoint, read_features
+from singtech.training.phase_store import Damaged, StoredPhase, read_checkpoint, read_features
+from singtech.training.run import CONFIGURATION
 
 DAMAGED_ROW = "damaged row: "
 KINDS = ("run", "phase", "begun phase", "clips", "damaged", "remains")
@@ -289,7 +289,7 @@ def _decides(output_dir: Path, run: str) -> dict[str, str]:
     folder = output_dir / "runs" / run
     row = read_row(folder)
     if row is None:
-        raise ValueError(f"{folder}: no such run here; `python -m singtech.store` lists those there are.")
+        raise ValueError(f"{folder}: no such run here; `singtech store` lists those there are.")
     decides = {"test clips": row["data_fingerprint"]}
     records = [StoredPhase(output_dir / "phases" / key) for key in row["phases"].split()]
     for number, stored in enumerate(records, 1):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pytorch_lightning.loggers import Logger, MLFlowLogger, WandbLogger
 
-from singtech.locks import hold
+from singtech.io.lock import hold
 
 PROJECT = "singtech"
 FAILED = "failed"  # Lightning's word

@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from singtech.components import spec
-from singtech.data.clips import Corpus
+from singtech.corpus.clip_store import Corpus
 from singtech.models.network import parameter_count
 from singtech.training.fit import Run, device_name
 from singtech.training.module import TechniqueModule
 from singtech.training.phases import Phase, digest
-from singtech.training.runs import is_complete, runnable
+from singtech.training.run import is_complete, runnable
 from singtech.training.trainer import Machine
 
 NUMBER_BYTES = 4

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from singtech.models.block import channel_moments
+from singtech.models.conv_block import channel_moments
 
 
 def has_batch_norm(network: nn.Module) -> bool:

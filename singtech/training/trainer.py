@@ -22,11 +22,11 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
-from singtech.data.clips import Corpus
+from singtech.corpus.clip_store import Corpus
 from singtech.models.deformable import backend_for, choose_backend
 from singtech.models.network import Network
 from singtech.training.callbacks import KeepSignals
-from singtech.training.store import read_checkpoint, write_checkpoint
+from singtech.training.phase_store import read_checkpoint, write_checkpoint
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 import torch
 
+from singtech.inference.saved import Description
 from singtech.models.deformable import DeformableConv2d
-from singtech.models.saved import Description
 from tests.conftest import SMALL, call_command, own_settings, write_corpus
 
 onnx = pytest.importorskip("onnx", reason='needs pip install "singtech[onnx]"')
@@ -65,7 +65,7 @@ def tones(samples, clips):
 
 @pytest.mark.parametrize("name", [*OBLONG, "cnn1d"])
 def test_any_network_gives_its_logits_in_onnxruntime(name, tmp_path):
-    from singtech.models.onnx import write_onnx
+    from singtech.inference.onnx import write_onnx
 
     samples = 40000 if name == "cnn1d" else 4800
     parts = CNN1D if name == "cnn1d" else oblong(**OBLONG[name])
@@ -108,7 +108,7 @@ def test_export_writes_it_beside_the_weights_and_the_card_says_how_near(tmp_path
     assert json.loads(told["techniques"]) == ["straight", "trill", "vibrato"]
     assert (told["sample_rate"], told["samples"]) == ("8000", "4800")
     assert "data.sample_rate=8000" in SMALL
-    from singtech.predicting import load
+    from singtech.inference.predictor import load
 
     take, rate = soundfile.read(next((corpus / "dot").rglob("*.wav")), dtype="float32")
     timeline = load(model).predict(take[:4800], rate)
@@ -117,7 +117,7 @@ def test_export_writes_it_beside_the_weights_and_the_card_says_how_near(tmp_path
 
 
 def test_a_file_that_does_not_agree_is_not_written(tmp_path, monkeypatch):
-    import singtech.models.onnx as module
+    import singtech.inference.onnx as module
 
     description = Description(oblong(), ("a", "b"), 8000, 4800)
     monkeypatch.setattr(module, "NEAR", -1.0)

@@ -39,7 +39,8 @@ def test_four_processes_that_sweep_figure_3_train_its_fifteen_phases_once(fork, 
 
 def test_a_process_goes_on_with_other_runs_while_a_phase_is_trained_elsewhere(call, own, tmp_path, monkeypatch):
     """The first phase of dc=late is held by somebody who finishes when dc=none is done."""
-    from singtech import locks, sweep
+    from singtech.cli import sweep
+    from singtech.io import lock as locks
 
     call("run", "dc=late", *own, f"output_dir={tmp_path / 'elsewhere'}")
     (row,) = read_rows(tmp_path / "elsewhere" / "runs")

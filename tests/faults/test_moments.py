@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from singtech.training.store import read_checkpoint
+from singtech.training.phase_store import read_checkpoint
 from tests.conftest import SMALL
 from tests.faults.conftest import ALONE, leftovers, outcome
 

@@ -26,7 +26,7 @@ def main() -> None:
     import torch
 
     import singtech.models.backends.compiled
-    import singtech.training.runs  # noqa: F401, both are what a run imports when it begins
+    import singtech.training.run  # noqa: F401, both are what a run imports when it begins
 
     torch.set_num_threads(1)
     gc.freeze()  # or every child copies the libraries' pages as it looks there for garbage

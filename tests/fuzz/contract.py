@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
-from singtech.training.store import Damaged
+from singtech.training.phase_store import Damaged
 
 SECONDS = 10  # of one thread's computing for one file; the slowest takes a twentieth
 HANGS_AFTER = 120  # seconds by the clock, after which the process ends with a traceback of where it stood

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from singtech.training.fit import usable
-from singtech.training.store import (
+from singtech.training.phase_store import (
     LOG,
     OPTIMIZER,
     RECORD,

@@ -8,9 +8,9 @@ import soundfile
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from singtech.data.audio import LONGEST_SECONDS, LOUDEST, MOST_SAMPLES, SAMPLE_RATES, read_channels, read_header
-from singtech.data.cutting import clip_length, slice_recording
-from singtech.data.verification import clipped_runs
+from singtech.corpus.audio import LONGEST_SECONDS, LOUDEST, MOST_SAMPLES, SAMPLE_RATES, read_channels, read_header
+from singtech.corpus.cutting import clip_length, slice_recording
+from singtech.corpus.verify import clipped_runs
 from tests.fuzz.contract import bounded, damaged, kept
 
 DROP = {"sample_rate": 8000, "clip_seconds": 0.02, "remainder": "drop", "trim_silence": None}

@@ -8,7 +8,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singtech.data.clips import SPLITS, prepare, report
+from singtech.corpus.clip_store import SPLITS, prepare, report
 from tests.fuzz.contract import JSON, bounded, damaged, kept
 
 FILES = ("corpus.json", "clips.csv", "manifest.csv", "clips.npy")

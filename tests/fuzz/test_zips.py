@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singtech.data.archive import is_recording, open_source
-from singtech.data.manifest import placed, singers_of
+from singtech.corpus.archive import is_recording, open_source
+from singtech.corpus.manifest import placed, singers_of
 from tests.fuzz.contract import bounded, damaged, kept
 
 NAMES = ("ann/straight/a.wav", "ben/trill/b.flac", "readme.txt")

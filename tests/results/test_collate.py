@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from singtech.locks import hold
+from singtech.io.lock import hold
 from singtech.results.collate import collate, read_collated, read_results
 from singtech.techniques import TECHNIQUES
 
@@ -247,7 +247,7 @@ def test_a_corpus_and_each_fold_say_their_state_and_how_a_command_names_them(put
 
 def test_a_damaged_list_of_clips_says_how_to_make_it_anew(tmp_path, put_corpus):
     put_corpus("demo", {("trill", "test"): ("two", 0.25, 5)})
-    with pytest.raises(ValueError, match=r"demo\.csv is damaged .*two.*run `python -m singtech\.prepare`"):
+    with pytest.raises(ValueError, match=r"demo\.csv is damaged .*two.*run `singtech prepare`"):
         read_collated(tmp_path)
 
 

@@ -111,7 +111,7 @@ def test_runs_whose_confusions_are_not_there_are_named(tmp_path, run, collated):
     run(seed=0)
     run(seed=1)
     page = rendered(tmp_path, collated)[0].read_text(encoding="utf-8")
-    assert "- 2 of 2 runs in confusions.csv, where they were made: `python -m singtech.tables`" in page
+    assert "- 2 of 2 runs in confusions.csv, where they were made: `singtech tables`" in page
     there = collated()
     found = answer(EXPERIMENT, there, "vocalset")
     figure = draw(found, *confusion(there.confusions, found.summaries[0].runs))

@@ -7,13 +7,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from singtech.cli.tables import main, render
 from singtech.places import EXPERIMENTS
 from singtech.results.experiments import read_experiment
 from singtech.results.groups import groups_of, main_group
 from singtech.results.report import everything_run
 from singtech.results.settings import Settings
 from singtech.results.summaries import answer
-from singtech.tables import main, render
 
 TABLE3, ABLATIONS = (read_experiment(EXPERIMENTS / f"{name}.yaml") for name in ("table3", "ablations"))
 DEMO = {"schedule": "demo"}

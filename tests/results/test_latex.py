@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from singtech.cli.tables import RENDER
 from singtech.places import EXPERIMENTS
 from singtech.results.experiments import read_experiments, read_published
-from singtech.tables import RENDER
 from singtech.techniques import TECHNIQUES
 
 PAPER = read_published(EXPERIMENTS / "paper.csv")

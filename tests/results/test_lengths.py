@@ -81,6 +81,6 @@ def test_numbers_stand_below_the_figure_and_in_a_csv(tmp_path, put_corpus, colla
 def test_a_corpus_that_was_not_prepared_here_is_named_with_the_command(tmp_path, collated):
     paths, found = render_lengths(FIGURE, collated(), {}, "demo", tmp_path / "tables")
     assert found.progress == "lacks the clips of the corpus"
-    assert "- the clips of the corpus: `python -m singtech.prepare data=demo`" in paths[0].read_text(encoding="utf-8")
+    assert "- the clips of the corpus: `singtech prepare data=demo`" in paths[0].read_text(encoding="utf-8")
     figure = draw(Answer(FIGURE, "demo"), collated().lengths_of("demo"))
     assert ([text.get_text() for text in figure.texts], figure.axes) == (["not prepared yet, see figure2.md"], [])

@@ -10,13 +10,13 @@ import pytest
 from sklearn.metrics import cohen_kappa_score, precision_score
 
 from singtech import metrics
+from singtech.cli.report import main as report
+from singtech.inference.model_card import model_card
 from singtech.metrics import Metric, ratio, register
 from singtech.places import EXPERIMENTS
-from singtech.report import main as report
 from singtech.results.claims import grounds_of, render_claims
 from singtech.results.collate import collate, read_results
 from singtech.results.experiments import Claim, read_experiment
-from singtech.results.model_card import model_card
 from singtech.results.rows import read_rows
 from singtech.results.selections import select
 from singtech.results.summaries import answer

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from singtech.report import WIDEST, _picture, main
+from singtech.cli.report import WIDEST, _picture, main
 from singtech.results.report import everything_run, grouped, rendered, told_by
 
 # a PNG of one pixel
@@ -42,7 +42,7 @@ def store(outputs, undrawn, monkeypatch):
     np.save(place / "clips.npy", noise)
     rows = [f"ann/scales/{name}/{n}.wav,{3.0 * n},8000" for n, name in enumerate(("trill", "belt"))]
     (place / "clips.csv").write_text("\n".join(["recording,start,samples", *rows]) + "\n")
-    monkeypatch.setattr("singtech.report._store", lambda *_: (place, {"sample_rate": 8000, "clip_seconds": 1.0}))
+    monkeypatch.setattr("singtech.cli.report._store", lambda *_: (place, {"sample_rate": 8000, "clip_seconds": 1.0}))
     return outputs
 
 
@@ -121,9 +121,9 @@ def test_the_page_begins_with_what_its_tables_rest_on(run, put_corpus, tmp_path)
 @pytest.mark.parametrize(
     ("data", "command"),
     [
-        ("vocalset", "python -m singtech.prepare output_dir="),
-        ("demo", "python -m singtech.prepare data=demo output_dir="),
-        ("choir", "python -m singtech.prepare data=folder data.name=choir data.root=FOLDER "),
+        ("vocalset", "singtech prepare output_dir="),
+        ("demo", "singtech prepare data=demo output_dir="),
+        ("choir", "singtech prepare data=folder data.name=choir data.root=FOLDER "),
     ],
 )
 def test_where_the_clips_are_not_here_the_command_that_makes_them_is_named(
@@ -155,7 +155,7 @@ def test_as_many_recordings_are_heard_as_were_asked_for(store, monkeypatch, opti
 def test_where_there_is_no_room_the_hardest_are_heard(store, monkeypatch):
     whole = payload(report(store))["recordings"]
     room = sum(len(take["picture"]) for take in whole) + len(whole[0]["audio"])
-    monkeypatch.setattr("singtech.report.MOST_BYTES", room + 10)
+    monkeypatch.setattr("singtech.cli.report.MOST_BYTES", room + 10)
     page = report(store)
     assert [bool(take["audio"]) for take in payload(page)["recordings"]] == [True, False]
     assert "<p>1 of 2 recordings can be heard: above " in page

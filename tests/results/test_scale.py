@@ -17,12 +17,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
 from benchmarks.collate import conditions, write_run
+from singtech.cli.tables import EXPERIMENTS, render
 from singtech.results import collate as collating
 from singtech.results.collate import Collated, collate, read_collated, rebuild, rebuild_if_due
 from singtech.results.experiments import read_experiments
 from singtech.results.rows import write_row
 from singtech.results.summaries import answer
-from singtech.tables import EXPERIMENTS, render
 
 FILES = ("results.csv", "layers.csv", "confusions.csv")
 DOCUMENTED = ["data", "model", "dc", "strategy", "alpha", "settings", "fold", "seed", "run"]

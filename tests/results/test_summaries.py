@@ -346,7 +346,7 @@ def test_metrics_of_all_techniques_are_those_that_the_runs_have(run, answered):
 def test_references_need_the_clips_of_the_corpus(put_corpus, answered):
     experiment = replace(TABLE, references=("majority", "chance"), conditions=())
     (missing,) = answered("demo", experiment=experiment).missing
-    assert missing == ("majority and chance, from the clips of the corpus", "python -m singtech.prepare data=demo")
+    assert missing == ("majority and chance, from the clips of the corpus", "singtech prepare data=demo")
     put_corpus("demo", {("trill", "train"): (1, 1, 3), ("trill", "test"): (1, 1, 2), ("belt", "test"): (1, 1, 2)})
     found = answered("demo", experiment=experiment)
     assert [reference.label for reference in found.references] == ["Majority", "Chance"]

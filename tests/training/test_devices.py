@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from singtech.data.datamodule import EpochSampler, SharedBatches
+from singtech.corpus.datamodule import EpochSampler, SharedBatches
 from singtech.training.fit import train_phase
 from singtech.training.module import TechniqueModule
-from singtech.training.store import PhaseStore
+from singtech.training.phase_store import PhaseStore
 from singtech.training.trainer import Machine
-from tests.training.test_runs import ADAM, a_run, classifier, loss, network, run, weights
+from tests.training.test_run import ADAM, a_run, classifier, loss, network, run, weights
 
 ALONE, TOGETHER = (Machine(accelerator="cpu", progress=False, devices=devices) for devices in (1, 2))
 

@@ -8,7 +8,7 @@ from pytorch_lightning.loggers.logger import DummyLogger
 
 from singtech.training.loggers import ended
 from singtech.training.trainer import Machine
-from tests.training.test_runs import classifier, network, run
+from tests.training.test_run import classifier, network, run
 
 
 @pytest.mark.parametrize("setting", ["logger={}", "logger=none,{}"])

@@ -14,8 +14,8 @@ import torch
 from sklearn.metrics import f1_score
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from singtech.data.clips import prepare
-from singtech.data.datamodule import VocalSetDataModule, as_waveform
+from singtech.corpus.clip_store import prepare
+from singtech.corpus.datamodule import VocalSetDataModule, as_waveform
 from singtech.models.network import Architecture
 from singtech.models.oblong import OblongExtractor
 from singtech.models.spectrogram import MultiResolutionSpectrogram

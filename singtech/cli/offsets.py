@@ -1,0 +1,292 @@
+"""Draw where a trained network's kernels look: singtech offsets [data=demo condition=late_crt_wc seed=0 …].
+
+It takes the settings of a run that was trained (and trains nothing). Below `<output_dir>/tables/<data>/looks/<run>/` it
+writes, for a clip of each technique, the sampling points of each deformable layer over the spectrogram against the
+rigid grid; and over all test clips how far and which way offsets go (`offsets.csv`, `offsets.png`, `density.png`).
+
+    looks.recording=NAME    one recording instead (a part of its name is enough), looks.start=3.0 at 3 s
+    looks.layer=3           one layer in those figures instead of each deformable one
+    looks.split=all         offsets of all clips, not only of those tested
+    looks.seconds=1.2       where in the clip the kernel stands, and looks.hertz=800; else where it is loudest
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from singtech.cli.config import command, command_line, plain
+from singtech.cli.examples import CORPORA, SMALL_PRINT, chosen
+from singtech.cli.prepare import corpus_of
+
+REACH, PIXELS = 32.05, 641  # of the density: cells of a map each way, and its pixels, one of them around 0
+SPLITS = ("test", "all")
+BATCH = 8
+
+
+def job(cfg: DictConfig) -> None:
+    """Draw, and print the offsets by layer and technique, and the paths written."""
+    arrangement = HydraConfig.get().runtime.choices["dc"]
+    if not cfg.dc.layers:
+        raise ValueError(f"dc={arrangement}: it has no deformable layer; try dc=late.")
+    corpus_name = HydraConfig.get().runtime.choices["data"]
+    print(f"where the kernels of {arrangement} look on {corpus_name} …", file=sys.stderr, flush=True)
+    from singtech.io.atomic import write_text
+    from singtech.models.offsets import deformable_layers
+    from singtech.results.experiments import COMPARABLE
+    from singtech.results.figures import save
+    from singtech.results.look_figure import draw_density, draw_offsets
+
+    if cfg.data.name == COMPARABLE and not any((Path(cfg.output_dir) / "runs").glob(f"{COMPARABLE}-*/")):
+        # before 2 GB are fetched
+        raise ValueError(f"no run on {COMPARABLE} is in {cfg.output_dir}; train one with `{_training()}`.")
+    corpus = corpus_of(cfg)
+    name, network = trained(cfg, corpus)
+    if not deformable_layers(network):
+        raise ValueError(f"{name}: it has no deformable layer; try model=oblong dc=late.")
+    settings = plain(cfg.looks)
+    if settings["layer"] not in (None, *deformable_layers(network)):
+        there = ", ".join(map(str, deformable_layers(network)))
+        raise ValueError(f"looks.layer={settings['layer']}: the deformable layers are {there}.")
+    if settings["split"] not in SPLITS:
+        raise ValueError(f"looks.split={settings['split']}: expected {' or '.join(SPLITS)}.")
+    folder = Path(cfg.output_dir) / "tables" / corpus.name / "looks" / name
+    where = CORPORA.get(corpus.name, f"corpus {corpus.name}")
+    small_print = SMALL_PRINT.get(corpus.name, "")
+    paths = []
+    for row in rows_of(corpus, settings):
+        figure, stem = sampling_figure(network, corpus, row, settings, where, small_print)
+        paths += save(figure, folder / stem)
+    rows = corpus.rows("test") if settings["split"] == "test" else np.flatnonzero(corpus.clips["split"] != "")
+    offsets, densities = over_corpus(network, corpus, rows, cfg.trainer.progress)
+    offsets.insert(0, "run", name)
+    write_text(folder / "offsets.csv", offsets.round(6).to_csv(index=False))
+    paths.append(folder / "offsets.csv")
+    clips = {"test": "test clips", "all": "all clips"}[settings["split"]]
+    title = f"offsets of {name}\n{where}, {clips}, taps that can meet the map; untrained: offsets 0, mask 1"
+    paths += save(draw_offsets(title, offsets, corpus.techniques), folder / "offsets")
+    paths += save(draw_density(title, densities, REACH), folder / "density")
+    print(table(offsets, corpus.techniques))
+    print(f"Means over recordings ({clips}), of taps that can meet the map. Untrained: offsets 0, mask 1.")
+    print(*paths, sep="\n")
+
+
+def trained(cfg: DictConfig, corpus):
+    """The name of the run that the settings ask for, and its network in eval mode, as it was tested.
+
+    Raises:
+        ValueError: it was not trained yet, or what is stored is damaged.
+    """
+    from singtech.run import run_of
+    from singtech.training.phase_store import WEIGHTS, Damaged, StoredPhase
+
+    run = run_of(cfg, corpus)
+    phase = StoredPhase(Path(cfg.output_dir) / "phases" / run.keys[-1])
+    name = run.name(corpus.fingerprint("test"))
+    if not (phase.folder / WEIGHTS).is_file():
+        raise ValueError(f"{name} is not trained yet; do so with `{_training()}`.")
+    try:
+        phase.check()
+    except Damaged as problem:
+        raise ValueError(f"{problem}; `singtech store check=true` sets it aside.") from None
+    network = run.build()
+    phase.load_into(network)
+    return name, network.eval()
+
+
+def rows_of(corpus, settings: dict) -> list[int]:
+    """The clips to draw, as rows of `corpus.clips`: of a recording that is named, or one of each technique.
+
+    Raises:
+        ValueError: there is no such clip, or several recordings are called so.
+    """
+    if settings["recording"] is None:
+        return chosen(corpus, "test")[0]
+    names = corpus.clips["recording"]
+    named = names[names == settings["recording"]].index.to_list()
+    named = named or names[names.str.contains(settings["recording"], regex=False)].index.to_list()
+    recordings = sorted(set(names[named]))
+    if len(recordings) != 1:
+        some = ", ".join((recordings or sorted(set(names)))[:5])
+        told = f"{len(recordings)} recordings are called so" + (": " if recordings else "; there are such as ")
+        raise ValueError(f"looks.recording={settings['recording']}: {told}{some}.")
+    starts = corpus.clips.loc[named, "start"]
+    if settings["start"] is None:
+        return named[:1]
+    within = [
+        row
+        for row, start in zip(named, starts, strict=True)
+        if start <= settings["start"] < start + corpus.clip_seconds
+    ]
+    if not within:
+        raise ValueError(
+            f"looks.start={settings['start']}: no clip there; they start at {', '.join(map(str, starts))} s."
+        )
+    return within
+
+
+def sampling_figure(network, corpus, row: int, settings: dict, where: str, small_print: str):
+    """The figure of one clip, and a name for it."""
+    from singtech.models.offsets import look
+    from singtech.results.look_figure import Sampling, draw_sampling
+
+    waveform = waveforms_of(corpus, [row])
+    front_end = network.front_end
+    loudness = front_end(waveform)[0].numpy()[-1]  # the shortest window's, which shows fine modulation best
+    bin_hertz, frame_seconds = corpus.sample_rate / front_end.n_fft, front_end.hop_length / corpus.sample_rate
+    bins, frames = loudness.shape
+    loudest = np.unravel_index(loudness.argmax(), loudness.shape)
+    bin_ = loudest[0] if settings["hertz"] is None else settings["hertz"] / bin_hertz
+    frame = loudest[1] if settings["seconds"] is None else settings["seconds"] / frame_seconds
+    if not (0 <= bin_ < bins and 0 <= frame < frames):
+        longest, highest = frames * frame_seconds, bins * bin_hertz
+        raise ValueError(f"looks.seconds or looks.hertz: expected up to {longest:.2f} s and {highest:,.0f} Hz.")
+    unit = np.array([bin_hertz, frame_seconds])
+    samplings = []
+    for seen in look(network, waveform):
+        if settings["layer"] in (None, seen.layer):
+            cell = seen.cell_of(bin_, frame)
+            rigid, moved, mask = (part.numpy() for part in seen.points(0, cell))
+            matters = seen.matters()[0][:, cell[0], cell[1]].numpy()
+            samplings.append(Sampling(seen.layer, seen.kernel_size, rigid * unit, moved * unit, mask, matters))
+    clip = corpus.clips.iloc[row]
+    title = f"{clip['technique'].replace('_', ' ')} — {where}\n{clip['recording']}, from {clip['start']:g} s; "
+    title += f"the kernels nearest to {frame * frame_seconds:.2f} s and {bin_ * bin_hertz:,.0f} Hz"
+    figure = draw_sampling(title, loudness, frame_seconds, bin_hertz, samplings, small_print)
+    return figure, clip["technique"] if settings["recording"] is None else clip["recording"].replace("/", "_")
+
+
+def over_corpus(network, corpus, rows, progress: bool = True):
+    """Offsets of clips in long form (layer, technique, measure, value, deviation, recordings, clips), and for each
+    layer the share of (frequency, time) offsets in each pixel of the density.
+
+    A measure is averaged over a clip's taps and places, then over a recording's clips; value and deviation are those
+    over the technique's recordings. Weighted ones count a tap by its mask. Only taps count that can meet the map.
+
+    Args:
+        rows: of `corpus.clips`.
+        progress: show a bar.
+    """
+    import pandas as pd
+
+    from singtech.io.interrupts import end_if_asked
+    from singtech.models.offsets import look
+    from singtech.training.callbacks import progress_bar
+
+    front_end = network.front_end
+    units = {
+        "frequency": corpus.sample_rate / front_end.n_fft,
+        "time": 1000 * front_end.hop_length / corpus.sample_rate,
+    }
+    found, densities, taps = [], {}, {}
+    edges = np.linspace(-REACH, REACH, PIXELS + 1)
+    with progress_bar("offsets", "clip", len(rows), progress) as bar:
+        for first in range(0, len(rows), BATCH):
+            batch = rows[first : first + BATCH]
+            for seen in look(network, waveforms_of(corpus, batch)):
+                across = seen.offset.permute(0, 2, 1, 3, 4).numpy()  # (B, 2, M, F', T')
+                matters = seen.matters().numpy()
+                counts, _, _ = np.histogram2d(across[:, 0][matters], across[:, 1][matters], bins=(edges, edges))
+                densities[seen.layer] = densities.get(seen.layer, 0) + counts
+                taps[seen.layer] = taps.get(seen.layer, 0) + matters.sum()
+                for k, row in enumerate(batch):
+                    told = measures(across[k], seen.mask[k].numpy(), matters[k], seen.scale, units)
+                    found += [(seen.layer, row, name, value) for name, value in told.items()]
+            bar.update(len(batch))
+            end_if_asked()
+    frame = pd.DataFrame(found, columns=["layer", "row", "measure", "value"])
+    frame = frame.join(corpus.clips[["technique", "recording"]], on="row")
+    by = ["layer", "technique", "measure"]
+    each = frame.groupby([*by, "recording"])["value"].mean()
+    summed = each.groupby(level=by).agg(value="mean", deviation="std", recordings="size")
+    summed["clips"] = frame.groupby(by).size()
+    return summed.reset_index(), {layer: densities[layer] / taps[layer] for layer in sorted(densities)}
+
+
+def measures(
+    across: np.ndarray,
+    mask: np.ndarray,
+    matters: np.ndarray,
+    scale: tuple[float, float],
+    units: dict[str, float],
+) -> dict[str, float]:
+    """What is told of one clip's offsets in one layer, over the taps that can meet the map.
+
+    The spread is among the taps of a kernel, a change of its shape; the variation is that of a tap from place to place
+    in the clip, which is 0 where offsets were learned but do not adapt to what is sung.
+
+    Args:
+        across: (2, M, F', T') offsets along frequency and time in cells.
+        mask: (M, F', T').
+        matters: (M, F', T') which taps count, see `Look.matters`.
+        scale: bins and frames of a cell.
+        units: hertz of a bin as `frequency`, milliseconds of a frame as `time`.
+    """
+    told = {"on_map": float(matters.mean()), "mask": float(mask[matters].mean())}
+    names = {"frequency": "hertz", "time": "milliseconds"}
+    for (way, name), offset, cell in zip(names.items(), across, scale, strict=True):
+        lengths, weights = np.abs(offset[matters]), mask[matters]
+        absolute = float(lengths.mean())
+        told[f"absolute_{way}_cells"] = absolute
+        told[f"absolute_{way}_{name}"] = absolute * cell * units[way]
+        told[f"weighted_{way}_cells"] = float((lengths * weights).sum() / weights.sum())
+        told[f"signed_{way}_cells"] = float(offset[matters].mean())
+        counted = np.ma.masked_array(offset, ~matters)
+        told[f"spread_{way}_cells"] = float(counted.std(axis=0).mean())
+        told[f"variation_{way}_cells"] = float(counted.std(axis=(1, 2)).mean())
+    total = told["absolute_frequency_cells"] + told["absolute_time_cells"]
+    told["share_time"] = told["absolute_time_cells"] / total if total else 0.5
+    return told
+
+
+def waveforms_of(corpus, rows):
+    """(B, S) waveforms of clips."""
+    import torch
+
+    from singtech.corpus.datamodule import as_waveform
+
+    return as_waveform(torch.from_numpy(np.array(corpus.waveforms[list(rows)])))
+
+
+def table(offsets, techniques) -> str:
+    """The mean absolute offsets by layer and technique, to print."""
+    from tabulate import tabulate
+
+    wide = offsets.pivot_table(index=["layer", "technique"], columns="measure", values="value")
+    names = {
+        "absolute_frequency_cells": "frequency, cells",
+        "absolute_frequency_hertz": "Hz",
+        "absolute_time_cells": "time, cells",
+        "absolute_time_milliseconds": "ms",
+        "variation_frequency_cells": "variation in a clip, frequency",
+        "variation_time_cells": "time",
+        "mask": "mask",
+        "on_map": "taps that count",
+    }
+    whole = ("absolute_frequency_hertz", "absolute_time_milliseconds")
+    lines = [
+        [
+            layer,
+            technique.replace("_", " "),
+            *(f"{wide.loc[(layer, technique), name]:,.{0 if name in whole else 2}f}" for name in names),
+        ]
+        for layer in sorted(offsets["layer"].unique())
+        for technique in techniques
+        if (layer, technique) in wide.index
+    ]
+    return tabulate(lines, ["layer", "technique", *names.values()], disable_numparse=True)
+
+
+def _training() -> str:
+    """The command that trains what the settings ask for."""
+    line = command_line().replace(f"singtech.{HydraConfig.get().job.name}", "singtech.run")
+    return shlex.join(word for word in shlex.split(line) if not word.startswith("looks."))
+
+
+main = command(job)
+
+if __name__ == "__main__":
+    main()

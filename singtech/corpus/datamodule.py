@@ -1,0 +1,220 @@
+"""Batches of clips for Lightning: clips in, waveforms on the device out."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+
+from singtech.corpus.clip_store import Corpus
+from singtech.streams import stream_seed
+
+
+class EpochSampler(Sampler[int]):
+    """The order of the clips in every epoch, made from the seed and the epoch alone.
+
+    An epoch has the same order after an interruption, and in a phase that goes on from another. Lightning calls
+    `set_epoch` before each epoch, counted from the phase's start.
+
+    Args:
+        clips: N.
+        seed: of the run.
+        first_epoch: epochs before the phase.
+        draw: called with a generator and the share of the phase that is over, gives the indices of the clips; by
+            default every clip once, shuffled.
+        epochs: of the phase.
+    """
+
+    def __init__(
+        self, clips: int, seed: int, first_epoch: int = 0, draw: Callable | None = None, epochs: int = 1
+    ) -> None:
+        self.clips, self.seed, self.first_epoch, self.epoch, self.epochs = clips, seed, first_epoch, 0, epochs
+        self.draw = draw
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch of the phase that comes next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.clips
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(stream_seed(self.seed, f"order/{self.first_epoch + self.epoch}"))
+        if self.draw is None:
+            return iter(torch.randperm(self.clips, generator=generator).tolist())
+        return iter(torch.as_tensor(self.draw(generator, self.epoch / self.epochs)).tolist())
+
+
+class SharedBatches(BatchSampler):
+    """Batches of a sampler, of each the share of one of several devices that train together.
+
+    Args:
+        sampler: the order of the clips.
+        batch_size: clips a step, over all devices.
+        drop_last: leave the last, smaller batch out.
+        rank: which device, from 0.
+        devices: how many.
+    """
+
+    def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool, rank: int = 0, devices: int = 1) -> None:
+        super().__init__(sampler, batch_size, drop_last)
+        self.rank, self.devices = rank, devices
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (batch[self.rank :: self.devices] for batch in super().__iter__())
+
+
+class ClipDataset(Dataset):
+    """Some of a corpus's clips, fetched a batch at a time: (B, S) int16 waveforms and (B,) technique indices.
+
+    Without waveforms it gives (B,) rows of the corpus instead.
+    """
+
+    def __init__(self, waveforms: np.ndarray | None, rows: np.ndarray, targets: np.ndarray) -> None:
+        self.waveforms, self.rows, self.targets = waveforms, rows, torch.from_numpy(targets)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, items: Sequence[int]) -> tuple[Tensor, Tensor]:
+        rows = self.rows[items]
+        return torch.from_numpy(rows if self.waveforms is None else self.waveforms[rows]), self.targets[items]
+
+
+class FeatureDataset(Dataset):
+    """Features of clips, already computed, in the manner of `ClipDataset`: (B, D) features, (B,) technique indices."""
+
+    def __init__(self, features: np.ndarray, targets: np.ndarray) -> None:
+        self.features, self.targets = torch.from_numpy(features), torch.from_numpy(targets)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitems__(self, items: Sequence[int]) -> tuple[Tensor, Tensor]:
+        return self.features[items], self.targets[items]
+
+
+class VocalSetDataModule(pl.LightningDataModule):
+    """A corpus's training clips in the order of each epoch, and any subset's clips in the corpus's order.
+
+    Clips come from the corpus's memory-mapped store as int16, or from where they are resident on the device, and become
+    waveforms between -1 and 1 on the device.
+
+    Args:
+        corpus: the prepared clips.
+        batch_size: clips a step, shared by all devices that train together. The last, smaller batch of an epoch is kept
+            (the paper does not say), unless it leaves a device less than two clips, which have no batch statistics.
+        seed: of the run; with the epoch it decides the order.
+        first_epoch: epochs of training before this phase.
+        epochs: of the phase.
+        drop_last: leave the last incomplete batch out, as the authors' published code does.
+        features: by subset, to give (B, D) features instead of waveforms.
+        draw: see `EpochSampler`.
+        resident: (N, S) int16 all the corpus's clips on the device, if they are there.
+        predict: the subset that `trainer.predict` goes through.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        batch_size: int = 64,
+        seed: int = 0,
+        first_epoch: int = 0,
+        epochs: int = 1,
+        drop_last: bool = False,
+        features: dict[str, np.ndarray] | None = None,
+        draw: Callable | None = None,
+        resident: Tensor | None = None,
+        predict: str = "test",
+    ) -> None:
+        super().__init__()
+        self.corpus, self.batch_size, self.seed, self.first_epoch = corpus, batch_size, seed, first_epoch
+        self.epochs, self.drop_last, self.features, self.draw = epochs, drop_last, features, draw
+        self.resident, self.predict = resident, predict
+        self.datasets: dict[str, Dataset] = {}
+
+    def setup(self, stage: str) -> None:
+        """Open the clips, or the features, of what the stage reads."""
+        subsets = [self.predict] if stage == "predict" else ["train", "validation"]
+        for subset in subsets:
+            self._dataset(subset)
+
+    def train_dataloader(self) -> DataLoader:
+        """Training clips, shuffled (or drawn) anew for every epoch."""
+        rank, devices = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        sampler, drop_last = self._order(devices)
+        batches = SharedBatches(sampler, self.batch_size, drop_last, rank, devices)
+        return self._loader(self._dataset("train"), batch_sampler=batches)
+
+    def val_dataloader(self) -> DataLoader | list:
+        """Clips of the validation singers, if the split names any."""
+        return self.in_order("validation") if len(self.corpus.rows("validation")) else []
+
+    def predict_dataloader(self) -> DataLoader:
+        """Every clip of the subset to predict, once, in the corpus's order."""
+        return self.in_order(self.predict)
+
+    def in_order(self, subset: str) -> DataLoader:
+        """Every clip of a subset, once, in the corpus's order."""
+        return self._loader(self._dataset(subset), batch_size=self.batch_size)
+
+    def recalibration(self) -> DataLoader:
+        """Training clips, once, in one mixed order that only the seed decides."""
+        clips = len(self.corpus.rows("train"))
+        sampler = EpochSampler(clips, self.seed, first_epoch=-1)
+        batches = SharedBatches(sampler, self.batch_size, self._drops_last(clips))
+        return self._loader(self._dataset("train"), batch_sampler=batches)
+
+    def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
+        """int16, or rows of the corpus, -> float32 between -1 and 1, on the device."""
+        inputs, targets = batch
+        return self.waveforms(inputs), targets
+
+    def waveforms(self, inputs: Tensor) -> Tensor:
+        """(B, S) waveforms of a batch that is on the device; (B, D) features pass."""
+        return as_waveform(inputs if inputs.ndim > 1 else self.resident[inputs])
+
+    def batch_clips(self, epoch: int, batch: int) -> list[str]:
+        """The clips of a batch of an epoch of the phase: "recording at start s", over all devices."""
+        sampler, drop_last = self._order()
+        sampler.set_epoch(epoch)
+        items = list(BatchSampler(sampler, self.batch_size, drop_last))[batch]
+        clips = self.corpus.clips.iloc[self.corpus.rows("train")[items]]
+        return [f"{clip.recording} at {clip.start:g} s" for clip in clips.itertuples()]
+
+    def _order(self, devices: int = 1) -> tuple[EpochSampler, bool]:
+        """The order of the training clips, and whether the last, smaller batch is left out."""
+        clips = len(self.corpus.rows("train"))
+        sampler = EpochSampler(clips, self.seed, self.first_epoch, self.draw, self.epochs)
+        return sampler, self._drops_last(clips, devices) or (self.drop_last and clips >= self.batch_size)
+
+    def _drops_last(self, clips: int, devices: int = 1) -> bool:
+        """Whether the last batch is too small: batch norm needs two clips on every device."""
+        last = clips % self.batch_size
+        return 0 < last < 2 * devices and clips > last
+
+    def _dataset(self, subset: str) -> Dataset:
+        if subset not in self.datasets:
+            targets = self.corpus.targets(subset)
+            if self.features is not None and subset in self.features:
+                self.datasets[subset] = FeatureDataset(self.features[subset], targets)
+            else:
+                waveforms = self.corpus.waveforms if self.resident is None else None
+                self.datasets[subset] = ClipDataset(waveforms, self.corpus.rows(subset), targets)
+        return self.datasets[subset]
+
+    def _loader(self, dataset: Dataset, **options) -> DataLoader:
+        # a generator of its own keeps the loader from drawing from the one that dropout draws from
+        own = torch.Generator().manual_seed(0)
+        return DataLoader(dataset, collate_fn=_as_fetched, generator=own, **options)
+
+
+def as_waveform(samples: Tensor) -> Tensor:
+    """int16 samples as float32 between -1 and 1; floats pass."""
+    return samples.float() / 32768 if samples.dtype == torch.int16 else samples
+
+
+def _as_fetched(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return batch

@@ -1,0 +1,35 @@
+"""Names and types of the settings of a corpus (`conf/data`)."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class SplitSettings:
+    """Which singers or recordings test, validate and train: lists, or text files with a name a line."""
+
+    by: str = "singer"  # or recording
+    test: Any = field(default_factory=list)
+    validation: Any = field(default_factory=list)
+    train: Any = None  # all others
+
+
+@dataclass
+class DataSettings:
+    """A corpus; see `singtech.corpus.clip_store.prepare`."""
+
+    name: str = MISSING
+    root: str | None = None
+    source: dict[str, Any] = field(default_factory=dict)
+    labels: str | None = None
+    techniques: list[str] | None = None
+    split: SplitSettings = field(default_factory=SplitSettings)
+    fold: int | None = None
+    folds: int = 5
+    clip_seconds: float = 3.0
+    sample_rate: int = 44100
+    remainder: str = "drop"
+    trim_silence: float | None = None
+    strict: bool = False

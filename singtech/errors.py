@@ -1,0 +1,29 @@
+"""Errors that a user can fix. Every other exception is a bug, and shows its traceback."""
+
+
+class SingtechError(Exception):
+    """A user's mistake, in one sentence: what was found, what was expected, what to do."""
+
+
+class InvalidValue(SingtechError, ValueError):
+    """A setting, an argument or an input has a value that does not fit."""
+
+
+class NotThere(SingtechError, FileNotFoundError):
+    """A file or folder that is needed does not exist."""
+
+
+class Damaged(SingtechError, ValueError):
+    """A file of ours cannot be read: it is cut short, was edited, or is something else."""
+
+
+class Newer(SingtechError, ValueError):
+    """A file was written by a newer version of singtech; it is never changed or removed."""
+
+
+class Conflict(SingtechError, ValueError):
+    """Two files that should agree contradict each other."""
+
+
+class MissingExtra(SingtechError, ImportError):
+    """An optional package is needed that is not installed."""

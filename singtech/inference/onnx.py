@@ -1,0 +1,167 @@
+"""A trained network as one ONNX file, for programs without PyTorch; it is written only if onnxruntime agrees with it.
+
+The file takes waveforms to logits, the spectrograms included: (B, S) float32 at the network's sample rate, any B. What
+is around a network is not in it: resampling, cutting a recording into windows, averaging what overlaps
+(`singtech.inference.predictor`). Nor can training be exported, nor a random forest. A deformable layer is ONNX's own
+DeformConv.
+"""
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision  # noqa: F401  its import makes torch.ops.torchvision
+
+from singtech.inference.saved import Description
+from singtech.models.deformable import choose_backend
+from singtech.models.network import Network
+
+ONNX = "model.onnx"
+OPSET = 22  # of the operators; DeformConv and DFT are as they are since 19 and 20
+NEAR = 1e-2  # of the range of the logits from clip to clip: by as much may onnxruntime differ from PyTorch
+
+
+def write_onnx(path: Path, network: Network, description: Description) -> float:
+    """Write a network on the CPU in eval mode, and compare its logits in onnxruntime with PyTorch's.
+
+    Args:
+        path: of the new file.
+        network: (B, S) -> (B, K).
+        description: its clip length; techniques and sample rate go into the file's metadata.
+    Returns:
+        The largest difference over the clips of `probes`, as a share of the range that a logit has over them.
+    Raises:
+        ValueError: it differs by more than `NEAR`, or the exporter or onnxruntime cannot take the network.
+    """
+    import onnx
+
+    clips = probes(description.samples, description.sample_rate)
+    choose_backend(network, "torchvision")  # an operator that the exporter sees; the others are loops of ours
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                network,
+                (torch.from_numpy(clips[:2]),),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=["waveform"],
+                output_names=["logits"],
+                dynamic_shapes={"waveform": {0: torch.export.Dim("clips")}},
+                custom_translation_table={torch.ops.torchvision.deform_conv2d.default: _deform_conv},
+                verbose=False,
+            )
+            model = program.model_proto
+    except (torch.onnx.OnnxExporterError, RuntimeError) as problem:
+        raise ValueError(
+            f"onnx=true: this network cannot be exported ({' '.join(str(problem).split())[:200]})."
+        ) from None
+    finally:
+        choose_backend(network, "auto")
+    told = {
+        "techniques": json.dumps(list(description.techniques), ensure_ascii=False),
+        "sample_rate": str(description.sample_rate),
+        "samples": str(description.samples),
+    }
+    model.doc_string = "Waveforms (clips, samples) with full scale at 1 to a logit for each technique."
+    onnx.helper.set_model_props(model, told)
+    onnx.checker.check_model(model, full_check=True)
+    difference = _difference(model.SerializeToString(), network, clips)
+    onnx.save_model(model, os.fspath(path))
+    return difference
+
+
+def probes(samples: int, sample_rate: int) -> np.ndarray:
+    """(5, S) clips to compare on: silence, noise, a voice-like tone with vibrato, a faint one, one that begins late.
+
+    All but silence have the noise of 16 bits, as a recording has: beside an ideal tone the logarithm of a spectrogram
+    shows the rounding of the Fourier transform, which is each program's own.
+    """
+    draw = np.random.default_rng(0)
+    noise = draw.standard_normal((4, samples))
+    seconds = np.arange(samples) / sample_rate
+    phase = 2 * np.pi * 220 * seconds + 0.7 * np.sin(2 * np.pi * 6 * seconds)  # 220 ± 4.2 Hz, six times a second
+    voice = sum(np.sin(n * phase) / n for n in range(1, 20) if n * 225 < sample_rate / 2) / 4
+    sounds = np.stack([noise[0] / 10, voice, voice / 100, voice * (seconds > seconds[-1] / 2)])
+    return np.concatenate([np.zeros((1, samples)), sounds + noise / 32768]).astype(np.float32)
+
+
+def _difference(model: bytes, network: Network, clips: np.ndarray) -> float:
+    """Of onnxruntime's logits from PyTorch's, all clips at once and the first alone.
+
+    Raises:
+        ValueError: it is too large, or onnxruntime refuses the model.
+    """
+    import onnxruntime
+
+    try:
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        found = [session.run(["logits"], {"waveform": batch})[0] for batch in (clips, clips[:1])]
+    except Exception as problem:  # its errors have no common class of their own
+        raise ValueError(
+            f"onnx=true: onnxruntime {onnxruntime.__version__} does not run it "
+            f"({' '.join(str(problem).split())[:200]}); DeformConv wants 1.25 or later."
+        ) from None
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(clips)).numpy()
+    most = max(float(np.abs(got - expected[: len(got)]).max()) for got in found)
+    share = most / max(float(np.ptp(expected, axis=0).max()), 1e-6 * float(np.abs(expected).max()))
+    if not share <= NEAR:
+        raise ValueError(
+            f"onnx=true: onnxruntime's logits differ by {share:.1g} of their range, at most {NEAR:g} may be."
+        )
+    return share
+
+
+def _deform_conv(
+    features,
+    weight,
+    offset,
+    mask,
+    bias,
+    down,
+    right,
+    above,
+    left,
+    apart_down,
+    apart_right,
+    groups,
+    offset_groups,
+    masked,
+):
+    """torchvision's operator as ONNX's DeformConv, which is the same sum with the same order of offsets."""
+    from onnxscript import opset22 as op
+
+    return op.DeformConv(
+        features,
+        weight,
+        offset,
+        bias,
+        mask if masked else None,
+        kernel_shape=list(weight.shape[2:]),
+        strides=[down, right],
+        pads=[above, left, above, left],
+        dilations=[apart_down, apart_right],
+        group=groups,
+        offset_group=offset_groups,
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter tells its own developers much; what stops it is raised all the same."""
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        exporter.setLevel(level)

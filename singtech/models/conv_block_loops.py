@@ -1,0 +1,140 @@
+"""The loops of `singtech.models.conv_block`, in the Python that Numba compiles. A map is (F, T, C), of one clip."""
+
+import numpy as np
+
+from singtech.models.backends.loops import loop
+
+NOTHING = np.uint8(255)  # the place of a peak that gives 0: it is dropped, or not above the floor
+
+
+@loop
+def add_moments(values, sums):
+    """Add each channel's values and their squares to its sums, in double precision.
+
+    Args:
+        values: (F, T, C).
+        sums: (2, C) double, to add to.
+    """
+    rows, columns, channels = values.shape
+    for row in range(rows):
+        for column in range(columns):
+            for channel in range(channels):
+                value = np.float64(values[row, column, channel])
+                sums[0, channel] += value
+                sums[1, channel] += value * value
+
+
+@loop
+def pool(values, scale, shift, height, width, floor, gain, limit, seed, first, output, peaks, places):
+    """Write each window's largest normalised value times the gain, or 0 if it is dropped or not above the floor.
+
+    Args:
+        values: (F, T, C).
+        scale, shift: (C,) of batch norm.
+        height, width: of a window.
+        floor: 0 for ReLU, -inf for none.
+        gain: factor of the values that stay.
+        limit: a draw of 32 bits below it drops a value; 0 drops nothing.
+        seed, first: output n takes draw `first` + n of the seed.
+        output: (F', T', C), to write.
+        peaks: (F', T', C), to write: the largest value of each window before batch norm.
+        places: (F', T', C), to write: the position of the peak in its window, or `NOTHING`.
+    """
+    rows, columns, channels = output.shape
+    number = values.dtype.type
+    best = np.empty(channels, values.dtype)
+    place = np.empty(channels, np.int32)
+    for row in range(rows):
+        for column in range(columns):
+            peak = peaks[row, column]
+            corner = values[row * height, column * width]
+            for channel in range(channels):
+                peak[channel] = corner[channel]
+                best[channel] = corner[channel] * scale[channel]
+                place[channel] = 0
+            for k in range(1, height * width):
+                value = values[row * height + k // width, column * width + k % width]
+                for channel in range(channels):
+                    scaled = value[channel] * scale[channel]
+                    is_larger = scaled > best[channel]
+                    best[channel] = scaled if is_larger else best[channel]
+                    peak[channel] = value[channel] if is_larger else peak[channel]
+                    place[channel] = k if is_larger else place[channel]
+            start = first + np.uint64((row * columns + column) * channels)
+            for channel in range(channels):
+                shifted = best[channel] + shift[channel]
+                is_out = shifted <= floor or (limit > 0 and draw(seed, start + np.uint64(channel)) < limit)
+                output[row, column, channel] = number(0) if is_out else shifted * gain
+                places[row, column, channel] = NOTHING if is_out else place[channel]
+
+
+@loop
+def drop(limit, seed, first, is_dropped):
+    """Mark the values of a map that `pool` drops.
+
+    Args:
+        limit, seed, first: as in `pool`.
+        is_dropped: (F' · T' · C,) bool, to write.
+    """
+    for position in range(len(is_dropped)):
+        is_dropped[position] = draw(seed, first + np.uint64(position)) < limit
+
+
+@loop
+def draw(seed, number):
+    """32 random bits, a hash of a seed and a number (the finaliser of SplitMix64, Steele, Lea and Flood 2014)."""
+    bits = seed + (number + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (bits ^ (bits >> np.uint64(31))) >> np.uint64(32)
+
+
+@loop
+def add_gradients(gradient, peaks, places, mean, deviation, gain, sums):
+    """Add the gradients of batch norm's bias and weight to their sums.
+
+    Args:
+        gradient: (F', T', C) of the output.
+        peaks, places: (F', T', C), as `pool` writes them.
+        mean, deviation: (C,) of the batch.
+        gain: as in `pool`.
+        sums: (2, C) double, to add to.
+    """
+    rows, columns, channels = gradient.shape
+    for row in range(rows):
+        for column in range(columns):
+            for channel in range(channels):
+                share = gain * gradient[row, column, channel]
+                share = share if places[row, column, channel] != NOTHING else share * 0
+                sums[0, channel] += share
+                sums[1, channel] += share * ((peaks[row, column, channel] - mean[channel]) / deviation[channel])
+
+
+@loop
+def unpool(values, gradient, places, scale, constant, slope, height, width, gain, values_gradient):
+    """Write the gradient of the values: a part through the batch's statistics, and for each peak its own part.
+
+    Args:
+        values: (F, T, C).
+        gradient: (F', T', C) of the output.
+        places: (F', T', C), as `pool` writes them.
+        scale: (C,) of batch norm.
+        constant, slope: (C,) of the part through the statistics, constant + slope · value.
+        height, width, gain: as in `pool`.
+        values_gradient: (F, T, C), to write.
+    """
+    rows, columns, channels = values.shape
+    pooled_rows, pooled_columns, _ = gradient.shape
+    number = values.dtype.type
+    for row in range(rows):
+        for column in range(columns):
+            value, result = values[row, column], values_gradient[row, column]
+            if row >= pooled_rows * height or column >= pooled_columns * width:
+                for channel in range(channels):
+                    result[channel] = constant[channel] + slope[channel] * value[channel]
+                continue
+            k = (row % height) * width + column % width
+            arriving, place = gradient[row // height, column // width], places[row // height, column // width]
+            for channel in range(channels):
+                own = gain * arriving[channel] * scale[channel] if place[channel] == k else number(0)
+                result[channel] = constant[channel] + slope[channel] * value[channel] + own

@@ -1,0 +1,264 @@
+"""The demo corpus: twenty virtual singers in VocalSet's own folders, so that everything runs without a download.
+
+Synthetic throughout (voice.py), about a fifteenth of VocalSet and as lopsided: the same ten techniques with its
+long-tailed clip counts, its official split of singers, its contexts (inhaled, trill and trillo are long tones only,
+spoken is excerpts only, vibrato all but long tones), its names. A score on it says nothing about real singing.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count, cycle
+from pathlib import Path
+
+import numpy as np
+
+from singtech.corpus.vocalset import CLIP_SECONDS, CLIPS, TEST_SINGERS
+from singtech.io.atomic import atomic_folder, remove_remains
+from singtech.io.lock import hold
+from singtech.streams import stream_seed
+from singtech.synth.voice import VOWELS, Note, Singer, sing
+from singtech.techniques import TECHNIQUES
+
+SCHEMA = 1  # raised when the same settings make other recordings than before
+
+SINGERS = (*(f"female{i}" for i in range(1, 10)), *(f"male{i}" for i in range(1, 12)))
+FEWEST = {"train": 5, "test": 3}  # clips of the rarest technique, so that it can be learned and scored at all
+
+CONTEXTS = {
+    "belt": ("arpeggios", "scales"),
+    "breathy": ("scales", "arpeggios"),
+    "inhaled": ("long_tones",),
+    "lip_trill": ("arpeggios", "scales"),
+    "spoken": ("excerpts",),
+    "straight": ("long_tones", "scales", "excerpts", "arpeggios"),
+    "trill": ("long_tones",),
+    "trillo": ("long_tones",),
+    "vibrato": ("scales", "excerpts", "arpeggios"),
+    "vocal_fry": ("scales", "arpeggios"),
+}
+CLIPS_EACH = {"arpeggios": 1, "scales": 2, "long_tones": 1, "excerpts": 3}
+
+# Semitones above the tonic.
+FIGURES = {
+    "arpeggios": (0, 4, 7, 12, 7, 4, 0),
+    "scales": (0, 2, 4, 5, 7, 9, 11, 12, 11, 9, 7, 5, 4, 2, 0),
+}
+
+# VocalSet's three excerpts, all in the public domain: the round "Row, row, row your boat", Giordani's "Caro mio ben"
+# (to "senza di te languisce il cor") and the round "Dona nobis pacem". A syllable is consonant-vowel, its semitones
+# above the tonic, its beats; consonants are n (nasal, liquid), t (stop), s (fricative); "." is a rest.
+EXCERPTS = {
+    "row": "no 0 3, no 0 3, no 0 2, no 2 1, to 4 3, to 4 2, ni 2 1, ta 4 2, ta 5 1, si 7 5, . 7 1,"
+    "ne 12 1, ni 12 1, ni 12 1, ne 7 1, ni 7 1, ni 7 1, ne 4 1, ni 4 1, ni 4 1, ne 0 1, ni 0 1, ni 0 1,"
+    "na 7 2, i 5 1, ta 4 2, ta 2 1, ti 0 5, . 0 1",
+    "caro": "ta 12 4, no 11 3, i 9 1, te 7 8, te 9 4, ti 7 3, na 5 1, ne 4 7, . 4 1, se 5 4, sa 4 2, ti 2 2, te 7 8,"
+    "na 0 4, i -1 2, se 0 2, to 4 4, o 2 7, . 2 1",
+    "dona": "to 0 1, o -5 1, na 4 4, no 2 1, o -5 1, i 5 4, ta 4 2, a 2 2, se 0 2, ta 0 2, se -1 3, . -1 1, to 9 2,"
+    "o 7 1, o 5 1, na 4 1, a 2 1, no 7 3, o 5 1, i 4 2, ta 4 1, a 2 1, a 0 2, a -1 2, se 0 5, . 0 1",
+}
+BEAT_SECONDS = {"row": 0.26, "caro": 0.19, "dona": 0.33, "spoken": 0.11}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One file to be: who sings what how, and for how many seconds."""
+
+    path: str  # below the corpus's folder, as in VocalSet
+    singer: str
+    context: str
+    technique: str
+    figure: str  # a vowel, or one of the excerpts
+    seconds: float
+
+
+def synthesise(
+    root: str | Path, seed: int = 0, sample_rate: int = 16000, clips_train: int = 240, clips_test: int = 85
+) -> Path:
+    """The folder of the demo corpus, made below `root` unless it is there; other settings make another folder.
+
+    Args:
+        root: holds one folder a choice of settings, each with FULL/ and a demo.json that says what made it.
+        seed: of the singers, their repertoire and every recording; the same seed makes the same bytes.
+        sample_rate: of the recordings, 16 bit mono, in Hz.
+        clips_train: 3 s clips of the 15 training singers, about.
+        clips_test: those of the 5 test singers.
+    Raises:
+        ValueError: a setting cannot be, or the folder that is there is not what these settings make.
+    """
+    limits = {
+        "seed": (seed, 0, 2**31),
+        "sample_rate": (sample_rate, 8000, 48000),
+        "clips_train": (clips_train, len(TECHNIQUES), 10_000),
+        "clips_test": (clips_test, len(TECHNIQUES), 10_000),
+    }
+    for name, (value, low, high) in limits.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"data.source.{name}={value}: expected a whole number from {low} to {high}.")
+    settings = {
+        "corpus": "synthetic demo of singtech",
+        "schema": SCHEMA,
+        "seed": seed,
+        "sample_rate": sample_rate,
+        "clips_train": clips_train,
+        "clips_test": clips_test,
+    }
+    folder = Path(root) / f"demo{SCHEMA}-seed{seed}-{sample_rate}Hz-{clips_train}-{clips_test}"
+    recordings = repertoire(seed, clips_train, clips_test)
+    with hold(folder, f"{folder} is being made"):
+        if folder.exists():
+            _check(folder, settings, recordings)
+        else:
+            remove_remains(folder)
+            _write(folder, settings, recordings)
+    return folder
+
+
+def repertoire(seed: int, clips_train: int, clips_test: int) -> list[Recording]:
+    """Every recording of the corpus: its clips dealt out to singers and contexts until each technique has its share."""
+    recordings = []
+    for split, clips in (("train", clips_train), ("test", clips_test)):
+        singers = [name for name in SINGERS if (name in TEST_SINGERS) == (split == "test")]
+        fewest = max(1, min(FEWEST[split], clips // 20))
+        total = sum(CLIPS[split].values())  # VocalSet's, to be scaled down
+        for technique, vocalset_clips in CLIPS[split].items():
+            share = max(fewest, round(clips * vocalset_clips / total))
+            recordings += _deal(technique, singers, share, stream(seed, f"{split}/{technique}"))
+    return sorted(recordings, key=lambda recording: recording.path)
+
+
+def virtual_singer(name: str, seed: int) -> Singer:
+    """One of the twenty: range, tract, glottis, tempi of vibrato and trills, and the room they were recorded in."""
+    rng = stream(seed, name)
+    voice = name.rstrip("0123456789")
+    is_male = voice == "male"
+    return Singer(
+        name=name,
+        voice=voice,
+        tonic=(46 if is_male else 58) + rng.uniform(0, 5),
+        tract=rng.uniform(0.93, 1.07),
+        ring=rng.uniform(0.3, 0.9) if is_male else rng.uniform(0.1, 0.6),
+        open_quotient=rng.uniform(0.52, 0.66) + (0.0 if is_male else 0.04),
+        closing=rng.uniform(0.18, 0.32),
+        tilt=rng.uniform(2500, 6500),
+        breath=rng.uniform(-34, -27),
+        jitter=rng.uniform(0.003, 0.01),
+        shimmer=rng.uniform(0.02, 0.06),
+        vibrato_rate=rng.uniform(5.0, 6.5),
+        vibrato_extent=rng.uniform(40, 95),
+        trill_rate=rng.uniform(4.7, 6.8),
+        trill_interval=float(rng.choice([1.0, 2.0, 2.0])),
+        trillo_rate=rng.uniform(5.6, 8.6),
+        flap_rate=rng.uniform(17, 28),
+        fry_rate=rng.uniform(26, 55),
+        glide_seconds=rng.uniform(0.08, 0.18),
+        level=rng.uniform(-17, -9),
+        room_seconds=rng.uniform(0.15, 0.5),
+        room_level=rng.uniform(-22, -12),
+        noise_level=rng.uniform(-72, -60),
+    )
+
+
+def notes_of(recording: Recording, singer: Singer, rng: np.random.Generator) -> list[Note]:
+    """The recording's notes, with a little silence around them, exactly as long as it is to be."""
+    before, after = rng.uniform(0.1, 0.3, size=2)
+    sung = recording.seconds - before - after
+    tonic = singer.tonic
+    if recording.context == "excerpts":
+        syllables = _syllables(recording, sung)
+    elif recording.context == "long_tones":
+        syllables = [(recording.figure, "", rng.integers(2, 10), 1.0)]
+    else:
+        beats = rng.uniform(0.92, 1.08, len(FIGURES[recording.context]))
+        beats[-1] += 0.7
+        syllables = [
+            (recording.figure, "", step, beat) for step, beat in zip(FIGURES[recording.context], beats, strict=True)
+        ]
+    scale = sung / sum(beats for *_, beats in syllables)
+    notes = [Note(scale * beats, tonic + step, vowel, consonant) for vowel, consonant, step, beats in syllables]
+    return [Note(before, tonic, ""), *notes, Note(after, tonic, "")]
+
+
+def stream(seed: int, name: str) -> np.random.Generator:
+    """The random stream of one thing of the corpus; what else is made, and when, does not touch it."""
+    return np.random.default_rng(stream_seed(seed, name))
+
+
+def _deal(technique: str, singers: Sequence[str], clips: int, rng: np.random.Generator) -> list[Recording]:
+    """Recordings of one technique with that many clips in all, dealt to singers in turn, their contexts changing."""
+    recordings: list[Recording] = []
+    times_asked: Counter[tuple[str, str]] = Counter()
+    contexts = CONTEXTS[technique]
+    order = [str(name) for name in rng.permutation(singers)]
+    for turn in count():
+        if clips == 0:
+            return recordings
+        round_, position = divmod(turn, len(order))
+        singer, context = order[position], contexts[(position + round_) % len(contexts)]
+        length = 1 if technique == "spoken" else min(CLIPS_EACH[context], clips)
+        clips -= length
+        seconds = CLIP_SECONDS * length + rng.uniform(0.2, 2.2)
+        if technique == "inhaled" and clips == 0 and turn:
+            seconds = 0.8 * CLIP_SECONDS  # shorter than a clip, as six of VocalSet's are
+        figures = ("row",) if technique == "spoken" else tuple(EXCERPTS) if context == "excerpts" else VOWELS
+        times = times_asked[singer, context]
+        times_asked[singer, context] += 1
+        figure = figures[(position // len(contexts) + times) % len(figures)]
+        name = f"{figure}_{technique}" if context == "excerpts" else f"{context}_{technique}_{figure}"
+        name = f"{singer[0]}{singer.lstrip('femal')}_{name.replace('long_tones', 'long')}"
+        if times >= len(figures):
+            name += f"_{times // len(figures) + 1}"
+        path = f"FULL/{singer}/{context}/{technique}/{name}.wav"
+        recordings.append(Recording(path, singer, context, technique, figure, seconds))
+    return recordings
+
+
+def _syllables(recording: Recording, seconds: float) -> list[tuple[str, str, float, float]]:
+    """(vowel, consonant, semitones above the tonic, beats) of an excerpt, as far as the time reaches at its tempo."""
+    is_spoken = recording.technique == "spoken"
+    beat_seconds = BEAT_SECONDS["spoken" if is_spoken else recording.figure]
+    syllables = []
+    for syllable in cycle(EXCERPTS[recording.figure].split(",")):
+        sounds, step, beats = syllable.split()
+        step, length = float(step), float(beats)
+        if is_spoken:  # low, and more even than the song in pitch and in length
+            step, length = 0.15 * step - 2, 1.5 * np.sqrt(length)
+        syllables.append((sounds[-1].strip("."), sounds[:-1], step, length))
+        seconds -= beat_seconds * length
+        if seconds <= 0:
+            return syllables
+    return syllables
+
+
+def _write(folder: Path, settings: dict, recordings: Sequence[Recording]) -> None:
+    """Sing every recording into a folder that appears whole."""
+    from scipy.io import wavfile
+    from tqdm import tqdm
+
+    singers = {name: virtual_singer(name, settings["seed"]) for name in SINGERS}
+    with atomic_folder(folder) as temporary:
+        for recording in tqdm(recordings, desc="demo corpus", unit="recording"):
+            rng = stream(settings["seed"], recording.path)
+            singer = singers[recording.singer]
+            notes = notes_of(recording, singer, rng)
+            waveform = sing(notes, recording.technique, singer, rng, settings["sample_rate"])
+            path = temporary / recording.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            wavfile.write(path, settings["sample_rate"], np.round(32767 * waveform).astype("<i2"))
+        (temporary / "demo.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def _check(folder: Path, settings: dict, recordings: Sequence[Recording]) -> None:
+    """A folder that is there is used only if it is the corpus asked for, with nothing missing."""
+    try:
+        found = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if found != settings:
+        raise ValueError(f"{folder} is not the demo corpus of these settings: move it away, and it is made anew.")
+    missing = sum(not (folder / recording.path).is_file() for recording in recordings)
+    if missing:
+        raise ValueError(
+            f"{folder} lacks {missing} of its {len(recordings)} recordings: move it away, and it is made anew."
+        )

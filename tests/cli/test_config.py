@@ -1,0 +1,310 @@
+"""The configuration is the paper's by default, and a condition is the difference that its name says."""
+
+import functools
+import subprocess
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from singtech.cli import config
+from singtech.cli.config import _flat, check_settings, commit, scientific, sentence, settings_of
+from singtech.places import CONF, EXPERIMENTS
+from singtech.training.phases import read_phases
+
+# Every named condition written out: model, deformable layers, then each phase as (trains, epochs, alpha, init).
+JOINT_PLAIN = [("network", 100, 0.0, "warm"), ("network", 100, 0.0, "warm")]
+JOINT = [("network", 100, 0.2, "warm"), ("network", 100, 0.2, "warm")]
+WFC = [("network", 100, 0.2, "warm"), ("head", 100, 0.2, "scratch")]
+WC = [("network", 100, 0.0, "warm"), ("head", 100, 0.2, "scratch")]
+PLAIN = [("network", 100, 0.0, "warm"), ("head", 100, 0.0, "scratch")]
+CONDITIONS = {
+    "cnn1d_plain": ("cnn1d", [], JOINT_PLAIN),
+    "cnn1d_weighted": ("cnn1d", [], JOINT),
+    "forest_plain": ("oblong_forest", [], JOINT_PLAIN),
+    "forest_weighted": ("oblong_forest", [], JOINT),
+    "none_plain": ("oblong", [], PLAIN),
+    "none_weighted": ("oblong", [], WFC),
+    "all": ("oblong", [1, 2, 3, 4], WFC),
+    "early": ("oblong", [1, 2], WFC),
+    "late": ("oblong", [3, 4], WFC),
+    "last": ("oblong", [4], WFC),
+    "late_joint": ("oblong", [3, 4], JOINT),
+    "late_crt_wc": ("oblong", [3, 4], WC),
+}
+
+
+FLIPPED = ("alpha", "batch_size", "drop_last", "precision", "batch_norm", "selection", "schedule", "retraining", "data")
+FLIPPED += ("optimizer", "loss", "sampler", "augment", "front_end", "dc", "model", "head")
+
+
+@functools.cache
+def whole(*overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(overrides), return_hydra_config=True)
+
+
+def composed(*overrides):
+    """The settings, every reference resolved."""
+    return OmegaConf.to_container(without_hydra(*overrides), resolve=True)
+
+
+def without_hydra(*overrides):
+    cfg = whole(*overrides).copy()
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
+
+
+def choices(*overrides):
+    """Group -> choice."""
+    return whole(*overrides).hydra.runtime.choices
+
+
+def differing(*overrides):
+    """What `settings_of` says of a run, as `singtech.run` composes it."""
+    HydraConfig.instance().set_config(whole(*overrides))
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return settings_of(without_hydra(*overrides))
+
+
+def alpha_of(phase):
+    """Of the loss; one without weights has none."""
+    return getattr(phase.loss, "keywords", {}).get("alpha", 0.0)
+
+
+def phases_of(settings):
+    phases = read_phases(settings["strategy"]["phases"])
+    return [(p.trains, p.epochs, alpha_of(p), getattr(p, "init", "warm")) for p in phases]
+
+
+def test_every_condition_file_is_written_out_here():
+    assert {path.stem for path in (CONF / "condition").glob("*.yaml")} == set(CONDITIONS)
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_a_condition_composes_to_what_it_says(name):
+    settings = composed(f"condition={name}")
+    model, layers, phases = CONDITIONS[name]
+    assert choices(f"condition={name}")["model"] == model
+    assert settings["dc"]["layers"] == settings["model"].get("dc", []) == layers
+    assert phases_of(settings) == phases
+
+
+def test_the_baselines_are_what_is_published_of_them():
+    wave, forest = composed("condition=cnn1d_plain"), composed("condition=forest_plain")
+    assert wave["optimizer"] == {"_target_": "torch.optim.RMSprop", "lr": 1e-4, "weight_decay": 1e-3}
+    assert wave["front_end"] == {"_target_": "singtech.models.cnn1d.Waveform", "level": "peak"}
+    assert forest["optimizer"] == {"_target_": "torch.optim.Adam", "lr": 1e-4}
+    assert forest["model"] == composed("dc=none")["model"] | {"aggregation": "flatten"}
+    assert forest["forest"] == {"trees": 100, "balanced": True}
+    assert composed()["forest"] is wave["forest"] is None
+
+
+ABLATIONS = {  # what each one flips, written out; the alpha of Late cRT-WC stays 0.2 but where it is named
+    "default": {},
+    "dcn_v1": {"model.modulated": False},
+    "along": {"model.directions": "along"},
+    "unpooled": {"model.pool_deformable": False},
+    "padding_both": {"model.padding": "both"},
+    "flatten": {"model.aggregation": "flatten"},
+    "no_hidden": {"model.hidden": None},
+    "scale_linear": {"front_end.scale": "linear"},
+    "scale_db": {"front_end.scale": "db"},
+    "level_rms": {"front_end.level": "rms"},
+    "level_none": {"front_end.level": "none"},
+    "lr_published": {"optimizer.lr": 1e-3},
+    "loss_clips": {"loss.reduction": "clips"},
+    "running": {"batch_norm": "running"},
+    "drop_last": {"drop_last": True},
+    "warm_start": {"retraining.init": "warm"},
+    "rate_1e5": {"retraining.learning_rate": 1e-5},
+    "extractor_train": {"retraining.extractor": "train"},
+    "published_retraining": {
+        "retraining.extractor": "train",
+        "retraining.learning_rate": 1e-5,
+        "retraining.init": "warm",
+        "schedule.classifier": 10,
+    },
+    "sampler": {"alpha": 0.0, "loss.alpha": 0.0, "sampler._target_": "singtech.imbalance.samplers.Balanced"},
+    "trim_silence": {"data.trim_silence": 40.0},
+    "remainder_pad": {"data.remainder": "pad"},
+    "validation_singers": {"data.split.validation": ["female3", "male2", "male6"]},
+    "best_epoch": {"data.split.validation": ["female3", "male2", "male6"], "selection": "best"},
+}
+
+
+def test_every_ablation_is_written_out_here():
+    assert {path.stem for path in (CONF / "ablation").glob("*.yaml")} == set(ABLATIONS)
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_flips_what_it_says_and_nothing_else(name):
+    def flat(settings):
+        return dict(entry for group in FLIPPED for entry in _flat(settings[group], group))
+
+    ours, theirs = flat(composed(f"ablation={name}")), flat(composed())
+    assert ours.keys() == theirs.keys()
+    assert {key: value for key, value in ours.items() if value != theirs[key]} == ABLATIONS[name]
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_a_row_says_what_its_ablation_flips(name):
+    """By the overrides that ask for it; alpha is a column of its own, and another sampler is another choice."""
+    flipped = dict(ABLATIONS[name])
+    if name == "sampler":
+        flipped = {"sampler": "balanced"}
+    assert differing(f"ablation={name}") == flipped
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ((), {}),
+        (("dc=none", "strategy=joint", "alpha=0.5", "seed=3"), {}),  # columns of their own
+        (("condition=cnn1d_weighted",), {}),  # the front end and optimizer are its model's
+        (("condition=forest_plain",), {}),
+        (("data=demo",), {}),
+        (("data=demo", "schedule=demo"), {"schedule": "demo"}),  # one difference, not one a setting
+        (("schedule=demo", "optimizer.lr=1e-4"), {"schedule": "demo", "optimizer.lr": 1e-4}),
+        (("schedule=smoke", "schedule.classifier=2"), {"schedule": "smoke", "schedule.classifier": 2}),
+        (("model=cnn1d", "optimizer=adam"), {"optimizer": "adam"}),
+        (("data=demo", "front_end=paper"), {"front_end": "paper"}),
+        (("loss=own", "loss._target_=mine.Loss", "+loss.gamma=2"), {"loss": "own", "loss._target_": "mine.Loss"}),
+        (("model.features=60",), {"model.features": 60}),
+        (("+model.width=2",), {"+model.width": 2}),
+        (("forest.trees=50", "model=oblong_forest"), {"forest.trees": 50}),
+        (("data.fold=0",), {}),
+        (("data.fold=0", "data.folds=2"), {"data.folds": 2}),
+        (("data.folds=2",), {}),  # of which none is taken
+        (("strategy=joint", "retraining.init=warm"), {}),  # of a re-training that does not happen
+        (("output_dir=elsewhere", "data.root=/x", "trainer.progress=false", "logger=csv", "label=mine"), {}),
+    ],
+)
+def test_a_row_says_what_differs_from_the_papers_and_nothing_else(overrides, said):
+    said = said | ({"+loss.gamma": 2} if "loss=own" in overrides else {})
+    assert differing(*overrides) == said
+
+
+def test_the_defaults_are_section_4s():
+    settings = composed()
+    assert settings["optimizer"] == {"_target_": "torch.optim.Adam", "lr": 1e-4}
+    assert settings["batch_size"] == 64
+    assert settings["model"]["dropout"] == 0.3
+    assert settings["front_end"]["n_fft"] == 2048
+    assert settings["front_end"]["win_lengths"] == [2048, 1024, 512]
+    assert settings["front_end"]["hop_length"] == 512
+    assert (settings["data"]["sample_rate"], settings["data"]["clip_seconds"]) == (44100, 3.0)
+    assert settings["data"]["split"]["test"] == ["female2", "female8", "male3", "male5", "male10"]
+    assert settings["data"]["split"]["validation"] == []
+    assert phases_of(settings) == WC
+
+
+@pytest.mark.parametrize("strategy", ["joint", "crt_wfc", "crt_wc"])
+@pytest.mark.parametrize("schedule", ["paper", "demo"])
+def test_every_strategy_has_as_many_epochs_as_any_other_of_the_same_schedule(strategy, schedule):
+    phases = phases_of(composed(f"strategy={strategy}", f"schedule={schedule}"))
+    assert sum(phase[1] for phase in phases) == {"paper": 200, "demo": 18}[schedule]
+
+
+@pytest.mark.parametrize("data", ["demo", "folder"])
+def test_a_corpus_changes_its_data_and_front_end_alone(data):
+    ours, theirs = (dict(_flat(composed(*overrides))) for overrides in ([f"data={data}", "data.name=x"], []))
+    changed = {name.partition(".")[0] for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)}
+    assert changed == {"data", "front_end"} - ({"front_end"} if data == "folder" else set())
+
+
+def test_each_experiment_sweeps_exactly_the_conditions_that_its_table_shows():
+    for name in ("table2", "table3"):
+        file = yaml.safe_load((EXPERIMENTS / f"{name}.yaml").read_text())
+        swept = file["hydra"]["sweeper"]["params"]["condition"].split(",")
+        assert [row["condition"] for row in file["experiment"]["rows"]] == swept
+        assert set(swept) <= set(CONDITIONS)
+
+
+def test_smoke_shortens_the_schedule_of_every_corpus():
+    for data in ("vocalset", "demo"):
+        settings = composed(f"data={data}", "schedule=smoke")
+        assert settings["schedule"] == {"features": 1, "classifier": 1, "max_batches": 2}
+        assert settings["optimizer"]["lr"] == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["alpha=abc"], "alpha=abc: expected a number."),
+        (["batch_size=1.5"], "batch_size=1.5: expected a whole number."),
+        (["schedule.features=x"], "schedule.features=x: expected a whole number."),
+        (["drop_last=maybe"], "drop_last: Value 'maybe' is not a valid bool"),
+        (["dc.layers=[3,x]"], "dc.layers[1]=x: expected a whole number."),
+        (["data.split.tset=[ann]"], "data.split.tset: no such setting (is data.split.test meant?)"),
+        (["trainer.devcies=2"], "trainer.devcies: no such setting (is trainer.devices meant?)"),
+        (["model.dropuot=0.1"], "model.dropuot: no such setting; the same command with --cfg job shows"),
+        (["loss.gamma=2"], "loss.gamma: no such setting"),
+        (["alhpa=0.1"], "alhpa: no such setting (is alpha meant?)"),
+    ],
+)
+def test_names_and_types_are_checked_at_composition(overrides, message):
+    with pytest.raises((HydraException, OmegaConfBaseException)) as problem:
+        whole(*overrides)
+    assert message in sentence(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["batch_size=${label}", "label=many"], "batch_size=many: expected a whole number."),
+        (["schedule.features=${label}", "label=x"], "schedule.features=x: expected a whole number."),
+        (["data.clip_seconds=${precision}"], "data.clip_seconds=32-true: expected a number."),
+        (["+alhpa=0.1"], "alhpa: no such setting (is alpha meant?)"),
+        (["+data.split.tset=[ann]"], "data.split.tset: no such setting (is data.split.test meant?)"),
+        (["+trainer.x=1"], "trainer.x: no such setting"),
+    ],
+)
+def test_a_command_checks_references_and_added_names_before_its_work(overrides, message):
+    with pytest.raises((ValueError, OmegaConfBaseException)) as problem:
+        check_settings(without_hydra(*overrides))
+    assert sentence(problem.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "added", ["+model.width=1", "+loss.gamma=2", "+optimizer.betas=[0.9,0.99]", "+data.source.x=1"]
+)
+def test_a_component_may_have_settings_that_we_do_not_know(added):
+    check_settings(without_hydra(added))
+
+
+def test_a_reference_has_the_type_of_where_it_stands():
+    assert composed("batch_size=${seed}", "seed=7")["batch_size"] == 7
+    assert composed("label=${seed}", "seed=7")["label"] == "7"
+
+
+def test_places_are_no_part_of_the_science():
+    settings = scientific(
+        composed("data.root=/somewhere", "output_dir=/else", "trainer.progress=false", "data.strict=true")
+    )
+    assert settings == scientific(composed())
+    assert settings != scientific(composed("data.trim_silence=40"))
+
+
+def test_a_row_names_its_commit_and_whether_the_checkout_had_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "__file__", str(tmp_path / "singtech" / "cli" / "config.py"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert commit() == ""  # installed, not checked out
+
+    def git(*words):
+        named = ["-c", "user.name=ann", "-c", "user.email=ann@example.org"]
+        return subprocess.run(["git", *named, *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    git("init")
+    (tmp_path / "README.md").write_text("one")
+    git("add", ".")
+    git("commit", "--message", "Begin")
+    head = git("rev-parse", "HEAD").strip()
+    assert commit() == head[:12]
+    (tmp_path / "README.md").write_text("two")
+    assert commit() == f"{head[:12]}+dirty"

@@ -1,0 +1,122 @@
+"""A plan counts what the paper asks for and what is there, and trains nothing."""
+
+import re
+
+import pytest
+from hydra.core.hydra_config import HydraConfig
+
+from singtech.cli.plan import composed
+from singtech.results.rows import read_row, write_row
+from singtech.training.planning import Plan, Speed
+
+
+def numbers(out, line):
+    """The numbers of the plan's line that begins with a word."""
+    (found,) = (text for text in out.splitlines() if text.startswith(line))
+    return [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", found)]
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """A machine on which every clip takes a hundredth of a second, and a head's clip a thousandth of that."""
+
+    def measure(plan, machine):
+        return {built: Speed(0.01, 1e-5, "a network", "a machine") for built in plan.networks()}
+
+    monkeypatch.setattr(Plan, "measure", measure)
+
+
+def test_the_papers_plan_is_1300_epochs_of_13_network_phases_for_its_oblong_rows(call, tmp_path, measured):
+    plan = call("plan", "experiments=table3,figure3", f"output_dir={tmp_path}")
+    assert plan.status == 0, plan.err
+    assert numbers(plan.out, "figure3") == [3, 12, 12, 0, 12]  # its name's number, rows, runs, there, to make
+    assert numbers(plan.out, "runs") == [12, 0]  # Table 3's rows are points of Figure 3
+    assert numbers(plan.out, "phases") == [15, 0, 8, 7]
+    assert numbers(plan.out, "epochs") == [800, 700]
+    assert "VocalSet is not here" in plan.out
+    # 800 epochs of 3,615 clips and, after each of 8 phases, a third of 3,615 + 4,933; 700 epochs of the head
+    hours = (0.01 * (800 * 3615 + 8 * (3615 + 4933) / 3) + 1e-5 * 700 * 3615) / 3600
+    assert f"about {hours:.1f} h on a machine" in plan.out
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_ablations_are_24_runs_of_which_three_cut_vocalset_otherwise(call, tmp_path, measured):
+    plan = call("plan", "experiments=ablations", f"output_dir={tmp_path}")
+    assert numbers(plan.out, "runs") == [24, 0]
+    assert numbers(plan.out, "disk")[0] >= 3 * 1.3  # GB: three stores of clips
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_plan_never_downloads(call, tmp_path, measured, monkeypatch):
+    import singtech.corpus.archive as archive
+
+    monkeypatch.setattr(archive, "download", lambda *given, **options: pytest.fail("it downloads"))
+    (tmp_path / "data" / "vocalset-0123abcd").mkdir(parents=True)
+    (tmp_path / "data" / "vocalset-0123abcd" / "corpus.json").write_text("{}")
+    plan = call("plan", "experiments=table3", f"output_dir={tmp_path}")
+    assert plan.status == 0, plan.err
+    assert "VocalSet is not here" in plan.out
+
+
+def test_runs_that_are_there_need_no_phases(call, own, tmp_path):
+    import shutil
+
+    call("run", "-m", "experiments=table3", *own)
+    shutil.rmtree(tmp_path / "outputs" / "phases")
+    plan = call("plan", "experiments=table3", *own)
+    assert numbers(plan.out, "runs") == [3, 3]
+    assert numbers(plan.out, "epochs") == [0, 0]
+
+
+def test_a_run_that_failed_or_was_killed_is_not_there(call, own, tmp_path):
+    call("run", "-m", "alpha=0.2,0.5", *own)
+    for folder, status in zip(sorted((tmp_path / "outputs" / "runs").iterdir()), ("failed", "running"), strict=True):
+        write_row(folder, read_row(folder) | {"status": status})
+    plan = call("plan", "experiments=table3", "alpha=0.2,0.5", "strategy=crt_wc", *own)
+    assert numbers(plan.out, "runs") == [2, 0]
+    assert numbers(plan.out, "phases")[:2] == [3, 3]
+
+
+def test_a_plan_knows_what_is_there(call, own):
+    before = call("plan", "experiments=table3", *own)
+    assert before.status == 0, before.err
+    assert numbers(before.out, "runs") == [3, 0]
+    assert numbers(before.out, "phases") == [5, 0, 3, 2]
+    two_seeds = call("plan", "experiments=table3", "seed=0,1", *own)
+    assert numbers(two_seeds.out, "table3") == [3, 3, 6, 0, 6]
+    done = call("run", "-m", "condition=late,late_crt_wc", *own)
+    assert done.status == 0, done.err
+    after = call("plan", "experiments=table3", *own)
+    assert numbers(after.out, "runs") == [3, 2]
+    assert numbers(after.out, "phases") == [2, 1, 1, 0]  # of joint training's two phases cRT-WFC has trained one
+    assert call("run", "condition=late_joint", *own).status == 0
+    nothing = call("plan", "experiments=table3", *own)
+    assert numbers(nothing.out, "epochs") == [0, 0]
+    assert "time" not in nothing.out
+
+
+def test_a_plan_sweeps_as_the_run_command_does():
+    asked = [
+        (HydraConfig.get().runtime.choices["strategy"], cfg.alpha, cfg.seed)
+        for _, cfg in composed(["figure3"], ["seed=0,1", "alpha=0.0,1.0"])
+    ]
+    expected = [(s, a, seed) for s in ("joint", "crt_wfc", "crt_wc") for seed in (0, 1) for a in (0.0, 1.0)]
+    assert sorted(asked) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["experiments=table9"], "experiments=table9: no such choice; there are"),
+        (["alpha=abc"], "alpha=abc: expected a number"),
+        (["experiments=figure2"], "it asks for no run"),
+        (["experiments=table3", "+model.foo=1", "data=demo", "+data.source.clips_train=40"], "OblongExtractor"),
+        (["experiments=table3", "lerning_rate=1"], "lerning_rate: no such setting"),
+        (["experiments=table3", "data=folder", "data.name=choir"], "data.root is not set"),
+    ],
+)
+def test_a_mistake_is_one_sentence(call, tmp_path, arguments, message):
+    said = call("plan", *arguments, f"output_dir={tmp_path}")
+    assert said.status == 1
+    assert message in said.err
+    assert len([line for line in said.err.splitlines() if line and "%|" not in line]) == 1

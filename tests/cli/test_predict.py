@@ -1,0 +1,312 @@
+"""Predicting: windows and timelines by hand, files of all kinds, and a model folder that is enough."""
+
+import csv
+import itertools
+import json
+import sys
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import nn
+
+from singtech.cli.predict import main, recordings
+from singtech.inference.predictor import Predictor, Segment, Timeline, load, shares, window_starts
+from singtech.inference.saved import Description, write_model
+from singtech.models.network import oblong_network
+
+RATE = 1000
+FRONT_END = {"n_fft": 256, "win_lengths": [256, 128], "hop_length": 40}
+ARGUMENTS = {"front_end": FRONT_END, "dc": [4], "features": 6, "hidden": 5}
+PARTS = {
+    "front_end": {"is": "MultiResolutionSpectrogram", **FRONT_END},
+    "extractor": {"is": "OblongExtractor", "dc": [4], "features": 6, "hidden": 5},
+    "head": {"is": "Linear"},
+}
+TWO = Description(PARTS, ("low", "high"), RATE, RATE)  # clips of one second
+
+
+class Sign(nn.Module):
+    """Sure of `high` where a window's mean is above 0."""
+
+    def forward(self, waveform):
+        mean = 10 * waveform.mean(dim=1, keepdim=True)
+        return torch.cat([-mean, mean], dim=1)
+
+
+@pytest.fixture
+def predictor():
+    return Predictor(Sign(), TWO)
+
+
+@pytest.mark.parametrize(
+    ("samples", "overlap", "starts"),
+    [
+        (10, 0, [0]),
+        (7, 0.5, [0]),  # shorter than a window
+        (20, 0, [0, 10]),
+        (25, 0, [0, 10, 15]),  # the last one ends with the recording
+        (25, 0.5, [0, 5, 10, 15]),
+        (27, 0.5, [0, 5, 10, 15, 17]),
+        (13, 0.99, [0, 1, 2, 3]),
+    ],
+)
+def test_windows_by_hand(samples, overlap, starts):
+    assert window_starts(samples, 10, overlap) == starts
+
+
+def test_a_change_in_the_middle_is_found(predictor):
+    waveform = np.concatenate([np.full(2000, -0.5), np.full(2000, 0.5)]).astype("f4")
+    first, second = predictor.predict(waveform, RATE, overlap=0).segments()
+    assert (first.start, first.end, first.technique) == (0, 2, "low")
+    assert (second.start, second.end, second.technique) == (2, 4, "high")
+    assert second.probability == pytest.approx(1 / (1 + np.exp(-10)), abs=1e-6)
+    assert shares([first, second]) == {"low": 0.5, "high": 0.5}
+
+
+def test_overlapping_windows_are_averaged_by_hand():
+    logits = np.log([[0.8, 0.2], [0.4, 0.6]])
+    timeline = Timeline(("low", "high"), np.array([0, 1.0]), np.array([2.0, 3.0]), logits, 3.0)
+    edges, probabilities = timeline.pieces()
+    np.testing.assert_allclose(edges, [0, 1, 2, 3])
+    np.testing.assert_allclose(probabilities, [[0.8, 0.2], [0.6, 0.4], [0.4, 0.6]])
+    assert timeline.segments() == [
+        Segment(0.0, 2.0, "low", pytest.approx(0.7)),
+        Segment(2.0, 3.0, "high", pytest.approx(0.6)),
+    ]
+    odds = np.exp(logits.mean(axis=0))
+    np.testing.assert_allclose(timeline.overall, odds / odds.sum())
+
+
+@pytest.mark.parametrize("overlap", [0, 0.25, 0.5, 0.9])
+@pytest.mark.parametrize(("rate", "size"), [(12000, 14400), (44100, 132300), (8000, 4800), (22050, 24255)])
+def test_every_moment_is_under_one_technique(rate, size, overlap):
+    """Edges that are fractions of a second leave no gap and no sliver, whatever the rate and the length of a window."""
+    predictor = Predictor(Sign(), Description(PARTS, ("low", "high"), rate, size))
+    signs = np.repeat(np.random.default_rng(0).choice([-0.5, 0.5], 12), size)
+    segments = predictor.predict(signs.astype("f4"), rate, overlap).segments()
+    assert segments[0].start == 0
+    assert segments[-1].end == pytest.approx(12 * size / rate)
+    for before, after in itertools.pairwise(segments):
+        assert before.end == after.start
+        assert before.technique != after.technique
+    assert all(segment.end - segment.start > 1e-3 and 0.5 <= segment.probability <= 1 for segment in segments)
+
+
+def test_another_rate_is_resampled_and_channels_are_mixed(predictor):
+    tone = np.sin(2 * np.pi * 50 * np.arange(4800) / 4000).astype("f4") + 0.3
+    seen = []
+    predictor.network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    timeline = predictor.predict(np.stack([tone, tone], axis=1), 4000, overlap=0)
+    assert timeline.seconds == pytest.approx(1.2)
+    expected = librosa.resample(tone, orig_sr=4000, target_sr=RATE, res_type="soxr_hq")
+    np.testing.assert_allclose(seen[0][0].numpy(), expected[:RATE], atol=1e-6)
+    assert timeline.starts.tolist() == [0, pytest.approx(0.2)]
+
+
+def test_a_short_recording_is_padded_and_ends_where_it_ends(predictor):
+    timeline = predictor.predict(torch.full((400,), 0.5), RATE)
+    (segment,) = timeline.segments()
+    assert (segment.start, segment.end, segment.technique) == (0, 0.4, "high")
+    assert timeline.logits[0, 1] == pytest.approx(10 * 0.5 * 0.4)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "options", "why"),
+    [
+        (np.zeros(0, "f4"), {}, "with samples in it"),
+        (np.zeros((2, 2, 2), "f4"), {}, "with samples in it"),
+        (np.zeros((2, 4000), "f4"), {}, "samples first; transpose it"),
+        (np.zeros(9, "i2"), {}, "floats with full scale at 1"),
+        (np.array([np.nan], "f4"), {}, "NaN"),
+        (np.zeros(9, "f4"), {"sample_rate": 0}, "sample_rate=0"),
+        (np.zeros(9, "f4"), {"overlap": 1}, "overlap=1"),
+        (np.zeros(9, "f4"), {"overlap": 0.9999}, "from 0 to 0.99"),
+    ],
+)
+def test_what_is_no_waveform_is_one_sentence(predictor, waveform, options, why):
+    with pytest.raises(ValueError, match=why):
+        predictor.predict(waveform, **({"sample_rate": RATE} | options))
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    network = oblong_network(samples=4800, techniques=2, seed=0, **ARGUMENTS)
+    write_model(folder, network, Description(PARTS, ("trill", "straight"), 8000, 4800))
+    return folder
+
+
+@pytest.fixture
+def takes(tmp_path):
+    folder = tmp_path / "takes"
+    (folder / "more").mkdir(parents=True)
+    noise = np.random.default_rng(0).normal(size=16000) / 10
+    soundfile.write(folder / "a.wav", noise, 16000)
+    soundfile.write(folder / "a.flac", noise, 8000)
+    soundfile.write(folder / "more" / "a.wav", np.stack([noise, noise], axis=1), 8000)
+    (folder / "broken.wav").write_bytes(b"RIFF of nothing")
+    (folder / "notes.txt").write_text("no recording")
+    return folder
+
+
+def test_a_folder_is_named_file_by_file_and_what_cannot_be_read_is_told(model, takes, tmp_path, capsys):
+    to = tmp_path / "heard"
+    assert main([f"network={model}", f"input={takes}", f"to={to}", "overlap=0.25"]) == 1
+    said = capsys.readouterr()
+    assert "broken.wav: it is no readable WAV or FLAC recording" in said.err
+    assert "1 of 4 recordings could not be read" in said.err
+    names = {str(path.relative_to(to)) for path in to.rglob("*") if path.is_file()}
+    stems = ("a", "a_wav", "more/a")
+    assert names == {"summary.csv", *(f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "json", "png"))}
+    summary = list(csv.DictReader((to / "summary.csv").read_text().splitlines()))
+    assert [bool(line["problem"]) for line in summary] == [False, False, True, False]
+    told = json.loads((to / "a_wav.json").read_text())
+    assert told["seconds"] == 1.0  # 16,000 samples at 16 kHz
+    assert told["windows"][-1]["end"] == 1.0
+    assert sum(told["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+    rows = list(csv.DictReader((to / "a_wav.csv").read_text().splitlines()))
+    assert [float(rows[0]["start"]), float(rows[-1]["end"])] == [0.0, 1.0]
+
+
+def test_stopped_and_given_again_it_goes_on_with_what_is_not_done(model, takes, tmp_path, monkeypatch, capsys):
+    (takes / "broken.wav").unlink()
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    command = [f"network={model}", f"input={takes}", "picture=false"]
+    assert main([*command, f"to={whole}"]) == 0
+    computed, predict = [], Predictor.predict
+
+    def counted(*arguments):
+        if len(computed) == stop_at:
+            raise KeyboardInterrupt
+        computed.append(1)
+        return predict(*arguments)
+
+    def now_computed(*more):
+        computed.clear()
+        assert main([*command, f"to={again}", *more]) == 0
+        return len(computed)
+
+    monkeypatch.setattr(Predictor, "predict", counted)
+    stop_at = 2
+    with pytest.raises(SystemExit):
+        main([*command, f"to={again}"])
+    assert "interrupted" in capsys.readouterr().err
+    assert len((again / "summary.csv").read_text().splitlines()) == 3  # what was done till then
+    stop_at = None
+    assert now_computed() == 1
+    files = [path.relative_to(whole) for path in whole.rglob("*") if path.is_file()]
+    assert all((whole / name).read_bytes() == (again / name).read_bytes() for name in files)
+    assert now_computed() == 0
+    assert now_computed("picture=true") == 3
+    (again / "a.png").unlink()
+    assert now_computed() == 0
+    assert now_computed("picture=true") == 1
+    (again / "more" / "a.json").write_text("{")
+    assert now_computed() == 1
+    soundfile.write(takes / "a.flac", np.zeros(8000), 8000)
+    assert now_computed() == 1
+    assert now_computed("overlap=0.1") == 3
+    network = oblong_network(samples=4800, techniques=2, seed=1, **ARGUMENTS)
+    write_model(model, network, Description(PARTS, ("trill", "straight"), 8000, 4800))
+    assert now_computed("overlap=0.1") == 3
+
+
+def test_a_moment_of_sound_leaves_the_others_in_peace(model, takes, tmp_path):
+    soundfile.write(takes / "click.wav", np.array([0.5]), 48000)
+    (takes / "broken.wav").unlink()
+    for _ in range(2):
+        assert main([f"network={model}", f"input={takes}", f"to={tmp_path / 'to'}", "picture=false"]) == 0
+    lines = list(csv.DictReader((tmp_path / "to" / "summary.csv").read_text().splitlines()))
+    assert len(lines) == 4
+    assert all(line["timeline"] for line in lines)
+    (click,) = [line for line in lines if line["note"]]
+    assert click["note"] == "Shorter than a window of 0.6 s: the rest is silence."
+    assert click["recording"].endswith("click.wav")
+
+
+def test_no_timeline_takes_the_place_of_anothers(model, takes, tmp_path, capsys):
+    noise = np.random.default_rng(0).normal(size=8000) / 10
+    soundfile.write(takes / "a_wav.wav", noise, 8000)
+    three = ",".join(str(takes / name) for name in ("a_wav.wav", "a.flac", "a.wav"))
+    options = [f"network={model}", f"to={tmp_path / 'to'}", "picture=false"]
+    assert main([*options, f"input=[{three}]"]) == 0
+    told = [json.loads(path.read_text())["recording"] for path in (tmp_path / "to").glob("*.json")]
+    assert sorted(told) == sorted(three.split(","))
+    capsys.readouterr()
+    assert main([*options, f"input={takes / 'more' / 'a.wav'}"]) == 1
+    assert f"a.json is that of {takes / 'a.flac'}; name another folder with to=FOLDER" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_no_fault_of_a_recording(model, takes, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("singtech.cli.predict.write_text", full)
+    assert main([f"network={model}", f"input={takes}", f"to={tmp_path / 'to'}", "picture=false"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if "error" in line] == ["error: [Errno 28] No space left on device"]
+
+
+def test_from_python_as_from_the_command(model, takes, tmp_path):
+    samples, rate = soundfile.read(takes / "a.flac", dtype="float32")
+    timeline = load(model).predict(samples, rate)
+    to = tmp_path / "heard"
+    assert main([f"network={model}", f"input={takes / 'a.flac'}", f"to={to}", "picture=false"]) == 0
+    told = json.loads((to / "a.json").read_text())
+    assert told["technique"] == timeline.technique
+    assert not (to / "a.png").exists()
+
+
+def test_files_globs_and_lists_are_understood(takes, monkeypatch):
+    monkeypatch.chdir(takes)
+    assert [str(path) for path in recordings("*.flac")] == ["a.flac"]
+    assert {str(path) for path in recordings(["a.wav", "**/a.wav", "more"])} == {"a.wav", "more/a.wav"}
+    assert recordings(str(takes / "*" / "a.wav")) == [takes / "more" / "a.wav"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["network={model}"], "input= is missing"),
+        (["network={model}", "input=nowhere"], "input=nowhere: no recording there"),
+        (["network={model}", "input={takes}", "overlap=1"], "overlap=1"),
+        (["network={model}", "input={takes}", "overlap=much"], "overlap is a number"),
+        (["network={model}", "input={takes}", "device=tpu"], "device=tpu"),
+        (["network={takes}", "input={takes}"], "no model, for it has no config.json"),
+        (["network=nobody", "input={takes}", "output_dir={takes}"], "no complete run"),
+        (["network={model}/nowhere", "input={takes}"], "no such folder; expected a model folder or the name of a run"),
+        (["netwrok={model}"], "is not understood"),
+        (["--network={model}", "input=a.wav"], "is not understood"),
+        (["network={model}", "song.wav"], "'song.wav' is not understood"),
+        (["network={model}", "input=a,b"], "several inputs stand in brackets"),
+    ],
+)
+def test_a_mistake_is_one_sentence(model, takes, capsys, arguments, why, tmp_path):
+    said = [argument.format(model=model, takes=takes) for argument in arguments]
+    assert main([*said, f"to={tmp_path / 'to'}"]) == 1
+    error = capsys.readouterr().err
+    assert why in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "to").exists()
+
+
+def test_help_says_what_it_takes(capsys):
+    assert main(["--help"]) == 0
+    assert "overlap=" in capsys.readouterr().out
+
+
+def test_a_resampled_recording_ends_when_it_ends(model):
+    """10 s at 44.1 kHz, of which resampling makes a sample more or less."""
+    told = load(model).predict(np.zeros(441_001, dtype=np.float32), 44_100)
+    assert told.seconds == told.ends[-1] == told.segments()[-1].end == 441_001 / 44_100
+
+
+def test_a_network_that_is_not_there_is_told_before_torch_is_loaded(takes, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for network, why in (("nobody", "no complete run"), ("no/where", "no such folder")):
+        assert main([f"network={network}", f"input={takes}", f"output_dir={takes}"]) == 1
+        assert why in capsys.readouterr().err

@@ -1,0 +1,135 @@
+"""What a sweep does beside its runs: commands that repeat what failed, and rounds of what was put off."""
+
+import errno
+import gc
+import weakref
+
+import pytest
+import torch
+from hydra.core.hydra_config import HydraConfig
+
+from singtech.cli import sweep
+from singtech.cli.sweep import Failure, repeat
+from singtech.io.lock import Busy
+from singtech.results.rows import read_rows
+
+RUN = "python -m singtech.run"
+
+
+@pytest.mark.parametrize(
+    ("failed", "commands"),
+    [
+        (["dc=late alpha=0.2"], [f"{RUN} dc=late alpha=0.2"]),
+        (["dc=late alpha=0", "dc=late alpha=0.2"], [f"{RUN} -m dc=late alpha=0,0.2"]),
+        (
+            ["dc=late alpha=0", "dc=late alpha=1", "dc=none alpha=0", "dc=none alpha=1"],
+            [f"{RUN} -m dc=late,none alpha=0,1"],
+        ),
+        (  # two of four combinations: one command would run the others too
+            ["dc=late alpha=0", "dc=none alpha=1"],
+            [f"{RUN} dc=late alpha=0", f"{RUN} dc=none alpha=1"],
+        ),
+        (["alpha=0", "alpha=0 seed=1"], [f"{RUN} alpha=0", f"{RUN} alpha=0 seed=1"]),
+        (  # a comma in a value that differs would be taken for two values
+            ["data.split.test=[ann,ben]", "data.split.test=[ann,cid]"],
+            [f"{RUN} 'data.split.test=[ann,ben]'", f"{RUN} 'data.split.test=[ann,cid]'"],
+        ),
+        (
+            ["data.split.test=[ann,ben] alpha=0", "data.split.test=[ann,ben] alpha=1"],
+            [f"{RUN} -m 'data.split.test=[ann,ben]' alpha=0,1"],
+        ),
+    ],
+)
+def test_what_failed_is_repeated_by_one_command_where_one_asks_for_just_that(failed, commands):
+    failures = [Failure(tuple(settings.split()), "out of memory") for settings in failed]
+    assert repeat(failures, RUN) == commands
+
+
+@pytest.fixture
+def nothing_put_off(monkeypatch):
+    monkeypatch.setattr(sweep, "_put_off", [])
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+
+
+def test_rounds_pause_only_where_nothing_moved(nothing_put_off, monkeypatch, capsys, tmp_path):
+    late, none = Busy("late is being trained", tmp_path / "late"), Busy("none is being trained", tmp_path / "none")
+    held, taken_up = {late.place: 2}, []
+
+    def pause(seconds):
+        assert seconds == sweep.ROUND_SECONDS
+        held[late.place] -= 1
+
+    monkeypatch.setattr(sweep.time, "sleep", pause)
+    monkeypatch.setattr(sweep, "is_held", lambda place: held.get(place, 0) > 0)
+    sweep.put_off(taken_up.append, "late", late)
+    sweep.put_off(taken_up.append, "none", none)
+    sweep._take_up()
+    assert taken_up == ["none", "late"]
+    assert held == {late.place: 0}  # two pauses
+    said = capsys.readouterr().out
+    assert said.count("going on with other runs") == 2
+    assert said.count("waiting for what others work on: 1 to go.") == 1
+
+
+def test_a_sweep_in_the_same_folder_tries_again_what_failed(call, own, tmp_path, monkeypatch):
+    sweeps = ("-m", "alpha=0,0.2", *own, f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    with monkeypatch.context() as patch:
+        patch.setattr("singtech.training.run.train_phase", failing(torch.OutOfMemoryError("CUDA out of memory")))
+        assert "2 runs of this sweep failed:" in call("run", *sweeps).err
+    again = call("run", *sweeps)
+    assert again.status == 0, again.err
+    assert [row["status"] for row in read_rows(tmp_path / "outputs" / "runs")] == ["complete", "complete"]
+
+
+def test_what_failed_in_one_of_several_processes_is_not_tried_by_the_others(call, own, tmp_path, monkeypatch):
+    folder = tmp_path / "sweep"
+    (folder / "failed").mkdir(parents=True)
+    (folder / "failed" / "0.json").write_text('{"settings": ["alpha=0"], "reason": "out of memory"}')
+    monkeypatch.setenv(sweep.WORKER, "2")
+    monkeypatch.setattr("singtech.training.run.train_phase", failing(torch.OutOfMemoryError("CUDA out of memory")))
+    done = call("run", "-m", "alpha=0,0.2", *own, f"hydra.sweep.dir={folder}")
+    assert done.status == 0  # the process that began the others lists what failed
+    assert [row["alpha"] for row in read_rows(tmp_path / "outputs" / "runs")] == [0.2]
+    assert sorted(path.name for path in (folder / "failed").iterdir()) == ["0.json", "1.json"]
+
+
+def test_a_full_disk_stops_a_sweep_at_once(call, own, tmp_path, monkeypatch):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("singtech.training.run.train_phase", failing(full))
+    done = call("run", "-m", "alpha=0,0.2", *own)
+    assert done.status == 1
+    assert done.err.count("error: no room on the disk") == 1
+    assert [row["status"] for row in read_rows(tmp_path / "outputs" / "runs")] == ["failed"]  # the second never began
+
+
+def test_a_run_out_of_memory_leaves_nothing_to_the_next(call, own, monkeypatch):
+    class Network:
+        """As torch's do, it refers to itself in a circle."""
+
+        def __init__(self):
+            self.weights, self.itself = torch.zeros(1000), self
+
+    seen = []
+
+    def train(*_):
+        seen.append([network() for network in seen if isinstance(network, weakref.ref)])
+        network = Network()
+        seen.append(weakref.ref(network))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("singtech.training.run.train_phase", train)
+    gc.disable()  # or it might clear away by chance what nobody else does
+    try:
+        done = call("run", "-m", "alpha=0,0.2", *own)
+    finally:
+        gc.enable()
+    assert "2 runs of this sweep failed:" in done.err
+    assert seen[0] == []
+    assert seen[2] == [None]
+
+
+def failing(problem):
+    def fail(*_):
+        raise problem
+
+    return fail

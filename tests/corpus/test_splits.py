@@ -1,0 +1,140 @@
+"""A singer, or recording, is in one subset only; a wrong split is explained in one sentence."""
+
+import pandas as pd
+import pytest
+
+from singtech.corpus.splits import checked_split, require_names, resolved, split_notes, subsets
+
+THERE = ["female1", "male1", "male10"]
+
+
+def sung(*pairs):
+    """A row for each "singer technique"."""
+    return pd.DataFrame([pair.split() for pair in pairs], columns=["singer", "technique"])
+
+
+def subset_of(table, **split):
+    return subsets(checked_split(split), table, ["straight"], "clip", [])
+
+
+def taken(*paths):
+    """A row for each recording's path; its first folder is the singer."""
+    rows = [(path, path.split("/")[0], "straight") for path in paths]
+    return pd.DataFrame(rows, columns=["path", "singer", "technique"])
+
+
+def test_singers_of_the_split_are_in_their_subset_and_all_others_train():
+    table = sung("male10 straight", "female1 straight", "male1 straight", "male10 straight")
+    assert subset_of(table, test=["male10"], validation=["female1"]) == ["test", "validation", "train", "test"]
+
+
+def test_where_training_singers_are_named_all_others_are_in_no_subset():
+    table = sung("male10 straight", "female1 straight", "male1 straight")
+    assert subset_of(table, test=["male10"], train=["male1"]) == ["test", "", "train"]
+    assert subset_of(table, test=["male10"], train=None) == ["test", "train", "train"]
+
+
+def test_a_split_by_recording_names_paths_with_or_without_their_suffix():
+    table = taken("ann/straight/a.wav", "ann/straight/b.flac", "ben/straight/a.1.wav", "ben/straight/c.wav")
+    split = {"by": "recording", "test": ["ann/straight/a", "ben/straight/a.1"], "validation": ["ann/straight/b.flac"]}
+    assert subset_of(table, **split) == ["test", "validation", "test", "train"]
+
+
+def test_an_official_list_is_a_text_file_with_a_name_a_line(tmp_path, monkeypatch):
+    (tmp_path / "test.txt").write_text("\ufeff# official list\nmale10\n\n  female1  \r\n", encoding="utf-8")
+    table = sung("male10 straight", "female1 straight", "male1 straight")
+    monkeypatch.chdir(tmp_path)
+    assert subset_of(table, test="test.txt") == ["test", "test", "train"]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert subset_of(table, test="~/test.txt", train=["male1"]) == ["test", "test", "train"]
+    (tmp_path / "test.txt").write_bytes(b"Jos\xe9")
+    with pytest.raises(ValueError, match="data.split.test=test.txt: expected text in UTF-8"):
+        checked_split({"test": "test.txt"})
+    with pytest.raises(
+        FileNotFoundError, match=r"data.split.test=male1: there is no such file; .* \[male1\], or a text"
+    ):
+        checked_split({"test": "male1"})
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        ({"test": ["male2"]}, "data.split.test names male2, found are female1, male1, male10. Did you mean male1"),
+        ({"test": ["Male10"]}, "data.split.test names Male10, .* Did you mean male10"),
+        (
+            {"test": ["male1"], "validation": ["bob"]},
+            "data.split.validation names bob, found are female1, male1, male10. Unless .* a singer is a folder",
+        ),
+        ({"test": ["male1"], "validation": ["male1"]}, "data.split names male1 in validation and in test: choose one"),
+        ({"test": []}, "data.split.test names no singer: name at least one of female1, male1, male10"),
+        ({"validation": ["male1"]}, "data.split.test names no singer"),
+        ({"test": ["male1"], "train": ["male1", "male10"]}, "data.split names male1 in train and in test: choose one"),
+        ({"test": ["male1"], "train": ["male2"]}, "data.split.train names male2, .* Did you mean male1"),
+        ({"test": ["male1"], "train": []}, "data.split.train names no singer: .* null for all others"),
+        ({"test": THERE}, "data.split leaves nobody to train: it names all singers found, female1, male1, male10"),
+        ({"test": {"male1": 1}}, "data.split.test={'male1': 1}: expected a list"),
+        ({"test": ["male1"], "dev": ["male10"]}, "data.split.dev: no such setting; there are by, train, validation"),
+        ({"test": ["male1"], "by": "song"}, "data.split.by=song: expected singer or recording"),
+        (None, "data.split=None: expected test"),
+    ],
+)
+def test_a_wrong_split_is_said(split, said):
+    with pytest.raises(ValueError, match=said):
+        require_names(checked_split(split), THERE)
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        ({"test": ["m1_A"]}, "data.split.test names m1_A, which is none of the 2 recordings, .* mean male1/a/m1_a"),
+        ({"test": []}, "data.split.test names no recording: name at least one of the recordings, such as male1/a/m1_a"),
+        ({"test": ["male1/a/m1_a", "male1/a/m1_b"]}, "data.split leaves nobody to train: it names all recordings"),
+    ],
+)
+def test_a_wrong_split_by_recording_is_said_without_listing_all_of_them(split, said):
+    with pytest.raises(ValueError, match=said):
+        require_names(checked_split({"by": "recording", **split}), ["male1/a/m1_a", "male1/a/m1_b"])
+
+
+def test_a_technique_without_a_training_row_is_an_error_with_what_could_not_be_used():
+    table = sung("male1 straight", "male10 straight", "male10 trill")
+    split = checked_split({"test": ["male10"]})
+    with pytest.raises(ValueError, match="no training clip of trill: leave it out of data.techniques, or .*split..$"):
+        subsets(split, table, ["straight", "trill"], "clip", [])
+    with pytest.raises(ValueError, match="2 recordings could not be used, first: a.wav: it is empty.$"):
+        subsets(split, table, ["straight", "trill"], "clip", ["a.wav: it is empty", "b.wav: it is empty"])
+
+
+def test_a_split_without_a_test_row_is_an_error():
+    with pytest.raises(ValueError, match="no test recording of these techniques: choose other singers"):
+        subsets(checked_split({"test": ["male7"]}), sung("male1 straight"), ["straight"], "recording", [])
+
+
+def test_what_the_test_lacks_is_said():
+    table = sung("male1 straight", "male1 trill", "male10 straight").assign(split=["train", "train", "test"])
+    assert split_notes(checked_split({"test": ["male10", "male7"]}), table, table, ["straight", "trill"]) == [
+        "test singer male7 has no recording of the techniques asked for",
+        "no test recording of trill: its scores will not be defined",
+    ]
+
+
+def test_a_singer_in_train_and_test_and_what_is_left_out_are_said():
+    split = {"by": "recording", "test": ["ann/a", "ben/x"], "train": ["ann/b", "ben/a"]}
+    recordings = taken("ann/a.wav", "ann/b.wav", "ben/a.wav", "cid/a.wav", "cid/b.wav")
+    recordings["split"] = ["test", "train", "train", "", ""]
+    clips = pd.DataFrame({"split": ["test", "train", "train", "", "", ""]})
+    assert split_notes(checked_split(split), recordings, clips, ["straight"]) == [
+        "left out 2 recordings with 3 clips: data.split names them in no subset",
+        "1 test recording of data.split without a clip: of other techniques, a copy or not usable",
+        "1 singer is in both train and test: scores do not tell about new singers",
+    ]
+
+
+def test_a_folds_singers_are_the_test_singers_whatever_the_split_names():
+    table = sung("ann straight", "ben straight")
+    tested = [resolved(checked_split({"test": ["eve"]}, fold, 2), table).test for fold in range(2)]
+    assert sorted(tested) == [["ann"], ["ben"]]
+    with pytest.raises(ValueError, match="data.split.validation names ann: with data.fold=1 none validates"):
+        checked_split({"validation": ["ann"]}, 1, 2)
+    with pytest.raises(ValueError, match="data.split.train names ann: .* all others train; leave it null"):
+        checked_split({"train": ["ann"]}, 1, 2)

@@ -1,0 +1,260 @@
+"""A model folder: what is written comes back, and what is not what it should be is refused without running anything."""
+
+import functools
+import json
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file as load_weights
+from safetensors.torch import save_file
+
+from singtech.components import load_file
+from singtech.inference.saved import Description, read_model, write_model
+from singtech.models.cnn1d import Waveform, WaveformExtractor
+from singtech.models.network import Architecture, oblong_network
+
+FRONT_END = {"n_fft": 256, "win_lengths": [256, 128], "hop_length": 40, "scale": "log", "level": "peak"}
+EXTRACTOR = {"dc": [3, 4], "features": 6, "hidden": 5}
+ARGUMENTS = {"front_end": FRONT_END, **EXTRACTOR}
+PARTS = {
+    "front_end": {"is": "MultiResolutionSpectrogram", **FRONT_END},
+    "extractor": {"is": "OblongExtractor", **EXTRACTOR},
+    "head": {"is": "Linear"},
+}
+DESCRIPTION = Description(PARTS, ("trill", "straight"), 8000, 4800, {"run": "r"})
+OWN = """
+from os import system
+
+from torch import nn
+
+
+class Pitchless(nn.Module):
+    def __init__(self, shape, width: int = 4):
+        super().__init__()
+        self.out_features = width
+        self.dense = nn.Linear(shape[0] * shape[1] * shape[2], width)
+
+    def forward(self, spectrograms):
+        return self.dense(spectrograms.flatten(1))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    network = oblong_network(samples=4800, techniques=2, seed=3, **ARGUMENTS)
+    write_model(tmp_path, network, DESCRIPTION)
+    return tmp_path
+
+
+def changed(folder, **values):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def with_part(part, **settings):
+    """The parts with some settings of one changed."""
+    return {"parts": PARTS | {part: PARTS[part] | settings}}
+
+
+def test_what_is_written_comes_back(folder):
+    network, description = read_model(folder)
+    assert description == DESCRIPTION
+    assert not network.training
+    again = oblong_network(samples=4800, techniques=2, seed=3, **ARGUMENTS).eval()
+    waveform = torch.randn(2, 4800)
+    torch.testing.assert_close(network(waveform), again(waveform), rtol=0, atol=0)
+
+
+def test_a_folder_holds_weights_and_words_and_nothing_that_could_run(folder):
+    assert {path.name for path in folder.iterdir()} == {"model.safetensors", "config.json"}
+    assert "singtech." not in (folder / "config.json").read_text()  # no import path
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        (with_part("extractor", **{"is": "os.system"}), "extractor is 'os.system', a class that is not singtech's"),
+        (with_part("head", **{"is": "Linear\x1b[2J"}), "head names no class"),
+        (with_part("head", **{"is": None}), "head names no class"),
+        ({"parts": PARTS | {"head": "Linear"}}, "head names no class"),
+        ({"parts": {"extractor": PARTS["extractor"]}}, "expected the parts front_end, extractor, head"),
+        ({"parts": [1]}, "expected the parts front_end, extractor, head"),
+        ({"origin": "here"}, "an origin"),
+        ({"format": 3}, "neither format 1 nor 2"),
+        ({"samples": 10**12}, "samples is 1000000000000"),
+        ({"samples": True}, "samples is True"),
+        ({"sample_rate": "8000"}, "sample_rate is '8000'"),
+        ({"techniques": "trill"}, "techniques"),
+        ({"techniques": ["trill", "trill"]}, "twice"),
+        ({"techniques": [1, 2]}, "techniques"),
+        ({"techniques": ["trill", "\x1b[2Jstraight"]}, "techniques"),  # which would clear a terminal
+        (with_part("extractor", features=10**9), "expected whole numbers from 0 to 4096"),
+        (with_part("extractor", seed=1), "no network can be built"),
+        (with_part("extractor", _target_="os.system"), "no network can be built"),
+        (with_part("front_end", **{"is": "OblongExtractor"}), "no network can be built"),
+        (with_part("front_end", a={"b": {"c": {"d": {"e": 1}}}}), "nested too deeply"),
+        (with_part("extractor", dc=[1] * 65), "more than 64"),
+        ({"samples": 300}, "too few for the pooling"),
+    ],
+)
+def test_a_description_that_is_wrong_or_hostile_is_one_sentence(folder, values, why):
+    changed(folder, **values)
+    with pytest.raises(ValueError, match="is no description of a model: ") as problem:
+        read_model(folder)
+    assert why in str(problem.value)
+    assert "\n" not in str(problem.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 1}', '{"format": 2, "techniques": []}', "[" * 100_000])
+def test_a_damaged_description_is_one_sentence(folder, text):
+    (folder / "config.json").write_text(text)
+    with pytest.raises(ValueError, match="is no description of a model"):
+        read_model(folder)
+
+
+def test_weights_of_another_network_or_cut_short_do_not_fit(folder):
+    changed(folder, techniques=["trill", "straight", "belt"])
+    with pytest.raises(ValueError, match="does not fit"):
+        read_model(folder)
+    changed(folder, techniques=["trill", "straight"])
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    with pytest.raises(ValueError, match="does not fit"):
+        read_model(folder)
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match="fetch the model's folder whole"):
+        read_model(folder)
+
+
+def test_a_description_of_a_giant_is_refused_before_any_memory_is_taken(folder, monkeypatch):
+    """Its 1.18 thousand million parameters would be 5 GB."""
+    front_end = PARTS["front_end"] | {"n_fft": 4096, "hop_length": 64}
+    extractor = {"dc": [1, 2, 3, 4], "aggregation": "flatten", "pool_deformable": False, "hidden": 12}
+    extractor["is"] = "OblongExtractor"
+    changed(folder, parts=PARTS | {"front_end": front_end, "extractor": extractor}, samples=24000)
+    made = []
+    real = torch.empty
+
+    def watched(*sizes, **options):
+        value = real(*sizes, **options)
+        if value.device.type != "meta":
+            made.append(value.numel())
+        return value
+
+    monkeypatch.setattr(torch, "empty", watched)
+    with pytest.raises(ValueError, match="names or shapes differ"):
+        read_model(folder)
+    assert sum(made) < 1e6
+
+
+def test_weights_that_are_not_numbers_are_refused(folder):
+    weights = load_weights(folder / "model.safetensors")
+    weights["classifier.bias"][0] = torch.nan
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ValueError, match="not finite"):
+        read_model(folder)
+
+
+def test_a_pickle_in_the_place_of_weights_is_not_opened(folder, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    torch.save({"x": Trap()}, folder / "model.safetensors")
+    with pytest.raises(ValueError, match="does not fit"):
+        read_model(folder)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_folder_without_a_model_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no model, for it has no config.json"):
+        read_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "samples"), [("oblong", ARGUMENTS, 4800), ("cnn1d", {"level": "rms", "features": 5}, 21_551)]
+)
+def test_a_folder_of_format_1_is_read_as_it_was_written(tmp_path, kind, arguments, samples):
+    """As the version before components wrote it: a kind of network and its arguments."""
+    if kind == "oblong":
+        network = oblong_network(samples=samples, techniques=2, seed=3, **arguments)
+    else:
+        parts = functools.partial(Waveform, level="rms"), functools.partial(WaveformExtractor, features=5)
+        network = Architecture(*parts).build(samples, 2, 8000, 3)
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    save_file(weights, tmp_path / "model.safetensors")
+    content = {"format": 1, "model": kind, "arguments": arguments, "techniques": ["trill", "straight"]}
+    content |= {"sample_rate": 8000, "samples": samples, "origin": {"run": "r"}}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    again, description = read_model(tmp_path)
+    assert (description.techniques, description.sample_rate) == (("trill", "straight"), 8000)
+    waveform = torch.randn(2, samples)
+    torch.testing.assert_close(again(waveform), network.eval()(waveform), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"model": "os.system"}, "expected oblong or cnn1d"),
+        ({"arguments": [1]}, "expected oblong or cnn1d"),
+        ({"arguments": {**ARGUMENTS, "features": 10**9}}, "expected whole numbers from 0 to 4096"),
+        ({"arguments": {**ARGUMENTS, "is": "os.system"}}, "extractor is 'os.system'"),
+    ],
+)
+def test_a_hostile_folder_of_format_1_is_refused_too(folder, values, why):
+    changed(folder, **({"format": 1, "model": "oblong", "arguments": ARGUMENTS} | values))
+    with pytest.raises(ValueError, match="is no description of a model: ") as problem:
+        read_model(folder)
+    assert why in str(problem.value)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A person's own file, and a model folder with a network of its class."""
+    file, folder = tmp_path / "mine_saved.py", tmp_path / "own"
+    file.write_text(OWN)
+    folder.mkdir()
+    module = load_file(file)
+    parts = PARTS | {"extractor": {"is": "mine_saved.Pitchless", "width": 3}}
+    description = Description(parts, ("trill", "straight"), 8000, 4800, {}, module)
+    write_model(folder, description.build(), description)
+    yield file, folder
+    sys.modules.pop("mine_saved", None)
+
+
+def test_a_class_of_ones_own_is_loaded_from_the_file_that_is_named(own):
+    file, folder = own
+    network, description = read_model(folder, load_file(file))
+    assert network.extractor.out_features == 3
+    assert network(torch.randn(2, 4800)).shape == (2, 2)
+    assert description.parts["extractor"] == {"is": "mine_saved.Pitchless", "width": 3}
+
+
+def test_a_class_of_ones_own_is_not_even_imported_unless_its_file_is_named(own, tmp_path, monkeypatch):
+    _, folder = own
+    sprung = tmp_path / "sprung"
+    (tmp_path / "mine_saved.py").write_text(f"open({str(sprung)!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    sys.modules.pop("mine_saved", None)
+    with pytest.raises(
+        ValueError, match=r"'mine_saved\.Pitchless', a class that is not singtech's: name its file, code="
+    ):
+        read_model(folder)
+    other = tmp_path / "other.py"
+    other.write_text("class Pitchless: pass")
+    with pytest.raises(ValueError, match="code=mine_saved.py"):
+        read_model(folder, load_file(other))
+    assert not sprung.exists()
+
+
+@pytest.mark.parametrize("name", ["system", "nn.Linear", "Missing", "__loader__", "OTHER"])
+def test_of_the_file_that_is_named_only_what_it_defines_is_called(own, name, tmp_path):
+    """`system` is `os.system`, which the file has only imported."""
+    file, folder = own
+    parts = PARTS | {"extractor": {"is": f"mine_saved.{name}", "command": f"touch {tmp_path / 'sprung'}"}}
+    changed(folder, parts=parts)
+    with pytest.raises(ValueError, match="is no description of a model"):
+        read_model(folder, load_file(file))
+    assert not (tmp_path / "sprung").exists()

@@ -1,0 +1,118 @@
+"""The phase store: one at a time makes a phase or its features, and what killed processes left is cleared away."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from singtech.io import lock as locks
+from singtech.io.atomic import write_text
+from singtech.io.lock import Superseded, lock_of
+from singtech.training.fit import usable
+from singtech.training.phase_store import Damaged, Outcome, PhaseStore, write_checkpoint
+from tests.io.test_lock import in_another_process, left_by
+
+KEY, CLIPS = "0123456789abcdef", "ab" * 8
+OUTCOME = Outcome({"weight": torch.ones(3)}, {"state": {}}, [{"epoch": 1}], {"setup": {"seed": 0}, "seconds": 1.5})
+
+
+@pytest.fixture
+def store(tmp_path):
+    return PhaseStore(tmp_path / "phases")
+
+
+@pytest.fixture
+def phase(store):
+    return store.obtain(KEY, lambda work, require_lease: OUTCOME)[0]
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_record_that_says_something_else_is_noticed(phase):
+    path = phase.folder / "phase.json"
+    record = json.loads(path.read_text())
+    write_text(path, json.dumps(record | {"setup": {"seed": 1}}))
+    with pytest.raises(Damaged, match=rf"phase.json is not what was stored under {KEY}"):
+        phase.check()
+
+
+def test_a_phase_that_was_stored_before_there_were_digests_is_whole_while_all_of_it_is_there(store, phase):
+    """Its record says what a phase was under the names of that time."""
+    old = {"key": KEY, "before": [], "epoch": 1, "seconds": 1.5, "device": "cpu (x86_64)", "torch": "2.11.0"}
+    old |= {"phase": {"trains": "network", "epochs": 1, "alpha": 0}, "setup": {"keep_last": True, "seed": 0}}
+    (phase.folder / "phase.json").write_text(json.dumps(old))
+    assert store.find(KEY).record["setup"] == {"keep_last": True, "seed": 0}
+    (phase.folder / "log.csv").unlink()
+    with pytest.raises(Damaged, match="log.csv cannot be read"):
+        store.find(KEY)
+
+
+def test_features_that_two_ask_for_at_once_are_computed_once(phase):
+    computed = []
+
+    def compute():
+        computed.append(time.monotonic())
+        time.sleep(0.5)  # in which the other one asks
+        return np.ones((2, 3), dtype=np.float32)
+
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: phase.features(CLIPS, compute), range(2)))
+    assert len(computed) == 1
+    assert np.array_equal(*both)
+
+
+def test_what_killed_processes_left_half_written_is_cleared_away(store, phase):
+    (store.folder / ".fedcba9876543210.x1y2z3.tmp").mkdir()
+    store.obtain("fedcba9876543210", lambda work, require_lease: OUTCOME)
+    assert names(store.folder) == [KEY, "fedcba9876543210"]
+    features = phase.folder / "features"
+    features.mkdir()
+    (features / f".{CLIPS}-0123.npy.x1y2z3.tmp").write_bytes(b"half")
+    phase.features(CLIPS, lambda: np.ones((2, 3), dtype=np.float32))
+    assert len(names(features)) == 1
+
+
+def test_half_a_checkpoint_is_cleared_away_beside_the_one_before(tmp_path):
+    checkpoint = tmp_path / "last.ckpt"
+    write_checkpoint(checkpoint, dict.fromkeys(("state_dict", "optimizer_states", "curve", "epoch"), 1))
+    (tmp_path / ".last.ckpt.x1y2z3.tmp").write_bytes(b"half")
+    assert usable(checkpoint) == checkpoint
+    assert names(tmp_path) == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("left", ["work", "lock"])
+def test_what_is_left_of_who_was_killed_once_the_phase_was_there_goes_when_it_is_asked_for(store, phase, left):
+    if left == "work":
+        (store.folder / f".{KEY}.work").mkdir()
+    else:
+        with in_another_process(phase.folder):
+            pass
+        assert lock_of(phase.folder).exists()
+    assert store.obtain(KEY, None) == (phase, False)
+    assert names(store.folder) == [KEY]
+
+
+def test_who_lost_a_phase_to_another_learns_so_and_does_not_publish_it(store, monkeypatch):
+    monkeypatch.setattr(locks, "LEASE_SECONDS", 1.0)
+    place = store.folder / KEY
+    learned = []
+
+    def train(work, require_lease):
+        require_lease()
+        lock_of(place).unlink()
+        left_by("elsewhere", place, 1.0)
+        time.sleep(1.5)  # as if asleep: two heartbeats
+        with pytest.raises(Superseded):
+            require_lease()
+        learned.append(True)
+        return OUTCOME
+
+    with pytest.raises(Superseded, match="was taken over"):
+        store.obtain(KEY, train)
+    assert learned
+    assert not place.exists()

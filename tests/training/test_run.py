@@ -1,0 +1,865 @@
+"""Runs: phases made once, resumed to the same bits, and what cRT holds fixed."""
+
+import copy
+import dataclasses
+import functools
+import json
+import os
+import shutil
+import signal
+import time
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pytorch_lightning.callbacks import Callback
+from safetensors.torch import load_file
+from sklearn.metrics import accuracy_score, f1_score
+
+import singtech.training.fit as fit
+import singtech.training.run as runs
+import singtech.training.trainer as trainer
+from singtech.corpus.datamodule import EpochSampler
+from singtech.imbalance.losses import WeightedCrossEntropy
+from singtech.imbalance.rewrites import LearnableScaling, TauNormalized
+from singtech.io import lock as locks
+from singtech.io.lock import Busy, Superseded, hold, lock_of
+from singtech.models.network import Architecture
+from singtech.models.oblong import OblongExtractor
+from singtech.models.spectrogram import MultiResolutionSpectrogram
+from singtech.results.predictions import VALIDATION, read_predictions
+from singtech.results.rows import read_rows, write_row
+from singtech.training.callbacks import EpochCheckpoint
+from singtech.training.fit import Run, Setup, train_phase
+from singtech.training.forest import Forest
+from singtech.training.module import TechniqueModule
+from singtech.training.phase_store import PhaseStore, read_checkpoint
+from singtech.training.phases import Pretrained, RewriteHead, TrainHead, TrainNetwork
+from singtech.training.run import execute
+from singtech.training.trainer import Machine
+from tests.io.test_lock import left_by
+from tests.training.conftest import TinyCorpus, single_threaded
+
+FRONT_END = {"n_fft": 192, "win_lengths": (192, 96, 48), "hop_length": 50}  # 97 bins by 97 frames
+MACHINE = Machine(accelerator="cpu", progress=False)
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def oblong(dc=(4,), **settings):
+    """The oblong CNN behind a small front end."""
+    return Architecture(
+        functools.partial(MultiResolutionSpectrogram, **FRONT_END),
+        functools.partial(OblongExtractor, dc=dc, **settings),
+    )
+
+
+def a_run(corpus, phases, network=None, seed=0, alpha=0.2, strategy="test", forest=None, **changes):
+    setup = Setup(
+        network=network or oblong(),
+        seed=seed,
+        training_clips=corpus.fingerprint("train"),
+        **{"batch_size": 8, **changes},
+    )
+    names = {"data": "tiny", "fold": "", "model": "oblong", "dc": "last", "strategy": strategy}
+    names |= {"alpha": alpha, "settings": "{}"}
+    return Run(names, setup, tuple(phases), corpus.waveforms.shape[1], len(corpus.techniques), 8000, forest)
+
+
+def run(corpus, folder, phases, machine=MACHINE, **options):
+    return execute(a_run(corpus, phases, **options), corpus, folder, machine, say=lambda line: None)
+
+
+@pytest.fixture(scope="module")
+def one_epoch(corpus, tmp_path_factory):
+    """A finished run of one epoch, and its folder: for copying."""
+    folder = tmp_path_factory.mktemp("one_epoch")
+    with single_threaded():
+        return run(corpus, folder, [network()]), folder
+
+
+@pytest.fixture
+def first(one_epoch, tmp_path):
+    """That run, as if it had been made in `tmp_path`."""
+    result, folder = one_epoch
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return dataclasses.replace(result, folder=tmp_path / result.folder.relative_to(folder))
+
+
+ADAM = functools.partial(torch.optim.Adam, lr=1e-3)
+
+
+def loss(alpha=0.0, **settings):
+    return functools.partial(WeightedCrossEntropy, alpha=alpha, **settings)
+
+
+def network(epochs=1, alpha=0.0, **options):
+    return TrainNetwork(epochs=epochs, **{"loss": loss(alpha), "optimizer": ADAM, **options})
+
+
+def classifier(epochs=2, alpha=0.2, **options):
+    return TrainHead(epochs=epochs, **{"init": "scratch", "loss": loss(alpha), "optimizer": ADAM, **options})
+
+
+def weights(folder, result, phase=-1):
+    return load_file(folder / "phases" / result.row["phases"].split()[phase] / "weights.safetensors")
+
+
+def same(ours, theirs):
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("batch_norm", ["recalibrated", "running"])
+def test_joint_training_in_two_phases_is_one_long_training_bit_for_bit(corpus, tmp_path, batch_norm):
+    long = run(corpus, tmp_path, [network(4, 0.2)], batch_norm=batch_norm)
+    halves = run(corpus, tmp_path, [network(2, 0.2), network(2, 0.2)], batch_norm=batch_norm)
+    assert same(weights(tmp_path, long), weights(tmp_path, halves))
+    assert not same(weights(tmp_path, halves, 0), weights(tmp_path, halves, 1))
+    assert (long.folder / "predictions.csv").read_bytes() == (halves.folder / "predictions.csv").read_bytes()
+
+
+class Killed(Exception):
+    pass
+
+
+class KillAt(Callback):
+    """Stops training as a power cut would, in the middle of an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        if trainer.current_epoch == self.epoch and batch_idx == 1:
+            raise Killed
+
+
+class KillingMachine(Machine):
+    """Pulls the plug in the last epoch of the phase that trains one part."""
+
+    def trainer(self, callbacks=None, **options):
+        if callbacks and self.kills in callbacks[0].title:
+            callbacks = [*callbacks, KillAt(2)]
+        return super().trainer(callbacks, **options)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(corpus, tmp_path_factory):
+    """Two phases of three epochs that nothing interrupted, and their folder."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with single_threaded():
+        return run(corpus, folder, [network(3), classifier(3)]), folder
+
+
+@pytest.mark.parametrize("kill_in", ["network", "head", "recalibration"])
+def test_an_interrupted_phase_resumes_to_the_same_bits(corpus, undisturbed, tmp_path, monkeypatch, kill_in):
+    phases = [network(3), classifier(3)]
+    expected, elsewhere = undisturbed
+    with monkeypatch.context() as patch:
+        patch.setattr(KillingMachine, "kills", kill_in, raising=False)
+        if kill_in == "recalibration":
+            patch.setattr(fit, "recalibrate", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            run(corpus, tmp_path / "b", phases, machine=KillingMachine(accelerator="cpu", progress=False))
+    assert [row["status"] for row in read_rows(tmp_path / "b" / "runs")] == ["failed"]
+    assert not list((tmp_path / "b").glob("runs/*/predictions.csv"))
+    assert len(list((tmp_path / "b").glob("phases/.*.work/last.ckpt"))) == 1
+    resumed = run(corpus, tmp_path / "b", phases)
+    for phase in (0, 1):
+        assert same(weights(elsewhere, expected, phase), weights(tmp_path / "b", resumed, phase))
+        pd.testing.assert_frame_equal(curve(elsewhere, expected, phase), curve(tmp_path / "b", resumed, phase))
+    files = [result.folder / "predictions.csv" for result in (expected, resumed)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert not list((tmp_path / "b").glob("phases/.*.work"))
+
+
+def curve(folder, result, phase=0):
+    log = pd.read_csv(folder / "phases" / result.row["phases"].split()[phase] / "log.csv")
+    return log.drop(columns="seconds")
+
+
+def test_while_the_classifier_is_retrained_the_extractor_does_not_move(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network(), classifier()])
+    before, after = weights(tmp_path, result, 0), weights(tmp_path, result, 1)
+    extractor = [name for name in before if name.startswith("extractor.")]
+    assert any("running_mean" in name for name in extractor)
+    assert all(torch.equal(before[name], after[name]) for name in extractor)
+    assert not torch.equal(before["classifier.weight"], after["classifier.weight"])
+
+
+def test_in_train_mode_the_fixed_extractors_statistics_move_but_its_weights_do_not(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network(), classifier(extractor="train")], batch_norm="running")
+    before, after = weights(tmp_path, result, 0), weights(tmp_path, result, 1)
+    moved = {name.rsplit(".", 1)[1] for name in before if not torch.equal(before[name], after[name])}
+    assert {"running_mean", "running_var"} <= moved
+    parameters = [
+        name for name in before if name.startswith("extractor.") and "running" not in name and "num_" not in name
+    ]
+    assert all(torch.equal(before[name], after[name]) for name in parameters)
+
+
+def test_what_train_mode_did_to_the_statistics_is_forgotten_where_they_are_recalibrated(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network(), classifier(extractor="train")])
+    before, after = weights(tmp_path, result, 0), weights(tmp_path, result, 1)
+    statistics = [name for name in before if "running" in name]
+    assert statistics
+    assert all(torch.allclose(before[name], after[name]) for name in statistics)
+
+
+def test_the_best_epoch_is_kept_with_its_weights_and_optimiser_state(corpus, tmp_path):
+    last = run(corpus, tmp_path, [network(4)], selection="last")
+    best = run(corpus, tmp_path, [network(4)], selection="best")
+    judged = curve(tmp_path, best)["validation_f1"].tolist()
+    assert curve(tmp_path, last)["validation_f1"].tolist() == judged
+    stored = json.loads((tmp_path / "phases" / best.row["phases"] / "phase.json").read_text())
+    epoch = 1 + max(range(4), key=lambda k: (judged[k], -k))  # the first of equal ones
+    assert stored["epoch"] == epoch
+    until_then = run(corpus, tmp_path, [network(epoch)])
+    assert same(weights(tmp_path, best), weights(tmp_path, until_then))
+    states = [
+        torch.load(tmp_path / "phases" / result.row["phases"] / "optimizer.pt", weights_only=True)["state"]
+        for result in (best, until_then)
+    ]
+    assert all(torch.equal(states[0][k]["exp_avg"], states[1][k]["exp_avg"]) for k in states[0])
+
+
+def test_a_look_at_the_validation_singers_changes_nothing_in_training(corpus, tmp_path):
+    without = TinyCorpus(validation=0)
+    seen, unseen = run(corpus, tmp_path, [network(2)]), run(without, tmp_path / "b", [network(2)])
+    ours, theirs = curve(tmp_path, seen), curve(tmp_path / "b", unseen)
+    assert "validation_f1" in ours
+    assert "validation_f1" not in theirs
+    assert ours[theirs.columns].equals(theirs)
+
+
+def test_selecting_the_best_epoch_needs_validation_singers(tmp_path):
+    with pytest.raises(ValueError, match=r"selection=best: there is no validation singer"):
+        run(TinyCorpus(validation=0), tmp_path, [network()], selection="best")
+
+
+def test_a_forest_classifies_the_stored_features_and_a_second_run_repeats_its_bytes(corpus, tmp_path):
+    forest = Forest(trees=20)
+    first = run(corpus, tmp_path, [network()], forest=forest)
+    features = next((tmp_path / "phases" / first.row["phases"] / "features").glob("*.npy"))
+    assert features.exists()
+    bytes_then = (first.folder / "predictions.csv").read_bytes()
+    shutil.rmtree(first.folder)
+    second = run(corpus, tmp_path, [network()], forest=forest)
+    assert second.trained == (False,)
+    assert (second.folder / "predictions.csv").read_bytes() == bytes_then
+    plain = run(corpus, tmp_path, [network()])
+    assert plain.folder != second.folder
+    logits = pd.read_csv(second.folder / "predictions.csv").filter(like="logit_").to_numpy()
+    assert np.allclose((np.exp(logits) - 1e-6).sum(axis=1), 1.0, atol=1e-5)
+
+
+def test_a_run_writes_its_layers(one_epoch):
+    result, _ = one_epoch
+    layers = pd.read_csv(result.folder / "layers.csv")
+    assert layers["layer"].tolist()[:2] == ["Conv(4×1), MP(4×4)", "Conv(16×1), MP(4×4)"]
+    assert layers["channels"].tolist()[:4] == [32, 64, 128, 128]
+    assert layers["deformable"].tolist()[:4] == [False, False, False, True]
+    assert layers["parameters"].sum() == result.row["parameters"]
+
+
+def test_cached_features_give_the_same_classifier_as_uncached(corpus, tmp_path):
+    phases = [network(), classifier(6)]
+    cached = run(corpus, tmp_path / "a", phases)
+    uncached = run(corpus, tmp_path / "b", phases, Machine(accelerator="cpu", progress=False, cache_features=False))
+    ours, theirs = weights(tmp_path / "a", cached), weights(tmp_path / "b", uncached)
+    for name in ("classifier.weight", "classifier.bias"):
+        torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=1e-5)
+    logits = [pd.read_csv(result.folder / "predictions.csv").filter(like="logit_") for result in (cached, uncached)]
+    assert (logits[0].to_numpy().argmax(1) == logits[1].to_numpy().argmax(1)).all()
+
+
+def test_clips_resident_on_the_device_make_the_same_run(corpus, tmp_path, monkeypatch):
+    phases = [network(), classifier(1, extractor="train")]
+    stored = run(corpus, tmp_path / "stored", phases)
+    monkeypatch.setattr(Machine, "clips_on", lambda machine, device, corpus: torch.from_numpy(corpus.waveforms))
+    resident = run(corpus, tmp_path / "resident", phases)
+    for each in (stored, resident):
+        del each.row["seconds"], each.row["finished"]
+    assert resident.row == stored.row
+
+
+def test_clips_are_kept_in_a_gpus_memory_where_they_leave_room(monkeypatch):
+    small, large = (
+        SimpleNamespace(folder=clips, state="a", waveforms=np.zeros((clips, 10), np.int16)) for clips in (4, 8)
+    )
+    free = {"bytes": 1000}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free["bytes"], 800))
+    device = torch.device("cuda")
+    monkeypatch.setattr(trainer, "_RESIDENT", kept := {})
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, place: tensor)
+    machine = Machine()
+    assert machine.clips_on(device, small).shape == (4, 10)
+    assert machine.clips_on(device, small) is machine.clips_on(device, small)
+    assert machine.clips_on(device, large).shape == (8, 10)
+    assert len(kept) == 1  # one corpus at a time
+    free["bytes"] = 100
+    assert machine.clips_on(device, small) is None
+    assert Machine(resident=False).clips_on(device, small) is None
+    assert Machine(devices=2).clips_on(device, small) is None
+    assert machine.clips_on(torch.device("cpu"), small) is None
+
+
+def test_a_machine_names_what_shall_compute_deformable_convolutions(corpus, tmp_path):
+    losses = []
+    for backend in ("torchvision", "gather", "numba"):
+        machine = Machine("cpu", progress=False, deformable=backend)
+        result = run(corpus, tmp_path / backend, [network()], machine, max_batches=1)
+        losses += pd.read_csv(tmp_path / backend / "phases" / result.row["phases"] / "log.csv")["loss"].tolist()
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-4)
+    with pytest.raises(ValueError, match="deformable=triton: not on cpu here, where there is numba or gather"):
+        run(corpus, tmp_path, [network()], Machine("cpu", progress=False, deformable="triton"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_asked_for_twice_trains_nothing_and_gives_the_same_row(corpus, tmp_path):
+    first = run(corpus, tmp_path, [network(), classifier()])
+    second = run(corpus, tmp_path, [network(), classifier()])
+    assert first.trained == (True, True)
+    assert second.trained == (False, False)
+    assert second.row == first.row
+
+
+def test_the_same_seed_gives_the_same_row_and_another_seed_another(corpus, tmp_path):
+    rows = [
+        run(corpus, tmp_path / name, [network(), classifier()], seed=seed).row
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    circumstances = {"seconds", "finished"}
+    assert {k: v for k, v in rows[0].items() if k not in circumstances} == {
+        k: v for k, v in rows[1].items() if k not in circumstances
+    }
+    assert rows[2]["run"] != rows[0]["run"]
+    predictions = [
+        (tmp_path / name / "runs" / row["run"] / "predictions.csv") for name, row in zip("abc", rows, strict=True)
+    ]
+    assert predictions[0].read_bytes() == predictions[1].read_bytes()
+    assert predictions[0].read_bytes() != predictions[2].read_bytes()
+
+
+def test_runs_share_the_phases_that_they_have_in_common(corpus, tmp_path):
+    first = run(corpus, tmp_path, [network(), classifier(alpha=0.2)])
+    second = run(corpus, tmp_path, [network(), classifier(alpha=1)])
+    same_as_first = run(corpus, tmp_path, [network(), classifier(alpha=0.2)], strategy="another")
+    assert second.trained == (False, True)
+    assert same_as_first.trained == (False, False)
+    assert same_as_first.row["run"] != first.row["run"]
+    assert same_as_first.row["f1"] == first.row["f1"]
+
+
+def test_a_row_holds_what_scikit_learn_makes_of_the_predictions(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network(), classifier()])
+    predictions = pd.read_csv(result.folder / "predictions.csv")
+    assert list(predictions)[:5] == ["recording", "singer", "technique", "context", "start"]
+    assert len(predictions) == 12
+    named = predictions.filter(like="logit_").rename(columns=lambda name: name.removeprefix("logit_")).idxmax(axis=1)
+    assert result.row["accuracy"] == pytest.approx(accuracy_score(predictions["technique"], named))
+    macro = f1_score(predictions["technique"], named, average="macro", zero_division=0)
+    assert result.row["f1"] == pytest.approx(macro)
+    table = pd.read_csv(result.folder / "confusion.csv", index_col="technique")
+    assert table.to_numpy().sum() == 12
+    assert np.diag(table).sum() == (predictions["technique"] == named).sum()
+    assert json.loads((result.folder / "row.json").read_text()) == result.row
+    assert result.row["epochs"] == 3
+
+
+def test_a_rows_seconds_are_those_of_its_phases_when_they_were_trained(corpus, tmp_path):
+    first = run(corpus, tmp_path, [network(), classifier(alpha=0.2)])
+    second = run(corpus, tmp_path, [network(), classifier(alpha=0.5)])
+    shared = json.loads((tmp_path / "phases" / first.row["phases"].split()[0] / "phase.json").read_text())["seconds"]
+    assert shared > 0
+    assert first.row["seconds"] >= shared
+    assert second.row["seconds"] >= shared
+
+
+def test_a_joint_phase_that_starts_from_a_network_phase_keeps_its_optimiser(corpus, tmp_path, monkeypatch):
+    kept = run(corpus, tmp_path / "a", [network(2), network(2)])
+    monkeypatch.setattr(fit.StoredPhase, "optimizer_state", lambda self: None)
+    lost = run(corpus, tmp_path / "b", [network(2), network(2)])
+    assert not same(weights(tmp_path / "a", kept), weights(tmp_path / "b", lost))
+
+
+def test_a_diverging_run_stops_at_once_naming_the_epoch_and_the_batchs_clips(corpus, tmp_path):
+    poisoned = copy.copy(corpus)  # one clip whose loss is not finite, whatever the weights
+    poisoned.waveforms = corpus.waveforms.astype(np.float32) / 32768
+    poisoned.waveforms[corpus.rows("train")[20]] = np.nan
+    order = EpochSampler(30, seed=0, first_epoch=0)
+    place = list(order).index(20)
+    with pytest.raises(
+        FloatingPointError, match=f"the loss is nan in epoch 1, batch {place // 8 + 1} of 8 clips"
+    ) as seen:
+        run(poisoned, tmp_path, [network()])
+    assert "train/trill_4.wav at 0 s" in str(seen.value)  # the 21st training clip: 16 are straight
+    assert str(seen.value).count(" at 0 s") == 8
+    assert "training has diverged; try a smaller optimizer.lr than 0.001." in str(seen.value)
+    assert not list(tmp_path.glob("phases/[0-9a-f]*"))
+    assert not list(tmp_path.glob("phases/.*.work/last.ckpt"))
+    (row,) = read_rows(tmp_path / "runs")
+    assert row["status"] == "failed"
+    assert row["reason"] == str(seen.value)
+    assert "Traceback" in (tmp_path / "runs" / row["run"] / "failure.txt").read_text()
+
+
+def test_a_failed_run_is_tried_again_and_then_complete(corpus, one_epoch, tmp_path, monkeypatch):
+    undisturbed, _ = one_epoch
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            runs, "train_phase", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory"))
+        )
+        with pytest.raises(torch.OutOfMemoryError):
+            run(corpus, tmp_path / "b", [network()])
+    assert read_rows(tmp_path / "b" / "runs")[0]["status"] == "failed"
+    again = run(corpus, tmp_path / "b", [network()])
+    (row,) = read_rows(tmp_path / "b" / "runs")
+    assert row["status"] == "complete"
+    assert "reason" not in row
+    assert not (again.folder / "failure.txt").exists()
+    circumstances = {"seconds", "finished"}
+    assert {k: v for k, v in row.items() if k not in circumstances} == {
+        k: v for k, v in undisturbed.row.items() if k not in circumstances
+    }
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.pt", "log.csv", "phase.json"])
+@pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
+def test_a_damaged_phase_is_set_aside_and_made_again_with_the_same_bits(corpus, first, tmp_path, caplog, name, damage):
+    phase = tmp_path / "phases" / first.row["phases"]
+    whole = (phase / name).read_bytes()
+    half = len(whole) // 2
+    damaged = {"changed": whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1 :], "cut": whole[:half]}
+    (phase / name).unlink() if damage == "gone" else (phase / name).write_bytes(damaged[damage])
+    shutil.rmtree(first.folder)
+    again = run(corpus, tmp_path, [network()])
+    assert again.trained == (True,)
+    assert "set aside" in caplog.text
+    assert list(tmp_path.glob(f"phases/.{phase.name}.damaged-1"))
+    if name == "weights.safetensors":
+        assert (phase / name).read_bytes() == whole
+    assert {k: v for k, v in again.row.items() if k.startswith("f1")} == {
+        k: v for k, v in first.row.items() if k.startswith("f1")
+    }
+
+
+def test_damaged_features_are_computed_anew(corpus, first, tmp_path, caplog):
+    kept = (tmp_path / "phases" / first.row["phases"] / "features").glob(f"{corpus.fingerprint('test')[:8]}*.npy")
+    (features,) = kept
+    whole = features.read_bytes()
+    features.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    predictions = (first.folder / "predictions.csv").read_bytes()
+    shutil.rmtree(first.folder)
+    again = run(corpus, tmp_path, [network()])
+    assert again.trained == (False,)
+    assert "computed anew" in caplog.text
+    (aside,) = features.parent.glob(f".{features.name}.damaged-1")
+    assert aside.read_bytes() == whole[:-1] + bytes([whole[-1] ^ 1])
+    assert features.read_bytes() == whole
+    assert (again.folder / "predictions.csv").read_bytes() == predictions
+
+
+def test_a_damaged_row_is_set_aside_and_made_again(corpus, first, tmp_path, caplog):
+    (first.folder / "row.json").write_text("{")
+    again = run(corpus, tmp_path, [network()])
+    assert "set aside" in caplog.text
+    (aside,) = (tmp_path / "runs").glob(".*.damaged-1")
+    assert (aside / "row.json").read_text() == "{"
+    assert again.row["f1"] == first.row["f1"]
+
+
+def test_a_run_that_was_killed_is_recognised_by_its_stale_status(corpus, first, tmp_path):
+    write_row(first.folder, first.row | {"status": "running"})
+    (row,) = read_rows(tmp_path / "runs")
+    assert row["status"] == "interrupted"
+    with hold(first.folder, "run is being made"):
+        (row,) = read_rows(tmp_path / "runs")
+    assert row["status"] == "running"
+    said = []
+    execute(a_run(corpus, [network()]), corpus, tmp_path, MACHINE, say=said.append)
+    assert said[0] == "it was interrupted before; it goes on from what is stored."
+    assert read_rows(tmp_path / "runs")[0]["status"] == "complete"
+
+
+def test_a_sigterm_whose_hearer_goes_on_does_not_end_training(corpus, tmp_path, monkeypatch):
+    """As on Slurm, where it announces that the job may end."""
+    heard = []
+
+    def announce(self, *_):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("singtech.training.callbacks.PhaseProgress.on_train_batch_end", announce)
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("announced"))
+    try:
+        result = run(corpus, tmp_path, [network()])
+    except KeyboardInterrupt:
+        pytest.fail("training ended as if by ctrl-C")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == ["announced"] * 4  # an epoch's batches
+    assert result.row["status"] == "complete"
+
+
+def test_a_row_says_running_while_somebody_works_on_it(corpus, tmp_path, monkeypatch):
+    seen = []
+
+    def look(*_):
+        seen.extend(row["status"] for row in read_rows(tmp_path / "runs"))
+        raise ValueError("seen enough")
+
+    monkeypatch.setattr(runs, "train_phase", look)
+    with pytest.raises(ValueError, match="seen enough"):
+        run(corpus, tmp_path, [network()])
+    assert seen == ["running"]
+
+
+def test_what_a_run_writes_and_every_checkpoint_takes_its_place_in_one_step(corpus, tmp_path, monkeypatch):
+    placed, replace = [], os.replace
+
+    def noted(source, place):
+        placed.append(Path(place))
+        replace(source, place)
+
+    monkeypatch.setattr(os, "replace", noted)
+    result = run(corpus, tmp_path, [network(2)])
+    assert set(result.folder.iterdir()) <= set(placed)
+    assert set((tmp_path / "phases" / result.row["phases"] / "features").iterdir()) <= set(placed)
+    assert [path.name for path in placed].count("last.ckpt") == 2  # one an epoch
+
+
+def test_half_a_row_that_a_killed_process_left_is_cleared_away(corpus, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "train_phase", lambda *_: (_ for _ in ()).throw(ValueError("no")))
+        with pytest.raises(ValueError, match="no"):
+            run(corpus, tmp_path, [network()])
+    (folder,) = (tmp_path / "runs").iterdir()
+    (folder / ".row.json.x1y2z3.tmp").write_text("{")
+    (folder / ".predictions.csv.x1y2z3.tmp").write_text("recording,")
+    run(corpus, tmp_path, [network()])
+    assert not list(folder.glob(".*"))
+
+
+def test_training_that_another_took_over_ends_after_the_epoch_and_leaves_its_checkpoint_alone(corpus, tmp_path):
+    epochs = []
+
+    def require_lease():
+        epochs.append(len(epochs) + 1)
+        if len(epochs) == 2:
+            raise Superseded("it was taken over", tmp_path)
+
+    work = tmp_path / "work"
+    with pytest.raises(Superseded):
+        train_phase(a_run(corpus, [network(4)]), 0, (), corpus, work, MACHINE, require_lease=require_lease)
+    assert epochs == [1, 2]
+    assert len(read_checkpoint(work / "last.ckpt")["curve"]) == 1
+
+
+def test_who_lost_a_run_to_another_writes_no_scores(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "LEASE_SECONDS", 1.0)
+    folder = tmp_path / "runs" / a_run(corpus, [network()]).name(corpus.fingerprint("test"))
+
+    def sleep(*_):
+        lock_of(folder).unlink()
+        left_by("elsewhere", folder, 1.0)
+        time.sleep(1.5)  # two heartbeats
+        return np.zeros((12, 3), dtype=np.float32)
+
+    monkeypatch.setattr(runs, "_logits", sleep)
+    with pytest.raises(Busy, match="was taken over while this process was not heard of"):
+        run(corpus, tmp_path, [network()])
+    assert not (folder / "predictions.csv").exists()
+
+
+def test_who_may_not_wait_leaves_a_run_to_whoever_makes_it(corpus, tmp_path):
+    asked = a_run(corpus, [network()])
+    folder = tmp_path / "runs" / asked.name(corpus.fingerprint("test"))
+    with (
+        hold(folder, "run is being made"),
+        pytest.raises(Busy, match=rf"run {folder.name} is being made by process"),
+    ):
+        in_another_thread(lambda: execute(asked, corpus, tmp_path, MACHINE, say=lambda line: None, wait=False))
+    assert not (tmp_path / "phases").exists()
+
+
+def test_who_may_not_wait_leaves_a_phase_to_whoever_trains_it(corpus, tmp_path):
+    asked = a_run(corpus, [network()])
+    with (
+        hold(tmp_path / "phases" / asked.keys[0], "it is being trained"),
+        pytest.raises(Busy, match=rf"phase 1/1 network \({asked.keys[0]}\) is being trained by process"),
+    ):
+        in_another_thread(lambda: execute(asked, corpus, tmp_path, MACHINE, say=lambda line: None, wait=False))
+    assert read_rows(tmp_path / "runs") == []
+    assert list((tmp_path / "runs").glob("[!.]*")) == []
+
+
+def take_over(place):
+    """What another machine does that saw no sign of life: its mark stands where ours stood."""
+    mark = ["filelock/2", "pid=1", "host=elsewhere", "mode=lease", "token=00", f"duration={locks.LEASE_SECONDS!r}"]
+    locks.lock_of(place).write_text("\n".join(mark) + "\n")
+
+
+@pytest.mark.parametrize("end", [None, KeyboardInterrupt, ValueError])
+def test_who_slept_while_its_run_was_taken_over_and_finished_leaves_that_alone(
+    corpus, one_epoch, tmp_path, monkeypatch, end
+):
+    finished, _ = one_epoch
+    asked = tmp_path / "outputs" / "runs" / finished.folder.name
+    train = fit.train_phase
+
+    def sleep_and_wake(*arguments):
+        outcome = train(*arguments)
+        locks.lock_of(asked).unlink()
+        take_over(asked)
+        shutil.rmtree(asked)
+        shutil.copytree(finished.folder, asked)
+        if end:
+            raise end("woken")
+        return outcome
+
+    monkeypatch.setattr(runs, "train_phase", sleep_and_wake)
+    with pytest.raises(end or Busy):
+        run(corpus, tmp_path / "outputs", [network()])
+    assert read_rows(tmp_path / "outputs" / "runs") == [finished.row]
+    assert (asked / "predictions.csv").exists()
+
+
+def test_who_slept_while_its_phase_was_taken_over_publishes_nothing(corpus, tmp_path, monkeypatch):
+    place = tmp_path / "phases" / a_run(corpus, [network(2)]).keys[0]
+    save = EpochCheckpoint.on_train_epoch_end
+    saved = []
+
+    def sleep_after_the_first(callback, *arguments):
+        save(callback, *arguments)
+        saved.append(1)
+        locks.lock_of(place).unlink()
+        take_over(place)
+
+    monkeypatch.setattr(EpochCheckpoint, "on_train_epoch_end", sleep_after_the_first)
+    with pytest.raises(Busy, match="was taken over while this process was not heard of"):
+        run(corpus, tmp_path, [network(2)])
+    assert saved == [1]
+    assert not place.exists()
+
+
+def test_a_complete_row_without_its_predictions_is_made_again(corpus, first, tmp_path):
+    bytes_then = (first.folder / "predictions.csv").read_bytes()
+    (first.folder / "predictions.csv").unlink()
+    run(corpus, tmp_path, [network()])
+    assert (first.folder / "predictions.csv").read_bytes() == bytes_then
+
+
+def test_a_reason_that_no_file_can_hold_is_spelled_out(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "train_phase", lambda *_: (_ for _ in ()).throw(ValueError("a\udcff.wav is odd")))
+    with pytest.raises(ValueError, match="is odd"):
+        run(corpus, tmp_path, [network()])
+    assert read_rows(tmp_path / "runs")[0]["reason"] == "a\\udcff.wav is odd"
+
+
+def in_another_thread(work):
+    """A lock's holder is a thread; what this one holds another has to wait for."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("batch_norm", "frozen", "batch_norm=frozen: expected one of recalibrated, running"),
+        ("batch_size", 1, "batch_size=1: expected a whole number from 2 up"),
+        ("selection", "first", "selection=first: expected one of last, best"),
+        ("precision", "8-bit", "precision=8-bit: expected one of 32-true, bf16-mixed, 16-mixed"),
+        ("max_batches", 0, "schedule.max_batches=0: expected a whole number from 1 up, or null"),
+        ("devices", 0, "trainer.devices=0: expected how many devices"),
+        ("devices", 5, "batch_size=8: expected at least two clips for each of trainer.devices"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(corpus, setting, value, message):
+    with pytest.raises(ValueError, match=message):
+        a_run(corpus, [network()], **{setting: value})
+
+
+def test_validation_singers_are_scored_too(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network()])
+    told = read_predictions(result.folder / VALIDATION)
+    assert len(told.clips) == len(corpus.rows("validation"))
+    named = told.logits.argmax(axis=1)
+    assert result.row["validation_f1"] == pytest.approx(f1_score(told.targets, named, average="macro", zero_division=0))
+    assert "validation_f1" not in run(TinyCorpus(validation=0), tmp_path / "without", [network()]).row
+
+
+def test_predictions_from_before_contexts_were_kept_get_them(corpus, first, tmp_path):
+    path = first.folder / "predictions.csv"
+    whole = path.read_bytes()
+    pd.read_csv(path, dtype=str).drop(columns="context").to_csv(path, index=False)
+    run(corpus, tmp_path, [network()])
+    assert path.read_bytes() == whole
+
+
+def test_a_row_names_the_version_and_commit_of_each_phase_and_another_commit_is_said_in_one_line(corpus, tmp_path):
+    version = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["version"]
+
+    def made(alpha, commit):
+        said = []
+        asked = a_run(corpus, [network(), classifier(1, alpha=alpha)])
+        row = execute(asked, corpus, tmp_path, MACHINE, provenance={"commit": commit}, say=said.append).row
+        return row["made_by"], row["commit"], [line for line in said if "made by" in line]
+
+    assert made(0.2, "aaaa") == (f"{version}@aaaa {version}@aaaa", "aaaa", [])
+    line = f"phase 1/2 network was made by {version}@aaaa, not by this version, {version}@bbbb: the row names both."
+    assert made(0.5, "bbbb") == (f"{version}@aaaa {version}@bbbb", "bbbb", [line])
+    records = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("phases/*/phase.json"))]
+    assert sorted((record["version"], record["commit"]) for record in records) == [
+        (version, "aaaa"),
+        (version, "aaaa"),
+        (version, "bbbb"),
+    ]
+
+
+class Encoder(OblongExtractor):
+    """A network that was trained elsewhere: every weight of its convolutions is 0.01, whatever the seed."""
+
+    pretrained = True
+
+    def __init__(self, shape):
+        super().__init__(shape, dc=())
+        for layer in self.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                torch.nn.init.constant_(layer.weight, 0.01)
+                torch.nn.init.zeros_(layer.bias)
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Batches of clips that went through an extractor for their features."""
+    batches = []
+    predict_step = TechniqueModule.predict_step
+    monkeypatch.setattr(TechniqueModule, "predict_step", lambda *given: batches.append(1) or predict_step(*given))
+    return batches
+
+
+def test_a_head_is_trained_on_the_features_of_a_pretrained_network_computed_once(corpus, tmp_path, passes):
+    encoder = Architecture(functools.partial(MultiResolutionSpectrogram, **FRONT_END), Encoder)
+    head = classifier(3, init="warm")
+    first = run(corpus, tmp_path, [Pretrained(), head], network=encoder)
+    assert first.trained == (True, True)
+    assert first.row["epochs"] == 3
+    assert len(passes) == 4 + 1 + 2  # 30 training, 6 validation and 12 test clips, by eight
+    second = run(corpus, tmp_path, [Pretrained(), classifier(3, alpha=1.0, init="warm")], network=encoder)
+    assert second.trained == (False, True)
+    assert len(passes) == 7
+    before, after = weights(tmp_path, first, 0), weights(tmp_path, first, 1)
+    extractor = [name for name in before if name.startswith("extractor.")]
+    assert all(torch.equal(before[name], after[name]) for name in extractor)
+    assert all(bool((after[name] == np.float32(0.01)).all()) for name in extractor if name.endswith("conv.weight"))
+    assert any(name.endswith("conv.weight") for name in extractor)
+    assert not torch.equal(before["classifier.weight"], after["classifier.weight"])
+    assert not same(after, weights(tmp_path, second, 1))
+
+
+def test_a_pretrained_networks_head_is_drawn_from_the_seed_and_the_rest_is_not(corpus):
+    networks = [a_run(corpus, [], Architecture(oblong().front_end, Encoder), seed=seed).build() for seed in (0, 1)]
+    convolutions = [network.extractor.convolutions.state_dict() for network in networks]
+    assert same(*convolutions)
+    heads = [network.classifier.weight for network in networks]
+    assert not torch.equal(*heads)
+    assert torch.equal(heads[0], a_run(corpus, []).build().classifier.weight)  # as any network's of the seed
+
+
+def stored_features(folder, result, corpus, split="test"):
+    """(N, D) of a split's clips, from the first phase of a run."""
+    place = folder / "phases" / result.row["phases"].split()[0] / "features"
+    (path,) = place.glob(f"{corpus.fingerprint(split)[:16]}-*.npy")
+    return np.load(path)
+
+
+def logits_of(result):
+    return pd.read_csv(result.folder / "predictions.csv").filter(like="logit_").to_numpy()
+
+
+@pytest.mark.parametrize("tau", [0.5, 1.0])
+def test_tau_normalisation_divides_each_techniques_weights_by_their_norm(corpus, tmp_path, tau):
+    rewrite = RewriteHead(rewrite=functools.partial(TauNormalized, tau=tau))
+    result = run(corpus, tmp_path, [network(), rewrite])
+    assert result.row["epochs"] == 1
+    before, after = weights(tmp_path, result, 0), weights(tmp_path, result, 1)
+    head = before.pop("classifier.weight").numpy().astype(float)
+    expected = head / np.sqrt((head**2).sum(axis=1, keepdims=True)) ** tau
+    rewritten = after.pop("classifier.weight").numpy()
+    np.testing.assert_allclose(rewritten, expected, rtol=1e-5)
+    assert before.pop("classifier.bias").abs().max() > 0
+    assert after.pop("classifier.bias").tolist() == [0, 0, 0]
+    assert same(before, after)
+    features = stored_features(tmp_path, result, corpus).astype(float)
+    np.testing.assert_allclose(logits_of(result), features @ expected.T, rtol=1e-4, atol=1e-5)
+
+
+def test_learnable_scaling_changes_one_factor_a_technique(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network(), classifier(5, alpha=1.0, init="warm", learns=LearnableScaling)])
+    assert result.row["epochs"] == 6
+    before, after = weights(tmp_path, result, 0), weights(tmp_path, result, 1)
+    plain, scaled = before.pop("classifier.weight").numpy(), after.pop("classifier.weight").numpy()
+    factors = (plain * scaled).sum(axis=1) / (plain**2).sum(axis=1)
+    np.testing.assert_allclose(scaled, factors[:, None] * plain, rtol=1e-4, atol=1e-7)
+    assert len(set(factors.round(5))) == 3
+    assert np.abs(factors - 1).max() > 1e-3
+    assert before.pop("classifier.bias").abs().max() > 0
+    assert after.pop("classifier.bias").tolist() == [0, 0, 0]
+    assert same(before, after)
+    features = stored_features(tmp_path, result, corpus)
+    np.testing.assert_allclose(logits_of(result), features @ scaled.T, rtol=1e-4, atol=1e-5)
+
+
+def test_strategies_without_two_trainings_run_to_a_row(call, own):
+    done = call("run", "-m", "strategy=head,tau_norm,lws", *own)
+    assert done.status == 0, done.err
+    assert done.out.count("F1 ") == 3
+    assert "phase 1/2 network: the network as it was built trained" in done.out
+    assert "rewrite of the head trained" in done.out
+
+
+@pytest.mark.parametrize("selection", ["last", "best"])
+@pytest.mark.parametrize("extractor", ["eval", "train"])
+def test_a_fixed_extractor_is_in_no_checkpoint_unless_its_statistics_move(corpus, tmp_path, selection, extractor):
+    asked = a_run(corpus, [network(), classifier(1, extractor=extractor)], selection=selection)
+    run(corpus, tmp_path, asked.phases[:1], selection=selection)
+    stored = (PhaseStore(tmp_path / "phases").find(asked.keys[0]),)
+    train_phase(asked, 1, stored, corpus, tmp_path / "work", MACHINE)
+    checkpoint = read_checkpoint(tmp_path / "work" / "last.ckpt")
+    held = [checkpoint["state_dict"], *(state["weights"] for state in checkpoint["callbacks"].values())]
+    assert len(held) == (2 if selection == "best" else 1)
+    for state in held:
+        assert "network.classifier.weight" in state
+        assert any(name.startswith(("network.extractor.", "network.front_end.")) for name in state) == (
+            extractor == "train"
+        )
+
+
+class Listening(OblongExtractor):
+    """The oblong CNN with a hook on each block's dropout that does nothing."""
+
+    heard = 0
+
+    def __init__(self, shape, dc=()):
+        super().__init__(shape, dc=dc)
+        for block in self.convolutions:
+            block.dropout.register_forward_hook(self.hear)
+
+    @classmethod
+    def hear(cls, module, inputs, output):
+        cls.heard += 1
+
+
+def test_a_hook_that_does_nothing_on_a_blocks_dropout_changes_no_weight(corpus, tmp_path):
+    plain = run(corpus, tmp_path / "plain", [network(2)])
+    listening = dataclasses.replace(oblong(), extractor=functools.partial(Listening, dc=(4,)))
+    heard = run(corpus, tmp_path / "heard", [network(2)], network=listening)
+    assert Listening.heard > 0
+    ours, theirs = weights(tmp_path / "heard", heard), weights(tmp_path / "plain", plain)
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=0)
+    assert (plain.folder / "predictions.csv").read_bytes() == (heard.folder / "predictions.csv").read_bytes()
