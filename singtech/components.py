@@ -6,6 +6,7 @@ signature, so that a new setting with a default changes no key. `singtech.traini
 component must offer.
 """
 
+import ast
 import functools
 import hashlib
 import inspect
@@ -213,11 +214,14 @@ def _spec(target: Callable, settings: Mapping, defaults: Mapping) -> dict:
     usual = {name: spec(defaults[name]) for name in plain if defaults.get(name, empty) is not empty}
     differing = {name: value for name, value in plain.items() if name not in usual or value != usual[name]}
     code = origin(target)
-    return {"is": target.__name__, **differing} | ({"code": code} if code else {})
+    if not code:
+        return {"is": target.__name__, **differing}
+    files = _files_of({**defaults, **settings})
+    return {"is": target.__name__, **differing, "code": code} | ({"files": files} if files else {})
 
 
 def origin(component: Callable) -> str:
-    """Where a class that is not ours comes from: the hash of its file, or its package's name and version.
+    """Where a class that is not ours comes from: the hash of its file and its imports, or its package and version.
 
     Raises:
         ValueError: it is in no file, as in a notebook.
@@ -226,15 +230,58 @@ def origin(component: Callable) -> str:
     name = getattr(target, "__module__", None) or ""
     if name.partition(".")[0] in OURS:
         return ""
-    file = getattr(sys.modules.get(name), "__file__", None)
-    if file is None:
+    module = sys.modules.get(name)
+    file = getattr(module, "__file__", None)
+    if module is None or file is None:
         raise ValueError(f"{target.__name__} is defined in no file: write it into a .py file and name that.")
     path = Path(file).resolve()
     package = _distribution(name.partition(".")[0]) if _is_installed(path) else ""
     if package:
         return package
     _folders.add(path.parent)
-    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+    return f"sha256:{_code_hash(module)}"
+
+
+@functools.cache  # what runs is the code that was imported, whatever its file holds later
+def _code_hash(module: ModuleType) -> str:
+    """The hash of a person's own file and of those beside it that it imports, directly or through others."""
+    files = [Path(str(module.__file__)).resolve()]
+    for file in files:
+        files += [beside for beside in _imports_beside(file) if beside not in files]
+    contents = [file.read_bytes() for file in files]
+    whole = contents[0] if len(contents) == 1 else b"".join(sorted(hashlib.sha256(c).digest() for c in contents))
+    return hashlib.sha256(whole).hexdigest()[:16]
+
+
+def _imports_beside(file: Path) -> list[Path]:
+    """The files that a Python file imports from a person's own folders."""
+    names = []
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = f"{node.module}." if node.module else ""
+            names += [*filter(None, [node.module]), *(f"{base}{alias.name}" for alias in node.names)]
+    paths = [folder / name.replace(".", "/") for name in names for folder in [file.parent, *sorted(_folders)]]
+    files = [file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py")]
+    return list(dict.fromkeys(file.resolve() for file in files if file.is_file()))
+
+
+@functools.cache
+def _content_hash(path: Path, *_: float) -> str:
+    """The hash of a file, once for as long as it does not change."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+
+
+def _files_of(settings: Mapping) -> dict[str, str]:
+    """The hashes of the files that settings name, such as those of pretrained weights."""
+    paths = {name: Path(value).expanduser() for name, value in settings.items() if isinstance(value, str | Path)}
+    return {
+        name: _content_hash(path.resolve(), path.stat().st_mtime_ns, path.stat().st_size)
+        for name, path in paths.items()
+        if path.is_file()
+    }
 
 
 @functools.cache
@@ -251,7 +298,7 @@ def outside_line(problem: BaseException) -> str:
     while problem is not None:
         for frame in reversed(traceback.extract_tb(problem.__traceback__)):
             path = Path(frame.filename).resolve()
-            if path.parent in _folders and PACKAGE not in path.parents:
+            if path.is_file() and path.parent in _folders and PACKAGE not in path.parents:
                 return f"{frame.filename}, line {frame.lineno}, in {frame.name}"
         problem = problem.__cause__
     return ""

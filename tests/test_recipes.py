@@ -175,6 +175,39 @@ def test_a_pretrained_network_keeps_its_weights(run_recipe, folder):
     assert int(row["epochs"]) == 1
 
 
+def test_another_file_of_weights_is_another_run(run_recipe, folder):
+    for seed in (5, 6):
+        torch.manual_seed(seed)
+        torch.save(torch.nn.Linear(3, 12).state_dict(), folder / "weights.pt")
+        run_recipe("A pretrained network")
+    one, other = rows(folder)
+    assert one["phases"] != other["phases"]
+
+
+HELPED = """
+import helper
+import torch.nn.functional as F
+
+
+class Helped(torch.nn.Module):
+    def forward(self, logits, targets):
+        return helper.SCALE * F.cross_entropy(logits, targets)
+"""
+
+
+def test_a_changed_import_of_a_loss_is_another_loss(folder, own):
+    (folder / "mine.py").write_text("import torch\n" + HELPED)
+    program = [sys.executable, "-m", "singtech.run", *own, "loss=own", "loss._target_=mine.Helped"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for scale in (1.0, 2.0, 2.0):
+        (folder / "helper.py").write_text(f"SCALE = {scale}\n")
+        done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    one, other = rows(folder)
+    assert one["phases"] != other["phases"]
+    assert "nothing had to be trained" in done.stdout
+
+
 def test_a_pretrained_network_is_not_in_every_checkpoint(call, folder, own):
     torch.save(torch.nn.Linear(3, 12).state_dict(), folder / "weights.pt")
     RECIPES["A pretrained network"].write(folder)

@@ -249,15 +249,20 @@ def _fit(
         bool(before) and getattr(phase, "init", "warm") == "warm" and run.phases[number - 1].trains == phase.trains
     )
     augment = getattr(phase, "augment", None)
+    optimizer_state = before[-1].optimizer_state() if goes_on and learnable is None else None
+    criterion = loss_of(phase, corpus)
+    has_weights = isinstance(criterion, torch.nn.Module) and any(True for _ in criterion.parameters())
+    if has_weights and optimizer_state is not None:
+        criterion.load_state_dict(optimizer_state["criterion"])
     module = TechniqueModule(
         network,
-        loss_of(phase, corpus),
+        criterion,
         phase.optimizer_settings,
         len(corpus.techniques),
         setup.seed,
         trains=phase.trains,
         first_epoch=data.first_epoch,
-        optimizer_state=before[-1].optimizer_state() if goes_on and learnable is None else None,
+        optimizer_state=optimizer_state,
         augment=build(augment, sample_rate=corpus.sample_rate) if augment is not None else None,
         learnable=learnable,
         on_features=_is_on_features(phase, machine),
@@ -291,6 +296,8 @@ def _fit(
         best = end["callbacks"][BestEpoch.__name__]
         weights, optimizer_state, epoch = best["weights"], best["optimizer"], best["epoch"]
     module.load_state_dict(weights, strict=module.strict_loading)
+    if has_weights:  # a phase that goes on takes them up again
+        optimizer_state = {**optimizer_state, "criterion": criterion.state_dict()}
     return Epochs(optimizer_state, end["curve"], epoch, sum(entry["seconds"] for entry in end["curve"]))
 
 
