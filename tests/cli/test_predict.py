@@ -113,6 +113,13 @@ def test_a_short_recording_is_padded_and_ends_where_it_ends(predictor):
     assert timeline.logits[0, 1] == pytest.approx(10 * 0.5 * 0.4)
 
 
+def test_zeros_follow_a_short_recording(predictor):
+    seen = []
+    predictor.network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    predictor.predict(np.full(400, 0.5, "f4"), RATE)
+    np.testing.assert_array_equal(seen[0].numpy(), [[0.5] * 400 + [0] * 600])
+
+
 @pytest.mark.parametrize(
     ("waveform", "options", "why"),
     [

@@ -148,6 +148,13 @@ def test_byte_identical_copies_count_once_under_the_shortest_name(sounds, folder
     ]
 
 
+def test_a_copy_in_another_singers_folder_counts_once_too(sounds, folder_of):
+    same = sounds.wav(pitch=777)
+    names = ["male1/scales/vibrato/a.wav", "male2/scales/vibrato/take.wav"]
+    found = surveyed(folder_of(sounds.choir() | dict.fromkeys(names, same)))
+    assert [path for path in found.recordings["path"] if path in names] == names[:1]
+
+
 def test_what_is_left_out_is_counted(sounds, folder_of):
     files = sounds.choir() | {
         "male1/scales/belt/m1_a.wav": sounds.wav(pitch=500),

@@ -10,7 +10,7 @@ from safetensors.torch import load_file as load_weights
 from safetensors.torch import save_file
 
 from singtech.components import load_file
-from singtech.inference.saved import Description, read_model, write_model
+from singtech.inference.saved import Description, described_parts, read_model, write_model
 from singtech.models.cnn1d import Waveform, WaveformExtractor
 from singtech.models.network import Architecture, oblong_network
 
@@ -64,6 +64,17 @@ def test_what_is_written_comes_back(folder):
     again = oblong_network(samples=4800, techniques=2, seed=3, **ARGUMENTS).eval()
     waveform = torch.randn(2, 4800)
     torch.testing.assert_close(network(waveform), again(waveform), rtol=0, atol=0)
+
+
+def test_a_runs_configuration_is_described_with_every_setting():
+    targets = ("singtech.models.spectrogram.MultiResolutionSpectrogram", "singtech.models.oblong.OblongExtractor")
+    front_end, extractor = FRONT_END | {"scale": "db", "level": "rms"}, EXTRACTOR | {"aggregation": "flatten"}
+    settings = {"front_end": {"_target_": targets[0], **front_end}, "model": {"_target_": targets[1], **extractor}}
+    assert described_parts(settings | {"head": {"_target_": "torch.nn.Linear", "bias": False}}) == {
+        "front_end": {"is": "MultiResolutionSpectrogram", **front_end},
+        "extractor": {"is": "OblongExtractor", **extractor},
+        "head": {"is": "Linear", "bias": False},
+    }
 
 
 def test_a_folder_holds_weights_and_words_and_nothing_that_could_run(folder):

@@ -62,6 +62,13 @@ def test_runs_with_other_settings_are_no_part_of_the_answer_and_unfinished_ones_
     assert found.left_out == 1
 
 
+def test_runs_of_a_near_alpha_are_no_part_of_the_answer(run, answered):
+    run(0.5)
+    run(0.9, seed=1, alpha=0.19)
+    run(0.9, seed=2, alpha=0.2001)
+    assert answered().summaries[1].values["f1"] == (0.5,)
+
+
 def test_runs_on_another_state_of_the_corpus_are_never_averaged_in(run, answered):
     for seed in (0, 1):
         run(0.9, seed=seed, run=f"old{seed}", data_fingerprint="old", finished="2026-01-01")

@@ -292,9 +292,12 @@ def test_a_persons_own_file_is_in_the_keys_of_the_phases_that_use_it(mine, group
     before = own(group, name, strategy)
     assert own(group, name, strategy) == before
     mine.write_text(OWN.replace("logits.sum()", "logits.mean()"))
+    assert own(group, name, strategy) == before  # what runs is what was imported
+    sys.modules.pop("mine_of_keys")  # as in the next process
     after = own(group, name, strategy)
     assert [one != other for one, other in zip(before, after, strict=True)] == changes
     mine.write_text(OWN)
+    sys.modules.pop("mine_of_keys")
     assert own(group, name, strategy) == before
 
 
@@ -400,6 +403,18 @@ def test_what_decides_the_retraining_alone_leaves_the_feature_phase(setting):
     first, second = keys(setting)
     assert first == keys()[0]
     assert second != keys()[1]
+
+
+@pytest.mark.parametrize("strategy", ["crt_wc", "crt_wfc", "head", "lws"])
+@pytest.mark.parametrize(
+    "setting", ["retraining.learning_rate=1e-5", "retraining.extractor=train", "sampler=balanced", "alpha=1.0"]
+)
+def test_every_strategy_that_retrains_does_so_as_it_is_told(strategy, setting):
+    assert keys(f"strategy={strategy}")[-1] != keys(f"strategy={strategy}", setting)[-1]
+
+
+def test_a_row_says_alpha_as_it_was_given():
+    assert asked("alpha=0.123456789").names["alpha"] == 0.123456789
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 import functools
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from singtech.components import ComponentError
 from singtech.imbalance.losses import WeightedCrossEntropy
 from singtech.imbalance.rewrites import LearnableScaling, TauNormalized
+from singtech.models.network import initialise
 from singtech.training.phases import (
     Pretrained,
     RewriteHead,
@@ -124,6 +127,17 @@ def test_a_phase_says_what_it_trains_and_whether_features_computed_before_it_are
     assert [phase.trains for phase in stages] == ["network", "head", "head", "", ""]
     assert [phase.changes_extractor for phase in stages] == [True, False, True, False, False]
     assert [phase.epochs for phase in stages] == [100, 100, 100, 0, 0]
+
+
+def test_a_head_from_scratch_has_other_weights_than_before_and_at_first_and_a_warm_one_keeps_its_own():
+    trained, first = nn.Linear(30, 3), nn.Linear(30, 3)
+    initialise(first, 0, prefix="classifier")
+    weight = trained.weight.detach().clone()
+    classifier(init="warm").begin(SimpleNamespace(classifier=trained), seed=0)
+    assert torch.equal(trained.weight, weight)
+    classifier(init="scratch").begin(SimpleNamespace(classifier=trained), seed=0)
+    assert not torch.isclose(trained.weight, weight).all(dim=1).any()
+    assert not torch.isclose(trained.weight, first.weight).all(dim=1).any()
 
 
 def test_a_phases_own_learning_rate_takes_the_place_of_the_optimizers():
