@@ -128,6 +128,12 @@ METRICS: dict[str, Metric] = {
 }
 
 
+ROW_COLUMNS = frozenset(  # which are no metric's
+    "run data fold model dc strategy alpha seed settings parameters epochs seconds clips_train clips_test singers_test "
+    "device precision torch commit status reason recipe phases finished versions command variant".split()
+)
+
+
 def register(name: str, metric: Metric) -> None:
     """Add a metric from outside this file.
 
@@ -136,6 +142,8 @@ def register(name: str, metric: Metric) -> None:
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*(_\*)?", name):
         raise ValueError(f"a metric named {name!r}: expected small letters, digits and _, as in top2_accuracy or f1_*.")
+    if name in ROW_COLUMNS:
+        raise ValueError(f"a metric named {name!r}: a run's row has a column of this name; give yours another name.")
     if name in METRICS:
         raise ValueError(f"a metric named {name!r} is there already; give yours another name.")
     METRICS[name] = metric
@@ -224,11 +232,24 @@ def weighted_scores(
         metric -> (R,); nan of a technique without a clip, and of everything where no clip counts.
     """
     clips = Weighted(targets, logits, weights)
-    values = {name: METRICS[name].function(clips) for name in overall()}
+    count = len(weights)
+    values = {name: _values(name, clips, (count,)) for name in overall()}
     for prefix in prefixes():
-        each = METRICS[f"{prefix}*"].function(clips)
+        each = _values(f"{prefix}*", clips, (count, len(techniques)))
         values |= {f"{prefix}{technique}": each[:, k] for k, technique in enumerate(techniques)}
     return values
+
+
+def _values(name: str, clips: Weighted, shape: tuple[int, ...]) -> np.ndarray:
+    """The values of a metric; nan where they are infinite.
+
+    Raises:
+        ValueError: they are of another shape.
+    """
+    values = np.asarray(METRICS[name].function(clips), dtype=float)
+    if values.shape != shape:
+        raise ValueError(f"the metric {name} gives an array of shape {values.shape}, expected {shape}.")
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def confusion(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:

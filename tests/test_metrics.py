@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from singtech.metrics import Metric, confusion, headline, is_higher_better, label, overall, register, scores
+from singtech.metrics import METRICS, Metric, confusion, headline, is_higher_better, label, overall, register, scores
 
 # Six clips of belt, trill and vibrato: truth b b b t t v, named b b t t v v.
 TARGETS = np.array([0, 0, 0, 1, 1, 2])
@@ -150,3 +150,17 @@ def test_a_column_has_words(column, words):
 def test_a_metric_that_cannot_have_its_name_is_refused(name, why):
     with pytest.raises(ValueError, match=why):
         register(name, Metric("mine", lambda clips: clips.mean(clips.ranks)))
+
+
+def test_a_metric_has_no_name_of_a_rows_column():
+    with pytest.raises(ValueError, match="a run's row has a column of this name"):
+        register("precision", Metric("precision", lambda clips: clips.mean(clips.ranks)))
+
+
+def test_a_metrics_values_are_checked(monkeypatch):
+    targets, logits = np.array([0, 1]), np.eye(2)
+    monkeypatch.setitem(METRICS, "own", Metric("own", lambda clips: np.full(1, np.inf)))
+    assert np.isnan(scores(targets, logits, ("a", "b"))["own"])
+    monkeypatch.setitem(METRICS, "own", Metric("own", lambda clips: 0.5))
+    with pytest.raises(ValueError, match=r"the metric own gives an array of shape \(\), expected \(1,\)"):
+        scores(targets, logits, ("a", "b"))

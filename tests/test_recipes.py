@@ -613,6 +613,21 @@ def test_tables_show_the_runs_under_their_settings_and_suggest_commands_that_rep
         assert asked["strategy"] != plain["strategy"]  # cRT-WFC is missing, cRT-WC is there
 
 
+def test_tables_show_the_code_that_was_run_last(run_recipe, call, folder):
+    first, _ = run_recipe("A loss", 3)
+    yaml = folder / "my/loss/focal.yaml"
+    arguments = shlex.split(first["command"])[3:]
+    text = yaml.read_text()
+    for changed in (text.replace("2.0", "30.0"), text):  # and back, where nothing has to be trained
+        yaml.write_text(changed)
+        config._composed_whole.cache_clear()  # as in the next process
+        assert call("run", *arguments).status == 0
+    call("tables", "output_dir=outputs", "data=choir")
+    page = folder / "outputs/tables/choir/table3.md"
+    assert f"{float(first['f1']):.3f}" in page.read_text()
+    assert "1 of other code or settings files than the newest run of the row" in page.read_text()
+
+
 def test_the_command_of_a_row_repeats_it(run_recipe, call, folder):
     row, _ = run_recipe("A loss", 3)
     *program, arguments = *shlex.split(row["command"])[:3], shlex.split(row["command"])[3:]

@@ -25,7 +25,17 @@ VARIANT = "variant"  # what a row that an earlier version stored has in place of
 CIRCUMSTANCES = (  # how it was made
     *("validation_f1", "parameters", "epochs", "seconds", "clips_train", "clips_test", "singers_test"),
     *("device", "precision", "torch"),
-    *("commit", "status", "reason", "data_fingerprint", "corpus_fingerprint", "phases", "made_by", "finished"),
+    *(
+        "commit",
+        "status",
+        "reason",
+        "data_fingerprint",
+        "corpus_fingerprint",
+        "recipe",
+        "phases",
+        "made_by",
+        "finished",
+    ),
     *("versions", "command"),
 )
 NUMBERS = {"alpha", "parameters", "epochs", "seconds", "clips_train", "clips_test"}

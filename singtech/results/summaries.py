@@ -243,7 +243,7 @@ def _counted(
     runs: "pd.DataFrame", experiment: Experiment, rows: dict[Condition, Settings], collated: Collated
 ) -> tuple["pd.DataFrame", dict[str, int]]:
     """Of the runs on one corpus those that count for the conditions, and how many do not, by the reason."""
-    runs = runs.assign(**{name: "" for name in (*STATE, "finished", VARIANT) if name not in runs})
+    runs = runs.assign(**{name: "" for name in (*STATE, "recipe", "finished", VARIANT) if name not in runs})
     runs = runs[(runs["fold"] != "") == (experiment.folds > 0)].sort_values("finished", kind="stable")
     settings = [read_settings(*texts) for texts in zip(runs["settings"], runs[VARIANT], strict=True)]
     runs = runs.assign(cut=[_cut(each) for each in settings])
@@ -256,12 +256,15 @@ def _counted(
     asked = runs[(runs["row"] >= 0) & runs["fold"].isin(folds)]
     complete = asked[asked["status"] == COMPLETE]
     current = complete[complete["is_current"]]
-    latest = current.drop_duplicates(["row", "fold", "seed"], keep="last")
+    is_same = _has_newest(current, current, ["row"], "recipe")
+    same = current[is_same]
+    latest = same.drop_duplicates(["row", "fold", "seed"], keep="last")
     changed = "(its recordings, split, techniques or clip length have changed)"
     return latest, {
         "not complete": len(asked) - len(complete),
         f"on another state of the corpus {changed}": len(complete) - len(current),
-        "made anew since": len(current) - len(latest),
+        "of other code or settings files than the newest run of the row": len(current) - len(same),
+        "made anew since": len(same) - len(latest),
     }
 
 

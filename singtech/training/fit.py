@@ -124,6 +124,16 @@ class Run:
         """The keys of its phases."""
         return phase_keys(self.setup, self.phases)
 
+    @functools.cached_property
+    def recipe(self) -> str:
+        """What decides the outcome beside corpus and seed, as 16 hexadecimal digits: alike for all seeds and folds.
+
+        It differs from another run's of the same settings where a person's own class or settings file has changed.
+        """
+        setup = spec(self.setup)
+        shared = {name: setup[name] for name in setup if name not in ("seed", "training_clips", "validation_clips")}
+        return digest({"setup": shared, "phases": self.phases, "forest": self.forest})
+
     def name(self, test_clips: str) -> str:
         """The run's folder: a readable slug, and the hash of its last phase and of the clips it is scored on."""
         names = self.names

@@ -6,6 +6,7 @@ complete when its row says so, and whatever stopped it before, the same run aske
 """
 
 import contextlib
+import glob
 import logging
 import platform
 import shutil
@@ -177,6 +178,8 @@ def _followed(folder: Path, row: dict, run: Run, corpus: Corpus) -> dict:
     changed = corpus.identity()  # clips that neither train nor are tested may have
     if len(run.names["settings"]) < len(row.get("settings", "")):  # what differed did not matter, or is the default now
         changed |= run.names
+    if any(other != folder for other in folder.parent.glob(f"{glob.escape(folder.name[:-8])}*")):
+        changed["finished"] = _now()  # of the same condition with other code, tables show the newest
     if any(row.get(name) != value for name, value in changed.items()):
         row |= changed
         write_row(folder, row)
@@ -285,6 +288,7 @@ def _condition(run: Run, name: str, corpus: Corpus, parameters: int) -> dict:
         "torch": torch.__version__,
         "versions": versions(),
         **corpus.identity(),
+        "recipe": run.recipe,
         "phases": " ".join(run.keys),
     }
 

@@ -36,7 +36,7 @@ def test_columns_stand_in_a_fixed_order(tmp_path, run):
     )
     last = (
         "validation_f1 parameters epochs seconds clips_train clips_test singers_test device precision torch commit "
-        "status reason data_fingerprint corpus_fingerprint phases made_by finished versions command"
+        "status reason data_fingerprint corpus_fingerprint recipe phases made_by finished versions command"
     )
     f1 = [*(f"f1_{technique}" for technique in TECHNIQUES), "f1_growl", "f1_yodel"]
     recall = [*(f"recall_{technique}" for technique in TECHNIQUES), "recall_growl"]

@@ -127,6 +127,14 @@ def test_a_short_run_on_another_state_of_the_corpus_leaves_the_whole_ones_counti
     assert answered(group=Settings()).summaries[1].values["f1"] == (0.5,)
 
 
+def test_seeds_of_other_code_do_not_enter_a_mean(run, answered):
+    run(0.9, seed=0, recipe="wrong sign", finished="2026-01-01")
+    run(0.5, seed=1, recipe="mended", finished="2026-02-01")
+    found = answered()
+    assert (found.summaries[1].units, found.summaries[1].values["f1"]) == ((1,), (0.5,))
+    assert "Runs left out: 1 of other code or settings files than the newest run of the row." in found.notes
+
+
 def test_a_seed_run_twice_counts_once_the_later(run, answered):
     run(0.9, run="zz", finished="2026-01-01")
     run(0.5, run="aa", finished="2026-02-01")
