@@ -123,3 +123,9 @@ def call_command(command, *arguments):
             print(stop.code, file=sys.stderr)
             return 1
         return stop.code or 0
+
+
+@pytest.fixture(autouse=True)
+def no_folders_of_earlier_tests(monkeypatch):
+    """Forget the configuration folders that tables found in the rows of another test."""
+    monkeypatch.setattr("singtech.places._own", [])

@@ -613,6 +613,20 @@ def test_tables_show_the_runs_under_their_settings_and_suggest_commands_that_rep
         assert asked["strategy"] != plain["strategy"]  # cRT-WFC is missing, cRT-WC is there
 
 
+def test_a_table_of_ones_own_shows_ones_own_condition_beside_ours(call, folder, own):
+    recipe = RECIPES["A strategy, a condition, an ablation"]
+    recipe.write(folder)
+    assert call("run", *recipe.arguments(3), *own).status == 0
+    shown = call("tables", "output_dir=outputs", "data=choir", "show=heads")
+    assert shown.status == 0, shown.err
+    scores = {row["strategy"]: f"{float(row['f1']):.3f}" for row in rows(folder)}
+    lines = [[cell.strip(" *") for cell in line.split("|")[1:5]] for line in shown.out.splitlines() if " ours " in line]
+    assert [(line[0], line[3]) for line in lines] == [
+        ("Late, cRT-WC", scores["crt_wc"]),
+        ("Early, balanced head", scores["balanced_head"]),
+    ]
+
+
 def test_tables_show_the_code_that_was_run_last(run_recipe, call, folder):
     first, _ = run_recipe("A loss", 3)
     yaml = folder / "my/loss/focal.yaml"

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from singtech.io.interrupts import quietly_interrupted
-from singtech.places import EXPERIMENTS
+from singtech.places import EXPERIMENTS, use_own_folder
 from singtech.results.breakdown import render_breakdown
 from singtech.results.claims import render_claims
 from singtech.results.collate import RESULTS, Collated, read_collated, rebuild
-from singtech.results.commands import report
+from singtech.results.commands import own_folders, report
 from singtech.results.confusions import render_confusion
 from singtech.results.curves import render_curve
 from singtech.results.experiments import Experiment, Published, read_experiments, read_published
@@ -71,10 +71,10 @@ def render(output_dir: Path, data: str | None = None, show: str | None = None) -
         FileNotFoundError: there is nothing to render.
         ValueError: there is no such page to show.
     """
-    names = [experiment.name for experiment in read_experiments(EXPERIMENTS)]
+    collated, corpora = collated_corpora(output_dir, data)
+    names = [experiment.name for experiment in read_experiments()]
     if show is not None and show not in names:
         raise ValueError(f"show={show}: no such page, there are {', '.join(names)}.")
-    collated, corpora = collated_corpora(output_dir, data)
     said, pages = [], []
     for name in corpora:
         folder, answers, count = render_corpus(collated, name)
@@ -97,7 +97,7 @@ def render_corpus(collated: Collated, data: str) -> tuple[Path, list[Answer], in
     The answers and files are those of the settings that the most runs share. Below its folder each other group of
     runs has one, with the pages that it has runs for.
     """
-    published, experiments = read_published(EXPERIMENTS / "paper.csv"), read_experiments(EXPERIMENTS)
+    published, experiments = read_published(EXPERIMENTS / "paper.csv"), read_experiments()
     folder, main = collated.output_dir / "tables" / data, main_group(collated, data)
     _, *others = groups_of(collated, data) or [None]
     names = {group.settings: _name(group.settings) for group in others}
@@ -163,6 +163,8 @@ def collated_corpora(output_dir: Path, data: str | None = None) -> tuple[Collate
     """
     rebuild(output_dir)
     collated = read_collated(output_dir)
+    for folder in own_folders(collated.results):
+        use_own_folder(folder)
     path = output_dir / RESULTS
     if not collated.corpora:
         raise FileNotFoundError(f"{path}: no run yet. Make some with `make demo`, or with `python -m singtech.run`.")

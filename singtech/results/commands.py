@@ -3,12 +3,16 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from singtech.places import CONF
 from singtech.results.collate import Collated
 from singtech.results.conditions import Condition
 from singtech.results.experiments import COMPARABLE, Experiment
 from singtech.results.settings import PAPERS, Settings, read_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def command(condition: Condition, place: str, seeds: Sequence[int], folds: Sequence[str] = ()) -> str:
@@ -46,6 +50,14 @@ def place_of(collated: Collated, data: str, folds: int = 0, group: Settings = PA
     with where the results are."""
     named = collated.settings(data, folds) or _named(data)
     return (f" {named}" if named else "") + group.command + _output_of(collated) + _own_folder(collated, data, group)
+
+
+def own_folders(results: "pd.DataFrame") -> list[Path]:
+    """The configuration folders of a person's own that runs were made with and that still exist."""
+    commands = results["command"].unique() if "command" in results else []
+    words = [shlex.split(command) for command in commands if "--config-dir" in command]
+    folders = [Path(each[each.index("--config-dir") + 1]) for each in words if "--config-dir" in each]
+    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
 
 def _own_folder(collated: Collated, data: str, group: Settings) -> str:

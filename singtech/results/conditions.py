@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from singtech.places import CONF
+from singtech.places import CONF, config_file, config_files
 from singtech.results.settings import PAPERS, Settings, hydra_value
 
 GROUPS = ("model", "dc", "strategy")
@@ -177,28 +177,28 @@ def printed_label(model: str, dc: str, strategy: str, alpha: float, own: Setting
 
 def retrains(strategy: str) -> bool:
     """Whether a strategy has a re-training that its settings could change; one that no file describes may have."""
-    path = CONF / "strategy" / f"{strategy}.yaml"
+    path = config_file("strategy", strategy)
     return not path.is_file() or "${retraining" in repr(content(path))
 
 
 @functools.lru_cache(8)
 def _known(state: tuple) -> list[tuple[str, dict[str, object], Settings]]:
     """The name, identity and own settings of every condition with a label, for as long as no file changes."""
-    names = sorted(path.stem for path in (CONF / "condition").glob("*.yaml"))
+    names = [path.stem for path in config_files("condition")]
     files = {name: _file(f"condition/{name}", f"condition={name}") for name in names}
     return [(name, _identity(file), _differences(file.settings)) for name, file in files.items() if file.label]
 
 
 def _state() -> tuple:
     """What tells whether a file of a condition, or one that it rests on, has changed."""
-    paths = [CONF / "config.yaml", *(CONF / "condition").glob("*.yaml"), *(CONF / "model").glob("*.yaml")]
+    paths = [CONF / "config.yaml", *config_files("condition"), *config_files("model")]
     return tuple(sorted((str(path), (state := path.stat()).st_mtime_ns, state.st_size) for path in paths))
 
 
 def _identity(file: _File) -> dict[str, object]:
     """Model, dc, strategy and alpha of a condition: its own, those that its model chooses, the defaults."""
     model = file.groups.get("model", _default("model"))
-    path = CONF / "model" / f"{model}.yaml"
+    path = config_file("model", model)
     chosen = _groups(content(path).get("defaults", ())) if path.is_file() else {}
     groups = {name: file.groups.get(name, chosen.get(name, _default(name))) for name in GROUPS if name != "model"}
     return {"model": model, **groups, "alpha": float(_config()["alpha"]) if file.alpha is None else file.alpha}
@@ -210,7 +210,7 @@ def _file(place: str, asked: str) -> _File:
     Raises:
         ValueError: it is not there, or holds something else.
     """
-    path = CONF / f"{place}.yaml"
+    path = config_file(*place.split("/"))
     if not path.is_file():
         raise ValueError(f"{path} is not there, which {asked} names")
     said = content(path)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from singtech.places import config_files
 from singtech.results.conditions import Condition, condition_of, content, read_condition
 
 COMPARABLE = "vocalset"  # the only corpus on which a difference from the paper means something
@@ -110,14 +111,16 @@ class Experiment:
 Published = Mapping[tuple[str, str, str], float]  # (artefact, condition as in late_crt_wc@0.5, metric) -> value
 
 
-def read_experiments(folder: str | os.PathLike) -> list[Experiment]:
+def read_experiments(folder: str | os.PathLike | None = None) -> list[Experiment]:
     """Every experiment of a folder, in the paper's order, what goes beyond it last.
+
+    Without a folder, ours and a person's own.
 
     Raises:
         FileNotFoundError: the folder holds none.
         ValueError: a file lacks what an experiment needs.
     """
-    paths = sorted(Path(folder).glob("*.yaml"))
+    paths = config_files("experiments") if folder is None else sorted(Path(folder).glob("*.yaml"))
     if not paths:
         raise FileNotFoundError(f"{folder}: no experiments/*.yaml; is singtech installed whole?")
     return sorted(map(read_experiment, paths), key=lambda experiment: (experiment.position, experiment.name))

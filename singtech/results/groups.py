@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from singtech.places import EXPERIMENTS
 from singtech.results.collate import Collated
 from singtech.results.conditions import Condition, retrains
 from singtech.results.experiments import read_experiments
@@ -71,7 +70,7 @@ def main_group(collated: Collated, data: str) -> Settings:
 def named_conditions(collated: Collated) -> list[Condition]:
     """Every row of every experiment."""
     if "conditions" not in collated.memory:
-        collated.memory["conditions"] = [row for asked in read_experiments(EXPERIMENTS) for row in asked.conditions]
+        collated.memory["conditions"] = [row for asked in read_experiments() for row in asked.conditions]
     return collated.memory["conditions"]
 
 
