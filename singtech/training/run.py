@@ -270,7 +270,7 @@ def _logits(run: Run, stored: list[StoredPhase], corpus: Corpus, split: str, mac
     network = run.build()
     stored[-1].load_into(network)
     with torch.no_grad():
-        return network.classifier.cpu().float()(torch.from_numpy(features)).numpy()
+        return network.classifier.cpu().float().eval()(torch.from_numpy(features)).numpy()
 
 
 def _condition(run: Run, name: str, corpus: Corpus, parameters: int) -> dict:

@@ -863,3 +863,18 @@ def test_a_hook_that_does_nothing_on_a_blocks_dropout_changes_no_weight(corpus, 
     for name in ours:
         torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=0)
     assert (plain.folder / "predictions.csv").read_bytes() == (heard.folder / "predictions.csv").read_bytes()
+
+
+class Dropping(torch.nn.Linear):
+    """A head that drops most of its features in training."""
+
+    def forward(self, features):
+        return super().forward(torch.nn.functional.dropout(features, 0.9, self.training))
+
+
+def test_a_head_drops_nothing_when_it_is_scored(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network()], network=dataclasses.replace(oblong(), head=Dropping))
+    head = weights(tmp_path, result)
+    features = stored_features(tmp_path, result, corpus)
+    expected = features @ head["classifier.weight"].numpy().T + head["classifier.bias"].numpy()
+    np.testing.assert_allclose(logits_of(result), expected, rtol=1e-4, atol=1e-5)
