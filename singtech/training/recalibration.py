@@ -22,7 +22,7 @@ def has_batch_norm(network: nn.Module) -> bool:
 
 @torch.no_grad()
 def recalibrate(network: nn.Module, waveforms: Iterable[Tensor]) -> None:
-    """Set every running mean and variance to those of the given clips, with dropout off.
+    """Set every running mean and variance that the features rest on to those of the given clips, with dropout off.
 
     Each layer's statistics are taken over all clips, whatever their batches' sizes, with the layers before it
     normalising by batch as in training. The network is left in eval mode, its weights untouched.
@@ -31,7 +31,7 @@ def recalibrate(network: nn.Module, waveforms: Iterable[Tensor]) -> None:
         network: with a `features` method, (B, S) -> (B, D).
         waveforms: (B, S) batches of the training clips in a mixed order, on the network's device.
     """
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     moments = {norm: _Moments() for norm in norms}
     hooks = [norm.register_forward_pre_hook(moments[norm]) for norm in norms]
     kept = [norm.num_batches_tracked.clone() for norm in norms]
@@ -46,6 +46,8 @@ def recalibrate(network: nn.Module, waveforms: Iterable[Tensor]) -> None:
             hook.remove()
         network.eval()
     for norm, tracked in zip(norms, kept, strict=True):
+        if not moments[norm].count:
+            continue  # of the head, or of a branch that is not used
         mean, variance = moments[norm].result()
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)

@@ -89,3 +89,13 @@ def test_weights_and_modes_and_counts_are_left_alone(stack):
     assert stack.layers[2].num_batches_tracked == 0
     assert stack.layers[2].momentum == 0.1
     assert not stack.layers[2]._forward_pre_hooks
+
+
+def test_norms_that_keep_no_statistics_or_that_nothing_passes_are_left_alone(stack):
+    stack.layers.append(nn.BatchNorm1d(4, track_running_stats=False))
+    stack.head = nn.BatchNorm1d(2)
+    stack.head.running_mean.fill_(3.0)
+    recalibrate(stack, [clips()])
+    assert stack.head.running_mean.tolist() == [3, 3]
+    assert stack.layers[-1].running_mean is None
+    assert stack.layers[2].running_mean.abs().min() > 0
