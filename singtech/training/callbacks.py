@@ -27,10 +27,12 @@ class FreezeExtractor(Callback):
     def __init__(self, mode: str = "eval") -> None:
         self.mode = mode
 
-    def on_fit_start(self, trainer: pl.Trainer, module: TechniqueModule) -> None:
-        """Take the gradients away."""
+    def setup(self, trainer: pl.Trainer, module: TechniqueModule, stage: str) -> None:
+        """Leave a gradient to what the phase moves alone, before devices agree on what they share."""
+        moved = [parameter for parameter in module.trained_parameters() if parameter.requires_grad]
         module.network.requires_grad_(False)
-        module.network.classifier.requires_grad_(True)
+        for parameter in moved:
+            parameter.requires_grad_(True)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: TechniqueModule) -> None:
         """Set the modes; the head is in training."""

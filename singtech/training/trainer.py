@@ -134,7 +134,7 @@ def from_processes() -> Iterator[None]:
         yield
     except ProcessRaisedException as problem:  # whose text ends with a traceback and the error
         lines = str(problem).strip().splitlines()
-        traced = max(number for number, line in enumerate(lines) if line.startswith("  "))
+        traced = max((number for number, line in enumerate(lines) if line.startswith("  ")), default=-1)
         kind, _, text = lines[min(traced + 1, len(lines) - 1)].partition(": ")
         full_disk = re.match(r"\[Errno (\d+)\] ([^:]*)", text) if kind == "OSError" else None
         if full_disk:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from singtech.corpus.datamodule import EpochSampler, SharedBatches
+from singtech.imbalance.rewrites import LearnableScaling
 from singtech.training.fit import train_phase
 from singtech.training.module import TechniqueModule
 from singtech.training.phase_store import PhaseStore
@@ -37,11 +38,17 @@ def test_each_device_draws_a_dropout_of_its_own_in_every_epoch(corpus, monkeypat
     assert drawn(1) == drawn(1)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("reduction", ["weights", "clips"])
-def test_two_devices_retrain_the_classifier_that_one_does(corpus, tmp_path, reduction):
-    weighted = loss(1.0, reduction=reduction)
-    phases = [network(1), classifier(4, loss=weighted)]  # of which the second has neither batch norm nor dropout
+@pytest.mark.parametrize(
+    ("reduction", "learns"),
+    [
+        ("weights", None),
+        pytest.param("weights", LearnableScaling, marks=pytest.mark.long),
+        pytest.param("clips", None, marks=pytest.mark.long),
+    ],
+)
+def test_two_devices_retrain_the_classifier_that_one_does(corpus, tmp_path, reduction, learns):
+    head = classifier(4, loss=loss(1.0, reduction=reduction), learns=learns, init="warm" if learns else "scratch")
+    phases = [network(1), head]  # of which the second has neither batch norm nor dropout
     alone = run(corpus, tmp_path, phases, machine=ALONE)
     asked = a_run(corpus, phases)
     stored = (PhaseStore(tmp_path / "phases").find(asked.keys[0]),)
