@@ -478,12 +478,22 @@ class OutOfRange:
         self.clips = len(targets)
 
     def __call__(self, generator, progress):
-        return [0, self.clips]
+        return [self.clips] * self.clips
 
 
 class Nothing(OutOfRange):
     def __call__(self, generator, progress):
         return []
+
+
+class Repeated:  # as many clips of each technique as the most frequent has
+    def __init__(self, targets):
+        counts = torch.bincount(targets)
+        each = [torch.nonzero(targets == k).flatten() for k in range(len(counts))]
+        self.indices = torch.cat([rows.repeat(int(counts.max()))[: int(counts.max())] for rows in each])
+
+    def __call__(self, generator, progress):
+        return self.indices
 
 
 class Shorter:
@@ -520,8 +530,9 @@ number = 3
         (("front_end=own", "front_end._target_=mine.NoShape"), ["front_end NoShape", "shape(samples)"]),
         (("front_end=own", "front_end._target_=mine.WrongShape"), ["front_end WrongShape", "(2, 1, 97, 97)"]),
         (("head=own", "head._target_=mine.OneTechnique"), ["head OneTechnique", "(2, 3)", "(2, 1)"]),
-        (("sampler=own", "sampler._target_=mine.OutOfRange"), ["sampler OutOfRange", "from 0 to 5"]),
-        (("sampler=own", "sampler._target_=mine.Nothing"), ["sampler Nothing", "from 0 to 5"]),
+        (("sampler=own", "sampler._target_=mine.OutOfRange"), ["sampler OutOfRange", "from 0 to 6"]),
+        (("sampler=own", "sampler._target_=mine.Nothing"), ["sampler Nothing", "as many indices as clips"]),
+        (("sampler=own", "sampler._target_=mine.Repeated"), ["sampler Repeated", "as many indices as clips"]),
         (("augment=own", "augment._target_=mine.Shorter"), ["augment Shorter", "(2, 4800)", "(2, 4799)"]),
         (("optimizer=own", "optimizer._target_=mine.NoOptimizer"), ["optimizer", "NoOptimizer"]),
     ],

@@ -21,7 +21,7 @@ class Sampler(Protocol):
     """Built with `targets`, the (N,) technique index of each training clip."""
 
     def __call__(self, generator: torch.Generator, progress: float) -> Tensor | Sequence[int]:
-        """Indices of the clips that an epoch trains on, in order.
+        """N indices of the clips that an epoch trains on, in order; some clips may come twice, others not at all.
 
         Args:
             generator: the only source of random numbers; it is made of the seed and the epoch.

@@ -87,8 +87,8 @@ def _try_network(run: Run) -> None:
 
 def _try_phase(phase: Phase, run: Run, network: nn.Module) -> None:
     """Sampler, augmentation, what a head phase learns, and loss of a phase; or its rewrite of the head."""
-    targets = torch.arange(2 * run.techniques) % run.techniques  # two clips of each technique
-    counts = torch.full((run.techniques,), 2)
+    targets = torch.arange(2 * run.techniques + 1) % run.techniques  # two clips of each technique, three of the first
+    counts = torch.bincount(targets)
     if isinstance(phase, RewriteHead):
         with _named("rewrite", phase.rewrite):
             phase.finish(network, counts, None)
@@ -97,9 +97,9 @@ def _try_phase(phase: Phase, run: Run, network: nn.Module) -> None:
     draw = functools.partial(torch.Generator().manual_seed, 0)
     with _named("sampler", phase.sampler):
         indices = torch.as_tensor(build(phase.sampler, targets=targets)(draw(), 0.0))
-        fits = indices.ndim == 1 and not indices.is_floating_point() and len(indices)
-        fits = bool(fits) and int(indices.min()) >= 0 and int(indices.max()) < len(targets)
-        _require(fits, phase.sampler, "sampler", f"indices from 0 to {len(targets) - 1}")
+        fits = indices.ndim == 1 and not indices.is_floating_point() and len(indices) == len(targets)
+        fits = fits and int(indices.min()) >= 0 and int(indices.max()) < len(targets)
+        _require(fits, phase.sampler, "sampler", f"as many indices as clips, from 0 to {len(targets) - 1}")
     augment = getattr(phase, "augment", None)
     if augment is not None:
         with _named("augment", augment):
