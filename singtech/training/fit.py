@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from singtech.components import build, spec
+from singtech.components import build, spec, unwrapped
 from singtech.corpus.clip_store import Corpus
 from singtech.corpus.datamodule import VocalSetDataModule
 from singtech.imbalance.losses import WeightedCrossEntropy
@@ -255,15 +255,12 @@ def _fit(
 ) -> Epochs:
     """Train the epochs of a phase; the network ends with the weights of the epoch that counts."""
     phase, setup, corpus = run.phases[number], run.setup, data.corpus
-    goes_on = (
-        bool(before) and getattr(phase, "init", "warm") == "warm" and run.phases[number - 1].trains == phase.trains
-    )
     augment = getattr(phase, "augment", None)
-    optimizer_state = before[-1].optimizer_state() if goes_on and learnable is None else None
     criterion = loss_of(phase, corpus)
-    has_weights = isinstance(criterion, torch.nn.Module) and any(True for _ in criterion.parameters())
-    if has_weights and optimizer_state is not None:
-        criterion.load_state_dict(optimizer_state["criterion"])
+    own = dict(criterion.named_parameters()) if isinstance(criterion, torch.nn.Module) else {}
+    optimizer_state = _taken_up(phase, run.phases[number - 1], before[-1], own) if before else None
+    if own and optimizer_state is not None:
+        criterion.load_state_dict(optimizer_state["criterion"], strict=False)  # its buffers are the phase's
     module = TechniqueModule(
         network,
         criterion,
@@ -306,9 +303,33 @@ def _fit(
         best = end["callbacks"][BestEpoch.__name__]
         weights, optimizer_state, epoch = best["weights"], best["optimizer"], best["epoch"]
     module.load_state_dict(weights, strict=module.strict_loading)
-    if has_weights:  # a phase that goes on takes them up again
-        optimizer_state = {**optimizer_state, "criterion": criterion.state_dict()}
+    if own:  # a phase that goes on takes them up again
+        optimizer_state = {**optimizer_state, "criterion": {name: value.detach() for name, value in own.items()}}
     return Epochs(optimizer_state, end["curve"], epoch, sum(entry["seconds"] for entry in end["curve"]))
+
+
+def _taken_up(phase: Training, before: Phase, stored: StoredPhase, own: Mapping[str, Tensor]) -> dict | None:
+    """The state that the phase before left its optimizer in; None unless both move the same by the same rule.
+
+    The learning rate may differ.
+
+    Args:
+        phase: to train.
+        before: the phase before it.
+        stored: what that one left.
+        own: the parameters of the phase's loss.
+    """
+    trains_on = isinstance(before, Training) and before.trains == phase.trains
+    if not trains_on or getattr(phase, "init", "warm") != "warm":
+        return None
+    if any(getattr(each, "learns", None) is not None for each in (phase, before)):
+        return None
+    one, other = (spec(each.optimizer) | {"lr": None} for each in (phase, before))
+    state = stored.optimizer_state()
+    carried = state.get("criterion", {})
+    same_loss = not own or unwrapped(phase.loss)[0] is unwrapped(before.loss)[0]
+    same_shapes = {n: v.shape for n, v in carried.items()} == {n: v.shape for n, v in own.items()}
+    return state if one == other and same_loss and same_shapes else None
 
 
 def loss_of(phase: Training, corpus: Corpus) -> Callable[[Tensor, Tensor], Tensor]:

@@ -381,9 +381,74 @@ def test_a_rows_seconds_are_those_of_its_phases_when_they_were_trained(corpus, t
 
 def test_a_joint_phase_that_starts_from_a_network_phase_keeps_its_optimiser(corpus, tmp_path, monkeypatch):
     kept = run(corpus, tmp_path / "a", [network(2), network(2)])
-    monkeypatch.setattr(fit.StoredPhase, "optimizer_state", lambda self: None)
+    monkeypatch.setattr(fit, "_taken_up", lambda *_: None)
     lost = run(corpus, tmp_path / "b", [network(2), network(2)])
     assert not same(weights(tmp_path / "a", kept), weights(tmp_path / "b", lost))
+
+
+class Scaled(torch.nn.Module):
+    """Cross-entropy of logits times a learned scale, with a buffer of its settings."""
+
+    def __init__(self, factor=1.0):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(2.0))
+        self.register_buffer("factor", torch.tensor(factor))
+
+    def forward(self, logits, targets):
+        return self.factor * torch.nn.functional.cross_entropy(self.scale * logits, targets)
+
+
+SGD = functools.partial(torch.optim.SGD, lr=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_taken_up"),
+    [
+        ({}, {"learning_rate": 1e-5}, True),
+        ({}, {"loss": loss(1.0)}, True),
+        ({}, {"optimizer": functools.partial(ADAM, weight_decay=0.1)}, False),
+        ({"optimizer": SGD}, {"optimizer": functools.partial(SGD, momentum=0.9)}, False),
+        ({}, {"optimizer": SGD}, False),
+        ({"loss": Scaled}, {}, False),
+        ({}, {"loss": Scaled}, False),
+        ({"loss": Scaled}, {"loss": functools.partial(Scaled, factor=3.0)}, True),
+    ],
+)
+@pytest.mark.parametrize("kind", [network, functools.partial(classifier, init="warm")])
+def test_an_optimizer_is_taken_up_where_only_its_rate_differs(
+    corpus, tmp_path, monkeypatch, kind, first, second, is_taken_up
+):
+    taken_up, states = fit._taken_up, []
+    monkeypatch.setattr(fit, "_taken_up", lambda *given: states.append(taken_up(*given)) or states[-1])
+    phases = [kind(1, **first), kind(1, **second)]
+    if phases[0].trains == "head":
+        phases.insert(0, network())
+    result = run(corpus, tmp_path, phases)
+    assert result.row["status"] == "complete"
+    assert (states[-1] is not None) == is_taken_up
+    assert states[:-1] == [None] * (len(phases) - 2)  # a head after a network begins anew
+
+
+def test_a_phase_takes_up_its_losss_parameters_and_no_buffers(corpus, tmp_path, monkeypatch):
+    built, loss_of = [], fit.loss_of
+    monkeypatch.setattr(fit, "loss_of", lambda *given: built.append(loss_of(*given)) or built[-1])
+    seen, module = [], fit.TechniqueModule
+
+    def noted(network, criterion, *arguments, **options):
+        if criterion in built:
+            seen.append({name: float(value) for name, value in criterion.state_dict().items()})
+        return module(network, criterion, *arguments, **options)
+
+    monkeypatch.setattr(fit, "TechniqueModule", noted)
+    run(corpus, tmp_path, [network(1, loss=Scaled), network(1, loss=functools.partial(Scaled, factor=3.0))])
+    assert seen == [{"scale": 2, "factor": 1}, {"scale": pytest.approx(2, abs=0.1), "factor": 3}]
+    assert seen[1]["scale"] != 2
+
+
+def test_another_weight_decay_in_a_second_phase_makes_other_weights(corpus, tmp_path):
+    phases = [network(1), network(1, optimizer=functools.partial(ADAM, weight_decay=0.5))]
+    plain, decayed = run(corpus, tmp_path, [network(1), network(1)]), run(corpus, tmp_path, phases)
+    assert not same(weights(tmp_path, plain), weights(tmp_path, decayed))
 
 
 def test_a_diverging_run_stops_at_once_naming_the_epoch_and_the_batchs_clips(corpus, tmp_path):
