@@ -28,7 +28,7 @@ from singtech.metrics import confusion, scores
 from singtech.models.deformable import backend_for
 from singtech.models.layers import describe
 from singtech.models.network import Network, parameter_count
-from singtech.results.predictions import PREDICTIONS, VALIDATION
+from singtech.results.predictions import PREDICTIONS, VALIDATION, read_predictions
 from singtech.results.rows import COMPLETE, FAILED, INTERRUPTED, ROW, RUNNING, read_row, write_row
 from singtech.training.fit import Run, clip_features, train_phase
 from singtech.training.forest import forest_logits
@@ -98,7 +98,14 @@ def execute(
     with hold(folder, f"run {folder.name} is being made", wait) as lease:
         row = _row_there(folder, say)
         if row is not None and row["status"] == COMPLETE and (folder / PREDICTIONS).is_file():
-            return Result(_followed(folder, row, run, corpus), folder, (False,) * len(run.phases))
+            trained = [False] * len(run.phases)
+            if not _is_judged(folder, row, corpus):  # the split may name others; they decide nothing else
+                stored, trained = _obtain_phases(run, corpus, store, machine, say, wait, commit)
+                judged = _validation_logits(run, stored, corpus, machine)
+                require(lease)
+                row = _keep_validation(folder, row, corpus, judged)
+                write_row(folder, row)
+            return Result(_followed(folder, row, run, corpus), folder, tuple(trained))
         begun = _condition(run, folder.name, corpus, parameter_count(network)) | dict(provenance or {})
         folder.mkdir(parents=True, exist_ok=True)
         for name in KEPT:
@@ -108,17 +115,14 @@ def execute(
         try:
             stored, trained = _obtain_phases(run, corpus, store, machine, say, wait, commit)
             logits = _logits(run, stored, corpus, "test", machine)
-            judged = _logits(run, stored, corpus, "validation", machine) if len(corpus.rows("validation")) else None
+            judged = _validation_logits(run, stored, corpus, machine)
             require(lease)
             write_text(folder / PREDICTIONS, _predictions(corpus, "test", logits).to_csv(index=False))
-            if judged is not None:
-                write_text(folder / VALIDATION, _predictions(corpus, "validation", judged).to_csv(index=False))
             write_text(folder / CONFUSION, _confusion(corpus, logits).to_csv())
             layers = pd.DataFrame(describe(network, corpus.waveforms.shape[1]))
             write_text(folder / LAYERS, layers.to_csv(index=False))
             row = begun | _circumstances(stored) | scores(corpus.targets("test"), logits, corpus.techniques)
-            if judged is not None:
-                row["validation_f1"] = scores(corpus.targets("validation"), judged, corpus.techniques)["f1"]
+            row = _keep_validation(folder, row, corpus, judged)
             (folder / FAILURE).unlink(missing_ok=True)
             write_row(folder, row | {"status": COMPLETE})
         except BaseException as problem:
@@ -185,6 +189,34 @@ def _followed(folder: Path, row: dict, run: Run, corpus: Corpus) -> dict:
         write_row(folder, row)
     _keep_contexts(folder / PREDICTIONS, corpus)
     return row
+
+
+def _is_judged(folder: Path, row: dict, corpus: Corpus) -> bool:
+    """Whether a complete run's score on the validation singers is of those that the corpus has now."""
+    clips, path = corpus.clips.iloc[corpus.rows("validation")], folder / VALIDATION
+    if not len(clips) or not path.is_file():
+        return not len(clips) and not path.is_file()
+    if row.get("corpus_fingerprint") != corpus.identity()["corpus_fingerprint"]:
+        return False
+    try:
+        return list(read_predictions(path).clips["recording"]) == list(clips["recording"])
+    except ValueError:
+        return False
+
+
+def _validation_logits(run: Run, stored: list[StoredPhase], corpus: Corpus, machine: Machine) -> np.ndarray | None:
+    """(N, K) logits of the validation singers' clips; None where there are none."""
+    return _logits(run, stored, corpus, "validation", machine) if len(corpus.rows("validation")) else None
+
+
+def _keep_validation(folder: Path, row: dict, corpus: Corpus, logits: np.ndarray | None) -> dict:
+    """Write what a run makes of the validation singers; the row with their score."""
+    row = {name: value for name, value in row.items() if name != "validation_f1"}
+    if logits is None:
+        (folder / VALIDATION).unlink(missing_ok=True)
+        return row
+    write_text(folder / VALIDATION, _predictions(corpus, "validation", logits).to_csv(index=False))
+    return row | {"validation_f1": scores(corpus.targets("validation"), logits, corpus.techniques)["f1"]}
 
 
 def _keep_contexts(path: Path, corpus: Corpus) -> None:

@@ -756,6 +756,28 @@ def test_validation_singers_are_scored_too(corpus, tmp_path):
     assert "validation_f1" not in run(TinyCorpus(validation=0), tmp_path / "without", [network()]).row
 
 
+@pytest.mark.parametrize("validation", [0, 1, 2, 3])
+def test_other_validation_singers_are_scored_again_and_nothing_is_trained(corpus, first, tmp_path, validation):
+    other = TinyCorpus(validation=0)
+    added = TinyCorpus(validation=validation, seed=7)
+    rows = added.rows("validation")
+    other.clips = pd.concat([other.clips, added.clips.iloc[rows]], ignore_index=True)
+    other.waveforms = np.concatenate([corpus.waveforms[corpus.clips["split"] != "validation"], added.waveforms[rows]])
+    if validation == 2:
+        other.state = "f" * 64  # the recordings' names are the same, and not what they hold
+    predictions, judged = ((first.folder / name).read_bytes() for name in ("predictions.csv", VALIDATION))
+    again = run(other, tmp_path, [network()])
+    assert (again.folder, again.trained) == (first.folder, (False,))
+    assert (again.folder / VALIDATION).exists() == bool(validation)
+    assert ("validation_f1" in again.row) == bool(validation)
+    assert read_rows(tmp_path / "runs") == [again.row]
+    assert (again.folder / "predictions.csv").read_bytes() == predictions
+    if validation:
+        fresh = run(other, tmp_path / "fresh", [network()])
+        assert again.row["validation_f1"] == fresh.row["validation_f1"]
+        assert (again.folder / VALIDATION).read_bytes() == (fresh.folder / VALIDATION).read_bytes() != judged
+
+
 def test_predictions_from_before_contexts_were_kept_get_them(corpus, first, tmp_path):
     path = first.folder / "predictions.csv"
     whole = path.read_bytes()
