@@ -410,6 +410,9 @@ def test_a_file_that_changes_makes_new_phases_of_its_class_alone(call, folder, o
 # What does not fit ends before anything trains, in one sentence.
 
 UNFIT = """
+import collections
+
+import numpy
 import torch
 from torch import nn
 
@@ -506,6 +509,33 @@ class NoOptimizer:
         self.lr = lr
 
 
+class Stepping(torch.optim.Optimizer):
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, {"lr": lr})
+
+    def step(self, closure=None):
+        return torch.enable_grad()(closure)()
+
+
+class KeepsNumpy(Stepping):
+    def step(self, closure=None):
+        weights = self.param_groups[0]["params"][0]
+        self.state[weights]["seen"] = numpy.float64(1.0)
+        return super().step(closure)
+
+
+class KeepsDeque(Stepping):
+    def step(self, closure=None):
+        weights = self.param_groups[0]["params"][0]
+        self.state[weights]["seen"] = collections.deque([1.0])
+        return super().step(closure)
+
+
+class NoClosure(Stepping):
+    def step(self):
+        pass
+
+
 number = 3
 """
 
@@ -518,7 +548,7 @@ number = 3
         (("loss=own", "loss._target_=mine.NeedsMore"), ["loss NeedsMore", "'gamma'"]),
         (("loss=own", "loss._target_=mine.NeedsMore", "+loss.delta=1"), ["loss NeedsMore", "'delta'"]),
         (("loss=own", "loss._target_=mine.Constant"), ["loss Constant", "depends on the logits"]),
-        (("loss=own", "loss._target_=mine.Raises"), ["loss Raises", "mine.py, line 28", "KeyError"]),
+        (("loss=own", "loss._target_=mine.Raises"), ["loss Raises", "mine.py, line 31", "KeyError"]),
         (("loss=own",), ["loss._target_"]),
         (("loss=own", "loss._target_=Vector"), ["loss._target_=Vector", "module.Class"]),
         (("loss=own", "loss._target_=mine.Vektor"), ["loss._target_=mine.Vektor", "mine has no Vektor"]),
@@ -535,6 +565,9 @@ number = 3
         (("sampler=own", "sampler._target_=mine.Repeated"), ["sampler Repeated", "as many indices as clips"]),
         (("augment=own", "augment._target_=mine.Shorter"), ["augment Shorter", "(2, 4800)", "(2, 4799)"]),
         (("optimizer=own", "optimizer._target_=mine.NoOptimizer"), ["optimizer", "NoOptimizer"]),
+        (("optimizer=own", "optimizer._target_=mine.KeepsNumpy"), ["optimizer KeepsNumpy", "tensors and plain values"]),
+        (("optimizer=own", "optimizer._target_=mine.KeepsDeque"), ["optimizer KeepsDeque", "tensors and plain values"]),
+        (("optimizer=own", "optimizer._target_=mine.NoClosure"), ["optimizer NoClosure", "positional argument"]),
     ],
 )
 def test_what_does_not_fit_ends_before_anything_trains(call, folder, own, arguments, words):

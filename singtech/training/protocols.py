@@ -79,7 +79,7 @@ class Learnable(Protocol):
         """Write what was learned into the head."""
 
 
-Optimizer = Callable[..., torch.optim.Optimizer]  # called with the parameters
+Optimizer = Callable[..., torch.optim.Optimizer]  # called with the parameters; its state is tensors and plain values
 Rewrite = Callable[..., None]  # called with `head` and `class_counts`, changes the head in place
 
 

@@ -1,12 +1,14 @@
 """Try a run's components on two made-up clips before anything is trained."""
 
 import functools
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from singtech.components import ComponentError, build, outside_line, spec, unwrapped
+from singtech.components import ComponentError, build, origin, outside_line, spec, unwrapped
 from singtech.training.fit import Run
+from singtech.training.phase_store import plain, torch_bytes
 from singtech.training.phases import Phase, RewriteHead, Training, digest
 from singtech.training.protocols import Learnable
 
@@ -86,7 +88,7 @@ def _try_network(run: Run) -> None:
 
 
 def _try_phase(phase: Phase, run: Run, network: nn.Module) -> None:
-    """Sampler, augmentation, what a head phase learns, and loss of a phase; or its rewrite of the head."""
+    """Optimizer, sampler, augmentation, what a head phase learns, and loss of a phase; or its rewrite of the head."""
     targets = torch.arange(2 * run.techniques + 1) % run.techniques  # two clips of each technique, three of the first
     counts = torch.bincount(targets)
     if isinstance(phase, RewriteHead):
@@ -94,6 +96,7 @@ def _try_phase(phase: Phase, run: Run, network: nn.Module) -> None:
             phase.finish(network, counts, None)
     if not isinstance(phase, Training):
         return
+    _try_optimizer(phase)
     draw = functools.partial(torch.Generator().manual_seed, 0)
     with _named("sampler", phase.sampler):
         indices = torch.as_tensor(build(phase.sampler, targets=targets)(draw(), 0.0))
@@ -121,6 +124,29 @@ def _try_phase(phase: Phase, run: Run, network: nn.Module) -> None:
         _require_shape(loss, (), phase.loss, "loss")
         loss.backward()
         _require(logits.grad is not None, phase.loss, "loss", "a loss that depends on the logits")
+
+
+def _try_optimizer(phase: Training) -> None:
+    """A step of a person's own optimizer, and its state as a checkpoint keeps it."""
+    if not origin(phase.optimizer).startswith("sha256:"):
+        return  # a package's may need a GPU to step
+    weights = torch.ones(2, 2, requires_grad=True)
+
+    def closure() -> torch.Tensor:
+        loss = weights.square().sum()
+        loss.backward()
+        return loss
+
+    with _named("optimizer", phase.optimizer):
+        optimizer = phase.optimizer_settings([weights])
+        optimizer.step(closure)
+        held = torch_bytes(optimizer.state_dict())
+    try:
+        plain(held, Path("state"))
+        is_plain = True
+    except ValueError:
+        is_plain = False
+    _require(is_plain, phase.optimizer, "optimizer", "a state of tensors and plain values, after a step")
 
 
 def _require_shape(value: object, shape: tuple[int, ...], component: object, group: str) -> None:
