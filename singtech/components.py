@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module, metadata
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -296,11 +296,24 @@ def outside_line(problem: BaseException) -> str:
     Returns "" where it went through none.
     """
     while problem is not None:
-        for frame in reversed(traceback.extract_tb(problem.__traceback__)):
-            path = Path(frame.filename).resolve()
-            if path.is_file() and path.parent in _folders and PACKAGE not in path.parents:
-                return f"{frame.filename}, line {frame.lineno}, in {frame.name}"
+        place = _outside([(f.filename, f.lineno, f.name) for f in traceback.extract_tb(problem.__traceback__)])
+        if place:
+            return place
         problem = problem.__cause__
+    return ""
+
+
+def outside_line_of(traced: str) -> str:
+    """The same of a traceback's text."""
+    return _outside(re.findall(r'^  File "(.+)", line (\d+), in (.+)$', traced, re.MULTILINE))
+
+
+def _outside(frames: Sequence[tuple]) -> str:
+    """The last of frames (file, line, name) that is in a person's own file, in words."""
+    for file, line, name in reversed(frames):
+        path = Path(file).resolve()
+        if path.is_file() and path.parent in _folders and PACKAGE not in path.parents:
+            return f"{file}, line {line}, in {name}"
     return ""
 
 

@@ -625,6 +625,20 @@ def test_an_exception_in_training_names_the_file_and_line_and_asks_for_no_bug_re
     assert (row["status"], row["reason"]) == ("failed", error.removeprefix("error: "))
 
 
+@pytest.mark.long
+def test_an_exception_on_several_devices_names_the_file_and_line_too(call, folder, own):
+    mine(folder, f"import torch\n\n\nclass Own(Exception):\n    pass\n{STOPS_LATER}".replace("RuntimeError", "Own"))
+    more = ["strategy=head", "schedule.classifier=2", "trainer.devices=2"]
+    done = call("run", *own, *more, "sampler=own", "sampler._target_=mine.StopsLater")
+    assert done.status == 1
+    (error,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert f"{folder / 'mine.py'}, line 14, in __call__: Own: tired" in error
+    assert "bug" not in done.err
+    assert "Traceback" not in done.err
+    (row,) = rows(folder)
+    assert (row["status"], row["reason"]) == ("failed", error.removeprefix("error: "))
+
+
 # Tables and commands.
 
 

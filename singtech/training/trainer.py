@@ -22,6 +22,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
+from singtech.components import ComponentError, outside_line_of
 from singtech.corpus.clip_store import Corpus
 from singtech.models.deformable import backend_for, choose_backend
 from singtech.models.network import Network
@@ -139,7 +140,12 @@ def from_processes() -> Iterator[None]:
         full_disk = re.match(r"\[Errno (\d+)\] ([^:]*)", text) if kind == "OSError" else None
         if full_disk:
             raise OSError(int(full_disk[1]), full_disk[2]) from problem
-        raise (FloatingPointError if kind == "FloatingPointError" else RuntimeError)(text or kind) from problem
+        if kind == "FloatingPointError":
+            raise FloatingPointError(text) from problem
+        place = outside_line_of(str(problem))
+        if place and not re.search("out of memory|can't allocate memory", text):
+            raise ComponentError(f"{place}: {kind.rpartition('.')[2]}: {text}") from problem
+        raise RuntimeError(text or kind) from problem
     except ProcessExitedException as problem:
         killed = "out of memory? " if problem.signal_name == "SIGKILL" else ""
         raise RuntimeError(f"{killed}a process that trained with others ended: {problem}") from problem

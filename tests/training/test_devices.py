@@ -1,18 +1,23 @@
 """Several devices that share every batch: two processes on the CPU, which talk by gloo."""
 
 import copy
+import sys
+import traceback
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.multiprocessing import ProcessRaisedException
 
+from singtech import components
+from singtech.components import ComponentError
 from singtech.corpus.datamodule import EpochSampler, SharedBatches
 from singtech.imbalance.rewrites import LearnableScaling
 from singtech.training.fit import train_phase
 from singtech.training.module import TechniqueModule
 from singtech.training.phase_store import PhaseStore
-from singtech.training.trainer import Machine
+from singtech.training.trainer import Machine, from_processes
 from tests.training.test_run import ADAM, a_run, classifier, loss, network, run, weights
 
 ALONE, TOGETHER = (Machine(accelerator="cpu", progress=False, devices=devices) for devices in (1, 2))
@@ -66,6 +71,32 @@ def test_two_devices_train_a_network_and_one_scores_it(corpus, tmp_path):
     assert together.row["status"] == "complete"
     predictions = pd.read_csv(together.folder / "predictions.csv")
     assert len(predictions) == predictions["recording"].nunique() == 12  # nobody scored a clip twice
+
+
+class Own(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("problem", "kind", "message"),
+    [
+        (Own("tired"), ComponentError, r".*mine\.py, line 2, in step: Own: tired$"),
+        (Own(), ComponentError, r".*mine\.py, line 2, in step: Own: $"),
+        (FloatingPointError("the loss is nan"), FloatingPointError, "^the loss is nan$"),
+        (torch.OutOfMemoryError("CUDA out of memory."), RuntimeError, "^CUDA out of memory.$"),
+    ],
+)
+def test_an_exception_in_a_persons_own_file_names_its_line(tmp_path, monkeypatch, problem, kind, message):
+    (tmp_path / "mine.py").write_text("def step(problem):\n    raise problem\n")
+    monkeypatch.setattr(components, "_folders", set())
+    step = components.load_file(tmp_path / "mine.py").step
+    monkeypatch.delitem(sys.modules, "mine")
+    with pytest.raises(type(problem)) as raised:
+        step(problem)
+    traced = "".join(traceback.format_exception(raised.value))
+    ended = ProcessRaisedException(f"\n\n-- Process 1 terminated with the following error:\n{traced}", 1, 0)
+    with pytest.raises(kind, match=message), from_processes():
+        raise ended
 
 
 @pytest.mark.long
