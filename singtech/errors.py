@@ -27,3 +27,11 @@ class Conflict(SingtechError, ValueError):
 
 class MissingExtra(SingtechError, ImportError):
     """An optional package is needed that is not installed."""
+
+
+class NoConnection(SingtechError, ConnectionError):
+    """A server cannot be reached, or refuses."""
+
+
+class NoSpace(SingtechError, OSError):
+    """The disk has too little room."""

@@ -269,7 +269,7 @@ def confusion(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
 
 def _words(column: str, word: Callable[[Metric], str], of_technique: str) -> str:
     if column.startswith("validation_"):
-        return f"{_words(column.removeprefix('validation_'), word, of_technique)} on validation singers"
+        return f"{_words(column.removeprefix('validation_'), word, of_technique)} on validation clips"
     if column in METRICS:
         return word(METRICS[column])
     if named := technique_of(column):

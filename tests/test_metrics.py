@@ -138,7 +138,7 @@ def test_the_printed_line_has_what_a_row_holds():
     [
         ("f1", "macro-F1"),
         ("recall_lip_trill", "recall of lip trill"),
-        ("validation_f1", "macro-F1 on validation singers"),
+        ("validation_f1", "macro-F1 on validation clips"),
     ],
 )
 def test_a_column_has_words(column, words):

@@ -310,11 +310,24 @@ def test_a_strategy_a_condition_an_ablation(run_recipe, number, strategy, dc, ex
     assert (row["strategy"], row["dc"], settings(row)) == (strategy, dc, expected)
 
 
-def test_a_corpus(run_recipe, folder, own_corpus):
+def test_a_corpus(call, folder, own_corpus):
     own_corpus.rename(folder / "choir")
-    row, _ = run_recipe("A corpus")
+    RECIPES["A corpus"].write(folder)
+    done = call("run", *RECIPES["A corpus"].arguments(), "schedule=smoke", "trainer.accelerator=cpu")
+    assert done.status == 0, done.err
+    row = rows(folder)[-1]
     assert (row["data"], row["singers_test"], row["clips_train"], row["clips_test"]) == ("choir", "dot", "18", "6")
-    assert settings(row) == {}
+    assert json.loads(row["settings"]).keys() <= {"front_end", "schedule"}
+
+
+def test_a_clip_that_is_too_short_says_how_long_it_must_be(call, folder, own_corpus):
+    own_corpus.rename(folder / "choir")
+    RECIPES["A corpus"].write(folder)
+    arguments = [*RECIPES["A corpus"].arguments(), "schedule=smoke", "trainer.accelerator=cpu"]
+    done = call("run", *arguments, "data.clip_seconds=0.6")
+    assert "use clips of 2.38 s or more (data.clip_seconds)" in done.err
+    done = call("run", *arguments, "data.clip_seconds=2.38")
+    assert done.status == 0, done.err
 
 
 def test_every_recipe_has_a_test():

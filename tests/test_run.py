@@ -356,7 +356,7 @@ def test_a_row_says_what_made_it(call, own, tmp_path):
         ),
         ("sampler=often", "sampler=often: no such choice; there are balanced, natural, own."),
         ("selection=middle", "selection=middle: expected one of last, best."),
-        ("selection=best", "selection=best: there is no validation singer; name some in data.split.validation."),
+        ("selection=best", "selection=best: there is no validation clip; name some singers in data.split.validation."),
         (("model=oblong_forest", "+forest.depth=3"), "expected trees and balanced"),
         ("alpha=0,0.2", "alpha=0,0.2: several values; add -m before the settings to run each of them."),
         ("data.split.test=[dot,", "not understood as name=value; does a space, a bracket or a comma in it want quotes"),

@@ -152,11 +152,11 @@ class Unprepared:
 def _corpus(cfg: DictConfig) -> object:
     """The corpus, prepared if it is not yet; VocalSet, which takes minutes and gigabytes, only if it is already."""
     from singtech.cli.prepare import corpus_of
-    from singtech.corpus.archive import found_at
+    from singtech.corpus.archive import find_source
 
     if HydraConfig.get().runtime.choices["data"] != "vocalset":
         return corpus_of(cfg)
-    is_here = found_at(Path(cfg.data.root).expanduser()) is not None
+    is_here = find_source(Path(cfg.data.root).expanduser()) is not None
     return (corpus_of(cfg, make=False) if is_here else None) or Unprepared(cfg, is_here)
 
 

@@ -175,8 +175,8 @@ def _heard(predictor, path: Path, overlap: float, stem: Path, picture: bool) -> 
         raise ValueError(f"{_with(stem, 'json')} is that of {there['recording']}; name another folder with to=FOLDER")
     if _is_done(there, made_of, stem, picture):
         return there
-    channels, sample_rate = read_channels(content)
-    waveform = mixed(channels)
+    channels, header = read_channels(content)
+    waveform, sample_rate = mixed(channels), header.sample_rate
     timeline = predictor.predict(waveform, sample_rate, overlap)
     segments = timeline.segments()
     rows = [[round(s.start, 3), round(s.end, 3), s.technique, round(s.probability, 4)] for s in segments]

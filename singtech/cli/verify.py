@@ -10,10 +10,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from singtech.cli.config import command, plain
-from singtech.corpus.archive import found_at
+from singtech.corpus.archive import find_source
 from singtech.corpus.sources import checked_source, make_source
 from singtech.corpus.verify import report, verify
-from singtech.corpus.vocalset import SAMPLE_RATE, known_vocalset
+from singtech.corpus.vocalset import SAMPLE_RATE, expected_vocalset
 from singtech.io.atomic import write_text
 
 
@@ -27,7 +27,7 @@ def job(cfg: DictConfig) -> None:
     choice = HydraConfig.get().runtime.choices["data"]
     name = choice if OmegaConf.is_missing(cfg.data, "name") else cfg.data.name
     if choice == "vocalset":
-        source, sample_rate, known = found_at(Path(cfg.data.root).expanduser()), SAMPLE_RATE, known_vocalset()
+        source, sample_rate, known = find_source(Path(cfg.data.root).expanduser()), SAMPLE_RATE, expected_vocalset()
         if source is None:
             raise FileNotFoundError(f"data.root={cfg.data.root}: VocalSet is not there; `make data` fetches it.")
     else:

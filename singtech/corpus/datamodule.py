@@ -1,6 +1,7 @@
-"""Batches of clips for Lightning: clips in, waveforms on the device out."""
+"""Batch clips for Lightning: int16 clips from the store, waveforms on the device."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -13,17 +14,17 @@ from singtech.streams import stream_seed
 
 
 class EpochSampler(Sampler[int]):
-    """The order of the clips in every epoch, made from the seed and the epoch alone.
+    """Order the clips of every epoch by the seed and the epoch alone.
 
-    An epoch has the same order after an interruption, and in a phase that goes on from another. Lightning calls
+    An epoch has the same order after an interruption, and in a phase that continues another. Lightning calls
     `set_epoch` before each epoch, counted from the phase's start.
 
     Args:
         clips: N.
         seed: of the run.
         first_epoch: epochs before the phase.
-        draw: called with a generator and the share of the phase that is over, gives the indices of the clips; by
-            default every clip once, shuffled.
+        draw: takes a generator and the share of the phase that is over, returns the indices of the clips; by default
+            every clip once, shuffled.
         epochs: of the phase.
     """
 
@@ -48,7 +49,7 @@ class EpochSampler(Sampler[int]):
 
 
 class SharedBatches(BatchSampler):
-    """Batches of a sampler, of each the share of one of several devices that train together.
+    """Batch a sampler's clips, and take of each batch one device's share.
 
     Args:
         sampler: the order of the clips.
@@ -66,41 +67,30 @@ class SharedBatches(BatchSampler):
         return (batch[self.rank :: self.devices] for batch in super().__iter__())
 
 
-class ClipDataset(Dataset):
-    """Some of a corpus's clips, fetched a batch at a time: (B, S) int16 waveforms and (B,) technique indices.
+class Rows(Dataset):
+    """Some rows of an array and their (n,) technique indices, fetched a batch at a time.
 
-    Without waveforms it gives (B,) rows of the corpus instead.
+    Args:
+        values: (N, S) int16 waveforms or (N, D) features.
+        rows: (n,) indices into `values`.
+        targets: (n,) technique indices.
     """
 
-    def __init__(self, waveforms: np.ndarray | None, rows: np.ndarray, targets: np.ndarray) -> None:
-        self.waveforms, self.rows, self.targets = waveforms, rows, torch.from_numpy(targets)
+    def __init__(self, values: np.ndarray, rows: np.ndarray, targets: np.ndarray) -> None:
+        self.values, self.rows, self.targets = values, rows, torch.from_numpy(targets)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitems__(self, items: Sequence[int]) -> tuple[Tensor, Tensor]:
-        rows = self.rows[items]
-        return torch.from_numpy(rows if self.waveforms is None else self.waveforms[rows]), self.targets[items]
-
-
-class FeatureDataset(Dataset):
-    """Features of clips, already computed, in the manner of `ClipDataset`: (B, D) features, (B,) technique indices."""
-
-    def __init__(self, features: np.ndarray, targets: np.ndarray) -> None:
-        self.features, self.targets = torch.from_numpy(features), torch.from_numpy(targets)
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __getitems__(self, items: Sequence[int]) -> tuple[Tensor, Tensor]:
-        return self.features[items], self.targets[items]
+        return torch.from_numpy(self.values[self.rows[items]]), self.targets[items]
 
 
 class VocalSetDataModule(pl.LightningDataModule):
-    """A corpus's training clips in the order of each epoch, and any subset's clips in the corpus's order.
+    """Give training clips in the order of each epoch, and any subset's clips in the corpus's order.
 
-    Clips come from the corpus's memory-mapped store as int16, or from where they are resident on the device, and become
-    waveforms between -1 and 1 on the device.
+    Clips are int16 in the corpus's memory-mapped store, or on the device, and become waveforms between -1 and 1 on the
+    device.
 
     Args:
         corpus: the prepared clips.
@@ -110,10 +100,10 @@ class VocalSetDataModule(pl.LightningDataModule):
         first_epoch: epochs of training before this phase.
         epochs: of the phase.
         drop_last: leave the last incomplete batch out, as the authors' published code does.
-        features: by subset, to give (B, D) features instead of waveforms.
+        features: by subset, (n, D) features to give instead of waveforms.
         draw: see `EpochSampler`.
-        resident: (N, S) int16 all the corpus's clips on the device, if they are there.
-        predict: the subset that `trainer.predict` goes through.
+        resident: (N, S) int16, all the corpus's clips on the device, or None.
+        predict: the subset of `trainer.predict`.
     """
 
     def __init__(
@@ -142,42 +132,42 @@ class VocalSetDataModule(pl.LightningDataModule):
             self._dataset(subset)
 
     def train_dataloader(self) -> DataLoader:
-        """Training clips, shuffled (or drawn) anew for every epoch."""
+        """Return the training clips, shuffled (or drawn) again for every epoch."""
         rank, devices = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sampler, drop_last = self._order(devices)
         batches = SharedBatches(sampler, self.batch_size, drop_last, rank, devices)
         return self._loader(self._dataset("train"), batch_sampler=batches)
 
     def val_dataloader(self) -> DataLoader | list:
-        """Clips of the validation singers, if the split names any."""
+        """Return the validation clips, if the split has any."""
         return self.in_order("validation") if len(self.corpus.rows("validation")) else []
 
     def predict_dataloader(self) -> DataLoader:
-        """Every clip of the subset to predict, once, in the corpus's order."""
+        """Return every clip of the subset to predict, once, in the corpus's order."""
         return self.in_order(self.predict)
 
     def in_order(self, subset: str) -> DataLoader:
-        """Every clip of a subset, once, in the corpus's order."""
+        """Return every clip of a subset, once, in the corpus's order."""
         return self._loader(self._dataset(subset), batch_size=self.batch_size)
 
     def recalibration(self) -> DataLoader:
-        """Training clips, once, in one mixed order that only the seed decides."""
+        """Return the training clips, once, in one mixed order that only the seed decides."""
         clips = len(self.corpus.rows("train"))
         sampler = EpochSampler(clips, self.seed, first_epoch=-1)
         batches = SharedBatches(sampler, self.batch_size, self._drops_last(clips))
         return self._loader(self._dataset("train"), batch_sampler=batches)
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
-        """int16, or rows of the corpus, -> float32 between -1 and 1, on the device."""
+        """Turn int16, or rows of the corpus, to float32 between -1 and 1, on the device."""
         inputs, targets = batch
         return self.waveforms(inputs), targets
 
     def waveforms(self, inputs: Tensor) -> Tensor:
-        """(B, S) waveforms of a batch that is on the device; (B, D) features pass."""
-        return as_waveform(inputs if inputs.ndim > 1 else self.resident[inputs])
+        """Return the (B, S) waveforms of a batch on the device; (B, D) features pass."""
+        return as_waveform(self.resident[inputs] if self.resident is not None and inputs.ndim == 1 else inputs)
 
     def batch_clips(self, epoch: int, batch: int) -> list[str]:
-        """The clips of a batch of an epoch of the phase: "recording at start s", over all devices."""
+        """Name the clips of a batch of an epoch of the phase, over all devices: "recording at start s"."""
         sampler, drop_last = self._order()
         sampler.set_epoch(epoch)
         items = list(BatchSampler(sampler, self.batch_size, drop_last))[batch]
@@ -185,7 +175,7 @@ class VocalSetDataModule(pl.LightningDataModule):
         return [f"{clip.recording} at {clip.start:g} s" for clip in clips.itertuples()]
 
     def _order(self, devices: int = 1) -> tuple[EpochSampler, bool]:
-        """The order of the training clips, and whether the last, smaller batch is left out."""
+        """Return the order of the training clips, and whether the last, smaller batch is left out."""
         clips = len(self.corpus.rows("train"))
         sampler = EpochSampler(clips, self.seed, self.first_epoch, self.draw, self.epochs)
         return sampler, self._drops_last(clips, devices) or (self.drop_last and clips >= self.batch_size)
@@ -197,24 +187,24 @@ class VocalSetDataModule(pl.LightningDataModule):
 
     def _dataset(self, subset: str) -> Dataset:
         if subset not in self.datasets:
-            targets = self.corpus.targets(subset)
+            rows, values = self.corpus.rows(subset), self.corpus.waveforms
+            if self.resident is not None:
+                values = np.arange(len(values))  # rows of the clips on the device
             if self.features is not None and subset in self.features:
-                self.datasets[subset] = FeatureDataset(self.features[subset], targets)
-            else:
-                waveforms = self.corpus.waveforms if self.resident is None else None
-                self.datasets[subset] = ClipDataset(waveforms, self.corpus.rows(subset), targets)
+                values = self.features[subset]
+                rows = np.arange(len(values))
+            self.datasets[subset] = Rows(values, rows, self.corpus.targets(subset))
         return self.datasets[subset]
 
     def _loader(self, dataset: Dataset, **options) -> DataLoader:
-        # a generator of its own keeps the loader from drawing from the one that dropout draws from
-        own = torch.Generator().manual_seed(0)
-        return DataLoader(dataset, collate_fn=_as_fetched, generator=own, **options)
+        generator = torch.Generator().manual_seed(0)  # or the loader would draw from the one that dropout draws from
+        return DataLoader(dataset, collate_fn=_identity, generator=generator, **options)
 
 
 def as_waveform(samples: Tensor) -> Tensor:
-    """int16 samples as float32 between -1 and 1; floats pass."""
+    """Turn int16 samples to float32 between -1 and 1; floats pass."""
     return samples.float() / 32768 if samples.dtype == torch.int16 else samples
 
 
-def _as_fetched(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def _identity(batch: Any) -> Any:
     return batch

@@ -1,4 +1,4 @@
-"""One large file from a server that throttles and cuts transfers: resumed, retried, verified."""
+"""Download one large file from a server that throttles and cuts transfers: resume, retry, verify."""
 
 import contextlib
 import errno
@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Any
 
+from singtech.errors import Damaged, NoConnection, NoSpace
 from singtech.io.atomic import sync
 from singtech.io.lock import hold
 
@@ -30,122 +32,117 @@ def download(
     longest_pause: float = 300.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Path:
-    """The file at `url`, whole and verified at `path`.
+    """Download `url` to `path`, whole and verified.
 
-    What has arrived stands in `<path>.part`, so that a transfer that broke, or was stopped by hand, goes on where it
-    was. After a failure the next attempt waits twice as long as the last one, or as long as the server asks.
+    `<path>.part` holds what has arrived, so that a transfer that broke or was stopped continues there. After a failure
+    the next attempt waits twice as long as the last one, or as long as the server says.
 
     Args:
         size: bytes that the file must have.
-        md5: that the file must have, in hexadecimal.
+        md5: of the file, in hexadecimal.
         attempts: in a row without a new byte, before giving up (three while the server has never answered).
         first_pause, longest_pause: seconds between attempts.
-        sleep: what waits; given so that tests need not.
+        sleep: waits these seconds; tests replace it.
     Raises:
-        ConnectionError: the server was not reached, or refused to the end.
-        ValueError: the server has another file there, or what came does not have the md5.
-        OSError: no room for the file.
+        NoConnection: the server was not reached, or refused every time.
+        Damaged: the server has another file there, or what came has another md5.
+        NoSpace: no room for the file.
     """
     from tqdm import tqdm
 
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    with hold(path, f"{path} is being downloaded"), room_reported(path.parent, path.name, size):
+    with hold(path, f"{path} is being downloaded"), report_full_disk(path.parent, path.name, size):
         if path.exists():  # another process has just brought it
             return path
         if _bytes_in(part) > size:
             part.unlink()
-        require_room(path.parent, path.name, size - _bytes_in(part))
+        most = _bytes_in(part)
+        require_room(path.parent, path.name, size - most)
         with tqdm(
-            desc=path.name, total=size, initial=_bytes_in(part), unit="B", unit_scale=True, mininterval=bar_interval()
+            desc=path.name, total=size, initial=most, unit="B", unit_scale=True, mininterval=bar_interval()
         ) as bar:
-            failures, most, answered = 0, _bytes_in(part), False
+            failures, is_answered = 0, False
             while _bytes_in(part) < size:
                 try:
                     _transfer(url, part, size, bar)
-                except _Cut as cut:
-                    answered = answered or cut.answered
+                except _BrokenOff as cut:
+                    is_answered = is_answered or cut.is_answered
                     failures = 0 if _bytes_in(part) > most else failures + 1
                     most = max(most, _bytes_in(part))
-                    if failures >= (attempts if answered else min(3, attempts)):
-                        raise ConnectionError(f"{url} could not be downloaded ({cut.reason}).") from cut
+                    if failures >= (attempts if is_answered else min(3, attempts)):
+                        raise NoConnection(f"{url} could not be downloaded ({cut.reason}).") from cut
                     pause = min(longest_pause, max(first_pause * 2 ** max(0, failures - 1), cut.pause))
                     bar.write(f"{path.name}: {cut.reason}; trying again in {pause:.0f} s", file=sys.stderr)
                     sleep(pause)
-        found = _md5(part)
-        if found != md5:
+        with part.open("rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        if digest != md5:
             part.unlink()
-            raise ValueError(f"{url} sent wrong bytes (md5 {found} instead of {md5}); they are removed, ask again.")
+            raise Damaged(f"{url} sent wrong bytes (md5 {digest} instead of {md5}); they are removed, try again.")
         sync(part)
         part.replace(path)
         sync(path.parent)
     return path
 
 
-class _Cut(Exception):
-    """A transfer that may be tried again: why it ended, the seconds that the server asks to wait, whether it spoke."""
+class _BrokenOff(Exception):
+    """A transfer that may be tried again: why it ended, the seconds to wait, whether the server answered."""
 
-    def __init__(self, reason: str, pause: float = 0.0, answered: bool = True) -> None:
+    def __init__(self, reason: str, pause: float = 0.0, is_answered: bool = True) -> None:
         super().__init__(reason)
-        self.reason, self.pause, self.answered = reason, pause, answered
+        self.reason, self.pause, self.is_answered = reason, pause, is_answered
 
 
-def _transfer(url: str, part: Path, size: int, bar) -> None:
-    """One request: append to `part` what the server sends.
+def _transfer(url: str, part: Path, size: int, bar: Any) -> None:
+    """Send one request and append what comes to `part`.
 
     Raises:
-        _Cut: it ended before the file did, in a way that may pass.
-        ConnectionError, ValueError: it will not end otherwise if asked again.
+        _BrokenOff: it ended before the file did; another attempt may succeed.
+        NoConnection, Damaged: another attempt cannot succeed.
     """
     import requests
 
-    have = _bytes_in(part)
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    start = _bytes_in(part)
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
         answer = requests.get(url, headers=headers, stream=True, timeout=(10, 60))
     except requests.RequestException as error:
-        raise _Cut(f"no connection: {type(error).__name__}", answered=False) from error
+        raise _BrokenOff(f"no connection: {type(error).__name__}", is_answered=False) from error
     with answer:
-        if answer.status_code == 416:  # what we have is no beginning of what is there
+        if answer.status_code == 416:  # the part is no beginning of the server's file
             part.unlink(missing_ok=True)
         if answer.status_code in (*RETRIED, 416):
-            raise _Cut(f"the server answered {answer.status_code}", _retry_after(answer.headers.get("Retry-After")))
+            pause = _retry_after(answer.headers.get("Retry-After"))
+            raise _BrokenOff(f"the server answered {answer.status_code}", pause)
         if answer.status_code not in (200, 206):
-            raise ConnectionError(f"{url} could not be downloaded (the server answered {answer.status_code}).")
-        if answer.status_code == 200:  # everything from the start, also where the rest was asked for
-            have = 0
-        _require_size(url, answer, have, size)
-        bar.n = have
-        with part.open("ab" if have else "wb") as file:
+            raise NoConnection(f"{url} could not be downloaded (the server answered {answer.status_code}).")
+        is_rest = answer.status_code == 206  # 200 is the file from its start, whatever the request
+        start = start if is_rest else 0
+        bar.n = start
+        promised = answer.headers.get("Content-Range" if is_rest else "Content-Length")
+        expected = f"bytes {start}-{size - 1}/{size}" if is_rest else f"{size}"
+        if promised != expected and (is_rest or promised is not None):
+            raise Damaged(f"{url} is not the file expected (it offers {promised}, expected {expected}).")
+        with part.open("ab" if start else "wb") as file:
             try:
                 for chunk in answer.iter_content(CHUNK_BYTES):
                     file.write(chunk)
                     bar.update(len(chunk))
                     if bar.n > size:
-                        raise ValueError(f"{url} is not the file expected (longer than {size} bytes).")
+                        raise Damaged(f"{url} is not the file expected (longer than {size} bytes).")
             except requests.RequestException as error:
-                raise _Cut("the transfer broke off") from error
+                raise _BrokenOff("the transfer broke off") from error
     if _bytes_in(part) < size:
-        raise _Cut("the transfer ended too soon")
-
-
-def _require_size(url: str, answer, have: int, size: int) -> None:
-    """That the server is about to send the rest of a file of `size` bytes from byte `have` on."""
-    promised = answer.headers.get("Content-Range" if answer.status_code == 206 else "Content-Length")
-    expected = f"bytes {have}-{size - 1}/{size}" if answer.status_code == 206 else f"{size}"
-    untold = promised is None and answer.status_code == 200
-    if promised != expected and not untold:
-        raise ValueError(f"{url} is not the file expected (it offers {promised}, expected {expected}).")
+        raise _BrokenOff("the transfer ended too soon")
 
 
 def _retry_after(value: str | None) -> float:
-    """Seconds that a Retry-After header asks for: a number or a date; 0 where there is none."""
-    if value is None:
-        return 0.0
-    with contextlib.suppress(ValueError):
-        return float(value)
+    """Return the seconds of a Retry-After header, which is a number or a date; 0 without one."""
     with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        return float(value or 0)
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, parsedate_to_datetime(value or "").timestamp() - time.time())
     return 0.0
 
 
@@ -153,39 +150,34 @@ def _bytes_in(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
 def require_room(folder: Path, what: str, needed: int) -> None:
-    """That `folder`'s disk has `needed` bytes free.
+    """Check that `folder`'s disk has `needed` bytes free.
 
     Raises:
-        OSError: it has not.
+        NoSpace: it has not.
     """
     if needed > shutil.disk_usage(folder).free:
-        raise _no_room(folder, what, needed)
+        raise _no_space(folder, what, needed)
 
 
 @contextlib.contextmanager
-def room_reported(folder: Path, what: str, needed: int) -> Iterator[None]:
-    """Say in one sentence what a disk that is full in the middle of writing would have had to hold."""
+def report_full_disk(folder: Path, what: str, needed: int) -> Iterator[None]:
+    """Turn the error of a disk that fills up during a write into `NoSpace`, which says how much is needed."""
     try:
         yield
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        raise _no_room(folder, what, needed) from error
+        raise _no_space(folder, what, needed) from error
 
 
-def _no_room(folder: Path, what: str, needed: int) -> OSError:
+def _no_space(folder: Path, what: str, needed: int) -> NoSpace:
     free = in_bytes(shutil.disk_usage(folder).free)
-    return OSError(f"{folder}: no space on the disk: {what} needs {in_bytes(needed)}, {free} is free; make room there.")
+    return NoSpace(f"{folder}: no space on the disk: {what} needs {in_bytes(needed)}, {free} is free; make room there.")
 
 
 def in_bytes(count: int) -> str:
-    """A number of bytes as one reads it: 1.31 GB, 512 bytes."""
+    """Write a number of bytes in words: 1.31 GB, 512 bytes."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= scale:
             return f"{count / scale:.2f} {unit}"
@@ -193,5 +185,5 @@ def in_bytes(count: int) -> str:
 
 
 def bar_interval() -> float:
-    """Seconds between two drawings of a progress bar: often on a terminal, seldom in a log."""
+    """Return the seconds between two drawings of a progress bar: few on a terminal, more in a log."""
     return 0.1 if os.isatty(2) else 10.0

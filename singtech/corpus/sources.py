@@ -1,10 +1,9 @@
-"""Sources of recordings whose labels are not folders: a table of labels, or a person's own class.
+"""Read recordings whose labels are not folders: from a table of labels, or by your own class.
 
-`data.source` names a class or function by `_target_`. It makes the path of a folder or zip laid out as
+`data.source` names a class or function by `_target_`. It returns the path of a folder or zip laid out as
 `<singer>/…/<technique>/<name>.wav` (`singtech.corpus.archive`), or an object like `LabelledSource`.
 """
 
-import csv
 import hashlib
 import io
 import json
@@ -16,9 +15,12 @@ from inspect import signature
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
+import pandas as pd
+
 from singtech.components import ComponentError, instantiate, outside_line, unwrapped
 from singtech.corpus.archive import Source, is_recording, open_source, own_recordings
-from singtech.corpus.manifest import recording_of, shown
+from singtech.corpus.manifest import printable, recording_name
+from singtech.errors import Damaged, InvalidValue, NotThere
 
 COLUMNS = ("path", "singer", "technique")  # of a table of labels; context is optional
 
@@ -32,22 +34,22 @@ class Label(NamedTuple):
 
 
 class LabelledSource(Protocol):
-    """What a person's own source offers. Names are paths with forward slashes; `close()` is called if there is one."""
+    """The methods of your own source. Names are paths with forward slashes; `close()` is called if there is one."""
 
     def names(self) -> list[str]:
-        """All files."""
+        """Return the names of all files."""
 
     def signature(self) -> str:
-        """A text that changes when a file does; the clips are then cut anew. Labels need not be in it."""
+        """Return a text that changes when a file does; the clips are then cut again. It need not cover the labels."""
 
     def size(self, name: str) -> int:
-        """Bytes of a file, or 0 where that is not known."""
+        """Return the bytes of a file, or 0 where that is not known."""
 
     def read(self, name: str) -> bytes:
-        """The bytes of a WAV or FLAC file. A ValueError or OSError leaves it out of the corpus, with a note."""
+        """Return the content of a WAV or FLAC file. A ValueError or OSError leaves it out, with a note."""
 
     def labels(self) -> Mapping[str, Label]:
-        """The label of each recording; a file without one is left out."""
+        """Return the label of each recording; a file without one is left out."""
 
 
 class TableSource:
@@ -58,222 +60,209 @@ class TableSource:
         labels: the CSV, below `root` or anywhere by its absolute path. Its paths are below `root`, with forward
             slashes; other columns are ignored.
     Raises:
-        ValueError, FileNotFoundError: a mistake in the table, in one sentence with its line.
+        InvalidValue, NotThere: a mistake in the table, in one sentence with its line.
     """
 
     def __init__(self, root: str | os.PathLike | None, labels: str | None) -> None:
         if not labels:
-            raise ValueError("data.labels is not set: name a CSV with the columns path, singer and technique.")
-        self._files = open_source(own_recordings(root), by_folders=False)
-        self.path = self._files.path
-        self.names, self.signature, self.close = self._files.names, self._files.signature, self._files.close
-        self.size, self.read = self._files.size, self._files.read
-        try:
-            self._labels = read_labels(self._table(labels), labels, set(self.names()))
-        except BaseException:
-            self.close()
-            raise
+            raise InvalidValue("data.labels is not set: name a CSV with the columns path, singer and technique.")
+        self._files = files = open_source(own_recordings(root), by_folders=False)
+        self.path, self.names, self.size, self.read = files.path, files.names, files.size, files.read
+        self.signature, self.close = files.signature, files.close
+        path = Path(labels).expanduser()
+        if path.is_absolute() and path.is_file():
+            table = path.read_bytes()
+        elif path.as_posix() in self.names():
+            table = self.read(path.as_posix())
+        else:
+            raise NotThere(f"data.labels={labels}: there is no such file in {self.path}.")
+        self._labels = read_labels(table, labels, set(self.names()))
 
     def labels(self) -> Mapping[str, Label]:
-        """The label of each recording in the table."""
+        """Return the label of each recording in the table."""
         return self._labels
 
-    def _table(self, labels: str) -> bytes:
-        place = Path(labels).expanduser()
-        if place.is_absolute() and place.is_file():
-            return place.read_bytes()
-        if place.as_posix() in self.names():
-            return self.read(place.as_posix())
-        raise FileNotFoundError(f"data.labels={labels}: there is no such file in {self.path}.")
 
-
-def read_labels(table: bytes, file: str, names: set[str]) -> dict[str, Label]:
-    """The labels in a CSV.
+def read_labels(content: bytes, file: str, names: set[str]) -> dict[str, Label]:
+    """Read the labels in a CSV.
 
     Args:
         file: its name, for messages.
-        names: of the files that there are.
+        names: of all files below the root.
     Raises:
-        ValueError: a column is missing, or a line is wrong.
+        InvalidValue: it is no CSV, a column is missing, or a line is wrong.
     """
     try:
-        rows = csv.reader(io.StringIO(table.decode("utf-8-sig"), newline=""), strict=True)
-        header = [column.strip() for column in next(rows, [])]
-        missing = [column for column in COLUMNS if header.count(column) != 1]
-        if missing or header.count("context") > 1:
-            raise ValueError(
-                f"{file}: expected the columns path, singer, technique and, optionally, context, each once and with "
-                f"commas between, found {shown(', '.join(header)) or 'nothing'}."
-            )
-        labels: dict[str, Label] = {}
-        for row in rows:
-            if any(cell.strip() for cell in row):
-                try:
-                    path, label = _labelled(row, header, names, labels)
-                except ValueError as problem:
-                    raise ValueError(f"{file}, line {rows.line_num}: {problem}") from None
-                labels[path] = label
+        text = io.StringIO(content.decode("utf-8-sig"))
+        table = pd.read_csv(text, dtype=str, na_filter=False, skip_blank_lines=False)
+    except pd.errors.EmptyDataError:
+        table = pd.DataFrame()
     except UnicodeDecodeError:
-        raise ValueError(f"{file}: expected text in UTF-8; save it so.") from None
-    except csv.Error as problem:
-        raise ValueError(f"{file}, line {rows.line_num}: it is no CSV ({problem}).") from None
+        raise InvalidValue(f"{file}: expected text in UTF-8; save it so.") from None
+    except pd.errors.ParserError as problem:
+        raise InvalidValue(f"{file}: it is no CSV ({' '.join(str(problem).split())}).") from None
+    table.columns = [str(column).strip() for column in table.columns]
+    if not {*COLUMNS} <= {*table.columns} or not isinstance(table.index, pd.RangeIndex):
+        raise InvalidValue(
+            f"{file}: expected the columns path, singer, technique and, optionally, context, with commas between, "
+            f"found {', '.join(table.columns) or 'nothing'}."
+        )
+    if "context" not in table:
+        table["context"] = ""
+    labels: dict[str, Label] = {}
+    for index, *cells in table[[*COLUMNS, "context"]].fillna("").itertuples():
+        path, *label = (cell.strip() for cell in cells)
+        if any([path, *label]):
+            mistake = _mistake(path, label, names, labels)
+            if mistake:
+                raise InvalidValue(f"{file}, line {index + 2}: {mistake}")
+            labels[path] = Label(*label)
     if not labels:
-        raise ValueError(f"{file}: it has no line below its columns; write one for each recording.")
+        raise InvalidValue(f"{file}: it has no line below its columns; write one for each recording.")
     return labels
 
 
-def _labelled(row: list[str], header: list[str], names: set[str], before: Mapping[str, Label]) -> tuple[str, Label]:
-    """The path and label of a line.
-
-    Raises:
-        ValueError: it is wrong.
-    """
-    if len(row) != len(header):
-        raise ValueError(f"expected {len(header)} cells, as the first line has, found {len(row)}.")
-    cells = dict(zip(header, (cell.strip() for cell in row), strict=True))
-    for column in (*COLUMNS, "context"):
-        if column in COLUMNS and not cells[column]:
-            raise ValueError(f"the {column} is empty.")
-        if cells.get(column, "") != shown(cells.get(column, "")):
-            raise ValueError(f"the {column} {shown(cells[column])} has a control character; remove it.")
-    path = cells["path"]
-    if path in before:
-        raise ValueError(f"{path} is there twice; keep one line.")
+def _mistake(path: str, label: list[str], names: set[str], labels: Mapping[str, Label]) -> str:
+    """Say what is wrong with a line of a table of labels; "" if nothing is."""
+    for column, cell in zip(COLUMNS, (path, *label), strict=False):
+        if not cell:
+            return f"the {column} is empty."
+    if path in labels:
+        return f"{path} is there twice; keep one line."
     if path not in names:
         near = [name for name in names if PurePosixPath(name).name == PurePosixPath(path).name]
         near = near or get_close_matches(path, names, n=1)
-        raise ValueError(f"there is no file {path}{f'; did you mean {shown(min(near))}?' if near else '.'}")
-    if not is_recording(path):
-        raise ValueError(f"{path} is neither .wav nor .flac.")
-    return path, Label(cells["singer"], cells["technique"], cells.get("context", ""))
+        return f"there is no file {path}{f'; did you mean {printable(min(near))}?' if near else '.'}"
+    return "" if is_recording(path) else f"{path} is neither .wav nor .flac."
 
 
-class CheckedSource:
-    """A person's own source, checked against `LabelledSource`; an exception inside it names their file and line."""
+class CheckedSource(Source):
+    """Your own source, checked against `LabelledSource`; an exception inside it names your file and line."""
 
     def __init__(self, source: LabelledSource) -> None:
         self._source = source
         kind = type(source).__name__
-        lacking = [
-            n for n in ("names", "signature", "size", "read", "labels") if not callable(getattr(source, n, None))
-        ]
-        if lacking:
-            raise ValueError(
-                f"data.source: {kind} has no {lacking[0]}(); expected the path of a folder or zip, or an object with "
-                "names, signature, size, read and labels (LabelledSource in singtech/corpus/sources.py)."
-            )
-        self.path = getattr(source, "path", kind)
+        for method in ("names", "signature", "size", "read", "labels"):
+            if not callable(getattr(source, method, None)):
+                raise InvalidValue(
+                    f"data.source: {kind} has no {method}(); expected the path of a folder or zip, or an object with "
+                    "names, signature, size, read and labels (LabelledSource in singtech/corpus/sources.py)."
+                )
+        self.path = Path(getattr(source, "path", kind))
         with _own_line():
             self._names, labels = sorted(map(str, source.names())), source.labels()
         self._labels = _checked_labels(labels, set(self._names), kind)
 
     def names(self) -> list[str]:
-        """Sorted names of all files."""
+        """Return the sorted names of all files."""
         return self._names
 
-    def labels(self) -> Mapping[str, Label]:
-        """The label of each recording."""
+    def labels(self) -> dict[str, Label]:
+        """Return the label of each recording."""
         return self._labels
 
     def signature(self) -> str:
-        """A hash of the source's signature and the labels."""
+        """Return a hash of the source's signature and the labels."""
         with _own_line():
-            of = str(self._source.signature())
-        return hashlib.sha256(json.dumps([of, sorted(self._labels.items())]).encode()).hexdigest()
+            text = str(self._source.signature())
+        return hashlib.sha256(json.dumps([text, sorted(self._labels.items())]).encode()).hexdigest()
 
     def size(self, name: str) -> int:
-        """Bytes of a file."""
+        """Return the bytes of a file."""
         with _own_line():
             return self._source.size(name)
 
     def read(self, name: str) -> bytes:
-        """A file's bytes (see `LabelledSource.read`)."""
+        """Return a file's content (see `LabelledSource.read`).
+
+        Raises:
+            Damaged, OSError: the source cannot read it.
+        """
         with _own_line(but=(ValueError, OSError, MemoryError)):
-            data = self._source.read(name)
+            try:
+                data = self._source.read(name)
+            except ValueError as problem:
+                raise Damaged(str(problem)) from problem
         if not isinstance(data, bytes):
-            raise ComponentError(f"data.source: read() gives {type(data).__name__} for {shown(name)}; expected bytes.")
+            raise ComponentError(
+                f"data.source: read() gives {type(data).__name__} for {printable(name)}; expected bytes."
+            )
         return data
 
-    def __enter__(self) -> "CheckedSource":
-        return self
-
-    def __exit__(self, *_) -> None:
+    def close(self) -> None:
+        """Close the source, if it can be closed."""
         getattr(self._source, "close", bool)()
 
 
 def _checked_labels(labels: object, names: set[str], kind: str) -> dict[str, Label]:
-    """The labels as one mapping of one form.
+    """Return the labels as one mapping of one form.
 
     Raises:
-        ValueError: they are not what `LabelledSource.labels` must give.
+        InvalidValue: they are not what `LabelledSource.labels` must return.
     """
     if not isinstance(labels, Mapping) or not labels:
-        found = type(labels).__name__ if labels or not isinstance(labels, Mapping) else "no label"
-        raise ValueError(
-            f"data.source: {kind}.labels() gives {found}; expected a Label for the name of each recording."
+        value = "no label" if isinstance(labels, Mapping) else type(labels).__name__
+        raise InvalidValue(
+            f"data.source: {kind}.labels() gives {value}; expected a Label for the name of each recording."
         )
-    checked, recordings = {}, {}
+    stems: dict[str, str] = {}
     for name, label in labels.items():
         if name not in names:
-            raise ValueError(f"data.source: {kind}.labels() has {shown(str(name))}, which names() has not.")
+            raise InvalidValue(f"data.source: {kind}.labels() has {printable(str(name))}, which names() has not.")
         is_label = isinstance(label, tuple) and len(label) in (2, 3) and all(isinstance(x, str) for x in label)
         if not (is_label and label[0] and label[1]):
-            raise ValueError(
-                f"data.source: {kind}.labels() gives {label!r} for {shown(name)}; expected Label(singer, technique), "
-                "two texts that are not empty, or three with the context."
+            raise InvalidValue(
+                f"data.source: {kind}.labels() gives {label!r} for {printable(name)}; expected Label(singer, "
+                "technique), two texts that are not empty, or three with the context."
             )
-        for text in label:
-            if text != shown(text):
-                raise ValueError(f"data.source: the label {shown(text)} of {shown(name)} has a control character.")
-        other = recordings.setdefault(recording_of(name), name)
+        other = stems.setdefault(recording_name(name), name)
         if other != name:
-            raise ValueError(f"data.source: {shown(other)} and {shown(name)} have one name but for .wav or .flac.")
-        checked[name] = Label(*label)
-    return checked
+            raise InvalidValue(f"data.source: {printable(other)} and {printable(name)} differ by .wav or .flac alone.")
+    return {name: Label(*label) for name, label in labels.items()}
 
 
 @contextmanager
 def _own_line(but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Let an exception inside a person's own source name their file and line.
+    """Let an exception inside your own source name your file and line.
 
     Args:
         but: exceptions that pass.
     Raises:
-        ComponentError: instead of an exception that went through a file of theirs.
+        ComponentError: instead of an exception that went through one of your files.
     """
     try:
         yield
     except Exception as problem:
-        place = outside_line(problem)
-        if isinstance(problem, (ComponentError, *but)) or not place:
+        line = outside_line(problem)
+        if isinstance(problem, (ComponentError, *but)) or not line:
             raise
-        raise ComponentError(f"data.source: {place}: {type(problem).__name__}: {problem}") from problem
+        raise ComponentError(f"data.source: {line}: {type(problem).__name__}: {problem}") from problem
 
 
 def make_source(settings: Mapping) -> str | os.PathLike | LabelledSource:
-    """The source that `data.source` names.
+    """Make the source that `data.source` names.
 
     Raises:
-        ValueError: there is no such class, or it has other settings.
-        ComponentError: it is a person's own and raises an exception.
+        InvalidValue: there is no such class, or it has other settings.
+        ComponentError: it is your own and raises an exception.
     """
     component: Callable | None = instantiate(settings, "data.source") if settings.get("_target_") else None
     if component is None:
-        raise ValueError("data.source._target_ is not set: name a class or function, as conf/data/folder.yaml does.")
-    target, given = unwrapped(component)
+        raise InvalidValue("data.source._target_ is not set: name a class or function, as conf/data/folder.yaml does.")
+    target, arguments = unwrapped(component)
     try:
-        signature(target).bind(**given)
+        signature(target).bind(**arguments)
     except TypeError as problem:
-        raise ValueError(f"data.source: {target.__name__}: {problem}.") from None
+        raise InvalidValue(f"data.source: {target.__name__}: {problem}.") from None
     with _own_line():
         return component()
 
 
-def checked_source(source: str | os.PathLike | LabelledSource) -> Source | CheckedSource:
-    """A source to read from: the folder or zip at a path, or an object with labels of its own.
+def checked_source(source: str | os.PathLike | LabelledSource) -> Source:
+    """Open a source: the folder or zip at a path, or an object with its own labels.
 
     Raises:
-        ValueError, OSError: it is not one.
-        ComponentError: it is a person's own and raises an exception.
+        SingtechError, OSError: it is not one.
+        ComponentError: it is your own and raises an exception.
     """
     return open_source(source) if isinstance(source, str | os.PathLike) else CheckedSource(source)

@@ -1,6 +1,6 @@
-"""Which clips train, validate and test: a corpus is split by singer, or by the recordings that an official list names.
+"""Decide which clips train, validate and test: a corpus is split by singer, or by the recordings of an official list.
 
-A split is a view: the clip store knows nothing of it, so that all splits and folds of a corpus share one store.
+The clip store does not depend on the split, so all splits and folds of a corpus share one store.
 """
 
 import difflib
@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from singtech.corpus.archive import is_recording
 from singtech.corpus.folds import fold_singers, require_fold
-from singtech.corpus.manifest import counted, names_of, recording_of, shown
+from singtech.corpus.manifest import counted, names_of, printable, recording_name
+from singtech.errors import InvalidValue, NotThere
 
 SPLITS = ("train", "validation", "test")
 BY = ("singer", "recording")
@@ -36,187 +36,177 @@ class Split(NamedTuple):
     folds: int = 5
 
     def names(self) -> dict[str, list[str]]:
-        """The names of each subset that has a list."""
+        """Return the names of each subset that has a list."""
         lists = {"train": self.train, "validation": self.validation, "test": self.test}
         return {subset: names for subset, names in lists.items() if names is not None}
 
     def subsets(self, table: pd.DataFrame) -> list[str]:
-        """The subset of each row of a table of recordings or clips; "" for none."""
+        """Return the subset of each row of a table of recordings or clips; "" for none."""
         subset_of = {name: subset for subset, names in self.names().items() for name in names}
         rest = "train" if self.train is None else ""
         if self.by == "singer":
             names = table["singer"]
         else:
-            names = table["recording"] if "recording" in table else map(recording_of, table["path"])
+            names = table["recording"] if "recording" in table else table["path"].map(recording_name)
         return [subset_of.get(unicodedata.normalize("NFC", name), rest) for name in names]
 
 
 def checked_split(split: Mapping[str, object], fold: int | None = None, folds: int = 5) -> Split:
-    """A split as data.split, data.fold and data.folds set it. Each subset is a list, or a text file with a name a line.
+    """Make a split of data.split, data.fold and data.folds. Each subset is a list, or a text file with a name a line.
 
     Raises:
-        ValueError: a name is in two subsets, there is an unknown setting, or the fold does not exist.
-        FileNotFoundError: there is no such text file.
+        InvalidValue: a name is in two subsets, a setting is unknown, or the fold does not exist.
+        NotThere: there is no such text file.
     """
-    if not isinstance(split, Mapping):
-        raise ValueError(f"data.split={split}: expected test: [singers], validation: [singers].")
     unknown = sorted(set(split) - {*SPLITS, "by"})
     if unknown:
-        raise ValueError(f"data.split.{unknown[0]}: no such setting; there are by, {', '.join(SPLITS)}.")
+        raise InvalidValue(f"data.split.{unknown[0]}: no such setting; there are by, {', '.join(SPLITS)}.")
     by = split.get("by", "singer")
     if by not in BY:
-        raise ValueError(f"data.split.by={by}: expected {' or '.join(BY)}.")
+        raise InvalidValue(f"data.split.by={by}: expected {' or '.join(BY)}.")
     require_fold(fold, folds)
-    test, validation = (_listed(f"data.split.{name}", split.get(name) or [], by) for name in ("test", "validation"))
-    train = None if split.get("train") is None else _listed("data.split.train", split["train"], by)
-    checked = Split(test, validation, train, by, fold, folds)
+    test, validation = (_names(f"data.split.{name}", split.get(name) or [], by) for name in ("test", "validation"))
+    train = None if split.get("train") is None else _names("data.split.train", split["train"], by)
+    checked = Split(test, validation, train, str(by), fold, folds)
     subset_of: dict[str, str] = {}
     for subset, names in checked.names().items():
         for name in names:
             if subset_of.setdefault(name, subset) != subset:
-                raise ValueError(f"data.split names {name} in {subset_of[name]} and in {subset}: choose one of them.")
+                raise InvalidValue(f"data.split names {name} in {subset_of[name]} and in {subset}: choose one of them.")
     if fold is None:
         return checked
     for subset, names in checked.names().items():
         if names and subset != "test":
-            raise ValueError(
+            raise InvalidValue(
                 f"data.split.{subset} names {names[0]}: with data.fold={fold} none validates and all others train; "
                 f"leave it {'null' if subset == 'train' else 'empty'}."
             )
     return Split([], [], fold=fold, folds=folds)
 
 
-def _listed(setting: str, names: object, by: str) -> list[str]:
-    """Sorted names of a list or text file; of recordings without .wav or .flac."""
+def _names(setting: str, names: object, by: object) -> list[str]:
+    """Return the sorted names of a list or text file; of recordings without .wav or .flac."""
     if isinstance(names, str):
         names = _read_list(setting, names)
     names = names_of(setting, names)
-    return sorted({recording_of(name) if by == "recording" and is_recording(name) else name for name in names})
+    return sorted({recording_name(name) if by == "recording" else name for name in names})
 
 
 def _read_list(setting: str, file: str) -> list[str]:
-    """The names in a text file, one a line; blank lines and lines that begin with # are none."""
+    """Read the names in a text file, one a line, without blank lines and lines that begin with #."""
     path = Path(file).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(
+        raise NotThere(
             f"{setting}={file}: there is no such file; expected a list, [{file}], or a text file with a name a line."
         )
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError:
-        raise ValueError(f"{setting}={file}: expected text in UTF-8; save it so.") from None
+        raise InvalidValue(f"{setting}={file}: expected text in UTF-8; save it so.") from None
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def require_names(split: Split, there: Sequence[str]) -> None:
-    """Check that the names of a split are in the corpus, and that something tests and something trains.
+def require_names(split: Split, available: Sequence[str]) -> None:
+    """Check that the corpus has the names of a split, and that something tests and something trains.
+
+    A fold's names follow from the corpus and are not checked.
 
     Args:
-        there: all singers, or all recordings without suffix, of the corpus.
+        available: all singers, or all recordings without suffix, of the corpus.
     Raises:
-        ValueError: it is not so; the names of a fold follow from the corpus and are not checked.
+        InvalidValue: it is not so.
     """
     if split.fold is not None:
         return
-    there = [unicodedata.normalize("NFC", name) for name in there]
+    available = [unicodedata.normalize("NFC", name) for name in available]
     if not split.test:
-        some = ", ".join(there) if split.by == "singer" else f"the recordings, such as {shown(there[0])}"
-        raise ValueError(f"data.split.test names no {split.by}: name at least one of {some}.")
-    known = set(there)
+        some = ", ".join(available) if split.by == "singer" else f"the recordings, such as {printable(available[0])}"
+        raise InvalidValue(f"data.split.test names no {split.by}: name at least one of {some}.")
     for subset, names in split.names().items():
-        for name in names:
-            if name not in known:
-                raise ValueError(f"data.split.{subset} names {shown(name)}, {_instead(name, there, split.by)}")
+        for name in sorted(set(names).difference(available)):
+            raise InvalidValue(
+                f"data.split.{subset} names {printable(name)}, {_alternatives(name, available, split.by)}"
+            )
     if split.train == []:
-        raise ValueError(f"data.split.train names no {split.by}: name those that train, or say null for all others.")
-    if split.train is None and {*split.test, *split.validation} >= known:
-        found = f"singers found, {', '.join(there)}" if split.by == "singer" else "recordings"
-        raise ValueError(f"data.split leaves nobody to train: it names all {found}.")
+        raise InvalidValue(f"data.split.train names no {split.by}: name those that train, or say null for all others.")
+    if split.train is None and {*split.test, *split.validation} >= set(available):
+        everything = f"singers found, {', '.join(available)}" if split.by == "singer" else "recordings"
+        raise InvalidValue(f"data.split leaves nobody to train: it names all {everything}.")
 
 
-def _instead(name: str, there: Sequence[str], by: str) -> str:
-    """What the corpus has instead of an unknown name, for a message."""
-    last = PurePosixPath(name).name.lower()
-    near = [known for known in there if known.lower() == name.lower()]
-    near = near or [known for known in there if PurePosixPath(known).name.lower() == last]
-    near = near or difflib.get_close_matches(name, there, n=1)
-    hint = f" Did you mean {shown(near[0])}?" if near else ""
+def _alternatives(name: str, available: Sequence[str], by: str) -> str:
+    """Say what the corpus has instead of an unknown name."""
+    last = {PurePosixPath(other).name.lower(): other for other in available}  # of a singer its whole name
+    near = [last[name.lower()]] if name.lower() in last else difflib.get_close_matches(name, available, n=1)
+    hint = f" Did you mean {printable(near[0])}?" if near else ""
     if by == "singer":
-        where = " Unless data.source says otherwise, a singer is a folder in data.root with folders of techniques."
-        return f"found are {', '.join(map(shown, there))}.{hint or where}"
-    return f"which is none of the {counted(len(there), 'recording')}, such as {shown(there[0])}.{hint}"
+        layout = " Unless data.source says otherwise, a singer is a folder in data.root with folders of techniques."
+        return f"found are {', '.join(map(printable, available))}.{hint or layout}"
+    return f"which is none of the {counted(len(available), 'recording')}, such as {printable(available[0])}.{hint}"
 
 
 def resolved(split: Split, clips: pd.DataFrame) -> Split:
-    """The split with its fold's singers, if it is one, as the test singers."""
-    if split.fold is None:
-        return split
-    return split._replace(test=fold_singers(clips, split.fold, split.folds))
+    """Return the split with its fold's singers as the test singers."""
+    return split if split.fold is None else split._replace(test=fold_singers(clips, split.fold, split.folds))
 
 
 def subsets(
     split: Split, table: pd.DataFrame, techniques: Sequence[str], what: str, unusable: Sequence[str]
 ) -> list[str]:
-    """The subset, one of `SPLITS` or "", of each row of a table of recordings or clips.
+    """Return the subset, one of `SPLITS` or "", of each row of a table of recordings or clips.
 
     Args:
         split: with its fold resolved.
-        what: the rows are, for the errors: "recording" or "clip".
-        unusable: a line for each recording that the table lacks because it could not be used.
+        what: "recording" or "clip", the rows' name in errors.
+        unusable: a line for each unusable recording, which the table lacks.
     Raises:
-        ValueError: a technique has no training row, or there is no test row.
+        InvalidValue: a technique has no training row, or there is no test row.
     """
-    of = split.subsets(table)
-    trained = {technique for technique, subset in zip(table["technique"], of, strict=True) if subset == "train"}
+    subset = pd.Series(split.subsets(table), index=table.index)
+    trained = set(table["technique"][subset == "train"])
     missing = [technique for technique in techniques if technique not in trained]
     if missing:
-        raise ValueError(
+        raise InvalidValue(
             f"no training {what} of {', '.join(missing)}: leave it out of data.techniques, "
-            f"or let one of its {split.by}s train (data.split).{spoilt(unusable)}"
+            f"or let one of its {split.by}s train (data.split).{unusable_in_words(unusable)}"
         )
-    if "test" not in of:
-        raise ValueError(
-            f"no test {what} of these techniques: choose other {split.by}s in data.split.test.{spoilt(unusable)}"
+    if not (subset == "test").any():
+        raise InvalidValue(
+            f"no test {what} of these techniques: choose other {split.by}s in data.split.test."
+            f"{unusable_in_words(unusable)}"
         )
-    return of
+    return subset.tolist()
 
 
 def split_notes(split: Split, recordings: pd.DataFrame, clips: pd.DataFrame, techniques: Sequence[str]) -> list[str]:
-    """A line for each thing to know of a split: what is in no subset, what a subset lacks, singers in train and test.
+    """Note what is in no subset, what a subset lacks, and how many singers are in both train and test.
 
     Args:
         recordings: with clips, and with their split.
         clips: with their split.
     """
     lines = []
-    outside = int((recordings["split"] == "").sum())
-    if outside:
-        amount = f"{counted(outside, 'recording')} with {counted(int((clips['split'] == '').sum()), 'clip')}"
+    if outside := (recordings["split"] == "").sum():
+        amount = f"{counted(outside, 'recording')} with {counted((clips['split'] == '').sum(), 'clip')}"
         lines.append(f"left out {amount}: data.split names them in no subset")
     for subset, names in reversed(split.names().items()):
         part = recordings[recordings["split"] == subset]
-        sung = set(part["technique"])
         if split.by == "singer":
-            singers = set(part["singer"])
-            lines += [
-                f"{subset} singer {name} has no recording of the techniques asked for"
-                for name in names
-                if name not in singers
-            ]
+            absent = [name for name in names if name not in set(part["singer"])]
+            lines += [f"{subset} singer {name} has no recording of the chosen techniques" for name in absent]
         elif len(part) < len(names):
             lacking = counted(len(names) - len(part), f"{subset} recording")
             lines.append(f"{lacking} of data.split without a clip: of other techniques, a copy or not usable")
-        if sung and subset != "train":
-            lines += [
-                f"no {subset} recording of {t}: its scores will not be defined" for t in techniques if t not in sung
-            ]
-    both = len(set.intersection(*(set(recordings["singer"][recordings["split"] == s]) for s in ("train", "test"))))
+        if len(part) and subset != "train":
+            absent = [technique for technique in techniques if technique not in set(part["technique"])]
+            lines += [f"no {subset} recording of {t}: its scores will not be defined" for t in absent]
+    both = set.intersection(*(set(recordings["singer"][recordings["split"] == s]) for s in ("train", "test")))
     if both:
-        are = f"{counted(both, 'singer')} {'is' if both == 1 else 'are'}"
-        lines.append(f"{are} in both train and test: scores do not tell about new singers")
+        singers = f"{counted(len(both), 'singer')} {'is' if len(both) == 1 else 'are'}"
+        lines.append(f"{singers} in both train and test: scores do not tell about new singers")
     return lines
 
 
-def spoilt(unusable: Sequence[str]) -> str:
-    """What an error adds about recordings that could not be used; "" if there are none."""
+def unusable_in_words(unusable: Sequence[str]) -> str:
+    """Say how many recordings could not be used, and why the first; "" if there are none."""
     return f" {counted(len(unusable), 'recording')} could not be used, first: {unusable[0]}." if unusable else ""

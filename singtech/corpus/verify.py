@@ -1,27 +1,34 @@
-"""Whether recordings are what they should be: each is decoded to its end, and all are compared with what is known."""
+"""Verify recordings: decode each to its end, and compare all with what VocalSet should hold."""
 
 import hashlib
-import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from singtech.corpus.archive import Source
-from singtech.corpus.audio import alone_if_long, mixed, read_channels, read_header, to_int16
+from singtech.corpus.audio import mixed, read_channels, to_int16
 from singtech.corpus.cutting import clip_spans
-from singtech.corpus.manifest import copies_of, counted, in_threads, listed, placed, require_plain, shown
-from singtech.corpus.vocalset import CLIP_SECONDS, SAMPLE_RATE, Known
+from singtech.corpus.manifest import (
+    copies_of,
+    counted,
+    in_words,
+    list_recordings,
+    printable,
+    process_recordings,
+    recording_name,
+    require_printable,
+)
+from singtech.corpus.vocalset import CLIP_SECONDS, SAMPLE_RATE, ExpectedContents
 
 GROUP = ["singer", "context", "technique"]
 FULL_SCALE = 32767 / 32768  # the loudest that 16 bits hold on both sides
 CLIPPED_RUN = 3  # samples in a row at full scale; a note that only touches it stays there for one or two
 LENGTHS_DIFFER = 0.01  # of a group's seconds
-COMPARED = ("missing", "extra", "length", "known copy")  # with what is known
+COMPARED = ("missing", "extra", "length", "known copy")  # with the expected contents
 FINDINGS = {
     "missing": "missing",
     "extra": "more than known",
@@ -39,37 +46,38 @@ MOST_SHOWN = 6
 
 @dataclass(frozen=True, eq=False)
 class Verification:
-    """What was found.
+    """The result of verifying recordings.
 
     Attributes:
-        recordings: a row a recording: path, singer, technique, context, samples and sample_rate (0 if damaged), and
-            whether it is_usable (once).
+        recordings: a row a recording: path, singer, technique, context, samples and sample_rate (0 if damaged),
+            seconds, and whether it is_copy and is_usable (once).
         findings: a row for each finding: finding (see `FINDINGS`), where (a path, or a singer, context and technique),
             recordings (how many it concerns), detail.
-        notes: what else is odd about the files, a line each.
-        known: what the recordings were compared with, if with anything.
+        notes: a line for each other oddity of the files.
+        expected: the contents that the recordings were compared with, or None.
         problems: why the paper's protocol cannot be run on them, a clause each.
     """
 
     recordings: pd.DataFrame
     findings: pd.DataFrame
     notes: list[str]
-    known: Known | None
+    expected: ExpectedContents | None
     problems: list[str]
 
     def conclusion(self) -> str:
-        """In one sentence, whether the paper's protocol can be run on them."""
-        if self.known is None:
-            usable, of = int(self.recordings["is_usable"].sum()), counted(len(self.recordings), "recording")
-            return f"Compared with nothing, for only VocalSet's content is known: {usable:,} of {of} can be used."
+        """Say in one sentence whether the paper's protocol can be run on them."""
+        if self.expected is None:
+            usable, total = int(self.recordings["is_usable"].sum()), counted(len(self.recordings), "recording")
+            return f"Compared with nothing, for only VocalSet's content is known: {usable:,} of {total} can be used."
         if self.problems:
             return f"The paper's protocol cannot be run on it: {'; '.join(self.problems)}."
-        recordings = counted(len(_asked(self.recordings, self.known)), "recording")
-        return f"The paper's protocol can be run on it: {recordings} after copies, {_in_words(self.known.clips)}."
+        in_protocol = self.recordings["is_usable"] & self.recordings["technique"].isin(self.expected.clips["train"])
+        recordings = counted(in_protocol.sum(), "recording")
+        return f"The paper's protocol can be run on it: {recordings} after copies, {_sums(self.expected.clips)}."
 
 
 class _Sound(NamedTuple):
-    """What decoding a recording showed."""
+    """What decoding a recording shows."""
 
     samples: int
     sample_rate: int
@@ -79,72 +87,74 @@ class _Sound(NamedTuple):
     digest: str
 
 
-def verify(source: Source, sample_rate: int = SAMPLE_RATE, known: Known | None = None) -> Verification:
-    """Decode every recording of a source, whatever its technique, and compare the source with what is known of it."""
-    recordings, notes = placed(source)
+def verify(source: Source, sample_rate: int = SAMPLE_RATE, expected: ExpectedContents | None = None) -> Verification:
+    """Decode every recording of a source, of any technique, and compare the source with the expected contents."""
+    recordings, notes = list_recordings(source)
 
-    def listen(path: str) -> _Sound:
-        require_plain(path)
+    def decode(path: str) -> _Sound:
+        require_printable(path)
         data = source.read(path)
-        header = read_header(data)
-        with alone_if_long(header.samples * header.channels):
-            channels, rate = read_channels(data)
-            silent = not to_int16(mixed(channels))[0].any()
-            digest = hashlib.blake2b(data, digest_size=16).hexdigest()
-            return _Sound(len(channels), rate, header.ends_early, silent, clipped_runs(channels), digest)
+        channels, header = read_channels(data)
+        is_silent = not to_int16(mixed(channels))[0].any()
+        digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+        return _Sound(len(channels), header.sample_rate, header.ends_early, is_silent, clipped_runs(channels), digest)
 
-    heard = dict(in_threads(listen, recordings["path"], "decoding", source.size))
-    sounds = {path: sound for path, sound in heard.items() if isinstance(sound, _Sound)}
+    results = dict(process_recordings(decode, recordings["path"], "decoding", lambda path: 10 * source.size(path)))
+    sounds = {path: sound for path, sound in results.items() if isinstance(sound, _Sound)}
     copies = copies_of({path: sound.digest for path, sound in sounds.items()})
-    recordings["samples"] = [sounds[path].samples if path in sounds else 0 for path in recordings["path"]]
-    recordings["sample_rate"] = [sounds[path].sample_rate if path in sounds else 0 for path in recordings["path"]]
+    columns = pd.DataFrame(sounds, index=_Sound._fields).T.reindex(recordings["path"])
+    for name in ("samples", "sample_rate"):
+        recordings[name] = columns[name].fillna(0).to_numpy(int)
+    recordings["seconds"] = recordings["samples"] / recordings["sample_rate"].clip(lower=1)
     recordings["is_copy"] = recordings["path"].isin(copies)
-    silent = {path for path, sound in sounds.items() if sound.is_silent}
-    recordings["is_usable"] = recordings["path"].isin(sounds.keys() - copies.keys() - silent)
-    findings = _in_recordings(heard, copies, sample_rate, known.copies if known else ())
+    recordings["is_usable"] = ~recordings["is_copy"] & (columns["is_silent"] == False).to_numpy()  # noqa: E712
+    findings = _of_recordings(results, copies, sample_rate, expected.copies if expected else ())
     problems: list[str] = []
-    if known:
-        groups = _compared(recordings, known)
-        findings = [*_in_groups(groups, known), *findings]
-        problems = _problems(groups, recordings, known)
+    if expected:
+        groups = _compare(recordings, expected)
+        findings = [*_of_groups(groups, expected), *findings]
+        problems = _problems(groups, recordings, expected)
     table = pd.DataFrame(findings, columns=["finding", "where", "recordings", "detail"])
-    return Verification(recordings.drop(columns="is_copy"), table, notes, known, problems)
+    return Verification(recordings, table, notes, expected, problems)
 
 
-def report(found: Verification) -> str:
-    """What a verification found, to print: what there is, a line for each kind of finding and the first few of each."""
-    lines = [_amount(found.recordings["singer"], len(found.recordings), _seconds(found.recordings).sum())]
-    if found.known:
-        groups = found.known.groups
+def report(verification: Verification) -> str:
+    """Write how much there is, a line for each kind of finding and the first few of each."""
+    recordings, findings, expected = verification.recordings, verification.findings, verification.expected
+    lines = [_amount(recordings["singer"], len(recordings), recordings["seconds"].sum())]
+    if expected:
+        groups = expected.groups
         lines[0] += f"; known are {_amount(groups['singer'], groups['recordings'].sum(), groups['seconds'].sum())}"
     for kind, title in FINDINGS.items():
-        part = found.findings[found.findings["finding"] == kind]
-        if kind in COMPARED and not found.known:
+        part = findings[findings["finding"] == kind]
+        if kind in COMPARED and not expected:
             continue
         amount = counted(part["recordings"].sum(), "recording") if len(part) else "none"
         if kind == "sample rate" and len(part):
-            amount += f" ({listed(Counter(part['detail']))})"
-        if kind == "missing" and len(part):
-            amount += f", not counting known copies ({len(found.known.copies)})"
+            amount += f" ({in_words(Counter(part['detail']))})"
+        if kind == "missing" and len(part) and expected:
+            amount += f", not counting known copies ({len(expected.copies)})"
         lines.append(f"{title}: {amount}")
-        lines += [f"  {where}: {detail}" for where, detail in part[["where", "detail"]].head(MOST_SHOWN).to_numpy()]
+        lines += [f"  {item}: {detail}" for item, detail in part[["where", "detail"]].head(MOST_SHOWN).to_numpy()]
         if len(part) > MOST_SHOWN:
             lines.append(f"  and {len(part) - MOST_SHOWN:,} more")
-    return "\n".join([*lines, *(f"- {note}" for note in found.notes)])
+    return "\n".join([*lines, *(f"- {note}" for note in verification.notes)])
 
 
 def clipped_runs(channels: np.ndarray) -> list[int]:
-    """The samples of each run at full scale, of `CLIPPED_RUN` or more, in (S, C) channels."""
+    """Return the samples of each run at full scale, of `CLIPPED_RUN` or more, in (S, C) channels."""
     is_full = np.pad(np.abs(channels) >= FULL_SCALE, ((1, 1), (0, 0))).T.ravel()  # a channel's runs end with it
     edges = np.flatnonzero(is_full[1:] != is_full[:-1])
     runs = edges[1::2] - edges[::2]
     return runs[runs >= CLIPPED_RUN].tolist()
 
 
-def _in_recordings(heard: dict, copies: dict[str, str], sample_rate: int, known_copies: Iterable[str]) -> list[tuple]:
-    """The findings about single recordings."""
+def _of_recordings(
+    results: Mapping[str, Any], copies: Mapping[str, str], sample_rate: int, known_copies: Iterable[str]
+) -> list[tuple[str, str, int, str]]:
+    """Return the findings about single recordings."""
     rows = []
-    for path, sound in heard.items():
+    for path, sound in results.items():
         if not isinstance(sound, _Sound):
             rows.append(("damaged", path, str(sound) or type(sound).__name__))
             continue
@@ -153,105 +163,91 @@ def _in_recordings(heard: dict, copies: dict[str, str], sample_rate: int, known_
         if sound.is_silent:
             rows.append(("silent", path, "at 16 bits every sample is 0"))
         if path in copies:
-            kind = "known copy" if _stem(path) in known_copies else "copy"
+            kind = "known copy" if recording_name(path) in known_copies else "copy"
             rows.append((kind, path, f"byte for byte {copies[path]}"))
         if sound.clipped:
             runs = f"{counted(len(sound.clipped), 'run')}, the longest of {max(sound.clipped):,} samples"
             rows.append(("clipped", path, runs))
         if sound.sample_rate != sample_rate:
             rows.append(("sample rate", path, f"{sound.sample_rate:,} Hz"))
-    return [(kind, shown(path), 1, detail) for kind, path, detail in rows]
+    return [(kind, printable(path), 1, detail) for kind, path, detail in rows]
 
 
-def _compared(recordings: pd.DataFrame, known: Known) -> pd.DataFrame:
-    """By singer, context and technique, copies left out: the known and found recordings and seconds, and is_whole."""
-    expected = known.groups.set_index(GROUP)
-    copies = [(*_folders(stem), 1, seconds) for stem, seconds in known.copies.items()]
-    copies = pd.DataFrame(copies, columns=known.groups.columns).groupby(GROUP).sum()
-    expected = expected.sub(copies, fill_value=0).reindex(expected.index)
-    once = recordings[~recordings["is_copy"]]
-    found = once.assign(seconds=_seconds(once), decoded=once["samples"] > 0).groupby(GROUP)
-    found = found.agg(found=("path", "size"), found_seconds=("seconds", "sum"), decoded=("decoded", "sum"))
-    table = expected.reindex(expected.index.union(found.index, sort=False)).join(found).fillna(0)
-    whole = table.pop("decoded") == table["recordings"]
-    return table.astype({"recordings": int, "found": int}).assign(is_whole=whole)
+def _compare(recordings: pd.DataFrame, expected: ExpectedContents) -> pd.DataFrame:
+    """Return a row for each singer, context and technique, copies left out.
+
+    Returns:
+        Expected recordings and seconds; present recordings and their seconds; whether all were decoded; whether the
+        technique is in_protocol.
+    """
+    table = expected.groups.set_index(GROUP)
+    for name, seconds in expected.copies.items():
+        singer, *context, technique, _ = name.split("/")
+        table.loc[(singer, "/".join(context), technique)] -= [1, seconds]
+    once = recordings[~recordings["is_copy"]].assign(is_decoded=recordings["samples"] > 0).groupby(GROUP)
+    present = once.agg(present=("path", "size"), present_seconds=("seconds", "sum"), decoded=("is_decoded", "sum"))
+    table = table.reindex(table.index.union(present.index, sort=False)).join(present).fillna(0)
+    table = table.astype({"recordings": int, "present": int}).reset_index()
+    table["is_whole"] = table["decoded"] == table["recordings"]
+    table["in_protocol"] = table["technique"].isin(expected.clips["train"])
+    return table
 
 
-def _in_groups(groups: pd.DataFrame, known: Known) -> list[tuple]:
-    """The findings about groups, those of the paper's techniques first."""
+def _of_groups(groups: pd.DataFrame, expected: ExpectedContents) -> list[tuple[str, str, int, str]]:
+    """Return the findings about groups, those of the paper's techniques first."""
     rows = []
-    is_asked = groups.index.get_level_values("technique").isin(known.clips["train"])
-    for group in pd.concat([groups[is_asked], groups[~is_asked]]).reset_index().itertuples():
-        where = shown("/".join(part for part in (group.singer, group.context, group.technique) if part))
-        minutes = f"{group.found_seconds / 60:.2f} of {group.seconds / 60:.2f} min"
-        lacking = group.recordings - group.found
-        if lacking > 0:
-            detail = f"{group.found} of {counted(group.recordings, 'recording')}, {minutes}"
-            rows.append(("missing", where, lacking, detail))
-        elif lacking < 0:
-            rows.append(("extra", where, -lacking, f"{counted(group.found, 'recording')}, {group.recordings} known"))
-        elif group.is_whole and abs(group.found_seconds - group.seconds) > LENGTHS_DIFFER * group.seconds:
-            rows.append(("length", where, group.found, minutes))
+    for group in groups.sort_values("in_protocol", ascending=False, kind="stable").itertuples():
+        name = printable("/".join(part for part in (group.singer, group.context, group.technique) if part))
+        minutes = f"{group.present_seconds / 60:.2f} of {group.seconds / 60:.2f} min"
+        missing = group.recordings - group.present
+        if missing > 0:
+            detail = f"{group.present} of {counted(group.recordings, 'recording')}, {minutes}"
+            rows.append(("missing", name, missing, detail))
+        elif missing < 0:
+            detail = f"{counted(group.present, 'recording')}, {group.recordings} known"
+            rows.append(("extra", name, -missing, detail))
+        elif group.is_whole and abs(group.present_seconds - group.seconds) > LENGTHS_DIFFER * group.seconds:
+            rows.append(("length", name, group.present, minutes))
     return rows
 
 
-def _problems(groups: pd.DataFrame, recordings: pd.DataFrame, known: Known) -> list[str]:
-    """Why the ten techniques, official test singers and clips of the paper cannot be had, a clause each."""
-    asked = groups[groups.index.get_level_values("technique").isin(known.clips["train"])]
-    lacking = asked["recordings"] - asked["found"]
-    ours = recordings[recordings["technique"].isin(known.clips["train"])]
-    spoilt = int((~ours["is_usable"] & ~ours["is_copy"]).sum())
-    clips = _clips(_asked(recordings, known), known)
+def _problems(groups: pd.DataFrame, recordings: pd.DataFrame, expected: ExpectedContents) -> list[str]:
+    """Say, a clause each, why the ten techniques, official test singers and clips of the paper are not all there."""
+    groups = groups[groups["in_protocol"]]
+    missing = (groups["recordings"] - groups["present"]).clip(lower=0).sum()
+    extra = (groups["present"] - groups["recordings"]).clip(lower=0).sum()
+    recordings = recordings[recordings["technique"].isin(expected.clips["train"])]
+    unusable = (~recordings["is_usable"] & ~recordings["is_copy"]).sum()
     problems = []
-    if (lacking > 0).any():
-        missing, all_of = int(lacking.clip(lower=0).sum()), int(asked["recordings"].sum())
-        problems.append(f"{missing:,} of its {counted(all_of, 'recording')} {'is' if missing == 1 else 'are'} missing")
-    if (lacking < 0).any():
-        problems.append(f"it has {counted(int(-lacking.clip(upper=0).sum()), 'recording')} more than known")
-    if spoilt:
-        problems.append(f"{counted(spoilt, 'recording')} cannot be used")
-    if clips != known.clips:
-        others = [
-            name for name in clips["train"] if any(clips[side][name] != known.clips[side][name] for side in clips)
-        ]
-        in_what = "all techniques" if len(others) == len(clips["train"]) else ", ".join(others)
-        problems.append(f"it gives {_in_words(clips)}, expected {_in_words(known.clips)}, and differs in {in_what}")
+    if missing:
+        total = counted(groups["recordings"].sum(), "recording")
+        problems.append(f"{missing:,} of its {total} {'is' if missing == 1 else 'are'} missing")
+    if extra:
+        problems.append(f"it has {counted(extra, 'recording')} more than known")
+    if unusable:
+        problems.append(f"{counted(unusable, 'recording')} cannot be used")
+    clips = _clips(recordings[recordings["is_usable"]], expected)
+    if clips != expected.clips:
+        techniques = [t for t in clips["train"] if any(clips[side][t] != expected.clips[side][t] for side in clips)]
+        names = "all techniques" if len(techniques) == len(clips["train"]) else ", ".join(techniques)
+        problems.append(f"it gives {_sums(clips)}, expected {_sums(expected.clips)}, and differs in {names}")
     return problems
 
 
-def _asked(recordings: pd.DataFrame, known: Known) -> pd.DataFrame:
-    """The usable recordings of the paper's techniques."""
-    return recordings[recordings["is_usable"] & recordings["technique"].isin(known.clips["train"])]
-
-
-def _clips(recordings: pd.DataFrame, known: Known) -> dict[str, dict[str, int]]:
-    """By side and technique, the clips that recordings give at the paper's length and sample rate."""
-    clips = {side: dict.fromkeys(known.clips[side], 0) for side in known.clips}
+def _clips(recordings: pd.DataFrame, expected: ExpectedContents) -> dict[str, dict[str, int]]:
+    """Count by side and technique the clips that recordings give at the paper's length and sample rate."""
+    clips = {side: dict.fromkeys(expected.clips[side], 0) for side in expected.clips}
     for recording in recordings.itertuples():
-        samples = math.ceil(recording.samples * SAMPLE_RATE / recording.sample_rate)
-        side = "test" if recording.singer in known.test_singers else "train"
+        samples = -(-recording.samples * SAMPLE_RATE // recording.sample_rate)
+        side = "test" if recording.singer in expected.test_singers else "train"
         clips[side][recording.technique] += len(clip_spans(samples, round(CLIP_SECONDS * SAMPLE_RATE)))
     return clips
 
 
-def _in_words(clips: dict[str, dict[str, int]]) -> str:
+def _sums(clips: Mapping[str, Mapping[str, int]]) -> str:
     train, test = (sum(clips[side].values()) for side in ("train", "test"))
     return f"{train:,} training and {test:,} test clips"
 
 
 def _amount(singers: pd.Series, recordings: int, seconds: float) -> str:
     return f"{counted(recordings, 'recording')} by {counted(singers.nunique(), 'singer')}, {seconds / 3600:.2f} h"
-
-
-def _seconds(recordings: pd.DataFrame) -> pd.Series:
-    return recordings["samples"] / recordings["sample_rate"].clip(lower=1)  # damaged ones have neither
-
-
-def _stem(path: str) -> str:
-    return str(PurePosixPath(path).with_suffix(""))
-
-
-def _folders(stem: str) -> tuple[str, str, str]:
-    """The singer, context and technique of a recording."""
-    singer, *context, technique, _ = stem.split("/")
-    return singer, "/".join(context), technique

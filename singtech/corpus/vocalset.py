@@ -1,7 +1,7 @@
-"""What is known of VocalSet: its recordings by group, its copies, its official test singers, its clips.
+"""Facts about VocalSet: its recordings by group, its copies, its official test singers, its clips.
 
 `vocalset.csv`, beside this module, has a row for each singer, context and technique: how many of VocalSet 1.1's 3,613
-recordings it holds, copies too, and their seconds together. The misspelt `vibrado` folder counts as vibrato.
+recordings it holds, copies included, and their seconds. The misspelt `vibrado` folder counts as vibrato.
 """
 
 from pathlib import Path
@@ -30,8 +30,8 @@ COPIES = {
 }
 
 
-class Known(NamedTuple):
-    """What a corpus is known to hold: groups of recordings, copies, test singers and clips, as in this module."""
+class ExpectedContents(NamedTuple):
+    """The groups of recordings, copies, test singers and clips that a corpus should have, in this module's form."""
 
     groups: pd.DataFrame
     copies: dict[str, float]
@@ -39,6 +39,6 @@ class Known(NamedTuple):
     clips: dict[str, dict[str, int]]
 
 
-def known_vocalset() -> Known:
-    """What is known of VocalSet 1.1, and so of 1.2, which holds the same audio."""
-    return Known(pd.read_csv(Path(__file__).with_name("vocalset.csv")), COPIES, TEST_SINGERS, CLIPS)
+def expected_vocalset() -> ExpectedContents:
+    """Return the contents of VocalSet 1.1, and so of 1.2, which holds the same audio."""
+    return ExpectedContents(pd.read_csv(Path(__file__).with_name("vocalset.csv")), COPIES, TEST_SINGERS, CLIPS)

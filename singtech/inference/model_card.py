@@ -68,7 +68,7 @@ def model_card(
         *([_of_onnx(onnx, sample_rate, seconds)] if onnx is not None else []),
         "## Data and protocol",
         f"Trained on {int(row['clips_train']):,} clips of {where}{fold}, tested on {int(row['clips_test']):,} clips of "
-        f"singers that it never heard: {row['singers_test']}. Condition: {row['model']}, {setting}{varied}; "
+        f"{_singers(row)} {row['singers_test']}. Condition: {row['model']}, {setting}{varied}; "
         f"seed {row['seed']}; {int(row['epochs'])} epochs; {int(row['parameters']):,} parameters; "
         f"commit {row['commit'] or 'not known'}.",
         f"    {row['command']}",
@@ -96,6 +96,12 @@ def alike(row: Mapping, results: "pd.DataFrame") -> "pd.DataFrame":
     runs = results[[all(line.get(n) == row.get(n) for n in _ALIKE) for line in results.to_dict("records")]]
     runs = runs[(runs["seed"] != row["seed"]) | (runs["run"] == row["run"])]
     return runs.sort_values("finished", kind="stable").drop_duplicates("seed", keep="last")
+
+
+def _singers(row: Mapping) -> str:
+    """Introduce the test singers. A split may be by recording, unless it is a fold's or the corpus's official one."""
+    is_official = row["data"] in (COMPARABLE, "demo") and "data.split" not in row.get("settings", "")
+    return "singers that it never heard:" if is_official or row["fold"] else "the test split, sung by"
 
 
 def _numbers(row: Mapping, runs: "pd.DataFrame", collated: Collated) -> str:

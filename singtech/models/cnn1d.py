@@ -6,10 +6,12 @@ Not said there is the waveform's level: it is the spectrograms' (`singtech.model
 hear the same clip.
 """
 
+import math
 from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from singtech.errors import InvalidValue
 from singtech.models.level import checked_level, levelled
 
 LAYERS = ((16, 128), (8, 64), (32, 256))  # channels and kernel (samples) of the three convolutions, without padding
@@ -39,17 +41,22 @@ class WaveformExtractor(nn.Module):
         shape: (1, S) of one input.
         features: D, width of the dense layer, which ends in ReLU and dropout.
         dropout: after it.
+        clip_seconds: of one input, for the error about a short clip.
     Raises:
         ValueError: a clip too short for the three poolings.
     """
 
-    def __init__(self, shape: tuple[int, int], features: int = 32, dropout: float = 0.4) -> None:
+    def __init__(
+        self, shape: tuple[int, int], features: int = 32, dropout: float = 0.4, clip_seconds: float | None = None
+    ) -> None:
         super().__init__()
         channels, samples = shape
         if samples < least_samples():
-            raise ValueError(
+            seconds = math.ceil(100 * (clip_seconds or 0) * least_samples() / samples) / 100
+            clips = f"clips of {seconds:g} s or more" if clip_seconds else "longer clips"
+            raise InvalidValue(
                 f"a clip has {samples} samples, too few for the poolings of the 1DCNN, which need {least_samples()}: "
-                "use longer clips (data.clip_seconds)."
+                f"use {clips} (data.clip_seconds)."
             )
         blocks = []
         for number, (out_channels, kernel) in enumerate(LAYERS, start=1):

@@ -1,7 +1,7 @@
-"""The demo corpus: twenty virtual singers in VocalSet's own folders, so that everything runs without a download.
+"""Make the demo corpus: twenty virtual singers in VocalSet's folders, so that everything runs without a download.
 
-Synthetic throughout (voice.py), about a fifteenth of VocalSet and as lopsided: the same ten techniques with its
-long-tailed clip counts, its official split of singers, its contexts (inhaled, trill and trillo are long tones only,
+All of it is synthetic (voice.py). It is about a fifteenth of VocalSet, with the same ten techniques, its long tail of
+clip counts, its official split of singers, its contexts (inhaled, trill and trillo are long tones only,
 spoken is excerpts only, vibrato all but long tones), its names. A score on it says nothing about real singing.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from singtech.corpus.vocalset import CLIP_SECONDS, CLIPS, TEST_SINGERS
+from singtech.errors import Damaged, InvalidValue
 from singtech.io.atomic import atomic_folder, remove_remains
 from singtech.io.lock import hold
 from singtech.streams import stream_seed
@@ -63,7 +64,7 @@ BEAT_SECONDS = {"row": 0.26, "caro": 0.19, "dona": 0.33, "spoken": 0.11}
 
 @dataclass(frozen=True)
 class Recording:
-    """One file to be: who sings what how, and for how many seconds."""
+    """A recording to make: its singer, technique and figure, and its seconds."""
 
     path: str  # below the corpus's folder, as in VocalSet
     singer: str
@@ -76,16 +77,16 @@ class Recording:
 def synthesise(
     root: str | Path, seed: int = 0, sample_rate: int = 16000, clips_train: int = 240, clips_test: int = 85
 ) -> Path:
-    """The folder of the demo corpus, made below `root` unless it is there; other settings make another folder.
+    """Make the demo corpus in a folder below `root`, or open the folder if it is there.
 
     Args:
-        root: holds one folder a choice of settings, each with FULL/ and a demo.json that says what made it.
-        seed: of the singers, their repertoire and every recording; the same seed makes the same bytes.
+        root: holds one folder for each choice of settings, each with FULL/ and the settings in demo.json.
+        seed: of the singers and every recording; the same seed makes the same bytes.
         sample_rate: of the recordings, 16 bit mono, in Hz.
-        clips_train: 3 s clips of the 15 training singers, about.
-        clips_test: those of the 5 test singers.
+        clips_train, clips_test: clips of 3 s of the 15 training and the 5 test singers, about.
     Raises:
-        ValueError: a setting cannot be, or the folder that is there is not what these settings make.
+        InvalidValue: a setting is out of range.
+        Damaged: the folder is there, and is not what these settings make.
     """
     limits = {
         "seed": (seed, 0, 2**31),
@@ -94,29 +95,23 @@ def synthesise(
         "clips_test": (clips_test, len(TECHNIQUES), 10_000),
     }
     for name, (value, low, high) in limits.items():
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"data.source.{name}={value}: expected a whole number from {low} to {high}.")
-    settings = {
-        "corpus": "synthetic demo of singtech",
-        "schema": SCHEMA,
-        "seed": seed,
-        "sample_rate": sample_rate,
-        "clips_train": clips_train,
-        "clips_test": clips_test,
-    }
+        if not isinstance(value, int) or not low <= value <= high:
+            raise InvalidValue(f"data.source.{name}={value}: expected a whole number from {low} to {high}.")
+    settings = {"corpus": "synthetic demo of singtech", "schema": SCHEMA}
+    settings |= {name: value for name, (value, _, _) in limits.items()}
     folder = Path(root) / f"demo{SCHEMA}-seed{seed}-{sample_rate}Hz-{clips_train}-{clips_test}"
     recordings = repertoire(seed, clips_train, clips_test)
-    with hold(folder, f"{folder} is being made"):
-        if folder.exists():
-            _check(folder, settings, recordings)
-        else:
-            remove_remains(folder)
-            _write(folder, settings, recordings)
+    if not folder.exists():
+        with hold(folder, f"{folder} is being made"):
+            if not folder.exists():  # another process may have made it meanwhile
+                remove_remains(folder)
+                _write(folder, settings, recordings)
+    _check(folder, settings, recordings)
     return folder
 
 
 def repertoire(seed: int, clips_train: int, clips_test: int) -> list[Recording]:
-    """Every recording of the corpus: its clips dealt out to singers and contexts until each technique has its share."""
+    """List every recording: deal clips to singers and contexts until each technique has its share."""
     recordings = []
     for split, clips in (("train", clips_train), ("test", clips_test)):
         singers = [name for name in SINGERS if (name in TEST_SINGERS) == (split == "test")]
@@ -129,7 +124,7 @@ def repertoire(seed: int, clips_train: int, clips_test: int) -> list[Recording]:
 
 
 def virtual_singer(name: str, seed: int) -> Singer:
-    """One of the twenty: range, tract, glottis, tempi of vibrato and trills, and the room they were recorded in."""
+    """Draw one of the twenty singers: range, tract, glottis, tempi of vibrato and trills, and the room."""
     rng = stream(seed, name)
     voice = name.rstrip("0123456789")
     is_male = voice == "male"
@@ -161,14 +156,14 @@ def virtual_singer(name: str, seed: int) -> Singer:
 
 
 def notes_of(recording: Recording, singer: Singer, rng: np.random.Generator) -> list[Note]:
-    """The recording's notes, with a little silence around them, exactly as long as it is to be."""
+    """Return a recording's notes between two short rests; together they last its seconds."""
     before, after = rng.uniform(0.1, 0.3, size=2)
     sung = recording.seconds - before - after
     tonic = singer.tonic
     if recording.context == "excerpts":
         syllables = _syllables(recording, sung)
     elif recording.context == "long_tones":
-        syllables = [(recording.figure, "", rng.integers(2, 10), 1.0)]
+        syllables = [(recording.figure, "", float(rng.integers(2, 10)), 1.0)]
     else:
         beats = rng.uniform(0.92, 1.08, len(FIGURES[recording.context]))
         beats[-1] += 0.7
@@ -181,14 +176,14 @@ def notes_of(recording: Recording, singer: Singer, rng: np.random.Generator) -> 
 
 
 def stream(seed: int, name: str) -> np.random.Generator:
-    """The random stream of one thing of the corpus; what else is made, and when, does not touch it."""
+    """Return the random stream of one singer or recording; the others do not change it."""
     return np.random.default_rng(stream_seed(seed, name))
 
 
 def _deal(technique: str, singers: Sequence[str], clips: int, rng: np.random.Generator) -> list[Recording]:
-    """Recordings of one technique with that many clips in all, dealt to singers in turn, their contexts changing."""
+    """Deal recordings of one technique, with that many clips in all, to singers in turn, in changing contexts."""
     recordings: list[Recording] = []
-    times_asked: Counter[tuple[str, str]] = Counter()
+    takes: Counter[tuple[str, str]] = Counter()
     contexts = CONTEXTS[technique]
     order = [str(name) for name in rng.permutation(singers)]
     for turn in count():
@@ -202,8 +197,8 @@ def _deal(technique: str, singers: Sequence[str], clips: int, rng: np.random.Gen
         if technique == "inhaled" and clips == 0 and turn:
             seconds = 0.8 * CLIP_SECONDS  # shorter than a clip, as six of VocalSet's are
         figures = ("row",) if technique == "spoken" else tuple(EXCERPTS) if context == "excerpts" else VOWELS
-        times = times_asked[singer, context]
-        times_asked[singer, context] += 1
+        times = takes[singer, context]
+        takes[singer, context] += 1
         figure = figures[(position // len(contexts) + times) % len(figures)]
         name = f"{figure}_{technique}" if context == "excerpts" else f"{context}_{technique}_{figure}"
         name = f"{singer[0]}{singer.lstrip('femal')}_{name.replace('long_tones', 'long')}"
@@ -215,13 +210,13 @@ def _deal(technique: str, singers: Sequence[str], clips: int, rng: np.random.Gen
 
 
 def _syllables(recording: Recording, seconds: float) -> list[tuple[str, str, float, float]]:
-    """(vowel, consonant, semitones above the tonic, beats) of an excerpt, as far as the time reaches at its tempo."""
+    """Return (vowel, consonant, semitones above the tonic, beats) of an excerpt, for these seconds at its tempo."""
     is_spoken = recording.technique == "spoken"
     beat_seconds = BEAT_SECONDS["spoken" if is_spoken else recording.figure]
     syllables = []
     for syllable in cycle(EXCERPTS[recording.figure].split(",")):
-        sounds, step, beats = syllable.split()
-        step, length = float(step), float(beats)
+        sounds, *numbers = syllable.split()
+        step, length = map(float, numbers)
         if is_spoken:  # low, and more even than the song in pitch and in length
             step, length = 0.15 * step - 2, 1.5 * np.sqrt(length)
         syllables.append((sounds[-1].strip("."), sounds[:-1], step, length))
@@ -232,7 +227,7 @@ def _syllables(recording: Recording, seconds: float) -> list[tuple[str, str, flo
 
 
 def _write(folder: Path, settings: dict, recordings: Sequence[Recording]) -> None:
-    """Sing every recording into a folder that appears whole."""
+    """Sing every recording into a folder, which appears when it is whole."""
     from scipy.io import wavfile
     from tqdm import tqdm
 
@@ -250,15 +245,19 @@ def _write(folder: Path, settings: dict, recordings: Sequence[Recording]) -> Non
 
 
 def _check(folder: Path, settings: dict, recordings: Sequence[Recording]) -> None:
-    """A folder that is there is used only if it is the corpus asked for, with nothing missing."""
+    """Check that a folder is the corpus of these settings, with every recording. Takes no lock.
+
+    Raises:
+        Damaged: it is not.
+    """
     try:
-        found = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
+        stored = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        found = None
-    if found != settings:
-        raise ValueError(f"{folder} is not the demo corpus of these settings: move it away, and it is made anew.")
+        stored = None
+    if stored != settings:
+        raise Damaged(f"{folder} is not the demo corpus of these settings: move it away, and it is made again.")
     missing = sum(not (folder / recording.path).is_file() for recording in recordings)
     if missing:
-        raise ValueError(
-            f"{folder} lacks {missing} of its {len(recordings)} recordings: move it away, and it is made anew."
+        raise Damaged(
+            f"{folder} lacks {missing} of its {len(recordings)} recordings: move it away, and it is made again."
         )

@@ -238,7 +238,7 @@ def runnable(run: Run, corpus: Corpus, machine: Machine) -> Network:
     if not len(corpus.rows("test")):
         raise ValueError(f"data.split names no test singer of {corpus.name}: a run needs clips to be scored on.")
     if run.setup.selection == "best" and not len(corpus.rows("validation")):
-        raise ValueError("selection=best: there is no validation singer; name some in data.split.validation.")
+        raise ValueError("selection=best: there is no validation clip; name some singers in data.split.validation.")
     if run.setup.precision == "16-mixed" and (machine.accelerator == "cpu" or not torch.cuda.is_available()):
         raise ValueError("precision=16-mixed needs an NVIDIA GPU, and there is none: use bf16-mixed or 32-true.")
     backend_for(machine.trainer(devices=machine.devices).strategy.root_device, machine.deformable)

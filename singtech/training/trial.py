@@ -65,7 +65,7 @@ def _try_network(run: Run) -> None:
         _require(hasattr(front_end, "shape"), architecture.front_end, "front_end", "a method shape(samples)")
         shape = front_end.shape(run.samples)
     with _named("model", architecture.extractor):
-        extractor = build(architecture.extractor, shape=shape)
+        extractor = build(architecture.extractor, shape=shape, clip_seconds=run.samples / run.sample_rate)
         width = getattr(extractor, "out_features", None)
         expected = "an attribute out_features, its number of features"
         _require(isinstance(width, int), architecture.extractor, "model", expected)

@@ -5,7 +5,7 @@ import pytest
 
 from singtech.cli import verify as command
 from singtech.corpus import archive
-from singtech.corpus.vocalset import Known
+from singtech.corpus.vocalset import ExpectedContents
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def known(monkeypatch):
     clips = {"train": dict.fromkeys(techniques, 6), "test": dict.fromkeys(techniques, 2)}
     groups = pd.DataFrame(groups, columns=["singer", "context", "technique", "recordings", "seconds"])
     groups.loc[(groups["singer"] == "dot") & (groups["technique"] == "trill"), "recordings"] = 3
-    monkeypatch.setattr(command, "known_vocalset", lambda: Known(groups, copies, ("dot",), clips))
+    monkeypatch.setattr(command, "expected_vocalset", lambda: ExpectedContents(groups, copies, ("dot",), clips))
 
 
 def test_the_status_is_0_if_the_papers_protocol_can_be_run(call, known, own_corpus, tmp_path):

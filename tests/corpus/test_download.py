@@ -187,7 +187,7 @@ def test_wrong_bytes_are_removed_and_said(server, fetch, early):
         fetch.part.write_bytes(bytes(early))  # the part has gone bad, the server is good
     else:
         server.content = CONTENT[:-1] + b"?"
-    with pytest.raises(ValueError, match=f"sent wrong bytes .md5 .* instead of {MD5}.; they are removed, ask again"):
+    with pytest.raises(ValueError, match=f"sent wrong bytes .md5 .* instead of {MD5}.; they are removed, try again"):
         fetch()
     assert not fetch.part.exists()
     assert not (fetch.part.parent / "VocalSet11.zip").exists()

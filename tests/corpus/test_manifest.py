@@ -14,7 +14,7 @@ import pytest
 from singtech.corpus import manifest
 from singtech.corpus.archive import open_source
 from singtech.corpus.clip_store import clip_spans
-from singtech.corpus.manifest import singers_of, survey
+from singtech.corpus.manifest import list_recordings, survey
 from singtech.techniques import TECHNIQUES
 
 REAL = Path(os.environ.get("SINGTECH_REAL_VOCALSET", "absent")) / "vocalset11_files.csv"
@@ -28,7 +28,7 @@ TEST_CLIPS = dict(zip(TECHNIQUES, (90, 95, 48, 109, 17, 318, 93, 53, 284, 211), 
 
 def surveyed(root, techniques=("straight", "vibrato"), strict=False):
     with open_source(root) as source:
-        return survey(source, techniques, strict)
+        return survey(source, list_recordings(source), techniques, strict)
 
 
 @pytest.mark.real
@@ -197,7 +197,7 @@ def test_a_technique_that_is_not_there_is_named(techniques, said, sounds, folder
 def test_singers_are_all_that_are_there_in_order_of_their_numbers(sounds, folder_of):
     files = sounds.choir() | {"male9/scales/messa/m9_messa.wav": b""}
     with open_source(folder_of(files)) as source:
-        assert singers_of(source) == ["female1", "male1", "male9", "male10"]
+        assert list_recordings(source).singers() == ["female1", "male1", "male9", "male10"]
 
 
 def bad_recordings(sounds):
@@ -280,7 +280,7 @@ def test_recordings_are_read_at_once_only_as_far_as_their_bytes_allow(monkeypatc
         return path.upper()
 
     given = []
-    for path, result in manifest.in_threads(work, needed, "reading", needed.get):
+    for path, result in manifest.process_recordings(work, needed, "reading", needed.get):
         given.append((path, result))
         with lock:
             begun.discard(path)

@@ -108,15 +108,13 @@ def test_a_corrected_label_is_another_corpus_and_the_same_labels_are_the_same(so
     ("old", "new", "said"),
     [
         ("path,", "file,", "labels.csv: expected the columns path, singer, technique .* found file, singer, technique"),
-        ("context,take", "singer,take", "labels.csv: expected the columns .* each once"),
         ("b.wav,Ann", "bb.wav,Ann", "labels.csv, line 3: there is no file bb.wav; did you mean b.wav?"),
         ("deep/down/c.wav", "c.wav", "labels.csv, line 4: there is no file c.wav; did you mean deep/down/c.wav?"),
         ("d.wav,Ben", "a.wav,Ben", "labels.csv, line 5: a.wav is there twice"),
         ("d.wav,Ben", "d.wav, ", "labels.csv, line 5: the singer is empty"),
-        ("d.wav,Ben", "d.wav,B\ten", r"labels.csv, line 5: the singer B\\ten has a control character"),
-        ('"trill, slow",,2', "trill, slow,,2", "labels.csv, line 5: expected 5 cells, as the first line has, found 6"),
+        ('"trill, slow",,2', "trill, slow,,2", "labels.csv: it is no CSV .*Expected 5 fields in line 5, saw 6"),
         ("d.wav,Ben", "labels.csv,Ben", "labels.csv, line 5: labels.csv is neither .wav nor .flac"),
-        ('Ben,"trill, slow",,2', 'Ben,"trill', "labels.csv, line 5: it is no CSV"),
+        ('Ben,"trill, slow",,2', 'Ben,"trill', "labels.csv: it is no CSV"),
         (TABLE, "", "labels.csv: expected the columns .* found nothing"),
         (TABLE, "path,singer,technique\n\n", "labels.csv: it has no line below its columns"),
     ],
@@ -186,7 +184,6 @@ def test_an_exception_inside_ones_own_class_names_its_file_and_line(old, new, li
         ('Label(*name.split("_")[:2])', "name[:3]", r"gives '(Ann|Ben)' for .*; expected Label\(singer, technique\)"),
         ("Label(*name", "Label('', *name", r"expected Label\(singer, technique\), two texts that are not empty"),
         ("{name: L", "{name[1:]: L", r"labels\(\) has .*_1.wav, which names\(\) has not"),
-        ('Label(*name.split("_")[:2])', 'Label("A\\x1b", "b")', r"the label A\\x1b of .* has a control character"),
     ],
 )
 def test_what_ones_own_class_lacks_is_one_sentence(old, new, said, own, tmp_path):

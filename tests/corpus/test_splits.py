@@ -75,7 +75,6 @@ def test_an_official_list_is_a_text_file_with_a_name_a_line(tmp_path, monkeypatc
         ({"test": {"male1": 1}}, "data.split.test={'male1': 1}: expected a list"),
         ({"test": ["male1"], "dev": ["male10"]}, "data.split.dev: no such setting; there are by, train, validation"),
         ({"test": ["male1"], "by": "song"}, "data.split.by=song: expected singer or recording"),
-        (None, "data.split=None: expected test"),
     ],
 )
 def test_a_wrong_split_is_said(split, said):
@@ -113,7 +112,7 @@ def test_a_split_without_a_test_row_is_an_error():
 def test_what_the_test_lacks_is_said():
     table = sung("male1 straight", "male1 trill", "male10 straight").assign(split=["train", "train", "test"])
     assert split_notes(checked_split({"test": ["male10", "male7"]}), table, table, ["straight", "trill"]) == [
-        "test singer male7 has no recording of the techniques asked for",
+        "test singer male7 has no recording of the chosen techniques",
         "no test recording of trill: its scores will not be defined",
     ]
 

@@ -11,7 +11,7 @@ import soundfile
 
 from singtech.corpus.archive import open_source
 from singtech.corpus.verify import clipped_runs, report, verify
-from singtech.corpus.vocalset import COPIES, Known, known_vocalset
+from singtech.corpus.vocalset import COPIES, ExpectedContents, expected_vocalset
 from singtech.techniques import MISSPELT, TECHNIQUES
 
 REAL = Path(os.environ.get("SINGTECH_REAL_VOCALSET", "absent")) / "vocalset11_files.csv"
@@ -21,7 +21,7 @@ RECORDINGS = dict(zip(TECHNIQUES, (205, 200, 100, 202, 20, 361, 95, 100, 261, 19
 MINUTES = dict(zip(TECHNIQUES, (26.24, 28.00, 9.95, 24.40, 4.06, 71.54, 18.45, 14.54, 59.33, 34.10), strict=True))
 
 COPY = "male1/scales/vibrato/m1_vibrato_a(1)"
-CHOIR = Known(
+CHOIR = ExpectedContents(
     groups=pd.DataFrame(
         [
             (singer, "scales", technique, 3 if (singer, technique) == ("male1", "vibrato") else 2, seconds)
@@ -213,7 +213,7 @@ def test_what_else_is_odd_is_noted(choir, folder_of):
 
 
 def test_the_table_of_facts_holds_vocalsets_known_counts_and_minutes():
-    groups = known_vocalset().groups
+    groups = expected_vocalset().groups
     assert groups["recordings"].sum() == 3613
     assert groups["seconds"].sum() / 3600 == pytest.approx(8.79, abs=0.005)
     assert groups["singer"].nunique() == 20
@@ -233,7 +233,7 @@ def listed():
 def test_the_table_of_facts_is_the_sum_of_the_list_of_recordings():
     of = ["singer", "context", "technique"]
     sums = listed().groupby(of)["duration_s"].agg(recordings="size", seconds="sum").sort_index()
-    known = known_vocalset().groups.set_index(of).sort_index()
+    known = expected_vocalset().groups.set_index(of).sort_index()
     pd.testing.assert_frame_equal(known, sums, atol=0.006, rtol=0)
     seconds = listed().set_index("path")["duration_s"]
     assert {stem: seconds[f"FULL/{stem}.wav"] for stem in COPIES} == COPIES
@@ -253,7 +253,7 @@ def test_recordings_of_all_of_vocalsets_lengths_pass(tmp_path):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(bytes_of[path.replace("(1)", "")])
     with open_source(tmp_path) as source:
-        found = verify(source, 1000, known_vocalset())
+        found = verify(source, 1000, expected_vocalset())
     assert found.findings["finding"].tolist() == ["known copy"] * 3
     assert found.conclusion() == (
         "The paper's protocol can be run on it: 1,740 recordings after copies, 3,615 training and 1,318 test clips."

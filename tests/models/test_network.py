@@ -79,7 +79,7 @@ def test_drawing_the_weights_leaves_the_global_generator_alone():
 @pytest.mark.parametrize("samples", [16000, 47616])
 def test_a_clip_too_short_for_the_pooling_is_one_clear_error(samples):
     with pytest.raises(
-        ValueError, match=r"too few for the pooling of Table 1, which needs 96 of each: use longer clips"
+        ValueError, match=r"too few for the pooling of Table 1, which needs 96 of each: use clips that are longer"
     ):
         network(samples=samples)
 

@@ -236,7 +236,7 @@ def test_a_look_at_the_validation_singers_changes_nothing_in_training(corpus, tm
 
 
 def test_selecting_the_best_epoch_needs_validation_singers(tmp_path):
-    with pytest.raises(ValueError, match=r"selection=best: there is no validation singer"):
+    with pytest.raises(ValueError, match=r"selection=best: there is no validation clip"):
         run(TinyCorpus(validation=0), tmp_path, [network()], selection="best")
 
 

@@ -122,7 +122,7 @@ chooser("curves-of", data.curves.map((c) => c.run), (k) => {
       picture.append(svg("polyline", style));
     }
   });
-  const key = `${data.curves[k].run}: loss (solid, left axis), F1 on training clips (dashed, right axis), F1 on validation singers (dotted), where there are some`;
+  const key = `${data.curves[k].run}: loss (solid, left axis), F1 on training clips (dashed, right axis), F1 on validation clips (dotted), where there are some`;
   document.getElementById("curves").replaceChildren(picture, make("p", { className: "quiet" }, key));
 });
 
