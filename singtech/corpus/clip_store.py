@@ -262,21 +262,16 @@ def checked_settings(
 
 def report(corpus: Corpus) -> str:
     """Write what a corpus holds: recordings, minutes and clips of each technique and split; then the notes."""
-    from tabulate import tabulate  # type: ignore[import-untyped]
-
+    amounts = ["recordings", "minutes", "clips"]
     lengths = corpus.lengths()
     splits = [split for split in SPLITS if split in set(lengths["split"])]
-    rows = []
-    for technique in (*corpus.techniques, "all"):
-        row, of_technique = [technique], lengths if technique == "all" else lengths[lengths["technique"] == technique]
-        for split in (*splits, "all"):
-            part = of_technique if split == "all" else of_technique[of_technique["split"] == split]
-            row += [f"{part['recordings'].sum():,}", f"{part['minutes'].sum():,.2f}", f"{part['clips'].sum():,}"]
-        rows.append(row)
-    header = ["\ntechnique"]
-    for split in (*splits, "all"):
-        header += [f"{split}\nrecordings", "\nminutes", "\nclips"]
-    table = tabulate(rows, header, disable_numparse=True, colalign=["left", *["right"] * (len(header) - 1)])
+    rows = pd.concat([lengths, lengths.assign(technique="all")])
+    rows = pd.concat([rows, rows.assign(split="all")])
+    sums = rows.groupby(["technique", "split"])[amounts].sum().unstack(fill_value=0)
+    order = [(amount, split) for split in (*splits, "all") for amount in amounts]
+    cells = sums.loc[[*corpus.techniques, "all"], order]
+    formats = ["{:,.2f}".format if amount == "minutes" else "{:,.0f}".format for amount, _ in order]
+    table = cells.swaplevel(axis="columns").to_string(formatters=formats)
     audio = f"clips of {corpus.clip_seconds:g} s at {corpus.sample_rate:,} Hz"
     name = corpus.name if corpus.fold is None else f"{corpus.name}, fold {corpus.fold}"
     return "\n".join([f"{name}: {audio}, in {corpus.folder}", "", table, "", *(f"- {n}" for n in corpus.notes)])

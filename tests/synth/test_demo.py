@@ -322,13 +322,6 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_written(tmp_path
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unknown_technique_or_vowel_is_refused():
-    with pytest.raises(ValueError, match="yodel"):
-        sung("yodel", "male2")
-    with pytest.raises(ValueError, match="expected a, e, i, o, u"):
-        sung("belt", "male2", vowel="y")
-
-
 @pytest.mark.parametrize("sample_rate", [8000, 44100])
 def test_the_voice_sings_at_other_sample_rates(sample_rate):
     waveform = sung("vibrato", "male2", seconds=1.0, sample_rate=sample_rate)
