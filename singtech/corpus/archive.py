@@ -202,7 +202,7 @@ class ZipSource(Source):
             raise Damaged("its compression in the zip is neither stored nor deflated; pack it again")
         try:
             with self._zip.open(member) as stream:
-                data = stream.read(member.file_size)  # inflates no further; zipfile compares the checksum
+                data = stream.read(member.file_size + 1)  # inflates no further; zipfile compares the checksum
         except Exception as error:  # zipfile and zlib raise many kinds for an encrypted or damaged member
             reason = " ".join(str(error).split()) or type(error).__name__
             raise Damaged(f"it is damaged in the zip or encrypted ({reason})") from error
@@ -242,19 +242,16 @@ def _base(names: Iterable[str]) -> str:
     """Return what stands before `<singer>/` in the paths: "", "FULL/", "VocalSet 1.2/data_by_singer/" …"""
     recordings = [name.split("/") for name in names if is_recording(name)]
     tops = {parts[0] for parts in recordings if len(parts) > 1}
+    inner = {parts[1] for parts in recordings if len(parts) > 2}
+    wrapping = f"{tops.pop()}/" if len(tops) == 1 else ""
     for base in BASES:
-        if base in tops:
+        if base in tops or wrapping == f"{base}/":
             return f"{base}/"
-    if len(tops) == 1:
-        (wrapping,) = tops
-        inner = {parts[1] for parts in recordings if len(parts) > 2}
-        for base in BASES:
-            if base in inner:
-                return f"{wrapping}/{base}/"
-        # a corpus has at least two singers, so a single folder around several is no singer
-        if len(inner) > 1 and all(len(parts) >= 4 for parts in recordings if len(parts) > 2):
-            return f"{wrapping}/"
-    return ""
+        if wrapping and base in inner:
+            return f"{wrapping}{base}/"
+    # a corpus has at least two singers, so a single folder around several is no singer
+    is_around_singers = len(inner) > 1 and all(len(parts) >= 4 for parts in recordings if len(parts) > 2)
+    return wrapping if is_around_singers else ""
 
 
 def _sample(names: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from singtech.corpus.archive import Source
-from singtech.corpus.cutting import CutRecording, clip_length, clip_spans, cut_recording
+from singtech.corpus.cutting import CutRecording, clip_length, cut_recording
 from singtech.corpus.download import report_full_disk, require_room
 from singtech.corpus.manifest import (
     COLUMNS,
@@ -488,7 +488,6 @@ def _digest_of_texts(folder: Path, stored: dict) -> str:
 
 def _bytes_needed(recordings: pd.DataFrame, settings: dict) -> int:
     """Return the most bytes of the store: what the headers promise, and 1 MB for the tables of each 1,000 clips."""
-    rate, clip_samples = settings["sample_rate"], clip_length(settings)
-    lengths = -(-recordings["samples"] * rate // recordings["sample_rate"])
-    clips = sum(len(clip_spans(length, clip_samples, settings["remainder"])) for length in lengths)
-    return clips * (2 * clip_samples + 1000)
+    samples = recordings["samples"] * settings["sample_rate"] / recordings["sample_rate"]
+    clips = np.ceil(samples / clip_length(settings)).sum()
+    return int(clips) * (2 * clip_length(settings) + 1000)

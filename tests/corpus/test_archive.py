@@ -1,4 +1,4 @@
-"""A zip or a folder, VocalSet 1.1 or 1.2 or one's own: the same recordings; and nothing unsafe is read."""
+"""A zip or a folder, VocalSet 1.1 or 1.2 or one's own: the same recordings; and what inflates is bounded."""
 
 import io
 import os

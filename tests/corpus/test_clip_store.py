@@ -23,7 +23,8 @@ from hypothesis import strategies as some
 from singtech.corpus import clip_store as clips_module
 from singtech.corpus.archive import FolderSource
 from singtech.corpus.audio import read_waveform, to_int16
-from singtech.corpus.clip_store import clip_spans, first_fault, prepare, report, stored_state
+from singtech.corpus.clip_store import first_fault, prepare, report, stored_state
+from singtech.corpus.cutting import clip_spans
 from singtech.errors import Newer
 
 REAL = Path(os.environ.get("SINGTECH_REAL_VOCALSET", "absent")) / "FULL"

@@ -13,7 +13,7 @@ import pytest
 
 from singtech.corpus import manifest
 from singtech.corpus.archive import open_source
-from singtech.corpus.clip_store import clip_spans
+from singtech.corpus.cutting import clip_spans
 from singtech.corpus.manifest import list_recordings, survey
 from singtech.techniques import TECHNIQUES
 
