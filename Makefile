@@ -58,9 +58,10 @@ test-extras: setup  ## log to MLflow and Weights & Biases, export to ONNX, uploa
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[hub,mlflow,onnx,wandb]"
 	$(PY) -m pytest -n 0 -m long tests/extras $(ARGS)
 
-check: setup  ## style and common mistakes
+check: setup  ## style, types and common mistakes
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 bench: setup  ## how fast it is on this machine beside the straightforward way, in minutes; ARGS="only=operator" a part
 	$(PY) -m benchmarks.bench $(ARGS)

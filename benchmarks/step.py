@@ -20,7 +20,7 @@ from benchmarks.machine import Machine, cores
 from benchmarks.report import Measurement, Target
 from benchmarks.straightforward import Clip, serve
 from benchmarks.sweep import network_epochs
-from singtech.cli.plan import composed
+from singtech.cli.plan import compose_runs
 from singtech.corpus.clip_store import Corpus
 from singtech.models.network import oblong_network, parameter_count
 from singtech.run import machine_of, run_of
@@ -105,7 +105,8 @@ def run_for(dc: str, corpus: Corpus, size: Size, machine: Machine, precision: st
     settings += [f"precision={PRECISIONS[precision]}", "trainer.progress=false"]
     settings.append(f"trainer.accelerator={'gpu' if machine.device.type == 'cuda' else 'cpu'}")
     (run,) = (
-        (run_of(cfg, corpus), machine_of(cfg)) for _, cfg in composed(["table3"], ["condition=late_crt_wc", *settings])
+        (run_of(cfg, corpus), machine_of(cfg))
+        for _, cfg in compose_runs(["table3"], ["condition=late_crt_wc", *settings])
     )
     return run
 

@@ -5,32 +5,44 @@ from importlib import import_module
 
 VERBS = {
     "run": "train and score one run, or a sweep of them",
-    "prepare": "fetch a corpus, cut it into clips, count them",
-    "verify": "check a corpus against what is known of it",
-    "plan": "what a sweep would train, its time and disk",
+    "prepare": "fetch a corpus, cut it into clips, say what is in it",
+    "verify": "compare a corpus with what is known of it",
+    "plan": "count what a sweep would train, its time and disk",
     "tables": "render all tables and figures",
-    "report": "put everything about a corpus on one page",
+    "report": "write a report of a corpus on one page",
     "offsets": "draw where a trained network's kernels look",
     "predict": "name the techniques of any recordings",
     "export": "write a trained network as a folder",
     "examples": "draw one clip of each technique",
+    "pack": "pack all runs into one file, without weights",
+    "merge": "add the runs of a packed file to yours",
     "store": "list, check or remove stored runs and phases",
 }
+COMPLETION = ("-sc", "--shell-completion")
 
 
-def main() -> int | None:
-    """Run the verb that the first argument names."""
+def main() -> int:
+    """Run the verb that the first argument names; the exit status."""
+    sys.argv[0] = "singtech"
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     if verb in ("", "-h", "--help"):
         print("usage: singtech <verb> [name=value …]\n")
         print(*(f"  {name:10}{text}" for name, text in VERBS.items()), sep="\n")
         print("\n`singtech <verb> --help` says more.")
         return 0
-    if verb not in VERBS:
+    if verb in COMPLETION:
+        from singtech.cli.usage import complete
+
+        words = complete(list(VERBS)) if "query" in "".join(sys.argv) else None
+        if words is not None:
+            print(*words)
+            return 0
+        verb = "run"
+    elif verb in VERBS:
+        del sys.argv[1]
+    else:
         print(f"error: {verb}: no such verb; there are {', '.join(VERBS)}.", file=sys.stderr)
         return 2
-    del sys.argv[1]
-    sys.argv[0] = "singtech"
     return import_module("singtech.run" if verb == "run" else f"singtech.cli.{verb}").main()
 
 

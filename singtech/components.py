@@ -1,9 +1,9 @@
-"""Components: the classes and functions that a configuration names by `_target_`, ours or a person's own.
+"""Import and build components: classes and functions that a configuration names by `_target_`, also the user's own.
 
-Hydra gives each one as a `functools.partial` with its settings. `build` calls it with what comes later (class counts,
-shapes). `spec` says what it is for a phase's key: its name and the settings that differ from the defaults in its Python
-signature, so that a new setting with a default changes no key. `singtech.training.protocols` says what each kind of
-component must offer.
+Hydra returns each one as a `functools.partial` with its settings. `build` calls it with arguments that are known later
+(class counts, shapes). `spec` describes it for a phase's key: its name and the settings that differ from the defaults
+in its Python signature, so that a new setting with a default changes no key. `singtech.training.protocols` defines
+what each kind of component must offer.
 """
 
 import ast
@@ -20,18 +20,21 @@ from importlib import import_module, metadata
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+from singtech.errors import InvalidValue, NotThere, SingtechError
 
 PACKAGE = Path(__file__).resolve().parent
-OURS = ("singtech", "torch")  # what these hold is ours: the schema of keys and each phase's record cover it
-_folders: set[Path] = set()  # that hold a person's own classes
+OWN_PACKAGES = ("singtech", "torch")  # keys need no hash of their code: the key schema and each phase's record cover it
+_folders: set[Path] = set()  # folders with the user's own classes
 
 
-class ComponentError(Exception):
-    """A person's own class raised an exception, or does not do what its kind of component must do."""
+class ComponentError(SingtechError):
+    """One of the user's own classes raised an exception, or does not do what its kind of component must do."""
 
 
 def partials(settings: object) -> object:
-    """Settings with `_partial_: true` wherever a `_target_` stands, so that Hydra builds nothing yet."""
+    """Add `_partial_: true` to every `_target_`, so that Hydra builds nothing yet."""
     if isinstance(settings, Mapping):
         inner = {name: partials(value) for name, value in settings.items()}
         if "_target_" in inner:
@@ -41,13 +44,13 @@ def partials(settings: object) -> object:
 
 
 def instantiate(settings: Mapping, group: str) -> functools.partial | None:
-    """The component that a group's settings name, not built yet; None where `_target_` is null.
+    """Import the component that a group's settings name, without building it; None if `_target_` is null.
 
     Args:
-        settings: plain values with a `_target_`, perhaps nested.
-        group: of the configuration, for messages.
+        settings: plain values with a `_target_`, which may be nested.
+        group: name of the configuration group, for messages.
     Raises:
-        ValueError: there is no such class or function.
+        InvalidValue: there is no such class or function.
         ComponentError: its file raises an exception when it is imported.
     """
     from hydra.errors import InstantiationException
@@ -60,14 +63,14 @@ def instantiate(settings: Mapping, group: str) -> functools.partial | None:
     try:
         component = instantiate(prepared, _convert_="all")
     except InstantiationException as problem:
-        raise ValueError(f"{group}: {' '.join(str(problem.__cause__ or problem).split())}") from None
+        raise InvalidValue(f"{group}: {' '.join(str(problem.__cause__ or problem).split())}") from None
     component = _plain_partial(component)
-    origin(component)  # notes the folder of a person's own file
+    origin(component)  # remembers the folder of the user's own file
     return component
 
 
-def _plain_partial(component: object) -> object:
-    """Partials of Hydra's own kind as plain ones, also among the settings, so that they can be changed and pickled."""
+def _plain_partial(component: Any) -> Any:
+    """Replace Hydra's kind of partial by plain ones, also in the settings, so that they can be changed and pickled."""
     if not isinstance(component, functools.partial):
         return component
     settings = {name: _plain_partial(value) for name, value in component.keywords.items()}
@@ -86,16 +89,16 @@ def _require_targets(settings: object, group: str) -> None:
 
 
 def locate(target: str, setting: str) -> Callable:
-    """The class or function of a dotted path.
+    """Import the class or function at a dotted path.
 
     Raises:
-        ValueError: its module or name does not exist.
+        InvalidValue: its module or name does not exist.
         ComponentError: its module raises an exception when it is imported.
     """
     parts = target.split(".")
-    where = "its file must be on the Python path or in the folder where the command is given"
+    hint = "its file must be on the Python path or in the folder where the command is given"
     if len(parts) < 2:
-        raise ValueError(f"{setting}={target}: expected module.Class; {where}.")
+        raise InvalidValue(f"{setting}={target}: expected module.Class; {hint}.")
     _note_folder(parts[0])
     for split in range(len(parts) - 1, 0, -1):
         name = ".".join(parts[:split])
@@ -108,22 +111,22 @@ def locate(target: str, setting: str) -> Callable:
         except Exception as problem:
             line = getattr(problem, "lineno", None)
             file = getattr(problem, "filename", None)
-            place = f"{file}, line {line}" if file and line else outside_line(problem) or name
-            raise ComponentError(f"{setting}={target}: {place}: {type(problem).__name__}: {problem}") from problem
+            location = f"{file}, line {line}" if file and line else outside_line(problem) or name
+            raise ComponentError(f"{setting}={target}: {location}: {type(problem).__name__}: {problem}") from problem
         for attribute in parts[split:]:
             if not hasattr(value, attribute):
-                raise ValueError(f"{setting}={target}: {name} has no {attribute}.")
+                raise InvalidValue(f"{setting}={target}: {name} has no {attribute}.")
             value = getattr(value, attribute)
         if not callable(value):
-            raise ValueError(f"{setting}={target}: expected a class or function, found {type(value).__name__}.")
+            raise InvalidValue(f"{setting}={target}: expected a class or function, found {type(value).__name__}.")
         return value
-    raise ValueError(f"{setting}={target}: there is no module {parts[0]}; {where}.")
+    raise InvalidValue(f"{setting}={target}: there is no module {parts[0]}; {hint}.")
 
 
 def _note_folder(module: str) -> None:
-    """Remember the folder of a person's own module, so that an exception in it names its line."""
+    """Remember the folder of the user's own module, so that an exception in it names its line."""
     try:
-        file = getattr(find_spec(module), "origin", None) if module not in OURS else None
+        file = getattr(find_spec(module), "origin", None) if module not in OWN_PACKAGES else None
     except (ImportError, ValueError):
         return
     if file and Path(file).is_file() and not _is_installed(Path(file)):
@@ -136,21 +139,25 @@ def _is_installed(path: Path) -> bool:
 
 
 def load_file(path: Path) -> ModuleType:
-    """The module in a person's own file, under the file's name, so that `mine.py` holds `mine.Class`.
+    """Import the user's own file or package folder under its name: the class in `mine.py` is `mine.Class`.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        NotThere: there is no such file or package.
         ComponentError: it raises an exception.
     """
     path = Path(path).expanduser().resolve()
-    if not path.is_file():
-        raise FileNotFoundError(f"code={path}: there is no such file.")
-    spec = spec_from_file_location(path.stem, path)
+    path = path.parent if path.name == "__init__.py" else path
+    file = path / "__init__.py" if path.is_dir() else path
+    if not file.is_file():
+        raise NotThere(f"code={path}: there is no such file, or it is a folder without __init__.py.")
+    spec = spec_from_file_location(path.stem, file)
     if spec is None or spec.loader is None:
-        raise ValueError(f"code={path}: expected a Python file.")
+        raise InvalidValue(f"code={path}: expected a Python file.")
     module = module_from_spec(spec)
     sys.modules[path.stem] = module
-    _folders.add(path.parent)
+    _folders.add(file.parent)
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # for the modules beside it that it imports
     try:
         spec.loader.exec_module(module)
     except Exception as problem:
@@ -159,15 +166,15 @@ def load_file(path: Path) -> ModuleType:
 
 
 def parameters(target: Callable) -> dict[str, inspect.Parameter]:
-    """The parameters of a class or function by name; empty where Python cannot tell."""
+    """The parameters of a class or function by name; empty if Python does not know them."""
     try:
         return dict(inspect.signature(target).parameters)
     except (TypeError, ValueError):
         return {}
 
 
-def build(component: Callable, **offered: object) -> object:
-    """Call a component with its own settings, and with those of the offered arguments that its signature names."""
+def build(component: Any, **offered: object) -> Any:
+    """Call a component with its settings and with those offered arguments that its signature has."""
     target, _ = unwrapped(component)
     known = parameters(target)
     return component(**{name: value for name, value in offered.items() if name in known})
@@ -181,10 +188,10 @@ def unwrapped(component: Callable) -> tuple[Callable, dict[str, object]]:
     return component.func, dict(zip(names, component.args, strict=False)) | component.keywords
 
 
-def spec(value: object) -> object:
-    """What decides an outcome, as plain values: of a component or dataclass its name and what is not the default.
+def spec(value: object) -> Any:
+    """Describe a value for a phase's key: a component or dataclass by its name and the settings that are not default.
 
-    Fields of a dataclass that do not count in comparisons (`compare=False`) are left out.
+    Fields of a dataclass with `compare=False` are left out.
     """
     if is_dataclass(value) and not isinstance(value, type):
         settings = {field.name: getattr(value, field.name) for field in fields(value) if field.compare}
@@ -221,19 +228,21 @@ def _spec(target: Callable, settings: Mapping, defaults: Mapping) -> dict:
 
 
 def origin(component: Callable) -> str:
-    """Where a class that is not ours comes from: the hash of its file and its imports, or its package and version.
+    """Identify the code of the user's component by the hash of its file and imports, or by its package and version.
+
+    Returns "" for a component of singtech or torch.
 
     Raises:
-        ValueError: it is in no file, as in a notebook.
+        InvalidValue: it is not defined in a file, but in a notebook, for example.
     """
     target, _ = unwrapped(component)
     name = getattr(target, "__module__", None) or ""
-    if name.partition(".")[0] in OURS:
+    if name.partition(".")[0] in OWN_PACKAGES:
         return ""
     module = sys.modules.get(name)
     file = getattr(module, "__file__", None)
     if module is None or file is None:
-        raise ValueError(f"{target.__name__} is defined in no file: write it into a .py file and name that.")
+        raise InvalidValue(f"{target.__name__} is defined in no file: write it into a .py file and name that.")
     path = Path(file).resolve()
     package = _distribution(name.partition(".")[0]) if _is_installed(path) else ""
     if package:
@@ -242,9 +251,9 @@ def origin(component: Callable) -> str:
     return f"sha256:{_code_hash(module)}"
 
 
-@functools.cache  # what runs is the code that was imported, whatever its file holds later
+@functools.cache  # a file may change later, but the imported code is what runs
 def _code_hash(module: ModuleType) -> str:
-    """The hash of a person's own file and of those beside it that it imports, directly or through others."""
+    """Hash the user's own file and the user's files that it imports, directly or indirectly."""
     files = [Path(str(module.__file__)).resolve()]
     for file in files:
         files += [beside for beside in _imports_beside(file) if beside not in files]
@@ -254,7 +263,7 @@ def _code_hash(module: ModuleType) -> str:
 
 
 def _imports_beside(file: Path) -> list[Path]:
-    """The files that a Python file imports from a person's own folders."""
+    """List the files that a Python file imports from the user's own folders."""
     names = []
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Import):
@@ -269,13 +278,13 @@ def _imports_beside(file: Path) -> list[Path]:
 
 @functools.cache
 def _content_hash(path: Path, *_: float) -> str:
-    """The hash of a file, once for as long as it does not change."""
+    """Hash a file; again only when it changes."""
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
 
 
 def _files_of(settings: Mapping) -> dict[str, str]:
-    """The hashes of the files that settings name, such as those of pretrained weights."""
+    """Hash the files that settings name, such as pretrained weights."""
     paths = {name: Path(value).expanduser() for name, value in settings.items() if isinstance(value, str | Path)}
     return {
         name: _content_hash(path.resolve(), path.stat().st_mtime_ns, path.stat().st_size)
@@ -290,26 +299,26 @@ def _distribution(package: str) -> str:
     return f"{names[0]}=={metadata.version(names[0])}" if names else ""
 
 
-def outside_line(problem: BaseException) -> str:
-    """The deepest line of a person's own files that an exception went through: "mine.py, line 12, in forward".
+def outside_line(problem: BaseException | None) -> str:
+    """Find the innermost line of the user's own files in an exception's traceback: "mine.py, line 12, in forward".
 
-    Returns "" where it went through none.
+    Returns "" if there is none.
     """
     while problem is not None:
-        place = _outside([(f.filename, f.lineno, f.name) for f in traceback.extract_tb(problem.__traceback__)])
-        if place:
-            return place
+        location = _outside([(f.filename, f.lineno, f.name) for f in traceback.extract_tb(problem.__traceback__)])
+        if location:
+            return location
         problem = problem.__cause__
     return ""
 
 
 def outside_line_of(traced: str) -> str:
-    """The same of a traceback's text."""
+    """Find the same line in the text of a traceback."""
     return _outside(re.findall(r'^  File "(.+)", line (\d+), in (.+)$', traced, re.MULTILINE))
 
 
 def _outside(frames: Sequence[tuple]) -> str:
-    """The last of frames (file, line, name) that is in a person's own file, in words."""
+    """Describe the last of these frames (file, line, name) that is in one of the user's own files; "" if none is."""
     for file, line, name in reversed(frames):
         path = Path(file).resolve()
         if path.is_file() and path.parent in _folders and PACKAGE not in path.parents:
@@ -318,5 +327,5 @@ def _outside(frames: Sequence[tuple]) -> str:
 
 
 def short_name(target: str) -> str:
-    """The last part of a dotted path, as a name in a table."""
+    """Return the last part of a dotted path, to print it in a table."""
     return re.split(r"[.:]", target)[-1]

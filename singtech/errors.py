@@ -35,3 +35,7 @@ class NoConnection(SingtechError, ConnectionError):
 
 class NoSpace(SingtechError, OSError):
     """The disk has too little room."""
+
+
+class Diverged(SingtechError, FloatingPointError):
+    """A loss is not finite."""

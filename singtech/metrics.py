@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from singtech.errors import InvalidValue
+
 EACH = "_*"  # ends the name of a metric of each technique: f1_* is f1_belt, f1_trill, …
 
 
@@ -129,8 +131,9 @@ METRICS: dict[str, Metric] = {
 
 
 ROW_COLUMNS = frozenset(  # which are no metric's
-    "run data fold model dc strategy alpha seed settings parameters epochs seconds clips_train clips_test singers_test "
-    "device precision torch commit status reason recipe phases finished versions command variant".split()
+    "run condition data fold model dc strategy alpha seed settings parameters epochs seconds seconds_shared "
+    "clips_train clips_test singers_test device precision torch commit status reason protocol recipe phases made_by "
+    "finished versions command variant schema files digest differences".split()
 )
 
 
@@ -138,14 +141,16 @@ def register(name: str, metric: Metric) -> None:
     """Add a metric from outside this file.
 
     Raises:
-        ValueError: the name is taken, or no column can have it.
+        InvalidValue: the name is taken, or no column can have it.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*(_\*)?", name):
-        raise ValueError(f"a metric named {name!r}: expected small letters, digits and _, as in top2_accuracy or f1_*.")
+        raise InvalidValue(
+            f"a metric named {name!r}: expected small letters, digits and _, as in top2_accuracy or f1_*."
+        )
     if name in ROW_COLUMNS:
-        raise ValueError(f"a metric named {name!r}: a run's row has a column of this name; give yours another name.")
+        raise InvalidValue(f"a metric named {name!r}: a run's row has a column of this name; give yours another name.")
     if name in METRICS:
-        raise ValueError(f"a metric named {name!r} is there already; give yours another name.")
+        raise InvalidValue(f"a metric named {name!r} is there already; give yours another name.")
     METRICS[name] = metric
 
 
@@ -210,7 +215,7 @@ def scores(targets: np.ndarray, logits: np.ndarray, techniques: Sequence[str]) -
     Returns:
         The metrics of the whole, then those of each technique, which are nan of a technique without a test clip.
     Raises:
-        ValueError: no clips, shapes that do not fit, targets outside 0..K-1, or logits that are not finite.
+        InvalidValue: no clips, shapes that do not fit, targets outside 0..K-1, or logits that are not finite.
     """
     targets, logits = np.asarray(targets), np.asarray(logits)
     _validate(targets, logits, len(techniques))
@@ -244,11 +249,11 @@ def _values(name: str, clips: Weighted, shape: tuple[int, ...]) -> np.ndarray:
     """The values of a metric; nan where they are infinite.
 
     Raises:
-        ValueError: they are of another shape.
+        InvalidValue: they are of another shape.
     """
     values = np.asarray(METRICS[name].function(clips), dtype=float)
     if values.shape != shape:
-        raise ValueError(f"the metric {name} gives an array of shape {values.shape}, expected {shape}.")
+        raise InvalidValue(f"the metric {name} gives an array of shape {values.shape}, expected {shape}.")
     return np.where(np.isfinite(values), values, np.nan)
 
 
@@ -279,15 +284,15 @@ def _words(column: str, word: Callable[[Metric], str], of_technique: str) -> str
 
 def _validate(targets: np.ndarray, logits: np.ndarray, techniques: int) -> None:
     if logits.ndim != 2 or targets.shape != logits.shape[:1] or logits.shape[1] != techniques:
-        raise ValueError(
+        raise InvalidValue(
             f"targets of shape {targets.shape} and logits of shape {logits.shape} for {techniques} techniques: "
             f"expected (N,) and (N, {techniques})."
         )
     if not len(targets):
-        raise ValueError("no test clip to score: does the split name a test singer?")
+        raise InvalidValue("no test clip to score: does the split name a test singer?")
     if not np.isfinite(logits).all():
-        raise ValueError(
+        raise InvalidValue(
             f"{np.sum(~np.isfinite(logits).all(axis=1))} of {len(logits)} clips have logits that are not finite."
         )
     if targets.min() < 0 or targets.max() >= techniques:
-        raise ValueError(f"targets run from {targets.min()} to {targets.max()}, expected 0 to {techniques - 1}.")
+        raise InvalidValue(f"targets run from {targets.min()} to {targets.max()}, expected 0 to {techniques - 1}.")

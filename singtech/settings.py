@@ -57,7 +57,6 @@ class TrainerSettings:
     resident: bool = True
     cache_features: bool = True
     progress: bool = True
-    side_by_side: int = 1
 
 
 @dataclass
@@ -70,7 +69,7 @@ class LoggerSettings:
 
 @dataclass
 class LooksSettings:
-    """What `singtech.cli.offsets` draws."""
+    """What `singtech offsets` draws."""
 
     recording: str | None = None
     start: float | None = None
@@ -115,3 +114,11 @@ class Settings:
 def register() -> None:
     """Let configurations begin with this schema."""
     ConfigStore.instance().store("schema", Settings)
+
+
+def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

@@ -1,6 +1,7 @@
 """What several parts' tests need: a person's own small corpus, and the commands called as from a shell."""
 
 import gc
+import logging
 import os
 import sys
 from types import SimpleNamespace
@@ -108,7 +109,10 @@ def call(monkeypatch, capsys):
         out, err = capsys.readouterr()
         return SimpleNamespace(status=status, out=out, err=err)
 
-    return called
+    yield called
+    for handler in [each for each in logging.root.handlers if type(each) is logging.StreamHandler]:
+        logging.root.removeHandler(handler)  # Hydra's, which writes to this test's output
+    logging.root.setLevel(logging.WARNING)
 
 
 def call_command(command, *arguments):

@@ -30,9 +30,9 @@ class Recipe:
             path.write_text(text)
 
     def arguments(self, number=0):
-        """What follows `python -m singtech.run` in one of its commands."""
-        python, dash_m, module, *arguments = shlex.split(self.commands[number])
-        assert (python, dash_m, module) == ("python", "-m", "singtech.run")
+        """What follows `singtech run` in one of its commands."""
+        program, verb, *arguments = shlex.split(self.commands[number])
+        assert (program, verb) == ("singtech", "run")
         return arguments
 
 

@@ -8,13 +8,15 @@ import pandas as pd
 import pytest
 import soundfile
 
+from singtech.__main__ import VERBS
+from singtech.cli.usage import WITH_OPTIONS
 from singtech.places import EXPERIMENTS
 from tests.cli.test_config import composed
 from tests.conftest import SMALL, tone
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-TYPED = re.findall(r"python -m\s+singtech\.(\w+)((?:[^`\n\\#]|\\\n)*)", README)
+TYPED = re.findall(r"(?:python -m |^    |`)singtech[. ]([a-z]+)\b((?:[^`\n\\#]|\\\n)*)", README, flags=re.MULTILINE)
 
 
 def settings_of(words):
@@ -26,8 +28,8 @@ def settings_of(words):
 def test_every_command_of_the_readme_composes():
     assert len(TYPED) > 10
     for command, words in TYPED:
-        assert (ROOT / "singtech" / f"{command}.py").is_file()
-        if command not in ("tables", "store", "report", "predict", "export"):  # which take no settings of a run
+        assert command in VERBS
+        if command not in WITH_OPTIONS:
             composed(*(word for word in settings_of(words) if not word.startswith("hydra")))  # the extra's
 
 
@@ -51,7 +53,7 @@ def test_the_readme_names_every_experiment_and_the_makefile_makes_it():
 def own_example():
     """The commands of the section on one's own recordings, as typed."""
     section = README.split("## Your own")[1].split("\n## ")[0]
-    return re.findall(r"^    python -m singtech\.(\w+)((?:[^\n\\]|\\\n)*)", section, flags=re.MULTILINE)
+    return re.findall(r"^    singtech (\w+)((?:[^\n\\]|\\\n)*)", section, flags=re.MULTILINE)
 
 
 def test_the_example_with_ones_own_recordings_runs(call, own_corpus, tmp_path, own_example):

@@ -299,7 +299,7 @@ def test_one_failing_run_does_not_stop_the_others_of_a_sweep(call, own, tmp_path
     end = done.err[done.err.index("1 run of this sweep failed:") :]
     assert "front_end.hop_length=4000" in end
     assert "hop_length=50," not in end
-    (repeated,) = [line for line in end.splitlines() if line.startswith("  python -m singtech.run ")]
+    (repeated,) = [line for line in end.splitlines() if line.startswith("  singtech run ")]
     assert "front_end.hop_length=4000" in shlex.split(repeated)
 
 
@@ -320,10 +320,10 @@ def test_runs_that_fail_in_training_are_rows_with_the_reason_and_are_tried_again
         "the loss is nan in epoch 1, batch 1 of 4 clips" in row for row in rows["reason"][rows["status"] == "failed"]
     )
     assert "4 runs of this sweep failed:" in done.err
-    (command,) = [line for line in done.err.splitlines() if line.startswith("  python -m singtech.run ")]
+    (command,) = [line for line in done.err.splitlines() if line.startswith("  singtech run ")]
     typed = shlex.split(command)
     assert {"-m", "dc=late,none", "alpha=0.2,0.5"} <= set(typed)
-    again = call("run", *typed[3:])  # just those four
+    again = call("run", *typed[2:])  # just those four
     assert again.status == 0, again.err
     assert again.out.count("it failed before") == 4
     assert set(results(tmp_path)["status"]) == {"complete"}
@@ -338,9 +338,9 @@ def test_a_row_says_what_made_it(call, own, tmp_path):
         assert len(row["phases"].split()) == 2
         assert row["device"].startswith("cpu")
         typed = shlex.split(row["command"])
-        assert typed[:3] == ["python", "-m", "singtech.run"]
+        assert typed[:2] == ["singtech", "run"]
         assert f"alpha={row['alpha']}" in typed
-        again = call("run", *typed[3:])
+        again = call("run", *typed[2:])
         assert "nothing had to be trained" in again.out
     assert len(results(tmp_path)) == 2
 
@@ -451,12 +451,21 @@ def test_a_disk_without_room_is_one_sentence_and_leaves_nothing_half_written(cal
     assert results(tmp_path)["status"].tolist() == ["complete"]
 
 
+@pytest.fixture
+def ctrl_c_is_heard():
+    """SIGINT as in a foreground process; a shell's background job ignores it, and so does what it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(call, own, tmp_path, monkeypatch):
     def press(*_):
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr("singtech.training.callbacks.PhaseProgress.on_train_batch_end", press)
+        patch.setattr("singtech.training.callbacks.Progress.on_train_batch_end", press)
         done = call("run", "-m", "alpha=0,0.2", *own, "trainer.progress=false")
     assert done.status == 130
     assert done.err.splitlines()[-1] == "interrupted: the same command goes on where this one stopped."
@@ -473,7 +482,7 @@ def test_sigterm_ends_in_one_line_with_its_own_status(call, own, tmp_path, monke
     def end(*_):
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr("singtech.training.callbacks.PhaseProgress.on_train_batch_end", end)
+    monkeypatch.setattr("singtech.training.callbacks.Progress.on_train_batch_end", end)
     done = call("run", *own, "trainer.progress=false")
     assert done.status == 143
     assert done.err.splitlines()[-1] == "terminated: the same command goes on where this one stopped."
@@ -482,6 +491,7 @@ def test_sigterm_ends_in_one_line_with_its_own_status(call, own, tmp_path, monke
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_that_came_in_a_finalizer_ends_the_sweep_all_the_same(call, own, monkeypatch, number, status):
     class Finalized:
@@ -535,7 +545,7 @@ def test_a_setting_that_a_strategy_has_no_use_for_makes_no_other_run(call, own, 
 
 def test_a_damaged_checkpoint_is_set_aside_and_its_phase_begins_anew(call, own, tmp_path, monkeypatch):
     def stop(*_):
-        raise ValueError("stopped before the phase was published")
+        raise OSError("stopped before the phase was published")
 
     with monkeypatch.context() as patch:
         patch.setattr("singtech.training.phase_store.PhaseStore._publish", stop)

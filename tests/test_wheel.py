@@ -7,6 +7,7 @@ from zipfile import ZipFile
 import pytest
 
 ROOT = Path(__file__).parent.parent
+FOLDERS = ("singtech", "hydra_plugins", "conf", "experiments")
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def checkout():
     """The files of the package, and of what it needs beside it, that git knows or would."""
     asked = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     try:
-        listed = subprocess.run([*asked, "singtech", "conf", "experiments"], cwd=ROOT, capture_output=True, check=True)
+        listed = subprocess.run([*asked, *FOLDERS], cwd=ROOT, capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("needs git and a checkout")
     names = [name for name in listed.stdout.decode().split("\0") if name and (ROOT / name).is_file()]
@@ -30,7 +31,8 @@ def checkout():
 
 
 def test_the_wheel_is_the_checkout_file_by_file(wheel):
-    inside = {name if name.startswith("singtech/") else f"singtech/{name}": data for name, data in checkout().items()}
+    moved = ("conf/", "experiments/")
+    inside = {f"singtech/{name}" if name.startswith(moved) else name: data for name, data in checkout().items()}
     assert {"singtech/conf/config.yaml", "singtech/experiments/paper.csv", "singtech/corpus/vocalset.csv"} <= set(
         inside
     )

@@ -1,7 +1,7 @@
-"""Draw a clip of each technique as the network takes it in: singtech examples [data=demo].
+"""Draw a clip of each technique as the network takes it in.
 
-Below `<output_dir>/tables/<data>/clips/`, as PNG and PDF: `<technique>`, the waveform and its spectrograms, one for
-each window length, as `front_end` makes them; and `overview`, a row for each technique.
+It writes below `<output_dir>/tables/<data>/clips/`, as PNG and PDF: `<technique>`, the waveform and its spectrograms,
+one for each window length, as `front_end` makes them; and `overview`, a row for each technique.
 """
 
 import sys
@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
-from singtech.cli.config import command, plain
+from singtech.cli.config import hydra_command, plain
 from singtech.cli.prepare import corpus_of
 from singtech.corpus.clip_store import Corpus
+from singtech.errors import InvalidValue
 
 SCALES = {
     "log": "log₁₀ of the magnitude above 10⁻⁵",
@@ -33,7 +34,7 @@ def job(cfg: DictConfig) -> None:
     from singtech.results.clip_figure import render_clips
 
     corpus = corpus_of(cfg)
-    rows, choice = chosen(corpus)
+    rows, choice = choose_clips(corpus)
     front_end = spectrogram_of(cfg)
     paths = render_clips(
         [picture(corpus, row, front_end) for row in rows],
@@ -46,11 +47,11 @@ def job(cfg: DictConfig) -> None:
     print(*paths, sep="\n")
 
 
-def chosen(corpus: Corpus, split: str = "train") -> tuple[list[int], str]:
-    """A row of `corpus.clips` for each technique, and how they were chosen, in words.
+def choose_clips(corpus: Corpus, split: str = "train") -> tuple[list[int], str]:
+    """Choose a clip of each technique: rows of `corpus.clips`, and the choice in words.
 
-    It is the first clip of the split and technique by a singer who sings all of them, so that voices do not differ
-    where techniques shall; where no singer of the split does, the first clip.
+    It is the first clip of the technique by a singer who sings all of them, so that only the technique differs from
+    picture to picture; where no singer of the split does, the first clip.
     """
     rows, of = corpus.rows(split), {"train": "training"}.get(split, split)
     clips = corpus.clips.iloc[rows].assign(row=rows)
@@ -68,17 +69,17 @@ def spectrogram_of(cfg: DictConfig):
     """The front end of a configuration, which must be one that makes multi-resolution spectrograms.
 
     Raises:
-        ValueError: it is another, or cannot be built.
+        InvalidValue: it is another, or cannot be built.
     """
-    from singtech.components import instantiate
+    from singtech.components import build, instantiate
     from singtech.models.spectrogram import MultiResolutionSpectrogram
 
     try:
-        front_end = instantiate(plain(cfg.front_end), "front_end")()
+        front_end = build(instantiate(plain(cfg.front_end), "front_end"))
     except TypeError as problem:
-        raise ValueError(f"front_end: no spectrogram can be made as given: {problem}") from None
+        raise InvalidValue(f"front_end: no spectrogram can be made as given: {problem}") from None
     if not isinstance(front_end, MultiResolutionSpectrogram):
-        raise ValueError(f"front_end: {type(front_end).__name__} cannot be drawn, expected a spectrogram of ours.")
+        raise InvalidValue(f"front_end: {type(front_end).__name__} cannot be drawn, expected a spectrogram of ours.")
     return front_end
 
 
@@ -103,7 +104,7 @@ def picture(corpus: Corpus, row: int, spectrogram):
     )
 
 
-main = command(job)
+main = hydra_command(job)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

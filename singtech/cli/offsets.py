@@ -1,26 +1,30 @@
-"""Draw where a trained network's kernels look: singtech offsets [data=demo condition=late_crt_wc seed=0 …].
+"""Draw where a trained network's kernels look.
 
-It takes the settings of a run that was trained (and trains nothing). Below `<output_dir>/tables/<data>/looks/<run>/` it
-writes, for a clip of each technique, the sampling points of each deformable layer over the spectrogram against the
-rigid grid; and over all test clips how far and which way offsets go (`offsets.csv`, `offsets.png`, `density.png`).
+It takes the settings of a trained run, and trains nothing. Below `<output_dir>/tables/<data>/looks/<run>/` it writes,
+for a clip of each technique, the sampling points of each deformable layer over the spectrogram beside the rigid grid;
+and over all test clips how far and which way offsets go (`offsets.csv`, `offsets.png`, `density.png`).
 
-    looks.recording=NAME    one recording instead (a part of its name is enough), looks.start=3.0 at 3 s
-    looks.layer=3           one layer in those figures instead of each deformable one
-    looks.split=all         offsets of all clips, not only of those tested
-    looks.seconds=1.2       where in the clip the kernel stands, and looks.hertz=800; else where it is loudest
+  looks.recording=NAME  one recording (a part of its name is enough)
+  looks.start=3.0       its clip at 3 s
+  looks.layer=3         one layer in these figures, not each deformable one
+  looks.split=all       offsets of all clips, not only of the test clips
+  looks.seconds=1.2     time in the clip at which the kernel stands
+  looks.hertz=800       frequency there; the loudest point is the default
 """
 
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from singtech.cli.config import command, command_line, plain
-from singtech.cli.examples import CORPORA, SMALL_PRINT, chosen
+from singtech.cli.config import command_line, hydra_command, plain
+from singtech.cli.examples import CORPORA, SMALL_PRINT, choose_clips
 from singtech.cli.prepare import corpus_of
+from singtech.errors import Damaged, InvalidValue, NotThere
 
 REACH, PIXELS = 32.05, 641  # of the density: cells of a map each way, and its pixels, one of them around 0
 SPLITS = ("test", "all")
@@ -31,7 +35,7 @@ def job(cfg: DictConfig) -> None:
     """Draw, and print the offsets by layer and technique, and the paths written."""
     arrangement = HydraConfig.get().runtime.choices["dc"]
     if not cfg.dc.layers:
-        raise ValueError(f"dc={arrangement}: it has no deformable layer; try dc=late.")
+        raise InvalidValue(f"dc={arrangement}: it has no deformable layer; try dc=late.")
     corpus_name = HydraConfig.get().runtime.choices["data"]
     print(f"where the kernels of {arrangement} look on {corpus_name} …", file=sys.stderr, flush=True)
     from singtech.io.atomic import write_text
@@ -42,23 +46,28 @@ def job(cfg: DictConfig) -> None:
 
     if cfg.data.name == COMPARABLE and not any((Path(cfg.output_dir) / "runs").glob(f"{COMPARABLE}-*/")):
         # before 2 GB are fetched
-        raise ValueError(f"no run on {COMPARABLE} is in {cfg.output_dir}; train one with `{_training()}`.")
+        raise NotThere(f"no run on {COMPARABLE} is in {cfg.output_dir}; train one with `{_train_command()}`.")
     corpus = corpus_of(cfg)
     name, network = trained(cfg, corpus)
     if not deformable_layers(network):
-        raise ValueError(f"{name}: it has no deformable layer; try model=oblong dc=late.")
+        raise InvalidValue(f"{name}: it has no deformable layer; try model=oblong dc=late.")
+    if not all(hasattr(network.front_end, name) for name in ("n_fft", "hop_length")):
+        kind = type(network.front_end).__name__
+        raise InvalidValue(
+            f"front_end={kind}: expected n_fft and hop_length, which give offsets their hertz and seconds."
+        )
     settings = plain(cfg.looks)
     if settings["layer"] not in (None, *deformable_layers(network)):
-        there = ", ".join(map(str, deformable_layers(network)))
-        raise ValueError(f"looks.layer={settings['layer']}: the deformable layers are {there}.")
+        layers = ", ".join(map(str, deformable_layers(network)))
+        raise InvalidValue(f"looks.layer={settings['layer']}: the deformable layers are {layers}.")
     if settings["split"] not in SPLITS:
-        raise ValueError(f"looks.split={settings['split']}: expected {' or '.join(SPLITS)}.")
+        raise InvalidValue(f"looks.split={settings['split']}: expected {' or '.join(SPLITS)}.")
     folder = Path(cfg.output_dir) / "tables" / corpus.name / "looks" / name
-    where = CORPORA.get(corpus.name, f"corpus {corpus.name}")
+    corpus_title = CORPORA.get(corpus.name, f"corpus {corpus.name}")
     small_print = SMALL_PRINT.get(corpus.name, "")
     paths = []
     for row in rows_of(corpus, settings):
-        figure, stem = sampling_figure(network, corpus, row, settings, where, small_print)
+        figure, stem = sampling_figure(network, corpus, row, settings, corpus_title, small_print)
         paths += save(figure, folder / stem)
     rows = corpus.rows("test") if settings["split"] == "test" else np.flatnonzero(corpus.clips["split"] != "")
     offsets, densities = over_corpus(network, corpus, rows, cfg.trainer.progress)
@@ -66,7 +75,7 @@ def job(cfg: DictConfig) -> None:
     write_text(folder / "offsets.csv", offsets.round(6).to_csv(index=False))
     paths.append(folder / "offsets.csv")
     clips = {"test": "test clips", "all": "all clips"}[settings["split"]]
-    title = f"offsets of {name}\n{where}, {clips}, taps that can meet the map; untrained: offsets 0, mask 1"
+    title = f"offsets of {name}\n{corpus_title}, {clips}, taps that can meet the map; untrained: offsets 0, mask 1"
     paths += save(draw_offsets(title, offsets, corpus.techniques), folder / "offsets")
     paths += save(draw_density(title, densities, REACH), folder / "density")
     print(table(offsets, corpus.techniques))
@@ -78,57 +87,58 @@ def trained(cfg: DictConfig, corpus):
     """The name of the run that the settings ask for, and its network in eval mode, as it was tested.
 
     Raises:
-        ValueError: it was not trained yet, or what is stored is damaged.
+        NotThere: it was not trained yet.
+        Damaged: its weights are damaged.
     """
     from singtech.run import run_of
-    from singtech.training.phase_store import WEIGHTS, Damaged, StoredPhase
+    from singtech.training import phase_store
 
     run = run_of(cfg, corpus)
-    phase = StoredPhase(Path(cfg.output_dir) / "phases" / run.keys[-1])
+    phase = phase_store.StoredPhase(Path(cfg.output_dir) / "phases" / run.keys[-1])
     name = run.name(corpus.fingerprint("test"))
-    if not (phase.folder / WEIGHTS).is_file():
-        raise ValueError(f"{name} is not trained yet; do so with `{_training()}`.")
+    if not (phase.folder / phase_store.WEIGHTS).is_file():
+        raise NotThere(f"{name} is not trained yet; do so with `{_train_command()}`.")
     try:
         phase.check()
-    except Damaged as problem:
-        raise ValueError(f"{problem}; `singtech store check=true` sets it aside.") from None
+    except phase_store.Damaged as problem:
+        raise Damaged(f"{problem}; `singtech store check=true` sets it aside.") from None
     network = run.build()
     phase.load_into(network)
     return name, network.eval()
 
 
 def rows_of(corpus, settings: dict) -> list[int]:
-    """The clips to draw, as rows of `corpus.clips`: of a recording that is named, or one of each technique.
+    """The clips to draw, as rows of `corpus.clips`: of a recording by its name, or one of each technique.
 
     Raises:
-        ValueError: there is no such clip, or several recordings are called so.
+        InvalidValue: there is no such clip, or several recordings are called so.
     """
     if settings["recording"] is None:
-        return chosen(corpus, "test")[0]
+        return choose_clips(corpus, "test")[0]
     names = corpus.clips["recording"]
-    named = names[names == settings["recording"]].index.to_list()
-    named = named or names[names.str.contains(settings["recording"], regex=False)].index.to_list()
-    recordings = sorted(set(names[named]))
+    matches = names[names == settings["recording"]].index.to_list()
+    matches = matches or names[names.str.contains(settings["recording"], regex=False)].index.to_list()
+    recordings = sorted(set(names[matches]))
     if len(recordings) != 1:
         some = ", ".join((recordings or sorted(set(names)))[:5])
-        told = f"{len(recordings)} recordings are called so" + (": " if recordings else "; there are such as ")
-        raise ValueError(f"looks.recording={settings['recording']}: {told}{some}.")
-    starts = corpus.clips.loc[named, "start"]
+        count = f"{len(recordings)} recordings are called so" + (": " if recordings else "; there are such as ")
+        raise InvalidValue(f"looks.recording={settings['recording']}: {count}{some}.")
+    starts = corpus.clips.loc[matches, "start"]
     if settings["start"] is None:
-        return named[:1]
+        return matches[:1]
     within = [
         row
-        for row, start in zip(named, starts, strict=True)
+        for row, start in zip(matches, starts, strict=True)
         if start <= settings["start"] < start + corpus.clip_seconds
     ]
     if not within:
-        raise ValueError(
+        raise InvalidValue(
             f"looks.start={settings['start']}: no clip there; they start at {', '.join(map(str, starts))} s."
         )
     return within
 
 
-def sampling_figure(network, corpus, row: int, settings: dict, where: str, small_print: str):
+def sampling_figure(network, corpus, row: int, settings: dict, corpus_title: str, small_print: str):
     """The figure of one clip, and a name for it."""
     from singtech.models.offsets import look
     from singtech.results.look_figure import Sampling, draw_sampling
@@ -143,17 +153,19 @@ def sampling_figure(network, corpus, row: int, settings: dict, where: str, small
     frame = loudest[1] if settings["seconds"] is None else settings["seconds"] / frame_seconds
     if not (0 <= bin_ < bins and 0 <= frame < frames):
         longest, highest = frames * frame_seconds, bins * bin_hertz
-        raise ValueError(f"looks.seconds or looks.hertz: expected up to {longest:.2f} s and {highest:,.0f} Hz.")
+        raise InvalidValue(f"looks.seconds or looks.hertz: expected up to {longest:.2f} s and {highest:,.0f} Hz.")
     unit = np.array([bin_hertz, frame_seconds])
     samplings = []
-    for seen in look(network, waveform):
-        if settings["layer"] in (None, seen.layer):
-            cell = seen.cell_of(bin_, frame)
-            rigid, moved, mask = (part.numpy() for part in seen.points(0, cell))
-            matters = seen.matters()[0][:, cell[0], cell[1]].numpy()
-            samplings.append(Sampling(seen.layer, seen.kernel_size, rigid * unit, moved * unit, mask, matters))
+    for layer_look in look(network, waveform):
+        if settings["layer"] in (None, layer_look.layer):
+            cell = layer_look.cell_of(bin_, frame)
+            rigid, moved, mask = (part.numpy() for part in layer_look.points(0, cell))
+            matters = layer_look.matters()[0][:, cell[0], cell[1]].numpy()
+            samplings.append(
+                Sampling(layer_look.layer, layer_look.kernel_size, rigid * unit, moved * unit, mask, matters)
+            )
     clip = corpus.clips.iloc[row]
-    title = f"{clip['technique'].replace('_', ' ')} — {where}\n{clip['recording']}, from {clip['start']:g} s; "
+    title = f"{clip['technique'].replace('_', ' ')} — {corpus_title}\n{clip['recording']}, from {clip['start']:g} s; "
     title += f"the kernels nearest to {frame * frame_seconds:.2f} s and {bin_ * bin_hertz:,.0f} Hz"
     figure = draw_sampling(title, loudness, frame_seconds, bin_hertz, samplings, small_print)
     return figure, clip["technique"] if settings["recording"] is None else clip["recording"].replace("/", "_")
@@ -181,23 +193,25 @@ def over_corpus(network, corpus, rows, progress: bool = True):
         "frequency": corpus.sample_rate / front_end.n_fft,
         "time": 1000 * front_end.hop_length / corpus.sample_rate,
     }
-    found, densities, taps = [], {}, {}
+    lines: list[tuple] = []
+    densities: dict[int, Any] = {}
+    taps: dict[int, int] = {}
     edges = np.linspace(-REACH, REACH, PIXELS + 1)
     with progress_bar("offsets", "clip", len(rows), progress) as bar:
         for first in range(0, len(rows), BATCH):
             batch = rows[first : first + BATCH]
-            for seen in look(network, waveforms_of(corpus, batch)):
-                across = seen.offset.permute(0, 2, 1, 3, 4).numpy()  # (B, 2, M, F', T')
-                matters = seen.matters().numpy()
+            for layer_look in look(network, waveforms_of(corpus, batch)):
+                across = layer_look.offset.permute(0, 2, 1, 3, 4).numpy()  # (B, 2, M, F', T')
+                matters = layer_look.matters().numpy()
                 counts, _, _ = np.histogram2d(across[:, 0][matters], across[:, 1][matters], bins=(edges, edges))
-                densities[seen.layer] = densities.get(seen.layer, 0) + counts
-                taps[seen.layer] = taps.get(seen.layer, 0) + matters.sum()
+                densities[layer_look.layer] = densities.get(layer_look.layer, 0) + counts
+                taps[layer_look.layer] = taps.get(layer_look.layer, 0) + matters.sum()
                 for k, row in enumerate(batch):
-                    told = measures(across[k], seen.mask[k].numpy(), matters[k], seen.scale, units)
-                    found += [(seen.layer, row, name, value) for name, value in told.items()]
+                    values = measures(across[k], layer_look.mask[k].numpy(), matters[k], layer_look.scale, units)
+                    lines += [(layer_look.layer, row, name, value) for name, value in values.items()]
             bar.update(len(batch))
             end_if_asked()
-    frame = pd.DataFrame(found, columns=["layer", "row", "measure", "value"])
+    frame = pd.DataFrame(lines, columns=["layer", "row", "measure", "value"])
     frame = frame.join(corpus.clips[["technique", "recording"]], on="row")
     by = ["layer", "technique", "measure"]
     each = frame.groupby([*by, "recording"])["value"].mean()
@@ -210,10 +224,10 @@ def measures(
     across: np.ndarray,
     mask: np.ndarray,
     matters: np.ndarray,
-    scale: tuple[float, float],
+    scale: tuple[float, ...],
     units: dict[str, float],
 ) -> dict[str, float]:
-    """What is told of one clip's offsets in one layer, over the taps that can meet the map.
+    """Measures of one clip's offsets in one layer, over the taps that can meet the map.
 
     The spread is among the taps of a kernel, a change of its shape; the variation is that of a tap from place to place
     in the clip, which is 0 where offsets were learned but do not adapt to what is sung.
@@ -225,21 +239,21 @@ def measures(
         scale: bins and frames of a cell.
         units: hertz of a bin as `frequency`, milliseconds of a frame as `time`.
     """
-    told = {"on_map": float(matters.mean()), "mask": float(mask[matters].mean())}
+    values = {"on_map": float(matters.mean()), "mask": float(mask[matters].mean())}
     names = {"frequency": "hertz", "time": "milliseconds"}
     for (way, name), offset, cell in zip(names.items(), across, scale, strict=True):
         lengths, weights = np.abs(offset[matters]), mask[matters]
         absolute = float(lengths.mean())
-        told[f"absolute_{way}_cells"] = absolute
-        told[f"absolute_{way}_{name}"] = absolute * cell * units[way]
-        told[f"weighted_{way}_cells"] = float((lengths * weights).sum() / weights.sum())
-        told[f"signed_{way}_cells"] = float(offset[matters].mean())
+        values[f"absolute_{way}_cells"] = absolute
+        values[f"absolute_{way}_{name}"] = absolute * cell * units[way]
+        values[f"weighted_{way}_cells"] = float((lengths * weights).sum() / weights.sum())
+        values[f"signed_{way}_cells"] = float(offset[matters].mean())
         counted = np.ma.masked_array(offset, ~matters)
-        told[f"spread_{way}_cells"] = float(counted.std(axis=0).mean())
-        told[f"variation_{way}_cells"] = float(counted.std(axis=(1, 2)).mean())
-    total = told["absolute_frequency_cells"] + told["absolute_time_cells"]
-    told["share_time"] = told["absolute_time_cells"] / total if total else 0.5
-    return told
+        values[f"spread_{way}_cells"] = float(counted.std(axis=0).mean())
+        values[f"variation_{way}_cells"] = float(counted.std(axis=(1, 2)).mean())
+    total = values["absolute_frequency_cells"] + values["absolute_time_cells"]
+    values["share_time"] = values["absolute_time_cells"] / total if total else 0.5
+    return values
 
 
 def waveforms_of(corpus, rows):
@@ -280,13 +294,12 @@ def table(offsets, techniques) -> str:
     return tabulate(lines, ["layer", "technique", *names.values()], disable_numparse=True)
 
 
-def _training() -> str:
+def _train_command() -> str:
     """The command that trains what the settings ask for."""
-    line = command_line().replace(f"singtech.{HydraConfig.get().job.name}", "singtech.run")
-    return shlex.join(word for word in shlex.split(line) if not word.startswith("looks."))
+    return shlex.join(word for word in shlex.split(command_line()) if not word.startswith("looks."))
 
 
-main = command(job)
+main = hydra_command(job)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

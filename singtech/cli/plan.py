@@ -1,7 +1,7 @@
-"""What a sweep would do, before it does it: singtech plan [experiments=table2,figure3] [seed=0,1,2 …].
+"""Count what a sweep would train, and estimate its time and disk.
 
-For the same settings as `singtech.run -m` takes it counts the runs and phases that are asked for and those that are
-there, estimates the time from a short measurement on this machine, and the disk. It trains nothing. VocalSet is
+It takes the settings that `singtech run -m` takes; the default is the whole paper. It counts runs and phases, those
+needed and those there, and estimates the time from a short measurement on this machine. It trains nothing. VocalSet is
 neither fetched nor cut for it; a smaller corpus is prepared if it is not yet.
 """
 
@@ -11,41 +11,43 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from singtech.cli import usage
-from singtech.cli.config import MENDABLE, check_values, command, find_own_code, sentence
-from singtech.io.interrupts import quietly_interrupted
+from singtech.cli.config import check_settings, find_own_code, hydra_command
+from singtech.cli.problems import guard
 from singtech.places import CONF, EXPERIMENTS
 
 PAPER = ("table2", "table3", "figure3")  # all numbers of the paper come from the runs of these
+FOR_HYDRA = {"-h", "--help", "--hydra-help", "--cfg", "-c", "--info", "-i"}
 
 
-@quietly_interrupted
-def main() -> None:
-    """The command; a person's mistake is one sentence."""
+def main() -> int:
+    """Print the plan; Hydra answers what asks for help or the configuration alone."""
     arguments = sys.argv[1:]
-    if usage.ASKS & set(arguments):
-        command(main)()  # by Hydra, as the other commands
-        return
-    try:
-        check_values(arguments)
-        find_own_code(str(Path.cwd()))
-        print("counting runs and phases, and trying a few steps of each network …", flush=True)
-        print(report(*_asked(arguments)))
-    except MENDABLE as problem:
-        raise SystemExit(f"error: {sentence(problem)}") from None
+    return hydra_command(_no_run)() if FOR_HYDRA & set(arguments) else guard(lambda: job(arguments))
+
+
+def _no_run(cfg: DictConfig) -> None:
+    """Hydra answers before it calls this."""
+
+
+def job(arguments: Sequence[str]) -> None:
+    """Print the plan of the sweeps that `singtech run -m` would make of these arguments."""
+    find_own_code(str(Path.cwd()))
+    print("counting runs and phases, and trying a few steps of each network …", flush=True)
+    print(report(*_read(arguments)))
 
 
 def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
     """The plan of the experiments with these settings, in words.
 
     Raises:
-        ValueError, HydraException: as `singtech.run` does for the same settings.
+        SingtechError, HydraException: as `singtech run` raises for the same settings.
     """
     from tabulate import tabulate
 
@@ -53,20 +55,20 @@ def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
     from singtech.run import machine_of, run_of
     from singtech.training.planning import Plan, in_words
 
-    counts: dict[str, list] = {}
+    counts: dict[str, list[int]] = {}
     rows: dict[str, set] = {}
-    corpora: dict[str, object] = {}
-    plan = None
-    for experiment, cfg in composed(experiments, overrides):
-        plan = plan or Plan(Path(cfg.output_dir))
-        asked = OmegaConf.to_yaml(cfg.data, resolve=True)
-        if asked not in corpora:
-            corpora[asked] = _corpus(cfg)
-        run = run_of(cfg, corpora[asked])
-        is_there = plan.add(run, corpora[asked], machine_of(cfg))
+    corpora: dict[str, Any] = {}
+    for number, (experiment, cfg) in enumerate(compose_runs(experiments, overrides)):
+        if number == 0:
+            plan = Plan(Path(cfg.output_dir))
+        data = OmegaConf.to_yaml(cfg.data, resolve=True)
+        if data not in corpora:
+            corpora[data] = _corpus(cfg)
+        run = run_of(cfg, corpora[data])
+        is_complete = plan.add(run, corpora[data], machine_of(cfg))
         rows.setdefault(experiment, set()).add(str(replace(run, setup=replace(run.setup, seed=0))))
         count = counts.setdefault(experiment, [0, 0, 0])
-        for column, amount in enumerate((1, is_there, not is_there)):
+        for column, amount in enumerate((1, is_complete, not is_complete)):
             count[column] += amount
     to_train = " and ".join(f"{plan.count(part)} of the {part}" for part in ("network", "head"))
     lines = [
@@ -76,7 +78,7 @@ def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
         ),
         "",
         f"runs    {len(plan.runs)} different ones, {sum(plan.runs.values())} there",
-        f"phases  {len(plan.phases)} different ones for the runs to make, {len(plan.there)} there; {to_train} to train"
+        f"phases  {len(plan.phases)} different ones for the runs to make, {len(plan.stored)} there; {to_train} to train"
         + (f" ({len(plan.begun)} begun, counted whole)" if plan.begun else ""),
         f"epochs  {plan.epochs('network'):,} through the network, {plan.epochs('head'):,} of the head",
     ]
@@ -91,26 +93,30 @@ def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
     needed = plan.bytes_needed() + sum(corpus.bytes_needed for corpus in unprepared)
     if any(not corpus.is_here for corpus in unprepared):
         needed += ZENODO_SIZE
-    free = shutil.disk_usage(_existing(plan.output_dir)).free
+    folder = plan.output_dir.absolute()
+    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
     lines.append(f"disk    about {_size(needed)} more in {plan.output_dir}, where {_size(free)} are free")
     return "\n".join([*lines, *dict.fromkeys(corpus.note for corpus in unprepared)])
 
 
-def composed(experiments: Sequence[str], overrides: Sequence[str]) -> Iterator[tuple[str, DictConfig]]:
-    """(experiment, configuration) of every run of the sweeps `singtech.run -m experiments=… <overrides>`."""
-    given = OverridesParser.create().parse_overrides(list(overrides))
+def compose_runs(experiments: Sequence[str], overrides: Sequence[str]) -> Iterator[tuple[str, DictConfig]]:
+    """(experiment, configuration) of every run of the sweeps `singtech run -m experiments=… <overrides>`."""
+    parser = OverridesParser.create()
+    typed = parser.parse_overrides(list(overrides))
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for experiment in experiments:
             first = [f"experiments={experiment}"]
             swept = compose("config", first, return_hydra_config=True).hydra.sweeper.params or {}
-            named = {override.get_key_element() for override in given}
-            asked = [f"{name}={values}" for name, values in swept.items() if name not in named]
-            choices = [_values(override) for override in (*OverridesParser.create().parse_overrides(asked), *given)]
-            for job in itertools.product(*choices):
-                cfg = compose("config", [*first, *job], return_hydra_config=True)
+            names = {override.get_key_element() for override in typed}
+            defaults = parser.parse_overrides(
+                [f"{name}={values}" for name, values in swept.items() if name not in names]
+            )
+            for overrides in itertools.product(*map(_values, (*defaults, *typed))):
+                cfg = compose("config", [*first, *overrides], return_hydra_config=True)
                 HydraConfig.instance().set_config(cfg)  # what a run under `hydra.main` finds there
                 with open_dict(cfg):
                     del cfg["hydra"]
+                check_settings(cfg)
                 yield experiment, cfg
 
 
@@ -122,20 +128,22 @@ def _values(override) -> list[str]:
 
 
 class Unprepared:
-    """VocalSet as it will be once it is prepared, as far as a plan asks."""
+    """A corpus that is not prepared, as far as a plan or a launcher needs it; VocalSet's numbers of clips."""
 
-    name, state = "vocalset", "not prepared"
+    state = "not prepared"
 
     def __init__(self, cfg: DictConfig, is_here: bool) -> None:
         import numpy as np
 
         from singtech.corpus.vocalset import CLIPS
 
+        data = cfg.data
+        self.name = data.name
         self.clips = {split: sum(clips.values()) for split, clips in CLIPS.items()}
-        self.techniques, self.fold, self.sample_rate = tuple(cfg.data.techniques), cfg.data.fold, cfg.data.sample_rate
-        self.waveforms = np.empty((0, round(cfg.data.clip_seconds * cfg.data.sample_rate)), np.int16)
+        self.techniques, self.fold, self.sample_rate = tuple(data.techniques or ()), data.fold, data.sample_rate
+        self.waveforms = np.empty((0, round(data.clip_seconds * data.sample_rate)), np.int16)
         self.bytes_needed = self.waveforms.itemsize * self.waveforms.shape[1] * sum(self.clips.values())
-        self.is_here, self.settings = is_here, OmegaConf.to_yaml(cfg.data, resolve=True)
+        self.is_here, self.settings = is_here, OmegaConf.to_yaml(data, resolve=True)
         what = "is not prepared yet, `make data` does it" if is_here else "is not here, `make data` fetches it (2.1 GB)"
         clips = f"{self.clips['train']:,} training and {self.clips['test']:,} test clips"
         self.note = f"VocalSet {what}: counted with the {clips} of its official split."
@@ -145,8 +153,8 @@ class Unprepared:
         return range(self.clips.get(split, 0))
 
     def fingerprint(self, split: str) -> str:
-        """One that no corpus has."""
-        return f"{split} clips of VocalSet by {self.settings}"
+        """A fingerprint that no prepared corpus has."""
+        return f"{split} clips of {self.settings}"
 
 
 def _corpus(cfg: DictConfig) -> object:
@@ -160,8 +168,8 @@ def _corpus(cfg: DictConfig) -> object:
     return (corpus_of(cfg, make=False) if is_here else None) or Unprepared(cfg, is_here)
 
 
-def _asked(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The experiments that are asked for, the paper's by default, and the settings."""
+def _read(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The experiments, by default the paper's, and the settings among the arguments."""
     experiments, settings = list(PAPER), []
     words = iter(arguments)
     for word in words:
@@ -176,10 +184,6 @@ def _asked(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return experiments, settings
 
 
-def _existing(folder: Path) -> Path:
-    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-
-
 def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -191,4 +195,4 @@ def _size(count: float) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,20 +1,12 @@
-"""Name the techniques in recordings: singtech predict network=FOLDER_OR_RUN input=FILE_FOLDER_OR_GLOB …
-
-    network=…           a model folder (singtech.cli.export, or downloaded), or a run of results.csv
-    input=…             a WAV or FLAC file, a folder (all below it), a glob; or several: "input=[a.wav,'b/*.flac']"
-    overlap=0.5         share of a window that it has in common with the next, up to 0.99
-    to=FOLDER           where to write, by default <output_dir>/predictions
-    picture=false       leaves out the pictures, which take most of the time
-    device=cpu          or cuda
-    code=FILE           your own file with the network's classes, where it has some: mine.py
-    output_dir=FOLDER   where runs are, outputs by default
+"""Name the techniques in recordings.
 
 Of each recording it writes <name>.csv, the timeline (start, end, technique, probability), <name>.json, which also has
-the probabilities of each window, and <name>.png; of all of this call summary.csv. There and in the printed table a
-whole recording's technique and probability are those of the mean of its windows' logits, which is surer of itself than
-the windows are; in a timeline probabilities are means over windows. What cannot be read is named and skipped. One of
-the techniques is always named, also where nobody sings, and probabilities are not calibrated.
-Stopped and given again, it goes on with the recordings that it has not done.
+the probabilities of each window, and <name>.png; of all of them summary.csv.
+
+There and in the printed table a whole recording's technique and probability are those of the mean of its windows'
+logits, which is surer than the windows are; in a timeline probabilities are means over windows. Files that cannot be
+read are named and skipped. One of the techniques is always named, also where nobody sings, and probabilities are not
+calibrated. The same command, given again after a stop, goes on with the recordings that are left.
 """
 
 import csv
@@ -25,50 +17,48 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from singtech.components import ComponentError, outside_line
+from singtech.cli.options import command, option
+from singtech.errors import InvalidValue, NotThere, SingtechError
 from singtech.io.atomic import write_text
-from singtech.io.interrupts import quietly_interrupted
 
-DEFAULTS = {
-    **{"network": None, "input": None, "overlap": 0.5, "to": None, "picture": True, "device": "cpu", "code": None},
-    "output_dir": "outputs",
-}
 SUFFIXES = (".wav", ".flac")
 SUMMARY = ("recording", "seconds", "technique", "probability", "timeline", "note", "problem")
 SHOWN = 40  # recordings in the printed table
 MOST_PICTURED = 1800  # seconds: a longer recording's picture would show nothing
 
 
-@quietly_interrupted
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command; 0, or 1 with one sentence, or if a recording could not be read."""
-    arguments = sys.argv[1:] if argv is None else argv
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print(__doc__)
-        return 0
-    try:
-        options = _options(arguments)
-        paths = recordings(options["input"])
-        print(f"{len(paths)} recording{'s' * (len(paths) > 1)}, loading the network …", flush=True)
-        predictor = predictor_of(
-            str(options["network"]), Path(options["output_dir"]), str(options["device"]), options["code"]
-        )
-        to = Path(options["to"] or Path(options["output_dir"]) / "predictions")
-        lines = predict_all(predictor, paths, to, float(options["overlap"]), bool(options["picture"]))
-    except Exception as error:
-        place = outside_line(error)
-        if not place and not isinstance(error, OSError | ValueError | ComponentError):
-            raise
-        own = f"{place}: {type(error).__name__}: " if place and not isinstance(error, ComponentError) else ""
-        print(f"error: {own}{' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+@dataclass(kw_only=True)
+class Options:
+    """What `singtech predict` takes."""
+
+    network: str = option("…", "a model folder (of singtech export, or downloaded), or a run of results.csv")
+    input: list[str] = option(
+        "…", """a WAV or FLAC file, a folder (all below it), a glob; or several: "[a.wav,'b/*']\""""
+    )
+    overlap: float = option("SHARE", "how much of a window the next one has too, up to 0.99", 0.5)
+    to: str = option("FOLDER", "where to write; <output_dir>/predictions if you name none", "")
+    picture: bool = option("false", "leave out the pictures, which take most of the time", True)
+    device: str = option("cpu", "or cuda", "cpu", ("cpu", "cuda"))
+    code: str = option("FILE", "your own file with the network's classes, where it has some", "")
+    output_dir: Path = option("FOLDER", "where runs are", Path("outputs"))
+
+
+@command(Options)
+def main(options: Options) -> int:
+    """Predict and print a table; 1 if a recording could not be read."""
+    paths = recordings(options.input)
+    print(f"{len(paths)} recording{'s' * (len(paths) > 1)}, loading the network …", flush=True)
+    predictor = predictor_of(options.network, options.output_dir, options.device, options.code)
+    folder = Path(options.to or options.output_dir / "predictions")
+    lines = predict_all(predictor, paths, folder, options.overlap, options.picture)
     print(_table(lines))
     for note, count in Counter(line["note"] for line in lines if line["note"]).items():
         print(f"\n{count} recording{'s' * (count > 1)}: {note}")
     print("\nOne of the techniques is always named, and probabilities are not calibrated: silence has one too.")
-    print(f"\ntimelines and summary.csv in {to}")
+    print(f"\ntimelines and summary.csv in {printable(folder)}")
     skipped = [line for line in lines if line["problem"]]
     for line in skipped[:SHOWN]:
         print(f"skipped {line['recording']}: {line['problem']}", file=sys.stderr)
@@ -77,15 +67,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(bool(skipped))
 
 
-def recordings(asked: str | Sequence[str]) -> list[Path]:
+def recordings(names: Sequence[str]) -> list[Path]:
     """The files that `input` names, each once, in order.
 
     Raises:
-        FileNotFoundError: a name that stands for nothing.
+        NotThere: a name stands for no file.
     """
-    found: dict[Path, None] = {}
-    for name in [asked] if isinstance(asked, str) else asked:
-        path = Path(str(name)).expanduser()
+    unique: dict[Path, None] = {}
+    for name in names:
+        path = Path(name).expanduser()
         if path.is_file():
             files = [path]
         elif path.is_dir():
@@ -94,104 +84,117 @@ def recordings(asked: str | Sequence[str]) -> list[Path]:
             base = Path(path.anchor or ".")
             files = sorted(file for file in base.glob(str(path.relative_to(path.anchor))) if file.is_file())
         if not files:
-            raise FileNotFoundError(
-                f"input={name}: no recording there; expected a file, or a folder or glob with some."
+            raise NotThere(
+                f"input={name}: no recording there; expected a file, a folder or glob with some, or several of these "
+                'in brackets, as in "input=[a.wav,b.wav]".'
             )
-        found |= dict.fromkeys(files)
-    return list(found)
+        unique |= dict.fromkeys(files)
+    return list(unique)
 
 
-def predictor_of(network: str, output_dir: Path, device: str, code: str | None = None):
+def predictor_of(network: str, output_dir: Path, device: str, code: str = ""):
     """The predictor of a model folder, or of a run's stored weights.
 
     Args:
-        code: the file with the person's own classes, where the network has some.
+        code: the file with the user's own classes, where the network has some.
 
     Raises:
-        ValueError, OSError: it is neither, or damaged; or there is no such device.
+        SingtechError: it is neither, or damaged; or there is no such device.
     """
     from singtech.cli.export import find_run, trained
 
     is_folder = Path(network).is_dir()
     if not is_folder:
         if "/" in network and not (output_dir / "runs" / network).is_dir():
-            raise FileNotFoundError(f"network={network}: no such folder; expected a model folder or the name of a run.")
+            raise NotThere(f"network={network}: no such folder; expected a model folder or the name of a run.")
         row = find_run(output_dir, network, "network")
     import torch  # takes seconds
 
     from singtech.inference.predictor import Predictor, load
 
-    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise ValueError(f"device={device}: expected cpu{', or cuda' if torch.cuda.is_available() else ''} here.")
-    return load(network, device, code) if is_folder else Predictor(*trained(output_dir, row, code), device)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InvalidValue(f"device={device}: expected cpu, for there is no GPU here.")
+    if is_folder:
+        return load(network, device, code or None)
+    built, description = trained(output_dir, row, code)
+    return Predictor(built, description, device)
 
 
-def predict_all(predictor, paths: Sequence[Path], to: Path, overlap: float, picture: bool) -> list[dict]:
-    """Name all recordings, one at a time, and write what was heard below `to`; a line of the summary each.
+def predict_all(predictor, paths: Sequence[Path], folder: Path, overlap: float, picture: bool) -> list[dict]:
+    """Name the techniques of all recordings, write the timelines below `folder`, and return a summary line each.
 
-    What an earlier call, stopped or not, has written there of the same recording by the same network is taken as it is.
+    A recording that an earlier call finished with the same network is taken from there.
     """
     from tqdm import tqdm
 
     from singtech.inference.predictor import window_starts
 
-    window_starts(1, 1, overlap)  # a wrong overlap is told before the first recording
+    window_starts(1, 1, overlap)  # a wrong overlap shows before the first recording
     lines: list[dict] = []
     names = _names(paths)
     try:
         with tqdm(paths, unit="recording", disable=len(paths) < 2, dynamic_ncols=True) as bar:
             for path in bar:
-                line = dict.fromkeys(SUMMARY, "") | {"recording": str(path)}
+                line = dict.fromkeys(SUMMARY, "") | {"recording": printable(path)}
                 try:
-                    told = _heard(predictor, path, overlap, to / names[path], picture)
-                    timeline = ", ".join(f"{name} {share:.0%}" for name, share in list(told["shares"].items())[:3])
-                    line |= {name: told[name] for name in ("seconds", "technique")} | {"timeline": timeline}
-                    line |= {"probability": told["probabilities"][told["technique"]], "note": told["note"]}
-                except ValueError as problem:
+                    result = _predict_one(predictor, path, overlap, folder / names[path], picture)
+                    timeline = ", ".join(f"{name} {share:.0%}" for name, share in list(result["shares"].items())[:3])
+                    line |= {name: result[name] for name in ("seconds", "technique", "note")} | {"timeline": timeline}
+                    line["probability"] = result["probabilities"][result["technique"]]
+                except (SingtechError, ValueError) as problem:
                     line["problem"] = " ".join(str(problem).split())
                 lines.append(line)
     finally:
-        write_text(to / "summary.csv", _csv(SUMMARY, [line.values() for line in lines]))
+        write_text(folder / "summary.csv", _csv(SUMMARY, [line.values() for line in lines]))
     return lines
 
 
-def _heard(predictor, path: Path, overlap: float, stem: Path, picture: bool) -> dict:
-    """Read, name and write one recording, the JSON last; what the JSON says.
+def _predict_one(predictor, path: Path, overlap: float, stem: Path, picture: bool) -> dict:
+    """Predict one recording, write its files, the JSON last, and return what the JSON holds.
 
     Raises:
-        ValueError: it cannot be read, or another recording's timeline has its name.
-        OSError: it cannot be written.
+        SingtechError: it cannot be read, or another recording's timeline has its name.
+        OSError: a file cannot be written.
     """
     from singtech.corpus.audio import mixed, read_channels
     from singtech.inference.predictor import shares
 
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as problem:
-        raise ValueError(problem.strerror or str(problem)) from None
-    made_of = {"sha256": hashlib.sha256(content).hexdigest(), "network": predictor.fingerprint, "overlap": overlap}
-    there = _written(stem)
-    if _is_of_another(there, path):
-        raise ValueError(f"{_with(stem, 'json')} is that of {there['recording']}; name another folder with to=FOLDER")
-    if _is_done(there, made_of, stem, picture):
-        return there
-    channels, header = read_channels(content)
+        raise InvalidValue(problem.strerror or str(problem)) from None
+    origin = {"sha256": sha256, "network": predictor.fingerprint, "overlap": overlap}
+    earlier = _read_result(stem)
+    if earlier and Path(str(earlier["recording"])).absolute() != Path(printable(path)).absolute():
+        raise InvalidValue(
+            f"{printable(_with(stem, 'json'))} is that of {earlier['recording']}; name another folder with to=FOLDER"
+        )
+    if _is_done(earlier, origin, stem, picture):
+        return earlier
+    channels, header = read_channels(path.read_bytes())
     waveform, sample_rate = mixed(channels), header.sample_rate
     timeline = predictor.predict(waveform, sample_rate, overlap)
     segments = timeline.segments()
     rows = [[round(s.start, 3), round(s.end, 3), s.technique, round(s.probability, 4)] for s in segments]
     write_text(_with(stem, "csv"), _csv(["start", "end", "technique", "probability"], rows))
     if picture and timeline.seconds <= MOST_PICTURED:
-        from singtech.io.atomic import atomic_path
+        from singtech.results.figures import save
         from singtech.results.timeline_figure import draw_timeline
 
+        edges, probabilities = timeline.pieces()
         figure = draw_timeline(
-            path.name, waveform, sample_rate, timeline.techniques, *timeline.pieces(), note=_note(predictor)
+            printable(path.name),
+            waveform,
+            sample_rate,
+            timeline.techniques,
+            edges,
+            probabilities,
+            note=_note(predictor),
         )
-        with atomic_path(_with(stem, "png")) as temporary:
-            figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
-    told = {
-        "recording": str(path),
+        save(figure, stem, kinds=("png",), dpi=110)
+    result = {
+        "recording": printable(path),
         "seconds": round(timeline.seconds, 3),
         "technique": timeline.technique,
         "note": " ".join(note for note in (_on_length(predictor, timeline), _note(predictor)) if note),
@@ -203,30 +206,26 @@ def _heard(predictor, path: Path, overlap: float, stem: Path, picture: bool) -> 
             for a, b, p in zip(timeline.starts, timeline.ends, timeline.probabilities, strict=True)
         ],
         "network": dict(predictor.description.origin),
-        "made_of": made_of,
+        "made_of": origin,
     }
-    write_text(_with(stem, "json"), json.dumps(told, indent=1, ensure_ascii=False) + "\n")
-    return told
+    write_text(_with(stem, "json"), json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    return result
 
 
-def _written(stem: Path) -> dict:
-    """What was written of a recording, or of another by that name; empty if it is not there or not whole."""
+def _read_result(stem: Path) -> dict:
+    """The JSON of a recording's earlier prediction; empty if it is absent or damaged."""
     try:
-        told = json.loads(_with(stem, "json").read_text(encoding="utf-8"))
-        return told if {"made_of", "note", "recording", "seconds", "shares"} <= set(told) else {}
+        result = json.loads(_with(stem, "json").read_text(encoding="utf-8"))
+        return result if {"made_of", "note", "recording", "seconds", "shares"} <= set(result) else {}
     except (OSError, ValueError, TypeError):
         return {}
 
 
-def _is_of_another(there: dict, path: Path) -> bool:
-    return bool(there) and Path(str(there["recording"])).absolute() != path.absolute()
-
-
-def _is_done(there: dict, made_of: dict, stem: Path, picture: bool) -> bool:
-    """Whether all that shall be written is there, made of the same."""
-    if not there or there["made_of"] != made_of or not _with(stem, "csv").is_file():
+def _is_done(earlier: dict, origin: dict, stem: Path, picture: bool) -> bool:
+    """Whether an earlier prediction has the same origin and all its files."""
+    if not earlier or earlier["made_of"] != origin or not _with(stem, "csv").is_file():
         return False
-    return not picture or there["seconds"] > MOST_PICTURED or _with(stem, "png").is_file()
+    return not picture or earlier["seconds"] > MOST_PICTURED or _with(stem, "png").is_file()
 
 
 def _on_length(predictor, timeline) -> str:
@@ -235,24 +234,29 @@ def _on_length(predictor, timeline) -> str:
 
 
 def _note(predictor) -> str:
-    """What a picture must say of the network."""
+    """A warning about networks that learned from synthetic voices."""
     is_demo = predictor.description.origin.get("data") == "demo"
     return "The network learned from synthetic voices: this says nothing about singers." if is_demo else ""
 
 
 def _names(paths: Sequence[Path]) -> dict[Path, Path]:
-    """A name below the output folder for each recording, no two alike: its path below what all have in common."""
+    """A name below the output folder for each recording: its path below their common folder, made unique."""
     full = {path: path.absolute() for path in paths}
     base = Path(os.path.commonpath([path.parent for path in full.values()]))
     names: dict[Path, Path] = {}
     taken = {"summary"}
-    for path, place in full.items():
-        name = place.relative_to(base).with_suffix("")
+    for path, absolute in full.items():
+        name = absolute.relative_to(base).with_suffix("")
         while str(name).casefold() in taken:
-            name = name.with_name(f"{name.name}_{place.suffix.lstrip('.')}")
+            name = name.with_name(f"{name.name}_{absolute.suffix.lstrip('.')}")
         taken.add(str(name).casefold())
         names[path] = name
     return names
+
+
+def printable(path: str | Path) -> str:
+    """A path as text; characters that UTF-8 cannot encode are escaped."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _with(stem: Path, suffix: str) -> Path:
@@ -280,35 +284,6 @@ def _table(lines: Sequence[dict]) -> str:
     header = SUMMARY[:5]
     table = tabulate([[line[name] for name in header] for line in named[:SHOWN]], header, disable_numparse=True)
     return table + (f"\n… and {len(named) - SHOWN} more" if len(named) > SHOWN else "")
-
-
-def _options(arguments: Sequence[str]) -> dict:
-    """The settings, in Hydra's grammar: lists in brackets, quotes where a name has odd characters."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    options = dict(DEFAULTS)
-    for argument in arguments:
-        if argument.startswith("input=") and Path(argument[len("input=") :]).exists():
-            options["input"] = argument[len("input=") :]  # however odd its name
-            continue
-        try:
-            override = OverridesParser.create().parse_override(argument)
-            name, value = override.key_or_group, override.value()
-            if override.is_sweep_override():
-                raise ValueError(f'{argument}: several inputs stand in brackets, as in "input=[a.wav,b.wav]".')
-        except HydraException:
-            name, _, value = argument.partition("=")  # a file name with odd characters, taken as it is
-        if name not in options or value in (None, ""):
-            raise ValueError(f"{argument!r} is not understood: singtech.cli.predict takes {', '.join(options)}.")
-        options[name] = value
-    lacking = [name for name in ("network", "input") if options[name] is None]
-    if lacking:
-        raise ValueError(f"{lacking[0]}= is missing; `singtech predict --help` says what it takes.")
-    for name, kinds, expected in (("overlap", int | float, "a number such as 0.5"), ("picture", bool, "true or false")):
-        if not isinstance(options[name], kinds):
-            raise ValueError(f"{name}={options[name]}: {name} is {expected}.")
-    return options
 
 
 if __name__ == "__main__":

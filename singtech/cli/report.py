@@ -1,136 +1,142 @@
-"""One page of everything on a corpus, to open in a browser from the disk: singtech report [data=NAME] …
+"""Write a report of a corpus: one HTML page, to open in a browser.
 
-It renders the tables, then writes `<output_dir>/tables/<data>/report.html`, which needs nothing but itself.
-    data=NAME           one corpus instead of all
-    audio=all           which test recordings can be heard: all of them; those of the 25 hardest clips (hardest); or
-                        none. Above 40 MB of pictures and sound the easier ones are silent, and the page says so.
-    output_dir=FOLDER   where the results are, outputs by default
+The tables are rendered first. The page is `<output_dir>/tables/<data>/report.html` and needs no other file. If pictures
+and sound exceed 40 MB, the easier recordings have no sound, and the page says so.
 """
 
+import contextlib
 import glob
 import io
 import sys
-from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from singtech.cli.options import command, option
 from singtech.cli.tables import collated_corpora, render_corpus
-from singtech.io.interrupts import quietly_interrupted
+from singtech.errors import SingtechError
 from singtech.results.collate import Collated
-from singtech.results.commands import place_of, prepare
-from singtech.results.report import Take, Told, data_uri, everything_run, hardest_clips, told_by, write_report
+from singtech.results.commands import command_end, prepare
+from singtech.results.pages import data_uri
+from singtech.results.report import (
+    ClipProbabilities,
+    Take,
+    answer_everything,
+    clip_probabilities,
+    hardest_clips,
+    write_report,
+)
 
-OPTIONS = {"data": None, "audio": "all", "output_dir": "outputs"}
+if TYPE_CHECKING:
+    from singtech.corpus.clip_store import Store
+
 AUDIO = ("all", "hardest", "none")
-MOST_BYTES = 40_000_000  # of pictures and audio, as they stand in the page
+MOST_BYTES = 40_000_000  # of pictures and audio, encoded in the page
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-HEIGHT, SECOND, WIDEST = 160, 60, 4000  # of a spectrogram in pixels: its height, width of a second and of all at most
+HEIGHT, SECOND, WIDEST = 160, 60, 4000  # spectrogram in pixels: height, width per second, largest width
 
 
-@quietly_interrupted
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command; 0, or 1 with one sentence."""
-    arguments = sys.argv[1:] if argv is None else argv
-    if {"-h", "--help"} & set(arguments):
-        print(__doc__)
-        return 0
-    try:
-        options = _options(arguments)
-        collated, corpora = collated_corpora(Path(options["output_dir"]), options["data"])
-        for data in corpora:
-            print(f"rendering the tables of {data} …", flush=True)
-            path = report(collated, data, options["audio"])
-            print(f"{path}, {path.stat().st_size / 1e6:.1f} MB: open it in a browser")
-    except (OSError, ValueError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    return 0
+@dataclass(kw_only=True)
+class Options:
+    """The options of `singtech report`."""
+
+    data: str = option("NAME", "one corpus only", "")
+    audio: str = option(
+        "WHICH", "which test recordings can be heard: all, hardest (of the 25 hardest clips), none", "all", AUDIO
+    )
+    output_dir: Path = option("FOLDER", "where the results are; it may be read-only", Path("outputs"))
+    to: str = option("FOLDER", "where to write the pages; <output_dir>/tables by default", "")
 
 
-def report(collated: Collated, data: str, audio: str = "all") -> Path:
-    """Render the tables of a corpus and write its report; the path of that."""
-    from singtech.io.atomic import write_text
+@command(Options)
+def main(options: Options) -> None:
+    """Write a report of each corpus, and print its path."""
+    collated, corpora = collated_corpora(options.output_dir, options.data)
+    for data in corpora:
+        print(f"rendering the tables of {data} …", flush=True)
+        path = report(collated, data, options.audio, options.to)
+        print(f"{path}, {path.stat().st_size / 1e6:.1f} MB: open it in a browser")
 
-    folder, answers, _ = render_corpus(collated, data)
-    told = told_by(everything_run(collated, data), collated)
-    takes, sounds = recordings(collated, data, told, audio)
+
+def report(collated: Collated, data: str, audio: str = "all", to: str = "") -> Path:
+    """Render the tables of a corpus, write its report, and return the path."""
+    folder, pages, _ = render_corpus(collated, data, to)
+    answer = answer_everything(collated, data)
+    clips = clip_probabilities(answer)
+    takes, sounds = recordings(collated, data, clips, audio)
     path = folder / "report.html"
-    write_report(path, collated, data, answers, folder, takes, sounds, write_text)
+    write_report(path, answer, clips, pages, takes, sounds)
     return path
 
 
-def recordings(collated: Collated, data: str, told: Told | None, audio: str) -> tuple[dict[str, Take], dict]:
-    """What is heard and seen of each test recording, out of the clip store, the hardest first as long as there is room;
-    and what the page must know of it."""
-    import pandas as pd
+def recordings(
+    collated: Collated, data: str, clips: ClipProbabilities | None, audio: str
+) -> tuple[dict[str, Take], dict[str, object]]:
+    """Read each test recording from the clip store, and make its picture and sound. The hardest come first.
+
+    A recording has no sound once pictures and sounds exceed `MOST_BYTES`.
+
+    Returns:
+        recording -> picture and sound; and settings of the page: `clip_seconds`, `khz`, and `silent`, the reason why
+        some recordings have no sound.
+    """
     from tqdm import tqdm
 
-    sounds = {"clip_seconds": 0, "khz": 0, "silent": ""}
-    if told is None:
+    sounds: dict[str, object] = {"clip_seconds": 0, "khz": 0, "silent": ""}
+    if clips is None:
         return {}, sounds
     store = _store(collated, data)
     if store is None:
-        command = prepare(place_of(collated, data))
+        command = prepare(command_end(collated, data))
         sounds["silent"] = f"The clips are not here, so no recording is heard or seen; `{command}` makes them."
         return {}, sounds
-    place, settings = store
-    rate = int(settings["sample_rate"])
-    sounds |= {"clip_seconds": settings["clip_seconds"], "khz": rate / 2000}
-    clips = pd.read_csv(place / "clips.csv", dtype={"recording": str}, keep_default_na=False)
-    waveforms = np.load(place / "clips.npy", mmap_mode="r", allow_pickle=False)
-    rows = clips.groupby("recording").indices
-    hardness = pd.Series(told.of_true).groupby(told.clips["recording"]).min().sort_values(kind="stable")
-    wanted = hardness.index if audio == "all" else told.clips["recording"].iloc[hardest_clips(told)]
-    wanted = set() if audio == "none" else set(wanted)
+    rows_of = dict(list(store.clips.groupby("recording")))
+    rate = int(store.settings["sample_rate"])
+    hardness = clips.clips.assign(true=clips.true).groupby("recording")["true"].min().sort_values(kind="stable")
+    order = [recording for recording in hardness.index if recording in rows_of]
+    chosen = {"all": set(order), "hardest": set(hardest_clips(clips)["recording"]) & set(order), "none": set()}[audio]
     takes, room = {}, MOST_BYTES
-    wanted &= set(rows)
-    for recording in tqdm(hardness.index, unit="recording", desc="pictures and audio", leave=False):
-        if recording not in rows:
-            continue
-        samples = np.concatenate([waveforms[row][: clips["samples"][row]] for row in rows[recording]])
-        picture, width = _picture(samples, rate)
-        seen, heard = data_uri(picture, "image/webp"), ""
-        room -= len(seen)
-        if recording in wanted and room > 0:
-            heard = data_uri(_mp3(samples, rate), "audio/mpeg")
-            room -= len(heard)
-            if room < 0:  # no easier one is heard either
-                heard = ""
-        takes[recording] = Take(heard, seen, width)
-    sounds["silent"] = _silence(audio, sum(bool(take.audio) for take in takes.values()), len(wanted), len(takes))
-    return takes, sounds
+    for recording in tqdm(order, unit="recording", desc="pictures and audio", leave=False):
+        rows = rows_of[recording]
+        samples = np.concatenate([store.waveforms[row][:length] for row, length in rows["samples"].items()])
+        content, width = _picture(samples, rate)
+        picture, sound = data_uri(content, "image/webp"), ""
+        room -= len(picture)
+        if recording in chosen and room > 0:
+            sound = data_uri(_mp3(samples, rate), "audio/mpeg")
+            room -= len(sound)
+        takes[recording] = Take(sound if room >= 0 else "", picture, width)  # no room: easier ones have none either
+    silent = _silence(audio, sum(bool(take.audio) for take in takes.values()), len(chosen), len(takes))
+    return takes, {"clip_seconds": store.settings["clip_seconds"], "khz": rate / 2000, "silent": silent}
 
 
-def _silence(audio: str, heard: int, wanted: int, there: int) -> str:
-    """Which recordings of those there can be heard, and why no others; "" where all can."""
+def _silence(audio: str, heard: int, chosen: int, recordings: int) -> str:
+    """Say how many recordings can be heard, and why the others cannot; "" if all can."""
     if audio == "none":
         return "No recording can be heard: the page was made with audio=none."
     why = ["the page was made with audio=hardest, for those of the hardest clips"] if audio == "hardest" else []
-    if heard < wanted:
+    if heard < chosen:
         why.append(f"above {MOST_BYTES / 1e6:g} MB of pictures and sound in all, the easier ones are silent")
-    return f"{heard} of {there} recordings can be heard: {'; '.join(why)}." if why else ""
+    return f"{heard} of {recordings} recordings can be heard: {'; '.join(why)}." if why else ""
 
 
-def _store(collated: Collated, data: str) -> tuple[Path, dict] | None:
-    """The clip store of a corpus's present state, and its settings."""
-    import json
-
-    from singtech.corpus.clip_store import stored_state
+def _store(collated: Collated, data: str) -> "Store | None":
+    """Read the clip store of a corpus's current state; None if there is none."""
+    from singtech.corpus.clip_store import read_store, stored_state
 
     state = collated.state(data)
-    for place in sorted((collated.output_dir / "data").glob(f"{glob.escape(data)}-*")):
-        try:
-            if state is not None and stored_state(place)[:16] == state[0]:
-                return place, json.loads((place / "corpus.json").read_text(encoding="utf-8"))["settings"]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
+    for folder in sorted((collated.output_dir / "data").glob(f"{glob.escape(data)}-*")):
+        with contextlib.suppress(SingtechError):  # another store may serve
+            if state is not None and stored_state(folder)[:16] == state[0]:
+                return read_store(folder)
     return None
 
 
 def _mp3(samples: np.ndarray, rate: int) -> bytes:
-    """(S,) int16 as MP3 of some 50 kbit/s, which every browser plays."""
+    """Encode (S,) int16 samples as MP3 with about 50 kbit/s, which every browser plays."""
     import soundfile
 
     waveform, target = samples.astype(np.float32) / 32768, min((r for r in MP3_RATES if r >= rate), default=48000)
@@ -144,11 +150,11 @@ def _mp3(samples: np.ndarray, rate: int) -> bytes:
 
 
 def _picture(samples: np.ndarray, rate: int) -> tuple[bytes, int]:
-    """(S,) int16 as a small spectrogram in WebP, and its width in pixels; a long recording's is compressed in time."""
+    """Draw (S,) int16 samples as a small spectrogram, compressed in time if long; return the WebP and its width."""
     from matplotlib import colormaps
     from PIL import Image
 
-    width = min(max(8, round(len(samples) / rate * SECOND)), WIDEST)  # WebP has no more than 16,383
+    width = min(max(8, round(len(samples) / rate * SECOND)), WIDEST)  # WebP allows at most 16,383
     n_fft = 1 << round(np.log2(0.046 * rate))
     padded = np.pad(samples.astype(np.float32) / 32768, (n_fft // 2, n_fft))
     starts = np.linspace(0, len(samples), width, endpoint=False).astype(int)
@@ -160,18 +166,6 @@ def _picture(samples: np.ndarray, rate: int) -> tuple[bytes, int]:
     file = io.BytesIO()
     Image.fromarray((colormaps["magma"](shade)[..., :3] * 255).astype(np.uint8)).save(file, "WEBP", quality=60)
     return file.getvalue(), width
-
-
-def _options(arguments: Sequence[str]) -> dict:
-    options = dict(OPTIONS)
-    for argument in arguments:
-        name, _, value = argument.partition("=")
-        if name not in options or not value:
-            raise ValueError(f"{argument!r} is not understood: `singtech report` takes {', '.join(options)}.")
-        options[name] = value
-    if options["audio"] not in AUDIO:
-        raise ValueError(f"audio={options['audio']}: expected one of {', '.join(AUDIO)}.")
-    return options
 
 
 if __name__ == "__main__":

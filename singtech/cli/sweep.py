@@ -1,12 +1,10 @@
-"""What a sweep does beside its runs: it goes on with other work while a phase is trained elsewhere, and keeps account.
+"""What a sweep does beside its runs: it postpones runs that wait for another process, and lists what failed.
 
-A run whose phase another process is training is put off, and taken up again when the others are done. What fails does
-not stop the others: it is noted in the sweep's folder, by whichever process or machine met it, and listed at the end
-with the command that repeats just that.
+A run whose phase another process trains is postponed until the others are done. A failure is recorded in the sweep's
+folder by whichever process or job meets it; the sweep's end lists them with the command that repeats just these.
 """
 
 import json
-import os
 import shlex
 import sys
 import time
@@ -14,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
@@ -24,25 +23,24 @@ from singtech.io.atomic import write_text
 from singtech.io.interrupts import end_if_asked
 from singtech.io.lock import Busy, is_held
 
-WORKER = "SINGTECH_WORKER"  # in the environment of one of several processes that share a sweep
-ROUND_SECONDS = 2.0  # between two looks at runs that others work on
+ROUND_SECONDS = 2.0  # between two looks at what other processes work on
 
-_put_off: list["PutOff"] = []
+_postponed: list["Postponed"] = []
 
 
 @dataclass(frozen=True)
-class PutOff:
-    """A run that is to come later: its configuration, Hydra's, what runs it, and what it waits for."""
+class Postponed:
+    """A run for later: its configuration, Hydra's, the function that runs it, and the path that it waits for."""
 
     cfg: DictConfig
-    hydra_cfg: DictConfig
+    hydra_cfg: Any
     job: Callable[[DictConfig], None]
-    place: Path
+    path: Path
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What failed: the settings that ask for it, why, in a sentence, and the options before the settings."""
+    """A failed run: its settings, the reason in a sentence, and the options before the settings."""
 
     settings: tuple[str, ...]
     reason: str
@@ -55,38 +53,32 @@ def is_sweep() -> bool:
 
 
 def is_here() -> bool:
-    """Whether the sweep's runs are taken by this process, one after the other, and not by a launcher's jobs."""
+    """Whether this process takes the sweep's runs, one after the other, and no launcher's jobs do."""
     return HydraConfig.get().runtime.choices["hydra/launcher"] == "basic"
 
 
-def may_come_later() -> bool:
-    """Whether a run that others work on can be put off: in a sweep whose runs this process takes in turn."""
+def can_postpone() -> bool:
+    """Whether a run that waits for another process can be postponed."""
     return is_sweep() and is_here()
 
 
-def put_off(job: Callable[[DictConfig], None], cfg: DictConfig, problem: Busy) -> None:
-    """Take a run up again when all others have been looked at and what it waits for is free."""
+def postpone(job: Callable[[DictConfig], None], cfg: DictConfig, problem: Busy) -> None:
+    """Run this again after all others, once what it waits for is free."""
     print(f"{problem}; going on with other runs.", flush=True)
-    _put_off.append(PutOff(cfg, HydraConfig.instance().cfg, job, problem.place))
+    _postponed.append(Postponed(cfg, HydraConfig.instance().cfg, job, problem.path))
 
 
 def own_folder() -> list[str]:
-    """The option that names a configuration folder of the person's own; [] where the command has none."""
+    """The option that names the user's own configuration folder; [] where the command has none."""
     sources = HydraConfig.get().runtime.config_sources
     return next((["--config-dir", source.path] for source in sources if source.provider == "command-line"), [])
 
 
-def note_failure(reason: str) -> None:
-    """Note in the sweep's folder that the present run failed."""
+def record_failure(reason: str) -> None:
+    """Write into the sweep's folder that the present run failed."""
     hydra = HydraConfig.get()
     failure = {"options": own_folder(), "settings": list(hydra.overrides.task), "reason": reason}
-    write_text(_failures(hydra.sweep.dir) / f"{hydra.job.num}.json", json.dumps(failure))
-
-
-def has_failed() -> bool:
-    """Whether the present run of a sweep failed already, in a process that works on the same sweep."""
-    hydra = HydraConfig.get()
-    return (_failures(hydra.sweep.dir) / f"{hydra.job.num}.json").exists()
+    write_text(_failures(hydra) / f"{hydra.job.num}.json", json.dumps(failure))
 
 
 def repeat(failures: Sequence[Failure], command: str) -> list[str]:
@@ -103,77 +95,68 @@ def repeat(failures: Sequence[Failure], command: str) -> list[str]:
 
 
 class SweepEnd(Callback):
-    """What Hydra calls around a sweep; told of in `conf/config.yaml`."""
+    """What Hydra calls before and after a sweep; `conf/config.yaml` names it."""
 
     def on_multirun_start(self, config: DictConfig, **_) -> None:
-        """Begin a new account."""
-        _put_off.clear()
-        if WORKER not in os.environ:
-            forget_failures(config.hydra.sweep.dir)
+        """Forget earlier failures: an earlier sweep in the same folder is tried again."""
+        _postponed.clear()
+        for path in _failures(config.hydra).glob("*.json"):
+            path.unlink()
 
     def on_multirun_end(self, config: DictConfig, **_) -> None:
-        """Take up what was put off, round after round; collate; list what failed, and end with status 1 if any did."""
+        """Run what was postponed, collate, and list what failed.
+
+        Raises:
+            SystemExit: with status 1, if anything failed.
+        """
+        from singtech.cli.problems import is_fixable, print_traceback, sentence
         from singtech.results.collate import rebuild
 
-        ended_well = False
+        is_whole = False
         try:
-            _take_up()
+            _run_postponed()
             rebuild(config.output_dir)
-            ended_well = True
-        except Exception as problem:  # Hydra would take it for a warning
-            print(f"error: the sweep did not come to its end: {problem}", file=sys.stderr, flush=True)
-        failed = report_failures(config.hydra)
-        if failed or not ended_well:
+            is_whole = True
+        except Exception as problem:  # Hydra would make a warning of it
+            if not is_fixable(problem):
+                print_traceback(problem)
+            print(f"error: the sweep did not come to its end: {sentence(problem)}", file=sys.stderr, flush=True)
+        if report_failures(config.hydra) or not is_whole:
             raise SystemExit(1)
 
 
-def forget_failures(sweep_dir: str) -> None:
-    """Begin a new account: what failed in an earlier sweep with the same folder is tried again."""
-    for old in _failures(sweep_dir).glob("*.json"):
-        old.unlink()
-
-
-def report_failures(hydra: DictConfig | None = None) -> bool:
-    """List what failed in a sweep, the present one by default; whether anything did. One of several leaves that."""
-    hydra = hydra or HydraConfig.get()
-    return WORKER not in os.environ and list_failures(hydra.sweep.dir, f"singtech.{hydra.job.name}")
-
-
-def list_failures(sweep_dir: str, module: str) -> bool:
+def report_failures(hydra: Any) -> bool:
     """List what failed in a sweep, with the command that repeats just that; whether anything did."""
-    found = sorted(_failures(sweep_dir).glob("*.json"), key=lambda path: int(path.stem))
-    failures = [Failure(tuple(f["settings"]), f["reason"], tuple(f["options"])) for f in map(_read, found)]
+    paths = sorted(_failures(hydra).glob("*.json"), key=lambda path: int(path.stem))
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    failures = [Failure(tuple(each["settings"]), each["reason"], tuple(each["options"])) for each in records]
     if failures:
         count = f"{len(failures)} run{'s' if len(failures) > 1 else ''} of this sweep failed:"
         lines = [f"  {' '.join(failure.settings)}: {failure.reason}" for failure in failures]
-        command = shlex.join(["python", "-m", module, *failures[0].options])  # a sweep's runs have the same
+        command = shlex.join(["singtech", hydra.job.name, *failures[0].options])  # a sweep's runs have the same
         commands = [f"  {line}" for line in repeat(failures, command)]
         print("", count, *lines, "repeat just that with:", *commands, sep="\n", file=sys.stderr, flush=True)
     return bool(failures)
 
 
-def _take_up() -> None:
-    """Round after round, the runs of which nobody holds any more what they wait for."""
-    waits = False
-    while _put_off:
+def _run_postponed() -> None:
+    """Run the postponed runs, each once no process holds what it waits for."""
+    is_waiting = False
+    while _postponed:
         end_if_asked()
-        free = [run for run in _put_off if not is_held(run.place)]
+        free = [run for run in _postponed if not is_held(run.path)]
         if not free:
-            if not waits:
-                print(f"\nwaiting for what others work on: {len(_put_off)} to go.", flush=True)
-            waits = True
+            if not is_waiting:
+                print(f"\nwaiting for what others work on: {len(_postponed)} to go.", flush=True)
+            is_waiting = True
             time.sleep(ROUND_SECONDS)
             continue
         run = free[0]
-        _put_off.remove(run)
-        waits = False
+        _postponed.remove(run)
+        is_waiting = False
         HydraConfig.instance().cfg = run.hydra_cfg
         run.job(run.cfg)
 
 
-def _failures(sweep_dir: str) -> Path:
-    return Path(sweep_dir) / "failed"
-
-
-def _read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _failures(hydra: Any) -> Path:
+    return Path(hydra.sweep.dir) / "failed"

@@ -30,11 +30,11 @@ LARGEST_BYTES = 1 << 30  # of one recording's file: 100 minutes of CD sound
 def fetch_vocalset(
     root: str | os.PathLike, url: str = ZENODO_URL, size: int = ZENODO_SIZE, md5: str = ZENODO_MD5, **options
 ) -> Path:
-    """Return the zip or folder at `root`; download VocalSet's zip to there if nothing is there.
+    """Return the zip or folder at `root`; download VocalSet's zip if nothing is there.
 
     Args:
         root: a zip, or a folder that holds one or its unpacked content.
-        url, size, md5: of the zip to download.
+        url, size, md5: the zip to download.
         options: see `download`.
     Raises:
         NoConnection: nothing is there and the server cannot be reached.
@@ -97,10 +97,10 @@ def open_source(path: str | os.PathLike, by_folders: bool = True) -> "Source":
 
 
 class Source:
-    """Files below a base, each with a stamp that starts with its size and changes when its content does.
+    """Files below a base folder. Each has a stamp: a text that begins with its size and changes with its content.
 
     Args:
-        by_folders: whether the folders name singer and technique. If not, files may lie anywhere; the base is `path`.
+        by_folders: whether folders name singer and technique. If not, files may be anywhere, and the base is `path`.
     """
 
     def __init__(self, path: Path, stamps: dict[str, str], by_folders: bool) -> None:
@@ -120,7 +120,7 @@ class Source:
         return hashlib.sha256(repr(sorted(self._stamps.items())).encode()).hexdigest()
 
     def size(self, name: str) -> int:
-        """Return the bytes of a file; 0 for a broken link."""
+        """Return the size of a file in bytes; 0 for a broken link."""
         size = self._stamps[name].split()[0]
         return int(size) if size.isdigit() else 0
 
@@ -128,18 +128,18 @@ class Source:
         """Return the content of a file.
 
         Raises:
-            Damaged, OSError: it cannot be read. The sentence does not name the file.
+            Damaged, OSError: it cannot be read. The message does not name the file.
         """
         if self.size(name) > LARGEST_BYTES:
             raise Damaged(f"it has {in_bytes(self.size(name))}, more than the {in_bytes(LARGEST_BYTES)} that are read")
         return self._content(self.base + name)
 
     def labels(self) -> Mapping[str, Sequence[str]] | None:
-        """Return singer, technique and context by name; None where the folders name them."""
+        """Return singer, technique and context of each file; None if the folders name them."""
         return None
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the source."""
 
     def _content(self, path: str) -> bytes:
         raise NotImplementedError
@@ -170,10 +170,10 @@ class FolderSource(Source):
 
 
 class ZipSource(Source):
-    """A zip, read in place. What a member inflates to is bounded, because a zip may come from anywhere.
+    """A zip, read in place. The size of an unpacked member is limited, because a zip may come from anywhere.
 
     Raises:
-        Damaged: it is no zip, or not whole.
+        Damaged: it is not a zip, or not complete.
     """
 
     def __init__(self, path: Path, by_folders: bool = True) -> None:
@@ -188,7 +188,7 @@ class ZipSource(Source):
                 "bring it again, or, if it is VocalSet, remove it and it is downloaded again."
             ) from error
         self._members = {member.filename.replace("\\", "/"): member for member in members}
-        # size and checksum, no times: a copy of the zip is the same source
+        # size and checksum, but no time: a copy of the zip is the same source
         stamps = {name: f"{m.file_size} {m.CRC:08x}" for name, m in self._members.items()}
         try:
             super().__init__(path, stamps, by_folders)
@@ -198,11 +198,11 @@ class ZipSource(Source):
 
     def _content(self, path: str) -> bytes:
         member = self._members[path]
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile does not bound the others
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile limits no others
             raise Damaged("its compression in the zip is neither stored nor deflated; pack it again")
         try:
             with self._zip.open(member) as stream:
-                data = stream.read(member.file_size + 1)  # inflates no further; zipfile compares the checksum
+                data = stream.read(member.file_size + 1)  # unpacks no more; zipfile checks the checksum
         except Exception as error:  # zipfile and zlib raise many kinds for an encrypted or damaged member
             reason = " ".join(str(error).split()) or type(error).__name__
             raise Damaged(f"it is damaged in the zip or encrypted ({reason})") from error
@@ -221,7 +221,7 @@ def is_recording(name: str) -> bool:
 
 
 def _stamp(file: Path) -> str:
-    """Return size and time of change of a file; for a broken link the error."""
+    """Return the size and modification time of a file; the error for a broken link."""
     try:
         state = file.stat()
     except OSError as error:
@@ -234,12 +234,12 @@ def _raise(error: OSError) -> None:
 
 
 def _is_clutter(name: str) -> bool:
-    """Whether a path is one of `__MACOSX/`, `.DS_Store`, `._*`, or anything hidden."""
+    """Whether a path is hidden, or in a `__MACOSX` folder."""
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def _base(names: Iterable[str]) -> str:
-    """Return what stands before `<singer>/` in the paths: "", "FULL/", "VocalSet 1.2/data_by_singer/" …"""
+    """Find the part of the paths before `<singer>/`: "", "FULL/", "VocalSet 1.2/data_by_singer/" …"""
     recordings = [name.split("/") for name in names if is_recording(name)]
     tops = {parts[0] for parts in recordings if len(parts) > 1}
     inner = {parts[1] for parts in recordings if len(parts) > 2}
@@ -249,13 +249,13 @@ def _base(names: Iterable[str]) -> str:
             return f"{base}/"
         if wrapping and base in inner:
             return f"{wrapping}{base}/"
-    # a corpus has at least two singers, so a single folder around several is no singer
+    # a corpus has at least two singers, so a single top folder with several folders in it is not a singer
     is_around_singers = len(inner) > 1 and all(len(parts) >= 4 for parts in recordings if len(parts) > 2)
     return wrapping if is_around_singers else ""
 
 
 def _sample(names: Iterable[str]) -> str:
-    """Describe files in a few words: how many of which kind, and one of them."""
+    """Describe files in a few words: how many of each kind, and the name of one."""
     names = sorted(names)
     if not names:
         return "no file"

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from singtech.components import ComponentError
 from singtech.corpus.archive import Source, is_recording
 from singtech.corpus.audio import Header, read_header
 from singtech.corpus.download import bar_interval
@@ -219,7 +220,7 @@ def process_recordings(
 ) -> Iterator[tuple[str, Any]]:
     """Yield (path, work(path)) in order, from as many threads as there are cores, with a progress bar.
 
-    A SingtechError, OSError or MemoryError of `work` is yielded in place of its result.
+    A SingtechError, OSError or MemoryError of `work` is yielded in place of its result, but no ComponentError.
 
     Args:
         title: of the progress bar.
@@ -231,6 +232,8 @@ def process_recordings(
     def attempt(path: str) -> Any:
         try:
             return work(path)
+        except ComponentError:
+            raise
         except (SingtechError, OSError, MemoryError) as problem:
             return problem
 

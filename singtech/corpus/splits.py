@@ -23,9 +23,9 @@ class Split(NamedTuple):
     """Names of the singers, or recordings, of each subset.
 
     Attributes:
-        train: None for all that neither test nor validate. What a list leaves out is in no subset.
+        train: None for all that are in no other subset. If it is a list, the names in no list are in no subset.
         by: "singer" or "recording".
-        fold: None, or the fold of `folds` whose singers are tested.
+        fold: None, or the fold, of `folds`, whose singers test.
     """
 
     test: list[str]
@@ -41,7 +41,7 @@ class Split(NamedTuple):
         return {subset: names for subset, names in lists.items() if names is not None}
 
     def subsets(self, table: pd.DataFrame) -> list[str]:
-        """Return the subset of each row of a table of recordings or clips; "" for none."""
+        """Return the subset of each row of a table of recordings or clips; "" for a row in no subset."""
         subset_of = {name: subset for subset, names in self.names().items() for name in names}
         rest = "train" if self.train is None else ""
         if self.by == "singer":
@@ -52,7 +52,9 @@ class Split(NamedTuple):
 
 
 def checked_split(split: Mapping[str, object], fold: int | None = None, folds: int = 5) -> Split:
-    """Make a split of data.split, data.fold and data.folds. Each subset is a list, or a text file with a name a line.
+    """Make a split from the settings data.split, data.fold and data.folds, and check it.
+
+    Each subset is a list of names, or a text file with one name per line.
 
     Raises:
         InvalidValue: a name is in two subsets, a setting is unknown, or the fold does not exist.
@@ -85,7 +87,7 @@ def checked_split(split: Mapping[str, object], fold: int | None = None, folds: i
 
 
 def _names(setting: str, names: object, by: object) -> list[str]:
-    """Return the sorted names of a list or text file; of recordings without .wav or .flac."""
+    """Return the sorted names of a list or text file; names of recordings without .wav or .flac."""
     if isinstance(names, str):
         names = _read_list(setting, names)
     names = names_of(setting, names)
@@ -93,7 +95,7 @@ def _names(setting: str, names: object, by: object) -> list[str]:
 
 
 def _read_list(setting: str, file: str) -> list[str]:
-    """Read the names in a text file, one a line, without blank lines and lines that begin with #."""
+    """Read the names in a text file, one per line. Skip blank lines and lines that begin with #."""
     path = Path(file).expanduser()
     if not path.is_file():
         raise NotThere(
@@ -107,14 +109,14 @@ def _read_list(setting: str, file: str) -> list[str]:
 
 
 def require_names(split: Split, available: Sequence[str]) -> None:
-    """Check that the corpus has the names of a split, and that something tests and something trains.
+    """Check that the corpus has the names of a split, and that the test and the training subset are not empty.
 
-    A fold's names follow from the corpus and are not checked.
+    A fold is not checked, because its names come from the corpus.
 
     Args:
         available: all singers, or all recordings without suffix, of the corpus.
     Raises:
-        InvalidValue: it is not so.
+        InvalidValue: a name is unknown, or one of the two subsets is empty.
     """
     if split.fold is not None:
         return
@@ -135,8 +137,8 @@ def require_names(split: Split, available: Sequence[str]) -> None:
 
 
 def _alternatives(name: str, available: Sequence[str], by: str) -> str:
-    """Say what the corpus has instead of an unknown name."""
-    last = {PurePosixPath(other).name.lower(): other for other in available}  # of a singer its whole name
+    """Say which names the corpus has, and which of them resembles an unknown name."""
+    last = {PurePosixPath(other).name.lower(): other for other in available}  # a singer has no folder part
     near = [last[name.lower()]] if name.lower() in last else difflib.get_close_matches(name, available, n=1)
     hint = f" Did you mean {printable(near[0])}?" if near else ""
     if by == "singer":
@@ -146,7 +148,7 @@ def _alternatives(name: str, available: Sequence[str], by: str) -> str:
 
 
 def resolved(split: Split, clips: pd.DataFrame) -> Split:
-    """Return the split with its fold's singers as the test singers."""
+    """Return the split with the singers of its fold as the test singers."""
     return split if split.fold is None else split._replace(test=fold_singers(clips, split.fold, split.folds))
 
 
@@ -156,9 +158,9 @@ def subsets(
     """Return the subset, one of `SPLITS` or "", of each row of a table of recordings or clips.
 
     Args:
-        split: with its fold resolved.
-        what: "recording" or "clip", the rows' name in errors.
-        unusable: a line for each unusable recording, which the table lacks.
+        split: a split without a fold, from `resolved`.
+        what: the name of a row in errors: "recording" or "clip".
+        unusable: a line for each unusable recording. The table does not have these.
     Raises:
         InvalidValue: a technique has no training row, or there is no test row.
     """
@@ -179,11 +181,11 @@ def subsets(
 
 
 def split_notes(split: Split, recordings: pd.DataFrame, clips: pd.DataFrame, techniques: Sequence[str]) -> list[str]:
-    """Note what is in no subset, what a subset lacks, and how many singers are in both train and test.
+    """Note recordings in no subset, names and techniques that a subset lacks, and singers in both train and test.
 
     Args:
-        recordings: with clips, and with their split.
-        clips: with their split.
+        recordings: those that have clips, with a column `split`.
+        clips: all clips, with a column `split`.
     """
     lines = []
     if outside := (recordings["split"] == "").sum():
@@ -208,5 +210,5 @@ def split_notes(split: Split, recordings: pd.DataFrame, clips: pd.DataFrame, tec
 
 
 def unusable_in_words(unusable: Sequence[str]) -> str:
-    """Say how many recordings could not be used, and why the first; "" if there are none."""
+    """Say how many recordings could not be used, and why the first could not; "" if there are none."""
     return f" {counted(len(unusable), 'recording')} could not be used, first: {unusable[0]}." if unusable else ""

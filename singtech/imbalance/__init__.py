@@ -1,1 +1,1 @@
-"""What is done about the long tail of techniques: losses, samplers and rewrites of the head, each with its paper."""
+"""Methods against the long tail of techniques: losses, samplers and rewrites of the head, each with its paper."""

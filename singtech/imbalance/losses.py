@@ -1,7 +1,7 @@
 """The weighted cross-entropy of Section 3.2, and other losses for imbalanced data.
 
 A loss is built with `class_counts`, the (K,) training clips of each technique, beside its own settings, and called with
-(B, K) logits and (B,) targets. `singtech.training.protocols.Loss` is what it must offer.
+(B, K) logits and (B,) targets. `singtech.training.protocols.Loss` defines its interface.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from singtech.errors import InvalidValue
 from singtech.imbalance.smoothing import checked_alpha
 
 REDUCTIONS = ("weights", "clips")
@@ -24,20 +25,20 @@ def class_weights(counts: Tensor, alpha: float, techniques: Sequence[str] | None
     Returns:
         (K,) weights, not normalised.
     Raises:
-        ValueError: alpha is negative or not a finite number, or a technique has no training clip.
+        InvalidValue: alpha is negative or not a finite number, or a technique has no training clip.
     """
     alpha = checked_alpha(alpha)
     missing = [str(techniques[k] if techniques else k) for k in (counts == 0).nonzero().flatten().tolist()]
     if missing:
-        raise ValueError(f"no training clip of {', '.join(missing)}: is data.split right?")
+        raise InvalidValue(f"no training clip of {', '.join(missing)}: is data.split right?")
     return counts.float().pow(-alpha)
 
 
 def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, reduction: str = "weights") -> Tensor:
     """Mean of Eq. 1 over a batch.
 
-    The paper does not say how a batch's losses are averaged. `weights` divides their sum by the sum of the clips'
-    weights, as torch does and so most likely the authors, `clips` by the number of clips, which is Eq. 1 to the letter.
+    The paper does not say how to average a batch's losses. `weights` divides their sum by that of the clips' weights,
+    like torch and probably the authors. `clips` divides it by the number of clips, as Eq. 1 says.
 
     Args:
         logits: (B, K).
@@ -61,8 +62,10 @@ class WeightedCrossEntropy(nn.Module):
         reduction: see `weighted_cross_entropy`.
         techniques: the K names, for the message.
     Raises:
-        ValueError: as `class_weights`, or an unknown reduction.
+        InvalidValue: as `class_weights`, or an unknown reduction.
     """
+
+    weights: Tensor
 
     def __init__(
         self,
@@ -73,7 +76,7 @@ class WeightedCrossEntropy(nn.Module):
     ) -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
-            raise ValueError(f"loss.reduction={reduction}: expected one of {', '.join(REDUCTIONS)}.")
+            raise InvalidValue(f"loss.reduction={reduction}: expected one of {', '.join(REDUCTIONS)}.")
         self.reduction = reduction
         self.register_buffer("weights", class_weights(class_counts, alpha, techniques), persistent=False)
 
@@ -82,7 +85,7 @@ class WeightedCrossEntropy(nn.Module):
         return weighted_cross_entropy(logits, targets, self.weights, self.reduction)
 
     def normalizer(self, targets: Tensor) -> Tensor:
-        """() what the mean over a batch of (B,) targets divides by, for devices that share a batch."""
+        """() the divisor of the mean over a batch of (B,) targets, for devices that share a batch."""
         if self.reduction == "clips":
             return self.weights.new_tensor(len(targets))
         return self.weights[targets].sum()

@@ -1,25 +1,27 @@
-"""Rewrites of a trained head, and heads of which only a part is learned.
+"""Rewrites of a trained head, and modules that learn only a part of it.
 
 A rewrite is called with the head, a linear layer, and the (K,) training clips of each technique, and changes the head
-in place. What a head phase `learns` is built with the head and folded back into it when the phase ends.
+in place. The module that a head phase `learns` is built from the head; the phase folds it into the head at its end.
 """
 
 import torch
 from torch import Tensor, nn
 
+from singtech.errors import InvalidValue
+
 
 class TauNormalized:
-    """Each technique's weights divided by their norm to the power tau, without a bias (Kang et al. 2020).
+    """Divide each technique's weights by their norm to the power tau, and remove the bias (Kang et al. 2020).
 
     Args:
         tau: 0 changes the bias alone, 1 gives all techniques weights of norm 1.
     Raises:
-        ValueError: tau is negative.
+        InvalidValue: tau is negative.
     """
 
     def __init__(self, tau: float = 1.0) -> None:
         if not tau >= 0:
-            raise ValueError(f"tau={tau}: expected a number from 0 up.")
+            raise InvalidValue(f"tau={tau}: expected a number from 0 up.")
         self.tau = tau
 
     @torch.no_grad()
@@ -31,11 +33,13 @@ class TauNormalized:
 
 
 class LearnableScaling(nn.Module):
-    """Only one factor a technique is learned, z_c = f_c · (w_c x) (LWS, Kang et al. 2020).
+    """Learn only one factor per technique, z_c = f_c · (w_c x) (LWS, Kang et al. 2020).
 
     Args:
         head: gives the (K, D) weights, which stay as they are; its bias is dropped.
     """
+
+    weight: Tensor
 
     def __init__(self, head: nn.Linear) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Which clips an epoch trains on, and in which order.
 
 A sampler is built with the (N,) targets of the training clips beside its own settings, and called once an epoch with a
-generator to draw from. `singtech.training.protocols.Sampler` is what it must offer.
+random generator. `singtech.training.protocols.Sampler` defines its interface.
 """
 
 import torch
@@ -20,11 +20,11 @@ class Natural:
 
 
 class Balanced:
-    """N draws with replacement, every technique as likely: the class-aware sampler of Kang et al. (2020)."""
+    """N draws with replacement, all techniques equally likely: the class-aware sampler of Kang et al. (2020)."""
 
     def __init__(self, targets: Tensor) -> None:
         self.likelihood = 1.0 / torch.bincount(targets).double()[targets]
 
     def __call__(self, generator: torch.Generator, progress: float = 0.0) -> Tensor:
-        """(N,) indices of the training clips, some of them several times."""
+        """(N,) indices of the training clips, with repetitions."""
         return torch.multinomial(self.likelihood, len(self.likelihood), replacement=True, generator=generator)

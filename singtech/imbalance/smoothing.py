@@ -1,16 +1,18 @@
 """Alpha, the smoothing of the loss weights (Eq. 2)."""
 
+from singtech.errors import InvalidValue
+
 
 def checked_alpha(alpha: float) -> float:
-    """`alpha` as a float.
+    """Return `alpha` as a float.
 
     Raises:
-        ValueError: it is negative, or not a finite number.
+        InvalidValue: it is negative, or not a finite number.
     """
     try:
         number = float(alpha)
     except (TypeError, ValueError):
         number = float("nan")
     if not 0 <= number < float("inf") or isinstance(alpha, bool):
-        raise ValueError(f"alpha={alpha}: expected a number from 0 (no weighting) up, 1 being inverse frequency.")
+        raise InvalidValue(f"alpha={alpha}: expected a number from 0 (no weighting) up, 1 being inverse frequency.")
     return number + 0.0  # -0.0 is 0.0

@@ -1,9 +1,8 @@
-"""A trained network as one ONNX file, for programs without PyTorch; it is written only if onnxruntime agrees with it.
+"""Export a trained network as one ONNX file, for programs without PyTorch, and check it with onnxruntime.
 
-The file takes waveforms to logits, the spectrograms included: (B, S) float32 at the network's sample rate, any B. What
-is around a network is not in it: resampling, cutting a recording into windows, averaging what overlaps
-(`singtech.inference.predictor`). Nor can training be exported, nor a random forest. A deformable layer is ONNX's own
-DeformConv.
+The file computes logits from waveforms, with the spectrograms inside: (B, S) float32 at the network's sample rate, any
+B. It does not resample, cut a recording into windows or average them (see `singtech.inference.predictor`), and it does
+not train. A deformable layer is ONNX's DeformConv. A random forest cannot be exported.
 """
 
 import json
@@ -19,31 +18,32 @@ import numpy as np
 import torch
 import torchvision  # noqa: F401  its import makes torch.ops.torchvision
 
+from singtech.errors import InvalidValue
 from singtech.inference.saved import Description
 from singtech.models.deformable import choose_backend
 from singtech.models.network import Network
 
 ONNX = "model.onnx"
-OPSET = 22  # of the operators; DeformConv and DFT are as they are since 19 and 20
-NEAR = 1e-2  # of the range of the logits from clip to clip: by as much may onnxruntime differ from PyTorch
+OPSET = 22  # of the operators; DeformConv and DFT are those of 19 and 20
+NEAR = 1e-2  # largest difference between onnxruntime and PyTorch, as a share of the range of a logit over the clips
 
 
 def write_onnx(path: Path, network: Network, description: Description) -> float:
-    """Write a network on the CPU in eval mode, and compare its logits in onnxruntime with PyTorch's.
+    """Write a network (on the CPU, in eval mode) if its logits in onnxruntime are PyTorch's.
 
     Args:
         path: of the new file.
         network: (B, S) -> (B, K).
         description: its clip length; techniques and sample rate go into the file's metadata.
     Returns:
-        The largest difference over the clips of `probes`, as a share of the range that a logit has over them.
+        The largest difference over the clips of `probes`, as a share of the range of a logit over them.
     Raises:
-        ValueError: it differs by more than `NEAR`, or the exporter or onnxruntime cannot take the network.
+        InvalidValue: it is more than `NEAR`, or the exporter or onnxruntime does not support the network.
     """
     import onnx
 
     clips = probes(description.samples, description.sample_rate)
-    choose_backend(network, "torchvision")  # an operator that the exporter sees; the others are loops of ours
+    choose_backend(network, "torchvision")  # the only backend that the exporter supports
     try:
         with _quiet():
             program = torch.onnx.export(
@@ -57,20 +57,20 @@ def write_onnx(path: Path, network: Network, description: Description) -> float:
                 custom_translation_table={torch.ops.torchvision.deform_conv2d.default: _deform_conv},
                 verbose=False,
             )
-            model = program.model_proto
+            model = program.model_proto  # type: ignore[union-attr]  # None without dynamo only
     except (torch.onnx.OnnxExporterError, RuntimeError) as problem:
-        raise ValueError(
+        raise InvalidValue(
             f"onnx=true: this network cannot be exported ({' '.join(str(problem).split())[:200]})."
         ) from None
     finally:
         choose_backend(network, "auto")
-    told = {
+    metadata = {
         "techniques": json.dumps(list(description.techniques), ensure_ascii=False),
         "sample_rate": str(description.sample_rate),
         "samples": str(description.samples),
     }
     model.doc_string = "Waveforms (clips, samples) with full scale at 1 to a logit for each technique."
-    onnx.helper.set_model_props(model, told)
+    onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
     difference = _difference(model.SerializeToString(), network, clips)
     onnx.save_model(model, os.fspath(path))
@@ -78,10 +78,10 @@ def write_onnx(path: Path, network: Network, description: Description) -> float:
 
 
 def probes(samples: int, sample_rate: int) -> np.ndarray:
-    """(5, S) clips to compare on: silence, noise, a voice-like tone with vibrato, a faint one, one that begins late.
+    """(5, S) clips for the comparison: silence, noise, a voice-like tone with vibrato, the same faint, the same late.
 
-    All but silence have the noise of 16 bits, as a recording has: beside an ideal tone the logarithm of a spectrogram
-    shows the rounding of the Fourier transform, which is each program's own.
+    All but silence have the noise of 16 bits, as recordings have. Without it, the logarithm of a spectrogram shows the
+    rounding of the Fourier transform, which differs from program to program.
     """
     draw = np.random.default_rng(0)
     noise = draw.standard_normal((4, samples))
@@ -93,29 +93,27 @@ def probes(samples: int, sample_rate: int) -> np.ndarray:
 
 
 def _difference(model: bytes, network: Network, clips: np.ndarray) -> float:
-    """Of onnxruntime's logits from PyTorch's, all clips at once and the first alone.
+    """The largest difference of onnxruntime's logits from PyTorch's, with all clips at once and with the first alone.
 
     Raises:
-        ValueError: it is too large, or onnxruntime refuses the model.
+        InvalidValue: it is too large, or onnxruntime refuses the model.
     """
     import onnxruntime
 
     try:
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-        found = [session.run(["logits"], {"waveform": batch})[0] for batch in (clips, clips[:1])]
-    except Exception as problem:  # its errors have no common class of their own
-        raise ValueError(
+        results = [session.run(["logits"], {"waveform": batch})[0] for batch in (clips, clips[:1])]
+    except Exception as problem:  # onnxruntime's errors have no common class
+        raise InvalidValue(
             f"onnx=true: onnxruntime {onnxruntime.__version__} does not run it "
             f"({' '.join(str(problem).split())[:200]}); DeformConv wants 1.25 or later."
         ) from None
     with torch.inference_mode():
         expected = network(torch.from_numpy(clips)).numpy()
-    most = max(float(np.abs(got - expected[: len(got)]).max()) for got in found)
+    most = max(float(np.abs(logits - expected[: len(logits)]).max()) for logits in results)
     share = most / max(float(np.ptp(expected, axis=0).max()), 1e-6 * float(np.abs(expected).max()))
     if not share <= NEAR:
-        raise ValueError(
-            f"onnx=true: onnxruntime's logits differ by {share:.1g} of their range, at most {NEAR:g} may be."
-        )
+        raise InvalidValue(f"onnx=true: onnxruntime's logits differ by {share:.1g} of their range, more than {NEAR:g}.")
     return share
 
 
@@ -135,7 +133,7 @@ def _deform_conv(
     offset_groups,
     masked,
 ):
-    """torchvision's operator as ONNX's DeformConv, which is the same sum with the same order of offsets."""
+    """torchvision's operator as ONNX's DeformConv: the same sum, with the same order of offsets."""
     from onnxscript import opset22 as op
 
     return op.DeformConv(
@@ -155,7 +153,7 @@ def _deform_conv(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter tells its own developers much; what stops it is raised all the same."""
+    """Silence the exporter's messages for its developers; its errors are still raised."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)

@@ -1,9 +1,9 @@
-"""What a trained network hears in a recording: windows with overlap, a timeline of techniques.
+"""Name the techniques in a recording with a trained network: overlapping windows, then a timeline.
 
     from singtech.inference.predictor import load
     timeline = load("outputs/models/late").predict(waveform, sample_rate)
 
-It takes an exported folder and nothing else; none of its content is executed.
+It needs only an exported folder, and executes nothing from it.
 """
 
 import functools
@@ -20,6 +20,7 @@ import torch
 
 from singtech.components import load_file
 from singtech.corpus.audio import SAMPLE_RATES, mixed
+from singtech.errors import InvalidValue
 from singtech.inference.saved import Description, read_model
 from singtech.models.network import Network
 
@@ -28,7 +29,7 @@ OVERLAP = 0.5
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a recording under one technique: start and end in seconds, its mean probability."""
+    """A part of a recording with one technique: start and end in seconds, mean probability."""
 
     start: float
     end: float
@@ -38,7 +39,7 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """What is heard in one recording.
+    """The techniques of one recording over time.
 
     Attributes:
         techniques: K names.
@@ -60,18 +61,18 @@ class Timeline:
 
     @property
     def overall(self) -> np.ndarray:
-        """(K,) of the whole recording: of the mean of its windows' logits."""
+        """(K,) of the whole recording, from the mean of its windows' logits."""
         return _softmax(self.logits.mean(axis=0, keepdims=True))[0]
 
     @property
     def technique(self) -> str:
-        """The most probable one of the whole recording."""
+        """The most probable technique of the whole recording."""
         return self.techniques[int(self.overall.argmax())]
 
     def pieces(self) -> tuple[np.ndarray, np.ndarray]:
         """(M + 1,) edges in seconds at which windows begin or end, and (M, K) mean probabilities between them."""
         edges = np.unique(np.concatenate([self.starts, self.ends]))
-        changes = np.zeros((len(edges), 1 + len(self.techniques)))  # of how many windows there are, and of their sum
+        changes = np.zeros((len(edges), 1 + len(self.techniques)))  # of the number of windows and of their sum
         counted = np.hstack([np.ones((len(self.starts), 1)), self.probabilities])
         np.add.at(changes, np.searchsorted(edges, self.starts), counted)
         np.subtract.at(changes, np.searchsorted(edges, self.ends), counted)
@@ -79,16 +80,16 @@ class Timeline:
         return edges, sums[:, 1:] / sums[:, :1].round()
 
     def segments(self) -> list[Segment]:
-        """The timeline: wherever windows overlap their probabilities are averaged; alike neighbours are one segment."""
+        """The timeline: the mean probabilities where windows overlap; neighbours of one technique are one segment."""
         edges, probabilities = self.pieces()
-        found = []
-        for named, group in groupby(range(len(probabilities)), key=probabilities.argmax(axis=1).__getitem__):
-            places = list(group)
-            lengths = np.diff(edges)[places]
-            probability = float(np.average(probabilities[places, named], weights=lengths))
-            start, end = float(edges[places[0]]), float(edges[places[-1] + 1])
-            found.append(Segment(start, end, self.techniques[named], probability))
-        return found
+        segments = []
+        for technique, group in groupby(range(len(probabilities)), key=probabilities.argmax(axis=1).__getitem__):
+            pieces = list(group)
+            lengths = np.diff(edges)[pieces]
+            probability = float(np.average(probabilities[pieces, technique], weights=lengths))
+            start, end = float(edges[pieces[0]]), float(edges[pieces[-1] + 1])
+            segments.append(Segment(start, end, self.techniques[technique], probability))
+        return segments
 
 
 class Predictor:
@@ -109,29 +110,29 @@ class Predictor:
 
     @property
     def techniques(self) -> tuple[str, ...]:
-        """The names that it knows."""
+        """The K names."""
         return self.description.techniques
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of weights and description: what has the same one hears the same, but for rounding."""
-        told = hashlib.sha256(repr(self.description).encode())
+        """SHA-256 of weights and description: equal ones predict the same, except for rounding."""
+        digest = hashlib.sha256(repr(self.description).encode())
         for name, value in self.network.state_dict().items():
-            told.update(name.encode() + value.cpu().numpy().tobytes())
-        return told.hexdigest()
+            digest.update(name.encode() + value.cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     def predict(self, waveform: np.ndarray | torch.Tensor, sample_rate: int, overlap: float = OVERLAP) -> Timeline:
-        """What is heard in a waveform.
+        """Predict the timeline of a waveform.
 
-        It is mixed to one channel, resampled to the network's rate and cut into windows as long as the clips that the
-        network learned from; what is shorter is padded with zeros, and the last window ends with the recording.
+        It is mixed to one channel, resampled to the network's rate and cut into windows as long as the training clips.
+        Zeros pad a shorter recording; the last window ends with the recording.
 
         Args:
             waveform: (S,), or (S, C) with channels as soundfile reads them; floats with full scale at 1.
             sample_rate: in Hz.
-            overlap: share of a window that it has in common with the next, from 0 to 0.99.
+            overlap: share of a window that the next one has too, from 0 to 0.99.
         Raises:
-            ValueError: no samples, samples that are not finite, or an argument out of range.
+            InvalidValue: no samples, samples that are not finite, or an argument out of range.
         """
         samples = self._resampled(_checked(waveform), sample_rate)
         size, rate = self.description.samples, self.description.sample_rate
@@ -142,58 +143,59 @@ class Predictor:
             for first in range(0, len(starts), self.batch_size):
                 windows = np.stack([padded[start : start + size] for start in starts[first : first + self.batch_size]])
                 logits.append(self.network(torch.from_numpy(windows).to(self.device)).float().cpu().numpy())
-        seconds = len(waveform) / sample_rate  # of which resampling makes a sample more or less
+        seconds = len(waveform) / sample_rate  # resampling may add or lose a sample
         begins = np.array(starts)  # in samples, so that a window's end and another's beginning are one number
         ends = np.where(begins + size < len(samples), (begins + size) / rate, seconds)
         return Timeline(self.techniques, begins / rate, ends, np.concatenate(logits), seconds)
 
     def _resampled(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         if sample_rate != int(sample_rate) or int(sample_rate) not in SAMPLE_RATES:
-            raise ValueError(f"sample_rate={sample_rate}: expected {SAMPLE_RATES[0]:,} to {SAMPLE_RATES[-1]:,} Hz.")
+            raise InvalidValue(f"sample_rate={sample_rate}: expected {SAMPLE_RATES[0]:,} to {SAMPLE_RATES[-1]:,} Hz.")
         if int(sample_rate) == self.description.sample_rate:
             return waveform
         import librosa
 
-        options = {"orig_sr": int(sample_rate), "target_sr": self.description.sample_rate, "res_type": "soxr_hq"}
-        return np.ascontiguousarray(librosa.resample(waveform, **options), dtype=np.float32)
+        rates = int(sample_rate), self.description.sample_rate
+        resampled = librosa.resample(waveform, orig_sr=rates[0], target_sr=rates[1], res_type="soxr_hq")
+        return np.ascontiguousarray(resampled, dtype=np.float32)
 
 
 def load(folder: str | os.PathLike, device: str = "cpu", code: str | os.PathLike | None = None) -> Predictor:
-    """The predictor of a model folder (`singtech export`), be it downloaded from anywhere.
+    """Load the predictor of a model folder, which `singtech export` wrote here or elsewhere.
 
     Args:
-        code: your own file with the network's classes, where it has some. Nothing else is executed.
+        code: your own file or package with the network's classes, if it has some. Nothing else is executed.
     Raises:
-        FileNotFoundError, ValueError: there is no model, or it is damaged.
+        SingtechError: as `singtech.inference.saved.read_model`.
     """
     return Predictor(*read_model(Path(folder), load_file(Path(code)) if code else None), device)
 
 
 def window_starts(samples: int, size: int, overlap: float = OVERLAP) -> list[int]:
-    """Where windows of `size` samples begin, so that the last one ends with the recording.
+    """The first samples of windows of `size` samples, the last of which ends with the recording.
 
     Raises:
-        ValueError: the overlap is not from 0 to 0.99, at which there are a hundred times the windows.
+        InvalidValue: the overlap is not from 0 to 0.99 (which gives a hundred times the windows).
     """
     if not 0 <= overlap <= 0.99:
-        raise ValueError(f"overlap={overlap}: expected a share of a window from 0 to 0.99, such as 0.5.")
+        raise InvalidValue(f"overlap={overlap}: expected a share of a window from 0 to 0.99, such as 0.5.")
     hop = max(1, round(size * (1 - overlap)))
     last = max(0, samples - size)
     return [*range(0, last, hop), last]
 
 
 def _checked(waveform: np.ndarray | torch.Tensor) -> np.ndarray:
-    """(S,) float32, mixed."""
+    """(S,) float32 samples, mixed to one channel."""
     samples = waveform.detach().cpu().numpy() if isinstance(waveform, torch.Tensor) else np.asarray(waveform)
     if samples.ndim not in (1, 2) or not samples.size:
-        raise ValueError(f"waveform of shape {samples.shape}: expected (S,) or (S, channels) with samples in it.")
+        raise InvalidValue(f"waveform of shape {samples.shape}: expected (S,) or (S, channels) with samples in it.")
     if samples.ndim == 2 and samples.shape[1] > samples.shape[0]:
-        raise ValueError(f"waveform of shape {samples.shape}: expected (S, channels), samples first; transpose it.")
+        raise InvalidValue(f"waveform of shape {samples.shape}: expected (S, channels), samples first; transpose it.")
     if not np.issubdtype(samples.dtype, np.floating):
-        raise ValueError(f"waveform of {samples.dtype}: expected floats with full scale at 1.")
+        raise InvalidValue(f"waveform of {samples.dtype}: expected floats with full scale at 1.")
     samples = samples.astype(np.float32)
     if not np.isfinite(samples).all():
-        raise ValueError("waveform holds NaN or infinite samples.")
+        raise InvalidValue("waveform holds NaN or infinite samples.")
     return mixed(samples) if samples.ndim == 2 else samples
 
 
@@ -203,9 +205,9 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def shares(segments: Sequence[Segment]) -> dict[str, float]:
-    """technique -> share of the recording's time, the largest first."""
+    """The share of the recording's time of each technique, the largest first."""
     total = math.fsum(segment.end - segment.start for segment in segments)
     times: dict[str, float] = {}
     for segment in segments:
         times[segment.technique] = times.get(segment.technique, 0.0) + segment.end - segment.start
-    return {name: times[name] / total for name in sorted(times, key=times.get, reverse=True)}
+    return {name: times[name] / total for name in sorted(times, key=times.__getitem__, reverse=True)}

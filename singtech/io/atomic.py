@@ -1,4 +1,4 @@
-"""Files and folders that are whole or absent: written beside their place, brought to the disk, then renamed into it."""
+"""Files and folders that are whole or absent: written under a temporary name, synced to the disk, then renamed."""
 
 import glob
 import hashlib
@@ -70,20 +70,19 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
 
 
 def remove_remains(path: str | os.PathLike) -> None:
-    """Clear away what killed processes left half-written beside `path`. Called while nobody else may write it."""
+    """Remove the half-written files of killed processes beside `path`. Call it while nobody else may write it."""
     path = Path(path)
     for remains in path.parent.glob(f".{glob.escape(path.name[:60])}[.-]*.tmp"):
         shutil.rmtree(remains) if remains.is_dir() else remains.unlink(missing_ok=True)
 
 
 def set_aside(path: str | os.PathLike) -> Path:
-    """Move a damaged file or folder out of the way, to the hidden `.<name>.damaged-<number>` beside it; its place."""
+    """Rename a damaged file or folder to the hidden `.<name>.damaged-<number>` beside it; return the new path."""
     path = Path(path)
-    for number in itertools.count(1):
-        place = path.with_name(f".{path.name.lstrip('.')}.damaged-{number}")
-        if not place.exists():
-            path.rename(place)
-            return place
+    targets = (path.with_name(f".{path.name.lstrip('.')}.damaged-{number}") for number in itertools.count(1))
+    target = next(target for target in targets if not target.exists())
+    path.rename(target)
+    return target
 
 
 def file_digest(path: Path) -> str:
@@ -93,14 +92,14 @@ def file_digest(path: Path) -> str:
 
 
 def read_all(paths: Iterable[Path]) -> Iterator[bytes | OSError]:
-    """Every file's bytes, or why it could not be read, in the order of the paths.
+    """Every file's bytes, or the error of reading it, in the order of the paths.
 
-    Many small files are read at a time: on a network file system the wait for each would add up to minutes.
+    Reads many small files at a time: on a network file system the waits would add up to minutes.
     """
     paths = list(paths)
-    handfuls = [paths[start : start + 32] for start in range(0, len(paths), 32)]  # a thread's turn costs a file's read
+    chunks = [paths[start : start + 32] for start in range(0, len(paths), 32)]  # a thread costs as much as one read
     with ThreadPoolExecutor(max_workers=16) as readers:
-        for contents in readers.map(lambda handful: list(map(_content, handful)), handfuls):
+        for contents in readers.map(lambda chunk: list(map(_content, chunk)), chunks):
             yield from contents
 
 
@@ -113,7 +112,7 @@ def _content(path: Path) -> bytes | OSError:
 
 
 def sync(path: Path) -> None:
-    """Bring a file's or folder's content to the disk, so that a rename never points at unwritten bytes."""
+    """Write a file's or folder's content to the disk; a later rename then never points at unwritten bytes."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

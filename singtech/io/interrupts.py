@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM: raised where they come, and remembered, for Python drops what is raised in a finalizer.
+"""Turn ctrl-C, SIGTERM and a closed output pipe into a short, clean end.
 
-And the end of whoever read what is printed.
+A signal raises an exception at once. It is also remembered, because Python drops an exception raised in a finalizer.
 """
 
 import functools
@@ -16,45 +16,42 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: somebody, or a cluster, wants this process to end."""
 
 
-KINDS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+KINDS: dict[int, type[KeyboardInterrupt]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 if hasattr(signal, "SIGHUP"):
     KINDS[signal.SIGHUP] = Terminated  # a lost connection, unless nohup has it ignored
-_asked: list[int] = []  # signals since `listening` began
+_signals: list[int] = []  # the signals since `listening` began
 
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Hear these signals as exceptions, until the block ends; one that Python drops is remembered, not printed."""
+    """Turn these signals into exceptions until the block ends; hide the ones that Python drops."""
     before, hook = {number: signal.getsignal(number) for number in KINDS}, sys.unraisablehook
     sys.unraisablehook = lambda dropped: None if isinstance(dropped.exc_value, KeyboardInterrupt) else hook(dropped)
     for number in KINDS:
         if before[number] is not signal.SIG_IGN:
-            signal.signal(number, _hear)
+            signal.signal(number, _raise)
     try:
         yield
     finally:
-        _asked.clear()
+        _signals.clear()
         sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def end_if_asked() -> None:
-    """Called between steps of long work: raises what was asked for and got lost.
+    """Raise the exception of a signal that Python dropped. Call it between the steps of long work.
 
     Raises:
         KeyboardInterrupt: somebody pressed ctrl-C.
         Terminated: SIGTERM came.
     """
-    if _asked:
-        raise KINDS[_asked[0]]
+    if _signals:
+        raise KINDS[_signals[0]]
 
 
 def quietly_interrupted(main: Callable) -> Callable:
-    """A command that ctrl-C ends in one line and status 130; what it had not finished it begins anew.
-
-    Its reader may go, as `reader_may_go` says.
-    """
+    """Make ctrl-C end a command with one line and status 130, and a closed output pipe end it silently."""
 
     @functools.wraps(main)
     def guarded(*arguments):
@@ -70,19 +67,19 @@ def quietly_interrupted(main: Callable) -> Callable:
 
 @contextmanager
 def reader_may_go() -> Iterator[None]:
-    """Where nobody reads on what is printed, as after `| head`, end without a word, with the status of SIGPIPE."""
+    """End silently, with the status of SIGPIPE, when the reader of the output is gone, as after `| head`."""
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
         output = select.poll()
         output.register(sys.stdout, 0)
-        if not output.poll(0):  # it was another pipe
+        if not output.poll(0):  # another pipe is broken
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where what is still to be printed goes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # takes the output that is still to come
         raise SystemExit(141) from None
 
 
-def _hear(number: int, frame: object) -> None:
-    _asked.append(number)
+def _raise(number: int, frame: object) -> None:
+    _signals.append(number)
     raise KINDS[number]

@@ -1,8 +1,8 @@
 """One holder at a time, among processes and machines that share a file system.
 
-A lock is a lease of filelock's: a small file beside what it guards, which its holder touches every ten seconds. A lock
-whose holder died is taken over: at once where the holder ran on this machine, and elsewhere (another machine, another
-process namespace) when it has not been touched for `LEASE_SECONDS` of the waiting process's own clock.
+A lock is a lease of filelock's: a small file beside what it guards, which its holder touches every ten seconds. Another
+process takes over the lock of a dead holder: at once if the holder ran on this machine, and otherwise (another machine,
+another process namespace) when the file stays untouched for `LEASE_SECONDS` of the waiting process's own clock.
 """
 
 import functools
@@ -13,123 +13,92 @@ from pathlib import Path
 
 from filelock import SoftFileLease, Timeout
 
-LEASE_SECONDS = 30.0  # all who share a store must agree on it
+from singtech.errors import SingtechError
+
+LEASE_SECONDS = 30.0  # the same for all who share a store
 POLL_SECONDS = 0.2
-SOON = 1.0  # a wait this short is not worth a word
+SILENT_SECONDS = 1.0  # a shorter wait is not announced
 
-_leases: dict[str, SoftFileLease] = {}  # kept, for a lease remembers for how long it has seen no sign of life
+_leases: dict[str, SoftFileLease] = {}  # by path: a lease remembers how long it has seen no sign of life
 
 
-class Busy(Exception):
-    """Somebody else holds the lock on `place`; the sentence says who and for what."""
+class Busy(SingtechError):
+    """Another process holds the lock on `path`; the sentence says which process, and for what."""
 
-    def __init__(self, sentence: str, place: Path) -> None:
+    def __init__(self, sentence: str, path: Path) -> None:
         super().__init__(sentence)
-        self.place = place
+        self.path = path
 
 
 class Superseded(Busy):
-    """The lock was ours and is somebody's who saw no sign of life of this process for too long."""
+    """Our lease expired and another process took the lock."""
 
 
 @contextmanager
 def hold(
-    place: Path, what: str, wait: bool = True, say: Callable[[str], None] | None = None
-) -> Iterator[SoftFileLease]:
-    """Hold the lock on `place`, a file or folder that need not be there yet.
+    path: Path, what: str, wait: bool = True, say: Callable[[str], None] | None = None
+) -> Iterator[Callable[[], None]]:
+    """Hold the lock on `path`, a file or folder that need not exist yet.
 
     Args:
-        place: what is guarded; the lock is the hidden file `.<name>.lock` beside it.
-        what: it is held for, to say while waiting: "phase 0123 is being trained".
+        path: what is guarded; the lock is the hidden file `.<name>.lock` beside it.
+        what: the work under the lock, for the line about a wait: "phase 0123 is being trained".
         wait: for as long as it takes, or not at all.
         say: takes the line about a wait; standard error by default.
+    Yields:
+        A function that raises `Superseded` once another process has taken the lock. It can be sent to other processes.
     Raises:
-        Busy: somebody else holds it, and `wait` is False.
+        Busy: another process holds it, and `wait` is False.
     """
-    place.parent.mkdir(parents=True, exist_ok=True)
-    lease = _lease(place)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lease = _lease(path)
     try:
-        lease.acquire(timeout=SOON if wait else 0, poll_interval=POLL_SECONDS)
+        lease.acquire(timeout=SILENT_SECONDS if wait else 0, poll_interval=POLL_SECONDS)
     except Timeout:
-        text = f"{what} by {_owner(lease)}"
+        owner = lease.owner
+        holder = f"process {owner.pid} on {owner.hostname.partition('?')[0]}" if owner else "another process"
         if not wait:
-            raise Busy(text, place) from None
-        (say or _to_standard_error)(f"{text}; waiting for it.")
+            raise Busy(f"{what} by {holder}", path) from None
+        (say or functools.partial(print, file=sys.stderr, flush=True))(f"{what} by {holder}; waiting for it.")
         lease.acquire(poll_interval=POLL_SECONDS)
     try:
-        yield lease
+        yield functools.partial(_require_lease, path, lease.token)
     finally:
         lease.release()
 
 
-def is_held(place: Path) -> bool:
-    """Whether somebody holds the lock on `place`, as far as one look tells: a holder elsewhere who died looks alive.
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock on `path`, as far as one look tells: a dead holder elsewhere looks alive.
 
-    The lock of a holder here who died is cleared away.
+    Removes the lock of a dead holder of this machine, where the folder can be written to.
     """
-    lock = lock_of(place)
-    if not lock.exists():
+    if not lock_of(path).exists():
         return False
-    lease = _lease(place)
+    lease = _lease(path)
     if lease.is_locked:
         return True
     try:
         lease.acquire(timeout=0)
-    except Timeout:
+    except (Timeout, OSError):
         return True
     lease.release()
     return False
 
 
-def is_ours(lease: SoftFileLease) -> bool:
-    """Whether a lock that was taken is still held: the heart may not have noticed yet that it is not."""
-    owner = lease.owner
-    return lease.compromise is None and (owner is None or owner.token == lease.token)
-
-
-def require(lease: SoftFileLease) -> None:
-    """That a lock is still ours.
-
-    Raises:
-        Superseded: this process showed no sign of life for so long (asleep, perhaps) that another took it over.
-    """
-    if not is_ours(lease):
-        raise _superseded(lease.lock_file)
-
-
-def watch(lease: SoftFileLease) -> Callable[[], None]:
-    """What raises `Superseded` once a lock that is held is another's; it can be sent to another process."""
-    return functools.partial(_watch, lease.lock_file, lease.token)
-
-
-def _watch(lock: str, token: str) -> None:
-    owner = SoftFileLease(lock, lease_duration=LEASE_SECONDS).owner
-    if owner is not None and owner.token != token:
-        raise _superseded(lock)
-
-
-def _superseded(lock: str) -> Superseded:
-    path = Path(lock)
-    place = path.with_name(path.name.removeprefix(".").removesuffix(".lock"))
-    return Superseded(f"{place} was taken over while this process was not heard of", place)
-
-
-def lock_of(place: Path) -> Path:
+def lock_of(path: Path) -> Path:
     """The lock's file."""
-    return place.with_name(f".{place.name}.lock")
+    return path.with_name(f".{path.name}.lock")
 
 
-def _lease(place: Path) -> SoftFileLease:
-    path = str(lock_of(place).absolute())
-    if path not in _leases:
-        _leases[path] = SoftFileLease(path, lease_duration=LEASE_SECONDS)
-    return _leases[path]
+def _require_lease(path: Path, token: str | None) -> None:
+    lock = lock_of(path)
+    owner = SoftFileLease(str(lock), lease_duration=LEASE_SECONDS).owner
+    if owner.token != token if owner else not lock.exists():
+        raise Superseded(f"another process took over {path} while this one gave no sign of life", path)
 
 
-def _owner(lease: SoftFileLease) -> str:
-    owner = lease.owner
-    return f"process {owner.pid} on {owner.hostname.partition('?')[0]}" if owner else "another process"
-
-
-def _to_standard_error(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _lease(path: Path) -> SoftFileLease:
+    lock = str(lock_of(path).absolute())
+    if lock not in _leases:
+        _leases[lock] = SoftFileLease(lock, lease_duration=LEASE_SECONDS)
+    return _leases[lock]

@@ -1,9 +1,9 @@
 """The 1DCNN of Wilkins et al. (ISMIR 2018), Table 2's first baseline: three convolutions on the waveform itself.
 
-It is trained jointly, so alpha smooths the weights of its loss (Eq. 2) and nothing else. Sizes are those of Wilkins et
-al. as the paper's authors re-implemented them; what their published code trains it with is in `conf/model/cnn1d.yaml`.
-Not said there is the waveform's level: it is the spectrograms' (`singtech.models.level`), so that the models of Table 2
-hear the same clip.
+It is trained jointly, so alpha smooths only the weights of its loss (Eq. 2). Sizes are those of Wilkins et al., as the
+paper's authors re-implemented them; `conf/model/cnn1d.yaml` holds how their published code trains it. They do not say
+the waveform's level. Here it is the spectrograms' (`singtech.models.level`), so that the models of Table 2 get the same
+clip.
 """
 
 import math
@@ -43,7 +43,7 @@ class WaveformExtractor(nn.Module):
         dropout: after it.
         clip_seconds: of one input, for the error about a short clip.
     Raises:
-        ValueError: a clip too short for the three poolings.
+        InvalidValue: a clip is too short for the three poolings.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class WaveformExtractor(nn.Module):
         return self.projection(maps.flatten(1))
 
     def parts(self) -> list[tuple[str, nn.Module]]:
-        """What is applied one after the other, under names in the manner of Table 1."""
+        """The parts in order, under names in the style of Table 1."""
         convolutions = [
             (f"Conv1d({kernel}), MP({POOL}/{STRIDE})", block)
             for block, (_, kernel) in zip(self.convolutions, LAYERS, strict=True)
@@ -85,7 +85,7 @@ class WaveformExtractor(nn.Module):
 
 
 def least_samples() -> int:
-    """Samples that a clip needs to leave one position after the last pooling."""
+    """The fewest samples of a clip that give one position after the last pooling."""
     samples = 1
     for _, kernel in reversed(LAYERS):
         samples = (samples - 1) * STRIDE + POOL + kernel - 1
@@ -93,7 +93,7 @@ def least_samples() -> int:
 
 
 def _block(in_channels: int, channels: int, kernel: int) -> nn.Sequential:
-    """Convolution, batch norm, max pooling and ReLU; the maximum first, on which ReLU comes to the same."""
+    """Convolution, batch norm, max pooling and ReLU; ReLU after pooling gives the same values."""
     return nn.Sequential(
         OrderedDict(
             conv=nn.Conv1d(in_channels, channels, kernel),

@@ -3,11 +3,11 @@
 The paper has the ReLU before the pooling. Both are monotone, so the order makes no difference; pooling first leaves
 the ReLU up to 16 times fewer values.
 
-In float32 training on a CPU, loops that Numba compiles replace all parts after the convolution. They pass over its map
-twice: once for the batch's statistics, once to normalise, pool and drop. torch's modules pass over it three times.
-Where one of the modules has a hook, the modules run. They then take the same statistics and drop the same units, so a
-hook that does nothing changes nothing. (If batch norm rounds two values of a window to the same largest value, the
-modules may send its gradient to the other one.)
+In float32 training on a CPU, loops that Numba compiles replace all parts after the convolution. They read its map
+twice: once for the batch's statistics, once to normalise, pool and drop. torch's modules read it three times.
+If a module has a hook, the modules run instead. They compute the same statistics and drop the same units, so a hook
+that does nothing changes nothing. (If batch norm rounds two values of a window to the same largest value, the modules
+may send its gradient to the other one.)
 """
 
 import math
@@ -31,18 +31,24 @@ class Block(nn.Sequential):
         dropout: probability to drop a unit.
     """
 
+    conv: nn.Module
+    norm: "BlockNorm"
+    window: tuple[int, int] | None
+    dropout: nn.Dropout
+
     def __init__(self, conv: nn.Module, channels: int, pool: tuple[int, int] | None, dropout: float) -> None:
         parts = OrderedDict(conv=conv, norm=BlockNorm(channels))
         if pool:
             parts["pool"] = nn.MaxPool2d(pool)
         super().__init__(parts | {"activation": nn.ReLU(), "dropout": BlockDropout(dropout)})
+        self.window = pool
 
     def forward(self, features: Tensor) -> Tensor:
         """Apply the parts in turn, by compiled loops where these fit and no part has a hook."""
         maps = self.conv(features)
         fits = self._fits_loops(maps)
         if fits and not any(_has_hooks(part) for part in self._after_conv()):
-            return pooled(maps, self.norm, self.pool.kernel_size, self.dropout.p)
+            return pooled(maps, self.norm, self.window, self.dropout.p)
         maps = self.norm(maps, in_double=True) if fits else self.norm(maps)
         for part in self._after_conv()[1:]:
             maps = part(maps)
@@ -55,16 +61,21 @@ class Block(nn.Sequential):
         """Whether the loops can replace the parts: float32 on a CPU, all parts train, and torch raises no error."""
         if maps.device.type != "cpu" or maps.dtype != torch.float32:
             return False
-        if "pool" not in self._modules or self.norm.momentum is None:
+        if self.window is None or self.norm.momentum is None:
             return False
         _, channels, *grid = maps.shape
-        if maps.numel() <= channels or any(size < side for size, side in zip(grid, self.pool.kernel_size, strict=True)):
+        if maps.numel() <= channels or any(size < side for size, side in zip(grid, self.window, strict=True)):
             return False
         return all(part.training for part in self._after_conv())
 
 
 class BlockNorm(nn.BatchNorm2d):
     """Batch norm that can sum the batch's statistics in double precision, as `pooled` does."""
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
 
     def forward(self, maps: Tensor, in_double: bool = False) -> Tensor:
         """(B, C, F, T) -> (B, C, F, T); `in_double` needs training on a CPU."""
@@ -82,14 +93,12 @@ class BlockDropout(nn.Dropout):
 
 
 def _has_hooks(part: nn.Module) -> bool:
-    """Whether something listens to the part, or to its gradients."""
+    """Whether the part has a hook, forward or backward."""
     return any((part._forward_hooks, part._forward_pre_hooks, part._backward_hooks, part._backward_pre_hooks))
 
 
 @torch.compiler.disable
-def pooled(
-    maps: Tensor, norm: nn.BatchNorm2d, window: tuple[int, int], dropout: float = 0.0, floor: float = 0.0
-) -> Tensor:
+def pooled(maps: Tensor, norm: BlockNorm, window: tuple[int, int], dropout: float = 0.0, floor: float = 0.0) -> Tensor:
     """Normalise by the batch's statistics, pool, apply ReLU and drop; update the running statistics.
 
     Dropout takes one number from torch's generator. The units it drops do not depend on the number of threads.
@@ -99,7 +108,7 @@ def pooled(
         norm: holds the weights, the running statistics, their momentum and epsilon.
         window: bins and frames of a pooling window.
         dropout: probability to drop a unit.
-        floor: peaks at or below it become 0; 0 gives ReLU, -inf keeps all.
+        floor: peaks at or below it become 0; 0 is ReLU, -inf changes nothing.
     Returns:
         (B, C, F // bins, T // frames).
     """
@@ -134,12 +143,12 @@ def _draw_seed() -> int:
 
 
 def _limit(dropout: float) -> np.uint64:
-    """A draw of 32 bits below it drops its unit."""
+    """The bound below which a draw of 32 bits drops its unit."""
     return np.uint64(round(dropout * 2**32))
 
 
 def _gain(dropout: float) -> float:
-    """Factor of the units that stay, which keeps the mean as it was."""
+    """Factor of the units that stay, so that dropout keeps the mean."""
     return 1 / (1 - dropout) if dropout < 1 else 0.0
 
 
@@ -192,18 +201,18 @@ class _Pooled(torch.autograd.Function):
         shift = bias - mean * scale
 
         output = values.new_empty(batch, rows // window[0], columns // window[1], channels)
-        peaks, places = torch.empty_like(output), torch.empty_like(output, dtype=torch.uint8)
+        peaks, positions = torch.empty_like(output), torch.empty_like(output, dtype=torch.uint8)
         affine = [part.to(values.dtype).numpy() for part in (scale, shift)]
         floor, gain = affine[0].dtype.type(floor), affine[0].dtype.type(_gain(dropout))
         limit = _limit(dropout)
 
         def pool(clip: int) -> None:
             first = np.uint64(clip * output[clip].numel())
-            results = (part[clip].numpy() for part in (output, peaks, places))
+            results = (part[clip].numpy() for part in (output, peaks, positions))
             _loops().pool(values[clip].numpy(), *affine, *window, floor, gain, limit, np.uint64(seed), first, *results)
 
         in_threads(pool, batch)
-        ctx.save_for_backward(values, peaks, places, weight, mean, deviation)
+        ctx.save_for_backward(values, peaks, positions, weight, mean, deviation)
         ctx.window, ctx.gain = window, gain
         mean, variance = mean.to(values.dtype), variance.to(values.dtype)
         ctx.mark_non_differentiable(mean, variance)
@@ -211,14 +220,14 @@ class _Pooled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, output_gradient: Tensor, *_) -> tuple:
-        values, peaks, places, weight, mean, deviation = ctx.saved_tensors
+        values, peaks, positions, weight, mean, deviation = ctx.saved_tensors
         gradient = output_gradient.permute(0, 2, 3, 1).contiguous()
         batch, rows, columns, channels = values.shape
         sums = values.new_zeros(batch, 2, channels, dtype=torch.float64)
         statistics = [part.to(values.dtype).numpy() for part in (mean, deviation)]
 
         def add(clip: int) -> None:
-            parts = (part[clip].numpy() for part in (gradient, peaks, places))
+            parts = (part[clip].numpy() for part in (gradient, peaks, positions))
             _loops().add_gradients(*parts, *statistics, ctx.gain, sums[clip].numpy())
 
         in_threads(add, batch)
@@ -230,7 +239,7 @@ class _Pooled(torch.autograd.Function):
         values_gradient = torch.empty_like(values)
 
         def unpool(clip: int) -> None:
-            parts = (part[clip].numpy() for part in (values, gradient, places))
+            parts = (part[clip].numpy() for part in (values, gradient, positions))
             _loops().unpool(*parts, *factors, *ctx.window, ctx.gain, values_gradient[clip].numpy())
 
         in_threads(unpool, batch)

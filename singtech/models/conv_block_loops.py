@@ -4,7 +4,7 @@ import numpy as np
 
 from singtech.models.backends.loops import loop
 
-NOTHING = np.uint8(255)  # the place of a peak that gives 0: it is dropped, or not above the floor
+NOTHING = np.uint8(255)  # the position of a peak that gives 0: dropped, or not above the floor
 
 
 @loop
@@ -25,7 +25,7 @@ def add_moments(values, sums):
 
 
 @loop
-def pool(values, scale, shift, height, width, floor, gain, limit, seed, first, output, peaks, places):
+def pool(values, scale, shift, height, width, floor, gain, limit, seed, first, output, peaks, positions):
     """Write each window's largest normalised value times the gain, or 0 if it is dropped or not above the floor.
 
     Args:
@@ -38,12 +38,12 @@ def pool(values, scale, shift, height, width, floor, gain, limit, seed, first, o
         seed, first: output n takes draw `first` + n of the seed.
         output: (F', T', C), to write.
         peaks: (F', T', C), to write: the largest value of each window before batch norm.
-        places: (F', T', C), to write: the position of the peak in its window, or `NOTHING`.
+        positions: (F', T', C), to write: the position of the peak in its window, or `NOTHING`.
     """
     rows, columns, channels = output.shape
     number = values.dtype.type
     best = np.empty(channels, values.dtype)
-    place = np.empty(channels, np.int32)
+    position = np.empty(channels, np.int32)
     for row in range(rows):
         for column in range(columns):
             peak = peaks[row, column]
@@ -51,7 +51,7 @@ def pool(values, scale, shift, height, width, floor, gain, limit, seed, first, o
             for channel in range(channels):
                 peak[channel] = corner[channel]
                 best[channel] = corner[channel] * scale[channel]
-                place[channel] = 0
+                position[channel] = 0
             for k in range(1, height * width):
                 value = values[row * height + k // width, column * width + k % width]
                 for channel in range(channels):
@@ -59,13 +59,13 @@ def pool(values, scale, shift, height, width, floor, gain, limit, seed, first, o
                     is_larger = scaled > best[channel]
                     best[channel] = scaled if is_larger else best[channel]
                     peak[channel] = value[channel] if is_larger else peak[channel]
-                    place[channel] = k if is_larger else place[channel]
+                    position[channel] = k if is_larger else position[channel]
             start = first + np.uint64((row * columns + column) * channels)
             for channel in range(channels):
                 shifted = best[channel] + shift[channel]
                 is_out = shifted <= floor or (limit > 0 and draw(seed, start + np.uint64(channel)) < limit)
                 output[row, column, channel] = number(0) if is_out else shifted * gain
-                places[row, column, channel] = NOTHING if is_out else place[channel]
+                positions[row, column, channel] = NOTHING if is_out else position[channel]
 
 
 @loop
@@ -90,12 +90,12 @@ def draw(seed, number):
 
 
 @loop
-def add_gradients(gradient, peaks, places, mean, deviation, gain, sums):
+def add_gradients(gradient, peaks, positions, mean, deviation, gain, sums):
     """Add the gradients of batch norm's bias and weight to their sums.
 
     Args:
         gradient: (F', T', C) of the output.
-        peaks, places: (F', T', C), as `pool` writes them.
+        peaks, positions: (F', T', C), as `pool` writes them.
         mean, deviation: (C,) of the batch.
         gain: as in `pool`.
         sums: (2, C) double, to add to.
@@ -105,19 +105,19 @@ def add_gradients(gradient, peaks, places, mean, deviation, gain, sums):
         for column in range(columns):
             for channel in range(channels):
                 share = gain * gradient[row, column, channel]
-                share = share if places[row, column, channel] != NOTHING else share * 0
+                share = share if positions[row, column, channel] != NOTHING else share * 0
                 sums[0, channel] += share
                 sums[1, channel] += share * ((peaks[row, column, channel] - mean[channel]) / deviation[channel])
 
 
 @loop
-def unpool(values, gradient, places, scale, constant, slope, height, width, gain, values_gradient):
+def unpool(values, gradient, positions, scale, constant, slope, height, width, gain, values_gradient):
     """Write the gradient of the values: a part through the batch's statistics, and for each peak its own part.
 
     Args:
         values: (F, T, C).
         gradient: (F', T', C) of the output.
-        places: (F', T', C), as `pool` writes them.
+        positions: (F', T', C), as `pool` writes them.
         scale: (C,) of batch norm.
         constant, slope: (C,) of the part through the statistics, constant + slope · value.
         height, width, gain: as in `pool`.
@@ -134,7 +134,7 @@ def unpool(values, gradient, places, scale, constant, slope, height, width, gain
                     result[channel] = constant[channel] + slope[channel] * value[channel]
                 continue
             k = (row % height) * width + column % width
-            arriving, place = gradient[row // height, column // width], places[row // height, column // width]
+            incoming, position = gradient[row // height, column // width], positions[row // height, column // width]
             for channel in range(channels):
-                own = gain * arriving[channel] * scale[channel] if place[channel] == k else number(0)
+                own = gain * incoming[channel] * scale[channel] if position[channel] == k else number(0)
                 result[channel] = constant[channel] + slope[channel] * value[channel] + own

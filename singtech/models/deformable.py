@@ -1,4 +1,4 @@
-"""Deformable convolution (Section 3.1): a convolution whose every tap looks where the input tells it to.
+"""Deformable convolution (Section 3.1): a convolution that predicts from its input where each tap samples.
 
 `deform_conv2d` is the operation, computed by one of several backends (`singtech.models.backends`); `DeformableConv2d`
 is the layer that also predicts the offsets and the mask. Stride and dilation are 1, as everywhere in the paper.
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from singtech.errors import InvalidValue
 from singtech.models.backends.compiled import compiled
 from singtech.models.backends.fused import fused
 from singtech.models.backends.gathered import gathered
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def _fused(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, padding: tuple[int, int]) -> Tensor:
-    """In the precision that autocast asks for, or the weight's."""
+    """Compute in autocast's precision, or in the weight's outside autocast."""
     device = features.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
     return fused(features.to(dtype), offset, mask, weight.to(dtype), padding)
@@ -32,8 +33,8 @@ COMPUTE = {"torchvision": reference, "gather": gathered, "numba": compiled, "tri
 BACKENDS = tuple(COMPUTE)
 HAS_TRITON = find_spec("triton") is not None
 
-# Channels, outputs, kernel, padding and map on which a GPU is tried: few channels and many, few positions and many.
-TRIED = (
+# Channels, outputs, kernel, padding and map of the trials on a GPU: few channels and many, few positions and many.
+TRIALS = (
     (3, 32, (4, 1), (1, 0), (20, 12)),
     (64, 128, (1, 4), (0, 1), (20, 12)),
     (64, 128, (1, 4), (0, 1), (160, 110)),
@@ -50,8 +51,8 @@ def deform_conv2d(
 ) -> Tensor:
     """y(p0) = sum over the taps m of w(p_m) · mask_m(p0) · x(p0 + p_m + Δp_m(p0)), Section 3.1 and Zhu et al. (2019).
 
-    x between grid points is interpolated bilinearly and is 0 outside the map. The result is as large as `offset` says,
-    so that rows and columns that an even kernel lacks are those after the map's end.
+    x between grid points is interpolated bilinearly and is 0 outside the map. The result has the size of `offset`; with
+    an even kernel, the missing row or column is after the map's end.
 
     Args:
         features: (B, C, F, T) the input map x.
@@ -63,7 +64,8 @@ def deform_conv2d(
     Returns:
         (B, O, F', T').
     Raises:
-        ValueError: a backend that is unknown or not for this device, or shapes that do not fit each other.
+        InvalidValue: the backend is unknown or not for this device.
+        ValueError: shapes do not fit each other.
     """
     _validate(features, offset, mask, weight)
     compute = COMPUTE[backend_for(features.device, backend)]
@@ -71,27 +73,27 @@ def deform_conv2d(
 
 
 def backend_for(device: torch.device, backend: str = "auto") -> str:
-    """The backend that computes on a device if `backend` is asked for.
+    """The backend for a device: `backend` itself, or the fastest if it is `auto`.
 
     Raises:
-        ValueError: it is unknown, or not for that device.
+        InvalidValue: it is unknown, or not for that device.
     """
-    there = backends_on(device)
-    if backend != "auto" and backend not in BACKENDS:
-        raise ValueError(f"deformable={backend}: expected auto, {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}.")
-    if backend != "auto" and backend not in there:
-        raise ValueError(f"deformable={backend}: not on {device.type} here, where there is {' or '.join(there)}.")
+    available = backends_on(device)
+    if backend not in ("auto", *BACKENDS):
+        raise InvalidValue(f"deformable={backend}: expected auto, {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}.")
+    if backend not in ("auto", *available):
+        raise InvalidValue(f"deformable={backend}: not on {device.type} here, where there is {' or '.join(available)}.")
     if backend != "auto":
         return backend
-    fastest = there[0] if there[0] != "triton" or triton_holds(device) else there[1]
-    return _beside_triton() if fastest == "torchvision" else fastest
+    fastest = available[0] if available[0] != "triton" or triton_works(device) else available[1]
+    return _without_triton() if fastest == "torchvision" else fastest
 
 
 def backends_on(device: torch.device) -> tuple[str, ...]:
     """The backends that compute on a device, the fastest first.
 
-    All are one operation to within rounding. On CUDA `triton` and `torchvision` add up the input's gradient in no fixed
-    order, so that it does not repeat to the bit, unless torch is told to be deterministic, which `triton` then is.
+    They agree to within rounding. On CUDA `triton` and `torchvision` sum the input's gradient in no fixed order, so
+    its bits do not repeat. Under `torch.use_deterministic_algorithms` those of `triton` do.
     """
     if device.type == "cuda":
         return ("triton", "torchvision", "gather") if HAS_TRITON else ("torchvision", "gather")
@@ -99,38 +101,37 @@ def backends_on(device: torch.device) -> tuple[str, ...]:
 
 
 @functools.cache
-def triton_holds(device: torch.device) -> bool:
-    """Whether the fused kernels compile for this GPU and agree with the CPU there, tried once in a process.
+def triton_works(device: torch.device) -> bool:
+    """Whether the fused kernels compile for this GPU and agree with the CPU; one trial a process.
 
-    They are compiled for whatever GPU there is, and nobody has tried them all: one that fails takes another backend,
-    with a warning that says which and why.
+    If they fail, a warning names the reason and the backend that computes instead.
     """
     draw = torch.Generator().manual_seed(0)
     try:
-        for channels, outputs, kernel, padding, size in TRIED:
+        for channels, outputs, kernel, padding, size in TRIALS:
             shapes = ((2, channels, *size), (2, 8, *size), (2, 4, *size), (outputs, channels, *kernel))
             operands = [torch.randn(shape, generator=draw) for shape in shapes]
-            expected = _differentiated(compiled, operands, padding)
+            expected = _differentiate(compiled, operands, padding)
             for dtype, near in ((torch.float32, 1e-2), (torch.bfloat16, 5e-2), (torch.float16, 5e-2)):
                 features, *fields, weight = (operand.to(device) for operand in operands)
-                found = _differentiated(fused, [features.to(dtype), *fields, weight.to(dtype)], padding)
-                for ours, theirs in zip(found, expected, strict=True):
-                    most = float(theirs.abs().max())
-                    torch.testing.assert_close(ours.cpu().float(), theirs, rtol=near, atol=near * most)
+                results = _differentiate(fused, [features.to(dtype), *fields, weight.to(dtype)], padding)
+                for result, exact in zip(results, expected, strict=True):
+                    most = float(exact.abs().max())
+                    torch.testing.assert_close(result.cpu().float(), exact, rtol=near, atol=near * most)
     except Exception as problem:
         reason = " ".join(str(problem).split())[:300]
-        log.warning("deformable=triton fails on this GPU, %s is taken: %s", _beside_triton(), reason)
+        log.warning("deformable=triton fails on this GPU, %s is taken: %s", _without_triton(), reason)
         return False
     return True
 
 
-def _beside_triton() -> str:
-    """torchvision's operator on a GPU; the gather where torch is to be deterministic, which that operator is not."""
+def _without_triton() -> str:
+    """torchvision's operator on a GPU; the gather under deterministic algorithms, which that operator is not."""
     return "gather" if torch.are_deterministic_algorithms_enabled() else "torchvision"
 
 
-def _differentiated(compute: Callable[..., Tensor], operands: list[Tensor], padding: tuple[int, int]) -> list[Tensor]:
-    """The output and its sum's four gradients."""
+def _differentiate(compute: Callable[..., Tensor], operands: list[Tensor], padding: tuple[int, int]) -> list[Tensor]:
+    """The output, and the four gradients of its sum."""
     with torch.enable_grad(), torch.autocast(operands[0].device.type, enabled=False):
         leaves = [operand.clone().requires_grad_() for operand in operands]
         output = compute(*leaves, padding)
@@ -138,11 +139,11 @@ def _differentiated(compute: Callable[..., Tensor], operands: list[Tensor], padd
 
 
 class DeformableConv2d(nn.Conv2d):
-    """A size-keeping convolution with offsets and a mask predicted from its own input by one more convolution.
+    """A size-keeping convolution; a second convolution predicts its offsets and mask from the same input.
 
-    That convolution has the layer's own kernel size and starts at zero, so that training starts from the plain
-    convolution: no offset, and a mask of 2·sigmoid(0) = 1. The deformable convolution itself has no bias. (The paper
-    names only offsets; its parameter counts ask for the mask as well, and for no bias.)
+    The second one has the same kernel size and starts at zero, so that training starts from the plain convolution: no
+    offset, and a mask of 2·sigmoid(0) = 1. The deformable convolution has no bias. (The paper names only offsets; its
+    parameter counts fit only with the mask and without a bias.)
 
     Args:
         in_channels, out_channels, kernel_size: as for `torch.nn.Conv2d`.
@@ -165,7 +166,7 @@ class DeformableConv2d(nn.Conv2d):
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, bias=False)
         if directions not in ("both", "along"):
-            raise ValueError(f"directions={directions}: expected both or along.")
+            raise InvalidValue(f"directions={directions}: expected both or along.")
         self.taps = kernel_size[0] * kernel_size[1]
         self.pads = paddings(kernel_size, padding)
         self.modulated, self.directions, self.backend = modulated, directions, backend
@@ -179,7 +180,7 @@ class DeformableConv2d(nn.Conv2d):
         return deform_conv2d(features, offset, mask, self.weight, top_left, self.backend)
 
     def offset_and_mask(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Where each tap looks, and how much it counts.
+        """Predict each tap's offset, and its weight.
 
         Args:
             features: (B, C, F, T).
@@ -187,7 +188,7 @@ class DeformableConv2d(nn.Conv2d):
             (B, 2·M, F', T') offsets, vertical then horizontal for each tap, in bins and frames; (B, M, F', T') mask
             between 0 and 2, or None where the layer is not modulated.
         """
-        with torch.autocast(features.device.type, enabled=False):  # half precision is too coarse for positions
+        with torch.autocast(features.device.type, enabled=False):  # half precision cannot hold positions
             field = self.shift(F.pad(features.to(self.weight.dtype), self.pads))
         if self.directions == "both":
             offset = field[:, : 2 * self.taps]
@@ -201,7 +202,7 @@ class DeformableConv2d(nn.Conv2d):
 
 
 def choose_backend(network: nn.Module, backend: str) -> None:
-    """Let all deformable layers of a network be computed by one backend, or by the fastest of their device (`auto`)."""
+    """Set the backend of all deformable layers of a network; `auto` is the fastest of the device."""
     for layer in network.modules():
         if isinstance(layer, DeformableConv2d):
             layer.backend = backend
@@ -209,6 +210,8 @@ def choose_backend(network: nn.Module, backend: str) -> None:
 
 class ZeroConv2d(nn.Conv2d):
     """A convolution whose weights and biases start at zero."""
+
+    bias: Tensor
 
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.weight)
@@ -222,11 +225,10 @@ def paddings(kernel_size: tuple[int, int], padding: str) -> tuple[int, int, int,
     its grid when it is made deformable. `both` is k//2 on both sides.
     """
     if padding not in ("same", "both"):
-        raise ValueError(f"padding={padding}: expected same or both.")
-    pads = []
-    for size in reversed(kernel_size):
-        pads += [(size - 1) // 2, size // 2] if padding == "same" else [size // 2, size // 2]
-    return tuple(pads)
+        raise InvalidValue(f"padding={padding}: expected same or both.")
+    less = 1 if padding == "same" else 0
+    height, width = kernel_size
+    return (width - less) // 2, width // 2, (height - less) // 2, height // 2
 
 
 def _validate(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor) -> None:

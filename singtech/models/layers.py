@@ -14,10 +14,10 @@ class Layer(NamedTuple):
 
     Attributes:
         number: from 1.
-        layer: its name in Table 1, or in the manner of it.
+        layer: its name in Table 1, or one in the same style.
         channels: of its output, or its width.
         output: shape for one clip, such as 128×10×2.
-        deformable: whether it bears a check mark.
+        deformable: whether Table 1 has a check mark there.
         parameters: trainable numbers, batch norm's and the offsets' included.
     """
 
@@ -31,10 +31,10 @@ class Layer(NamedTuple):
 
 @torch.no_grad()
 def describe(network: Network, samples: int) -> list[Layer]:
-    """Every layer of a network, in order; their parameters add up to the network's, whose front end has none.
+    """List a network's layers in order; their parameters sum to the network's (the front end has none).
 
     Args:
-        network: it is left in the mode it was in.
+        network: its mode, training or evaluation, stays.
         samples: S, samples a clip.
     """
     modes = {module: module.training for module in network.modules()}
@@ -56,5 +56,6 @@ def describe(network: Network, samples: int) -> list[Layer]:
 
 
 def _parts(extractor: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The parts that an extractor names; one that names none is a single part under its class's name."""
-    return extractor.parts() if hasattr(extractor, "parts") else [(type(extractor).__name__, extractor)]
+    """The parts that an extractor names, or else the whole extractor under its class's name."""
+    parts = getattr(extractor, "parts", None)
+    return parts() if parts else [(type(extractor).__name__, extractor)]

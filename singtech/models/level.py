@@ -1,32 +1,36 @@
-"""A clip's level: VocalSet's recordings were not made at one, and the paper does not say what becomes of it.
+"""Bring clips to a common level: VocalSet's recordings differ in level, and the paper says nothing about it.
 
-By default a clip's mean is removed and its peak set to 1. The authors' published code removes the mean, divides by the
-deviation and then by the peak, which comes to the same: the deviation drops out.
+By default a clip's mean becomes 0 and its peak 1. The authors' published code removes the mean and divides by the
+deviation, then by the peak. The result is the same, because the deviation cancels.
 """
 
 from torch import Tensor
 
+from singtech.errors import InvalidValue
+
 LEVELS = ("peak", "rms", "none")
-SILENCE = 1e-5  # a clip with a lower peak (or root mean square) is rounding noise, and is not raised to 1
+SILENCE = 1e-5  # a clip with a lower peak (or root mean square) is rounding noise; it stays below 1
 
 
 def checked_level(level: str) -> str:
-    """`level`, if it is one.
+    """Return `level`.
 
     Raises:
-        ValueError: it is not.
+        InvalidValue: it is not one of `LEVELS`.
     """
     if level not in LEVELS:
-        raise ValueError(f"front_end.level={level}: expected one of {', '.join(LEVELS)}.")
+        raise InvalidValue(f"front_end.level={level}: expected one of {', '.join(LEVELS)}.")
     return level
 
 
 def levelled(waveform: Tensor, level: str) -> Tensor:
-    """(B, S) -> (B, S) without its mean and with its peak or root mean square at 1; a silent clip stays silent.
+    """Remove each clip's mean and set its peak or root mean square to 1; a silent clip stays silent.
 
     Args:
         waveform: (B, S).
-        level: `peak`, `rms`, or `none`, which leaves the mean too.
+        level: `peak`, `rms`, or `none`, which changes nothing.
+    Returns:
+        (B, S).
     """
     if level == "none":
         return waveform

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from singtech.streams import stream_seed
 
 
 class Network(nn.Module):
-    """(B, S) waveform to (B, K) logits, cut where Section 3.3 cuts it: before the last fully connected layer.
+    """(B, S) waveform to (B, K) logits; the cut between extractor and classifier is that of Section 3.3.
 
     Args:
         front_end: (B, S) -> (B, C, F, T).
@@ -36,18 +37,14 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class Architecture:
-    """The three components of a network.
-
-    Args:
-        front_end, extractor, head: see `singtech.training.protocols`.
-    """
+    """The three components of a network, see `singtech.training.protocols`."""
 
     front_end: Callable[..., nn.Module] = MultiResolutionSpectrogram
     extractor: Callable[..., nn.Module] = OblongExtractor
     head: Callable[..., nn.Module] = nn.Linear
 
     def build(self, samples: int, techniques: int, sample_rate: int, seed: int) -> Network:
-        """The network with its initial weights.
+        """Build the network with its initial weights.
 
         Args:
             samples: S, samples a clip.
@@ -55,9 +52,9 @@ class Architecture:
             sample_rate: in Hz.
             seed: of the weights, see `initialise`.
         Raises:
-            ValueError: as the components say.
+            ValueError: from the components.
         """
-        with torch.random.fork_rng(devices=[]):  # our layers are drawn anew below; others start from the seed here
+        with torch.random.fork_rng(devices=[]):  # for layers without `reset_parameters`; `initialise` draws the others
             torch.default_generator.manual_seed(stream_seed(seed, "layers"))
             front_end = build(self.front_end, sample_rate=sample_rate)
             extractor = build(self.extractor, shape=front_end.shape(samples), clip_seconds=samples / sample_rate)
@@ -70,26 +67,16 @@ class Architecture:
 
 
 def oblong_network(samples: int, techniques: int, front_end: dict, seed: int, **extractor) -> Network:
-    """The oblong CNN of Table 1 behind its multi-resolution spectrograms, with its initial weights.
-
-    Args:
-        samples: S, samples a clip.
-        techniques: K.
-        front_end: arguments of `MultiResolutionSpectrogram`.
-        seed: see `initialise`.
-        extractor: arguments of `OblongExtractor` but for the input's shape.
-    Raises:
-        ValueError: as those two say.
-    """
-    parts = (lambda: MultiResolutionSpectrogram(**front_end), lambda shape: OblongExtractor(shape, **extractor))
+    """Build the oblong CNN of Table 1 from arguments of `MultiResolutionSpectrogram` and `OblongExtractor`."""
+    parts = partial(MultiResolutionSpectrogram, **front_end), partial(OblongExtractor, **extractor)
     return Architecture(*parts).build(samples, techniques, 44100, seed)
 
 
 def initialise(module: nn.Module, seed: int, prefix: str = "") -> None:
-    """Draw every layer's initial weights from a stream of its own, made of the seed and the layer's name.
+    """Draw each layer's initial weights from its own random stream, made of the seed and the layer's name.
 
-    Two networks that differ in one layer so begin alike in all others, a layer made deformable begins with its plain
-    twin's weights, and conditions are paired over seeds. The distributions are torch's own.
+    So two networks that differ in one layer start with the same weights elsewhere, and a deformable layer starts with
+    the weights of its plain twin. The distributions are torch's.
     """
     for name, layer in module.named_modules():
         if hasattr(layer, "reset_parameters"):

@@ -17,28 +17,28 @@ LAYERS = (
     (128, (1, 4), (3, 3)),
     (128, (1, 16), (2, 2)),
 )
-LEAST_BINS = LEAST_FRAMES = 96  # 4 · 4 · 3 · 2: what the pooling needs to leave one
+LEAST_SIDE = 96  # bins, and frames: 4 · 4 · 3 · 2 give one after the pooling
 
 
 class OblongExtractor(nn.Module):
     """(B, C, F, T) spectrograms to (B, D) features: convolution, batch norm, ReLU, max pooling and dropout, four times.
 
-    The paper's parameter counts ask for more than Table 1 shows between the pooled channels and the 30 features: a
-    hidden layer of 50 with batch norm, ReLU and dropout 0.4, as in the authors' published code, matches four of its
-    five counts as printed (337.5k, 362.2k, 438.7k, 435.7k) and All within 0.1k. `hidden=None` is Table 1 to the letter.
+    The paper's parameter counts fit only with a layer before the 30 features that Table 1 does not show. A hidden layer
+    of 50 with batch norm, ReLU and dropout 0.4, as in the authors' published code, gives four of the five counts
+    (337.5k, 362.2k, 438.7k, 435.7k), and All within 0.1k. `hidden=None` is Table 1 as printed.
 
     Args:
         shape: (C, F, T) of one input.
-        dc: numbers, 1 to 4, of the layers that are deformable.
+        dc: numbers, 1 to 4, of the deformable layers.
         features: D.
         hidden: width of the layer before the features, or None for none.
         dropout, hidden_dropout: after each convolutional block, and after the hidden layer.
         aggregation: `average` over the map (Section 3.1, footnote 1) or `flatten`.
         padding, modulated, directions: see `DeformableConv2d`.
-        pool_deformable: whether deformable layers are pooled too (Table 1: yes).
+        pool_deformable: whether to pool deformable layers too (Table 1: yes).
         clip_seconds: of one input, for the error about a short clip.
     Raises:
-        ValueError: an input too small for the pooling, an unknown layer number or aggregation.
+        InvalidValue: the input is too small for the pooling; a layer number or the aggregation is unknown.
     """
 
     def __init__(
@@ -59,15 +59,16 @@ class OblongExtractor(nn.Module):
         super().__init__()
         unknown = sorted(set(dc) - set(range(1, len(LAYERS) + 1)))
         if unknown:
-            raise ValueError(f"dc names layer {unknown[0]}: the network has layers 1 to {len(LAYERS)}.")
+            raise InvalidValue(f"dc names layer {unknown[0]}: the network has layers 1 to {len(LAYERS)}.")
         if aggregation not in ("average", "flatten"):
-            raise ValueError(f"model.aggregation={aggregation}: expected average or flatten.")
+            raise InvalidValue(f"model.aggregation={aggregation}: expected average or flatten.")
         channels, *grid = shape
         blocks = []
         for number, (out_channels, kernel, pool) in enumerate(LAYERS, start=1):
             deformable = number in dc
             pooled = pool_deformable or not deformable
             pads = paddings(kernel, padding)
+            conv: nn.Conv2d
             if deformable:
                 conv = DeformableConv2d(channels, out_channels, kernel, padding, modulated, directions)
             else:
@@ -82,12 +83,12 @@ class OblongExtractor(nn.Module):
             channels = out_channels
         if min(grid) < 1:
             shortest = ""
-            if clip_seconds is not None and shape[2] < LEAST_FRAMES:
-                seconds = clip_seconds * (LEAST_FRAMES - 1) / max(shape[2] - 1, 1)  # frames are a hop apart
+            if clip_seconds is not None and shape[2] < LEAST_SIDE:
+                seconds = clip_seconds * (LEAST_SIDE - 1) / max(shape[2] - 1, 1)  # frames are a hop apart
                 shortest = f" of {math.ceil(100 * seconds) / 100:g} s or more"
             raise InvalidValue(
                 f"a clip gives {shape[1]} bins by {shape[2]} frames, too few for the pooling of Table 1, which needs "
-                f"{LEAST_BINS} of each: use clips{shortest or ' that are longer'} (data.clip_seconds) or a shorter hop "
+                f"{LEAST_SIDE} of each: use clips{shortest or ' that are longer'} (data.clip_seconds) or a shorter hop "
                 "(front_end.hop_length)."
             )
         self.convolutions = nn.Sequential(OrderedDict(blocks)).to(memory_format=torch.channels_last)
@@ -105,20 +106,20 @@ class OblongExtractor(nn.Module):
         return self.projection(self.aggregation(maps))
 
     def parts(self) -> list[tuple[str, nn.Module]]:
-        """What is applied one after the other, under the names of Table 1 (which does not have the hidden layer)."""
-        named = []
+        """The parts in order, under the names of Table 1 (which does not show the hidden layer)."""
+        parts: list[tuple[str, nn.Module]] = []
         for block, (_, kernel, pool) in zip(self.convolutions, LAYERS, strict=True):
             pooling = f", MP({pool[0]}×{pool[1]})" if hasattr(block, "pool") else ""
-            named.append((f"Conv({kernel[0]}×{kernel[1]}){pooling}", block))
-        named.append(("Flatten" if len(self.aggregation) == 1 else "Global AP", self.aggregation))
+            parts.append((f"Conv({kernel[0]}×{kernel[1]}){pooling}", block))
+        parts.append(("Flatten" if len(self.aggregation) == 1 else "Global AP", self.aggregation))
         *hidden, features = self.projection
         if hidden:
-            named.append((f"FC {hidden[0].out_features} (hidden)", nn.Sequential(*hidden)))
-        return [*named, ("FC (Feature)", features)]
+            parts.append((f"FC {hidden[0].out_features} (hidden)", nn.Sequential(*hidden)))
+        return [*parts, ("FC (Feature)", features)]
 
 
 class PaddedConv2d(nn.Conv2d):
-    """A convolution with its zeros put where `paddings` says, which may differ between the map's two ends."""
+    """A convolution with zeros at the ends that `paddings` gives, which may differ."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: tuple[int, int], pads: tuple[int, ...]
@@ -132,7 +133,7 @@ class PaddedConv2d(nn.Conv2d):
 
 
 def _projection(channels: int, hidden: int | None, features: int, dropout: float) -> nn.Sequential:
-    """Pooled channels to features, which have no activation: they are the input of a linear classifier."""
+    """Pooled channels to features; no activation follows, since a linear classifier does."""
     if hidden is None:
         return nn.Sequential(OrderedDict([("features", nn.Linear(channels, features))]))
     return nn.Sequential(

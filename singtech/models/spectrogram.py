@@ -1,14 +1,14 @@
 """Waveforms to multi-resolution spectrograms (Section 4.2), computed on the device, inside the network.
 
-Three short-time Fourier transforms of one clip, alike but for the window's length, are stacked as channels, after the
-clip was brought to a common level (`singtech.models.level`). The paper does not say how magnitudes are scaled:
+The channels are three short-time Fourier transforms of one clip that differ in the window's length. Before them the
+clip is brought to a common level (`singtech.models.level`). The paper does not say how to scale magnitudes:
 
-- `log`, the default: decades above a floor. Loudness is heard so, and the authors' published code takes a logarithm
-  too. It counts from its floor, so that silence is 0: what a convolution's padding, and a deformable kernel that looks
-  outside the map, then see is silence. Values run from 0 to about 6, as a network likes them.
-- `db`: what the published code does, 10·log10 of the magnitude (torchaudio's decibels of a power, given a magnitude),
-  each window's transform divided by the root of the window's energy. There 0 is a magnitude of 1, so that the zeros of
-  a padding are a loud sound around a map whose silence lies at -100.
+- `log`, the default: decades above a floor, from 0 to about 6. Ears hear loudness so, and the authors' published code
+  takes a logarithm too. Silence is 0, so that a convolution's padding is silence, and so is what a deformable kernel
+  samples outside the map.
+- `db`: as the published code, 10·log10 of the magnitude (torchaudio's decibels of a power, applied to a magnitude),
+  with each window's transform divided by the root of the window's energy. Silence is -100 and a magnitude of 1 is 0, so
+  that a padding of zeros is a loud sound.
 - `linear`: the magnitude.
 """
 
@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from singtech.errors import InvalidValue
 from singtech.models.level import checked_level, levelled
 
-# Magnitude below which `log` tells nothing apart, after the normalisation: the rounding noise of 16 bit audio.
-FLOOR = 1e-5
+FLOOR = 1e-5  # of `log`, a normalised magnitude: the rounding noise of 16-bit audio
 DB_FLOOR = 1e-10  # torchaudio's
 
 SCALES = ("log", "linear", "db")
@@ -34,10 +34,12 @@ class MultiResolutionSpectrogram(nn.Module):
         hop_length: samples from one frame to the next.
         scale: `log`, decades above the floor (0 is silence, 5 is a magnitude of 1), `linear` or `db` (see the module).
             The transform is divided by sqrt(n_fft), for `db` by the root of the window's energy.
-        level: `peak`, `rms` or `none`: what is set to 1 in each clip after its mean is removed (`none` leaves it all).
+        level: see `singtech.models.level.levelled`.
     Raises:
-        ValueError: a window longer than the transform, or an unknown scale or level.
+        InvalidValue: a window longer than the transform, or an unknown scale or level.
     """
+
+    windows: Tensor
 
     def __init__(
         self,
@@ -48,19 +50,16 @@ class MultiResolutionSpectrogram(nn.Module):
         level: str = "peak",
     ) -> None:
         super().__init__()
-        for setting, value in (
-            ("n_fft", n_fft),
-            ("hop_length", hop_length),
-            *(("win_lengths", w) for w in win_lengths),
-        ):
+        lengths = [("n_fft", n_fft), ("hop_length", hop_length), *(("win_lengths", length) for length in win_lengths)]
+        for setting, value in lengths:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"front_end.{setting}={value}: expected whole samples from 1 up.")
+                raise InvalidValue(f"front_end.{setting}={value}: expected whole samples from 1 up.")
         if not win_lengths:
-            raise ValueError("front_end.win_lengths=[]: expected at least one window length in samples.")
+            raise InvalidValue("front_end.win_lengths=[]: expected at least one window length in samples.")
         if max(win_lengths) > n_fft:
-            raise ValueError(f"front_end.win_lengths={list(win_lengths)}: none may be longer than n_fft={n_fft}.")
+            raise InvalidValue(f"front_end.win_lengths={list(win_lengths)}: none may be longer than n_fft={n_fft}.")
         if scale not in SCALES:
-            raise ValueError(f"front_end.scale={scale}: expected {' or '.join(SCALES)}.")
+            raise InvalidValue(f"front_end.scale={scale}: expected {' or '.join(SCALES)}.")
         self.n_fft, self.win_lengths, self.hop_length = n_fft, tuple(win_lengths), hop_length
         self.scale, self.level = scale, checked_level(level)
         self.register_buffer("windows", torch.stack([self._window(w) for w in self.win_lengths]), persistent=False)
@@ -70,9 +69,9 @@ class MultiResolutionSpectrogram(nn.Module):
         return len(self.win_lengths), self.n_fft // 2 + 1, samples // self.hop_length + 1
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """(B, S) -> (B, W, F, T), always in float32: half precision has no Fourier transform everywhere.
+        """(B, S) -> (B, W, F, T), always in float32: half precision lacks a Fourier transform on some devices.
 
-        Frames are centred on multiples of the hop, the signal mirrored at its ends.
+        Frames are centred on multiples of the hop; the signal is mirrored at its ends.
         """
         with torch.autocast(waveform.device.type, enabled=False):
             waveform, half = levelled(waveform.float(), self.level), self.n_fft // 2
@@ -86,7 +85,7 @@ class MultiResolutionSpectrogram(nn.Module):
             return 10 * torch.log10(spectrogram.clamp(min=DB_FLOOR)) if self.scale == "db" else spectrogram
 
     def _window(self, win_length: int) -> Tensor:
-        """(n_fft,) a Hann window in the frame's middle, over the root of the transform's length or its own energy."""
+        """(n_fft,) a Hann window in the frame's middle, divided by the root of n_fft, or of its energy for `db`."""
         window = torch.hann_window(win_length)
         norm = window.square().sum().sqrt() if self.scale == "db" else self.n_fft**0.5
         before = (self.n_fft - win_length) // 2

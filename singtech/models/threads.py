@@ -1,4 +1,4 @@
-"""Threads for loops that let go of Python's lock, as many as torch computes with."""
+"""Threads for loops that release Python's lock, as many as torch uses."""
 
 import functools
 import os
@@ -10,31 +10,31 @@ import torch
 
 
 def in_threads(job: Callable[[int], None], jobs: int) -> None:
-    """Do all jobs, on as many threads as torch computes with."""
+    """Run `job` with each number below `jobs`, on as many threads as torch uses."""
 
     @torch.inference_mode()
-    def alone(number: int) -> None:
+    def run_one(number: int) -> None:
         job(number)
 
     threads = torch.get_num_threads()
     if threads == 1 or jobs < 2:
         for number in range(jobs):
-            alone(number)
+            run_one(number)
     else:
-        list(_pool(threads, os.getpid()).map(alone, range(jobs)))
+        list(_pool(threads, os.getpid()).map(run_one, range(jobs)))
 
 
 @functools.lru_cache(maxsize=1)
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads in which torch computes on one each; of its own for every process, for a fork takes none along."""
+    """Threads that use one torch thread each. The process is an argument because a fork does not copy threads."""
     ready = threading.Barrier(threads)
     pool = ThreadPoolExecutor(threads, "singtech", torch.set_num_threads, (1,))
     try:
         list(pool.map(lambda _: ready.wait(), range(threads)))
-    except BaseException:  # those that wait would never end
+    except BaseException:  # else the waiting threads never end
         ready.abort()
         pool.shutdown(wait=False)
         raise
     finally:
-        torch.set_num_threads(threads)  # threads begun elsewhere are to have all, as before
+        torch.set_num_threads(threads)  # for all other threads, as before
     return pool

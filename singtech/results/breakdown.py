@@ -1,28 +1,22 @@
 """Where a score comes from: by context, recording, singer, how common a technique is; calibration; confused pairs.
 
 Technique is confounded with context in VocalSet: spoken is excerpts only, inhaled, trill and trillo are long tones
-only. A network that recognised nothing but the context would already score, so that what it scores is shown within each
-context, beside what the context alone gives away.
+only. A network that recognised nothing but the context would already score, so scores are shown within each context,
+beside the score of the context alone.
 """
 
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from singtech.metrics import heading, mean_of_known, ratio
-from singtech.results.collate import Collated, csv_text
-from singtech.results.commands import place_of, prepare
-from singtech.results.experiments import Experiment, Published
-from singtech.results.pages import Line, document, latex_table, pipes, shown, shown_interval, tabular
+from singtech.results.commands import command_end, prepare
+from singtech.results.pages import Page, Table, shown, shown_interval
 from singtech.results.predictions import Predictions
-from singtech.results.resampling import Draws, interval_of, weighted_scores, weighted_shares
-from singtech.results.settings import Settings
-from singtech.results.summaries import Answer, answer, printed
-from singtech.results.tables import write_texts
+from singtech.results.resampling import UNKNOWN, Draws, interval_of, weighted_scores, weighted_shares
+from singtech.results.summaries import Answer, printed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,45 +24,13 @@ if TYPE_CHECKING:
 BINS = 15  # of confidence, in the calibration error
 PAIRS = 12  # of techniques, the most confused
 ALONE = "Context only"
-PARTS = ("fewest", "middle", "most")
+THIRDS = ("fewest", "middle", "most")
+NUMBER = ["part", "line", "metric", "label"]  # what names one number of the page
+COLUMNS = [*NUMBER, "mean", "deviation", "low", "high", "units"]
 
-Told = dict[str, list[Predictions]]  # label of a condition -> one a seed
-Groups = Callable[[Predictions], dict[str, Predictions]]  # a run's predictions in groups of clips, by their names
-Score = Callable[[Predictions, np.ndarray], dict[str, np.ndarray]]  # of (R, N) weights of the clips: metric -> (R,)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A number of one condition.
-
-    Attributes:
-        values: one a seed, nan of nothing.
-        draws: of each seed (R,), what it comes to on the same resampled clips.
-    """
-
-    values: list[float] = field(default_factory=list)
-    draws: list[np.ndarray] = field(default_factory=list)
-
-    @property
-    def mean(self) -> float | None:
-        """Over the seeds that have one."""
-        return statistics.fmean(known) if (known := self._known()) else None
-
-    @property
-    def deviation(self) -> float | None:
-        """Sample deviation over them; None of fewer than two."""
-        return statistics.stdev(known) if len(known := self._known()) > 1 else None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of the mean; None where a seed has no number."""
-        return interval_of([self.draws]) if len(self._known()) == len(self.draws) > 0 else None
-
-    def _known(self) -> list[float]:
-        return [value for value in self.values if np.isfinite(value)]
-
-
-Lines = dict[tuple[str, str], dict[str, Cell]]  # (line, metric) -> label of a condition -> its number
+OfConditions = Mapping[str, Sequence[Predictions]]  # label of a condition -> one a seed
+Groups = dict[str, Predictions]  # name of a group of clips -> the predictions of its clips
+Scores = dict[str, np.ndarray]  # metric -> (R,), a number a weighting of the clips
 
 
 @dataclass(frozen=True)
@@ -77,74 +39,151 @@ class Part:
 
     Attributes:
         title, note: what it shows and how it was made.
-        head: over the lines' names.
-        lines: its numbers.
+        head: over the names of its lines.
+        groups: divides the clips of a run into the table's lines.
+        score: scores the clips of a line under (R, N) weights of them.
+        metric: what all scores are, where each is a line of its own; None where each is a metric.
+        references: predictions without a network, by label.
     """
 
     title: str
     note: str
     head: str
-    lines: Lines
+    score: Callable[[Predictions, np.ndarray], Scores]
+    groups: Callable[[Predictions], Groups] = lambda predictions: {"": predictions}
+    metric: str | None = None
+    references: OfConditions = field(default_factory=dict)
 
 
-def render_breakdown(
-    experiment: Experiment,
-    collated: Collated,
-    published: Published,
-    data: str,
-    folder: Path,
-    group: Settings | None = None,
-) -> tuple[list[Path], Answer]:
-    """Write the parts as `<name>.md` and, one number a line, `.csv`; the paths written and the answer."""
-    found = answer(experiment, collated, data, group)
-    told = {
-        summary.condition.label: [collated.draws.predictions(run) for run in summary.runs]
-        for summary in found.summaries
-    }
-    lacking = sum(predictions is None for each in told.values() for predictions in each)
-    known = {label: [p for p in each if p is not None] for label, each in told.items()}
-    known = {label: each for label, each in known.items() if each}
-    notes = [note for note in found.notes if not note.startswith("No interval")]
+def breakdown_page(answer: Answer) -> Page:
+    """The page of a breakdown, a table a part; its frame has one number a row."""
+    import pandas as pd
+
+    collated, data = answer.collated, answer.data
+    predictions = predictions_of(answer)
+    notes = [note for kind, note in answer.notes.items() if kind != "no interval"]
+    lacking = len(answer.runs) - sum(map(len, predictions.values()))
     if lacking:
         notes.append(f"{lacking} runs are left out, whose runs/*/predictions.csv are not here.")
-    contexts = collated.contexts_of(data)
-    missing = list(found.missing)
-    if known and not contexts["context"].any():
-        missing.append(("what the context alone gives", prepare(place_of(collated, data))))
-    found = replace(found, notes=tuple(notes), missing=tuple(missing))
-    parts = parts_of(known, contexts, found.experiment.metrics, collated.draws) if known else []
-    page = document(found, *(text for part in parts for text in _section(part, list(known))))
-    texts = {"md": page, "csv": long_form(found, parts), "tex": _latex(found, parts, list(known))}
-    return write_texts(folder / experiment.name, texts), found
+    contexts, missing = collated.contexts_of(data), list(answer.missing)
+    if predictions and not contexts["context"].any():
+        missing.append(("what the context alone gives", prepare(command_end(collated, data))))
+    parts = parts_of(predictions, contexts, answer.experiment.metrics) if predictions else []
+    numbers = [summarize(part, predictions, collated.draws) for part in parts]
+    frame = pd.concat(numbers) if numbers else pd.DataFrame(columns=COLUMNS)
+    frame.insert(0, "data", data)
+    frame.insert(1, "artefact", answer.experiment.name)
+    tables = [_table(part, table, list(predictions)) for part, table in zip(parts, numbers, strict=True)]
+    return answer.page(frame=frame, tables=tables, notes=notes, missing=missing)
 
 
-def parts_of(told: Told, contexts: "pd.DataFrame", metrics: Sequence[str], draws: Draws) -> list[Part]:
-    """All parts, of the predictions of each condition's runs.
+def predictions_of(answer: Answer) -> dict[str, list[Predictions]]:
+    """Read the predictions of each condition's runs, by label; conditions and runs without predictions are left out."""
+    each = {
+        condition.label: [
+            p for p in map(answer.collated.draws.predictions, answer.runs_of(condition)["run"]) if p is not None
+        ]
+        for condition in answer.experiment.conditions
+    }
+    return {label: predictions for label, predictions in each.items() if predictions}
+
+
+def parts_of(predictions: OfConditions, contexts: "pd.DataFrame", metrics: Sequence[str]) -> list[Part]:
+    """All parts of the page, in order.
 
     Args:
-        told: label -> one a seed.
+        predictions: of the page's conditions.
         contexts: technique, split, context, clips of the corpus.
         metrics: those of a part on scores.
-        draws: resamples the clips of each line for its interval.
     """
     train = contexts[contexts["split"] == "train"]
+    clips = train.groupby("technique")["clips"].sum()
+    first = next(iter(predictions.values()))[0]
+    alone = {ALONE: [context_only(first.clips, first.techniques, train)]} if train["context"].any() else {}
 
-    def scored(predictions: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
+    def score(predictions: Predictions, weights: np.ndarray) -> Scores:
         scores = weighted_scores(predictions, weights)
         return {heading(metric): scores[metric] for metric in metrics}
 
+    def score_thirds(predictions: Predictions, weights: np.ndarray) -> Scores:
+        scores = weighted_scores(predictions, weights)
+        order = sorted(predictions.techniques, key=lambda name: clips.get(name, 0))
+        return {
+            f"{third}: {', '.join(map(printed, names))}": mean_of_known(np.stack([scores[f"f1_{n}"] for n in names], 1))
+            for third, names in zip(THIRDS, np.array_split(order, len(THIRDS)), strict=True)
+            if len(names)
+        }
+
     return [
-        _by_context(told, train, scored, draws),
-        _by_recording(told, scored, draws),
-        _by_singer(told, scored, draws),
-        _by_count(told, train.groupby("technique")["clips"].sum(), draws),
-        _calibration(told, draws),
-        _confused(told, draws),
+        Part(
+            "Within each context",
+            "Context only names for every clip the technique that has most training clips in its context, without "
+            "listening. F1 within a context is over the techniques that it has there.",
+            *("Context", score, _contexts),
+            references=alone,
+        ),
+        Part(
+            "Clips and whole recordings",
+            "A recording is named by the mean of its clips' logits, which are not resampled for its interval.",
+            *("Level", score, _levels),
+        ),
+        Part(
+            "Each test singer",
+            "F1 is over the techniques that the singer sings. The intervals are of this singer: of other recordings "
+            "and clips, not of other singers. A resample may lack a technique of few recordings; its F1 is over the "
+            "others.",
+            *("Singer", score, _singers),
+        ),
+        Part(
+            "Rare and common techniques",
+            "The techniques in thirds by their training clips, and the mean F1 of each third.",
+            *("Training clips", score_thirds),
+            metric="F1",
+        ),
+        Part(
+            "Are its probabilities true?",
+            f"Expected calibration error in {BINS} equal bins (Guo et al. 2017); a weighted loss shifts it. The fewer "
+            "the clips, the larger it is by chance: resamples hold some clips twice, so that its interval lies too "
+            "high.",
+            *("", _score_probabilities),
+            metric="",
+        ),
+        Part(
+            "Most confused pairs",
+            f"Shares of the true technique's test clips; of all pairs the {PAIRS} most confused on these clips, on "
+            "others perhaps less so.",
+            *("Pair", _score_pairs),
+            metric="",
+        ),
     ]
 
 
+def summarize(part: Part, predictions: OfConditions, draws: Draws) -> "pd.DataFrame":
+    """The numbers of a part, one a row: line, metric and label of a condition; mean and deviation over the seeds that
+    have one, and the 95 % interval of the mean from low to high, nan where a seed has none."""
+    import pandas as pd
+
+    records = []
+    for label, runs in {**part.references, **predictions}.items():
+        for run in runs:
+            for line, clips in part.groups(run).items():
+                once = np.ones((1, len(clips.clips)), dtype=np.float32)
+                for name, scores in part.score(clips, np.concatenate([once, draws.weights_of(clips.clips)])).items():
+                    names = (line, name) if part.metric is None else (name, part.metric)
+                    records.append([part.title, *names, label, float(scores[0]), scores[1:]])
+    frame = pd.DataFrame(records, columns=[*NUMBER, "score", "draws"])
+    if part.score is _score_pairs:
+        frame = _most_confused(frame)
+    groups = frame.groupby(NUMBER, sort=False)
+    table = groups["score"].agg(mean="mean", deviation="std", units="size")
+    intervals = [interval_of([list(g["draws"])]) if g["score"].notna().all() else UNKNOWN for _, g in groups]
+    table[["low", "high"]] = np.reshape(intervals, (-1, 2))
+    table = table.reset_index()
+    return table.iloc[table.groupby(NUMBER[:-1], sort=False).ngroup().argsort(kind="stable")][COLUMNS]
+
+
 def context_only(clips: "pd.DataFrame", techniques: Sequence[str], train: "pd.DataFrame") -> Predictions:
-    """What a listener would say who heard nothing but the context: its techniques by their training clips in it.
+    """Predict from the context alone, as a deaf listener would: rank its techniques by their training clips in it.
 
     Args:
         clips: the test clips.
@@ -158,7 +197,7 @@ def context_only(clips: "pd.DataFrame", techniques: Sequence[str], train: "pd.Da
 
 
 def by_recording(predictions: Predictions) -> Predictions:
-    """One prediction a recording: the mean of its clips' logits."""
+    """Predict once a recording, by the mean of its clips' logits."""
     groups = predictions.clips.reset_index(drop=True).groupby("recording", sort=True)
     logits = [predictions.logits[rows.index.to_numpy()].mean(axis=0) for _, rows in groups]
     return Predictions(groups.head(1).sort_values("recording"), predictions.techniques, np.stack(logits))
@@ -181,178 +220,71 @@ def calibration_error(predictions: Predictions, weights: np.ndarray, bins: int =
     return ratio(np.abs(weights @ gaps).sum(axis=1), weights.sum(axis=1))  # a bin's clips times its gap
 
 
-def long_form(found: Answer, parts: Sequence[Part]) -> str:
-    """One number a line: part, line, metric and condition; mean and deviation over the seeds, the mean's 95 % interval
-    from low to high."""
-    lines = []
-    for part in parts:
-        for (line, metric), cells in part.lines.items():
-            for label, cell in cells.items():
-                numbers = (cell.mean, cell.deviation, *(cell.interval or (None, None)))
-                written = ["" if number is None else round(number, 6) for number in numbers]
-                words = [found.data, found.experiment.name, part.title, line, metric, label]
-                lines.append([*words, *written, len(cell.values)])
-    header = ["data", "artefact", "part", "line", "metric", "label", "mean", "deviation", "low", "high", "seeds"]
-    return csv_text(header, lines)
+def _table(part: Part, frame: "pd.DataFrame", labels: Sequence[str]) -> Table:
+    """A part as printed, a line a group: the numbers of each metric, their intervals below."""
+    columns = list(dict.fromkeys([*part.references, *labels]))
+    groups: dict[str, list[list[str]]] = {}
+    for (line, metric), rows in frame.groupby(["line", "metric"], sort=False):
+        group, rows = groups.setdefault(line, []), rows.set_index("label").reindex(columns)
+        group.append(["" if group else line, metric, *map(shown, rows["mean"], rows["deviation"])])
+        group.append(["", "95 %", *map(shown_interval, rows["low"], rows["high"])])
+    table = Table.of([part.head or part.title, "", *columns], *groups.values(), words=2, title=part.title)
+    return replace(table, note=part.note)
 
 
-def _latex(found: Answer, parts: Sequence[Part], labels: Sequence[str]) -> str:
-    """A LaTeX `table` a part, the notes in the first: one of all would be longer than a page."""
-    tables = []
-    for number, part in enumerate(parts, start=1):
-        asked = found.experiment
-        title, name = f"{asked.title}: {part.title}", f"{asked.name}-{number}"
-        of_part = replace(found, experiment=replace(asked, title=title, name=name, caption=part.note))
-        notes = of_part if number == 1 else replace(of_part, notes=(), missing=())
-        tables.append(latex_table(notes, tabular(*_table(part, labels), left=2)))
-    return "\n".join(tables) or latex_table(found)
+def _most_confused(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """The scores of the pairs that are most confused, on the mean over the conditions, most confused first."""
+    means = frame.groupby(["line", "label"])["score"].mean().groupby("line").mean()
+    means = means[means > 0].sort_index().sort_values(ascending=False, kind="stable").head(PAIRS)
+    rank = {line: number for number, line in enumerate(means.index)}
+    frame = frame[frame["line"].isin(rank)]
+    return frame.sort_values("line", key=lambda lines: lines.map(rank), kind="stable")
 
 
-def _section(part: Part, labels: Sequence[str]) -> list[str]:
-    """A part as a heading, its note and a table."""
-    header, groups = _table(part, labels)
-    return [f"## {part.title}", part.note, pipes(header, [line for group in groups for line in group], left=2)]
+def _among(predictions: Predictions, chosen: "pd.Series") -> Predictions:
+    """The predictions of the chosen ones of N clips."""
+    return replace(predictions, clips=predictions.clips[chosen], logits=predictions.logits[chosen.to_numpy()])
 
 
-def _table(part: Part, labels: Sequence[str]) -> tuple[Line, list[list[Line]]]:
-    """A part's header, and its lines in groups, one a name: of each metric the numbers, below them their intervals."""
-    columns = list(dict.fromkeys([*(label for cells in part.lines.values() for label in cells), *labels]))
-    groups: dict[str, list[Line]] = {}
-    for (line, metric), cells in part.lines.items():
-        group = groups.setdefault(line, [])
-        each = [cells.get(label, Cell()) for label in columns]
-        group.append(["" if group else line, metric, *(shown(cell.mean, cell.deviation) for cell in each)])
-        group.append(["", "95 %", *(shown_interval(cell.interval) for cell in each)])
-    return [part.head or part.title, "", *columns], list(groups.values())
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
-def _lines(told: Told, groups: Groups, score: Score, draws: Draws) -> Lines:
-    """The numbers of every group of every condition's runs."""
-    lines: Lines = {}
-    for label, each in told.items():
-        for predictions in each:
-            for line, part in groups(predictions).items():
-                once = np.ones((1, len(part.clips)), dtype=np.float32)
-                scores = score(part, np.concatenate([once, draws.weights_of(part.clips)]))
-                for metric, values in scores.items():
-                    cell = lines.setdefault((line, metric), {}).setdefault(label, Cell())
-                    cell.values.append(float(values[0]))
-                    cell.draws.append(values[1:])
-    return lines
+def _contexts(predictions: Predictions) -> Groups:
+    groups, contexts = {"all": predictions}, predictions.clips["context"]
+    for context in sorted(set(contexts)):
+        members = _among(predictions, contexts == context)
+        counts = _counted(len(members.clips), "clip"), _counted(members.clips["technique"].nunique(), "technique")
+        groups[f"{printed(context) or 'not told'} ({', '.join(counts)})"] = members
+    return groups
 
 
-def _of_all(told: Told, score: Score, draws: Draws, metric: str = "") -> Lines:
-    """The numbers of all clips together, a line each of what `score` names."""
-    lines = _lines(told, lambda predictions: {"": predictions}, score, draws)
-    return {(line, metric): cells for (_, line), cells in lines.items()}
+def _levels(predictions: Predictions) -> Groups:
+    whole = by_recording(predictions)
+    return {_counted(len(predictions.clips), "clip"): predictions, _counted(len(whole.clips), "recording"): whole}
 
 
-def _among(predictions: Predictions, chosen: np.ndarray) -> Predictions:
-    """Those of (N,) chosen clips."""
-    return replace(predictions, clips=predictions.clips[chosen], logits=predictions.logits[chosen])
+def _singers(predictions: Predictions) -> Groups:
+    singers = predictions.clips["singer"]
+    each = {name: _among(predictions, singers == name) for name in sorted(set(singers))}
+    return {f"{name} ({_counted(len(members.clips), 'clip')})": members for name, members in each.items()}
 
 
-def _clips(predictions: Predictions, noun: str = "clip") -> str:
-    return f"{len(predictions.clips):,} {noun}{'s' * (len(predictions.clips) != 1)}"
+def _score_probabilities(predictions: Predictions, weights: np.ndarray) -> Scores:
+    confidence, right = _confidence(predictions)
+    return {
+        "expected calibration error": calibration_error(predictions, weights),
+        "mean probability of what is named": ratio(weights @ confidence, weights.sum(axis=1)),
+        "share named right": ratio(weights @ right, weights.sum(axis=1)),
+    }
 
 
-def _by_context(told: Told, train: "pd.DataFrame", scored: Score, draws: Draws) -> Part:
-    def groups(predictions: Predictions) -> dict[str, Predictions]:
-        named = {"all": predictions}
-        for context in sorted(set(predictions.clips["context"])):
-            here = _among(predictions, (predictions.clips["context"] == context).to_numpy())
-            sung = here.clips["technique"].nunique()
-            techniques = "1 technique" if sung == 1 else f"{sung} techniques"
-            named[f"{printed(context) or 'not told'} ({_clips(here)}, {techniques})"] = here
-        return named
-
-    first = next(iter(told.values()))[0]
-    alone = {ALONE: [context_only(first.clips, first.techniques, train)]} if train["context"].any() else {}
-    note = (
-        "Context only names for every clip the technique that has most training clips in its context, without "
-        "listening. F1 within a context is over the techniques that it has there."
-    )
-    return Part("Within each context", note, "Context", _lines(alone | told, groups, scored, draws))
-
-
-def _by_recording(told: Told, scored: Score, draws: Draws) -> Part:
-    def groups(predictions: Predictions) -> dict[str, Predictions]:
-        whole = by_recording(predictions)
-        return {_clips(predictions): predictions, _clips(whole, "recording"): whole}
-
-    note = "A recording is named by the mean of its clips' logits, which are not resampled for its interval."
-    return Part("Clips and whole recordings", note, "Level", _lines(told, groups, scored, draws))
-
-
-def _by_singer(told: Told, scored: Score, draws: Draws) -> Part:
-    def groups(predictions: Predictions) -> dict[str, Predictions]:
-        singers = predictions.clips["singer"]
-        each = {name: _among(predictions, (singers == name).to_numpy()) for name in sorted(set(singers))}
-        return {f"{name} ({_clips(theirs)})": theirs for name, theirs in each.items()}
-
-    note = (
-        "F1 is over the techniques that the singer sings. The intervals are of this singer: of other recordings and "
-        "clips, not of other singers. A resample may lack a technique of few recordings; its F1 is over the others."
-    )
-    return Part("Each test singer", note, "Singer", _lines(told, groups, scored, draws))
-
-
-def _by_count(told: Told, common: "pd.Series", draws: Draws) -> Part:
-    """Mean F1 of the techniques in thirds, by their training clips."""
-
-    def score(predictions: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
-        scores = weighted_scores(predictions, weights)
-        order = sorted(predictions.techniques, key=lambda name: common.get(name, 0))
-        thirds = zip(PARTS, np.array_split(order, len(PARTS)), strict=True)
-        return {
-            f"{part}: {', '.join(map(printed, names))}": mean_of_known(np.stack([scores[f"f1_{n}"] for n in names], 1))
-            for part, names in thirds
-            if len(names)
-        }
-
-    note = "The techniques in thirds by their training clips, and the mean F1 of each third."
-    return Part("Rare and common techniques", note, "Training clips", _of_all(told, score, draws, "F1"))
-
-
-def _calibration(told: Told, draws: Draws) -> Part:
-    def score(predictions: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
-        confidence, right = _confidence(predictions)
-        return {
-            "expected calibration error": calibration_error(predictions, weights),
-            "mean probability of what is named": ratio(weights @ confidence, weights.sum(axis=1)),
-            "share named right": ratio(weights @ right, weights.sum(axis=1)),
-        }
-
-    note = (
-        f"Expected calibration error in {BINS} equal bins (Guo et al. 2017); a weighted loss shifts it. The fewer the "
-        "clips, the larger it is by chance: resamples hold some clips twice, so that its interval lies too high."
-    )
-    return Part("Are its probabilities true?", note, "", _of_all(told, score, draws))
-
-
-def _confused(told: Told, draws: Draws) -> Part:
-    """The pairs of techniques that are most confused over all conditions, as shares of the true one's clips."""
-
-    def score(predictions: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
-        shares, names = weighted_shares(predictions, weights), list(map(printed, predictions.techniques))
-        return {
-            f"{true} taken for {taken}": shares[:, k, j]
-            for k, true in enumerate(names)
-            for j, taken in enumerate(names)
-            if j != k
-        }
-
-    lines = _of_all(told, score, draws)
-    means = {pair: [cell.mean for cell in cells.values() if cell.mean is not None] for pair, cells in lines.items()}
-    shares = {pair: statistics.fmean(known) for pair, known in means.items() if known}
-    worst = sorted((pair for pair in shares if shares[pair] > 0), key=lambda pair: (-shares[pair], pair))[:PAIRS]
-    note = (
-        f"Shares of the true technique's test clips; of all pairs the {PAIRS} most confused on these clips, on others "
-        "perhaps less so."
-    )
-    return Part("Most confused pairs", note, "Pair", {pair: lines[pair] for pair in worst})
+def _score_pairs(predictions: Predictions, weights: np.ndarray) -> Scores:
+    shares, names = weighted_shares(predictions, weights), list(map(printed, predictions.techniques))
+    pairs = ((k, j) for k in range(len(names)) for j in range(len(names)) if j != k)
+    return {f"{names[k]} taken for {names[j]}": shares[:, k, j] for k, j in pairs}
 
 
 def _confidence(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) the probability of what is named, and (N,) whether that is right."""
+    """(N,) the probability of the predicted technique, and (N,) whether it is the true one."""
     return predictions.probabilities.max(axis=1), predictions.logits.argmax(axis=1) == predictions.targets

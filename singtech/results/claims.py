@@ -1,219 +1,206 @@
-"""The paper's claims one by one: what the runs say on its test singers and for new ones, as sentences and a table."""
+"""Judge each claim of the paper on its test singers and for new singers, in a sentence and a table."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from singtech.metrics import is_higher_better, label
-from singtech.results.collate import Collated, csv_text
-from singtech.results.experiments import Claim, Experiment, Published
-from singtech.results.pages import NONE, Line, document, latex_table, pipes, shown_change, tabular
+from singtech.results.experiments import Claim, Experiment
+from singtech.results.pages import NONE, Cell, Line, Page, Table, shown_change
 from singtech.results.resampling import Draws, weighted_scores
-from singtech.results.settings import Settings
-from singtech.results.summaries import Answer, Summary, answer
-from singtech.results.tables import write_texts
+from singtech.results.summaries import Answer, answer, paired_differences, progress
 from singtech.results.verdicts import MOST, NOT_RUN, UNDECIDED, Verdict, judge, overall
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FOLDS = 5
-Comparison = tuple[str, str, str]  # references of better and worse, and the metric
+UNITS = {"these singers": "seeds", "new singers": "singers"}  # what a verdict is on -> what differences pair by
+OF_SUMMARY = ("statistic", "interval", "no interval")  # kinds of notes that do not apply to verdicts
+HEADER = ("Comparison", "metric", "on", "pairs", "difference", "95 %", "p", "p, Holm", "d", "verdict", "would need")
 
 
-@dataclass(frozen=True)
-class Ground:
-    """What verdicts rest on: runs on the corpus's own test singers, or on folds of all its singers.
+def claims_page(here: Answer) -> Page:
+    """Make the page of verdicts. Its frame has one row per comparison and ground.
 
-    Attributes:
-        on: how it is called.
-        unit: what the differences are paired over.
-        verdicts: on each comparison.
+    There are two grounds. On the corpus's test singers, differences are paired by seed. For new singers, they are
+    paired by singer over all folds.
     """
+    experiment, draws = here.experiment, here.collated.draws
+    folded = answer(replace(experiment, folds=FOLDS), here.collated, here.data, here.group)
 
-    on: str
-    unit: str
-    verdicts: dict[Comparison, Verdict]
+    def by_seed(better: "pd.DataFrame", worse: "pd.DataFrame", metric: str) -> list[float]:
+        return paired_differences(better, worse, [metric], "seed")[metric].dropna().tolist()
 
+    def over_singers(better: "pd.DataFrame", worse: "pd.DataFrame", metric: str) -> list[float]:
+        return by_singer(better, worse, metric, draws)
 
-def render_claims(
-    experiment: Experiment,
-    collated: Collated,
-    published: Published,
-    data: str,
-    folder: Path,
-    group: Settings | None = None,
-) -> tuple[list[Path], Answer]:
-    """Write the verdicts as `<name>.md`, `.csv` and `.tex`; the paths written and the answer."""
-    found, grounds = grounds_of(experiment, collated, data, group)
-    said = [f"- {sentence(claim, grounds)}" for claim in experiment.claims]
-    lines = list(_lines(experiment, grounds))
-    page = document(found, "\n".join(said), pipes([*_HEADER], [line for group in lines for line in group], left=3))
-    tex = latex_table(found, tabular([*_HEADER], lines, left=3))
-    texts = {"md": page, "csv": long_form(experiment, data, grounds), "tex": tex}
-    return write_texts(folder / experiment.name, texts), found
-
-
-def grounds_of(
-    experiment: Experiment, collated: Collated, data: str, group: Settings | None = None
-) -> tuple[Answer, tuple[Ground, Ground]]:
-    """The verdicts on the corpus's own test singers and for new ones; and the answer, with what both lack."""
-    metrics = dict.fromkeys(metric for claim in experiment.claims for metric in claim.metrics)
-    asked = replace(experiment, metrics=tuple(metrics))
-    here, folded = (answer(replace(asked, folds=folds), collated, data, group) for folds in (0, FOLDS))
-    grounds = (
-        Ground("these singers", "seeds", _judged(asked, here, Summary.differences)),
-        Ground("new singers", "singers", _judged(asked, folded, lambda a, b, m: by_singer(a, b, m, collated.draws))),
-    )
+    frame = verdicts_frame(experiment, {"these singers": (here, by_seed), "new singers": (folded, over_singers)})
     missing = list(here.missing)
     if folded.missing:
         missing.append(("for new singers, what is not about other α, all at once", folded.sweep))
         missing += [(f"for new singers: {what}", command) for what, command in folded.missing]
-    notes = tuple(note for note in here.notes if not note.startswith(("Ours:", "95 %", "No interval")))
-    found = replace(here, experiment=asked, missing=tuple(missing), sweep="", notes=notes)
-    made, wanted = here.made + folded.made, here.asked + folded.asked
-    return replace(found, made=made, asked=wanted, left_out=here.left_out + folded.left_out), grounds
+    runs, left_out = [*here.runs["run"], *folded.runs["run"]], here.left_out + folded.left_out
+    return here.page(
+        frame=frame,
+        lead=[sentence(claim, frame) for claim in experiment.claims],
+        tables=[_table(experiment, frame)],
+        notes=[note for kind, note in here.notes.items() if kind not in OF_SUMMARY],
+        missing=missing,
+        sweep="",
+        runs=runs,
+        progress=progress(len(runs), here.expected + folded.expected, missing, left_out),
+    )
 
 
-def by_singer(better: Summary, worse: Summary, metric: str, draws: Draws) -> list[float]:
-    """The difference of each singer's score, a singer's seeds averaged, over the folds and seeds that both have.
+def verdicts_frame(
+    experiment: Experiment, answers: dict[str, tuple[Answer, Callable[..., list[float]]]]
+) -> "pd.DataFrame":
+    """Make a frame with one row per comparison of a claim and ground. The comparisons of a family are tested together.
 
-    A score is over the techniques that the singer sings. Singers without a clip that the metric is about are left out,
-    and so are runs whose predictions are not there.
+    A difference is the better condition's score minus the worse one's; of a metric whose lower values are better, the
+    worse one's minus the better one's.
+
+    Args:
+        answers: ground -> its runs, and a function that returns the differences between the runs of two conditions.
     """
-    theirs = dict(zip(worse.cells, worse.runs, strict=True))
-    differences: dict[str, list[float]] = {}
-    for cell, run in zip(better.cells, better.runs, strict=True):
-        if cell not in theirs:
-            continue
-        ours, others = singer_scores(run, metric, draws), singer_scores(theirs[cell], metric, draws)
-        for singer in ours:
-            if singer in others:
-                differences.setdefault(singer, []).append(ours[singer] - others[singer])
-    return [float(np.mean(differences[singer])) for singer in sorted(differences)]
+    import pandas as pd
+
+    verdicts: dict[tuple[str, ...], Verdict] = {}
+    for family in experiment.families:
+        comparisons = _comparisons(experiment, family)
+        for ground, (of_ground, differences) in answers.items():
+            runs = {c.reference: of_ground.runs_of(c) for c in of_ground.experiment.conditions}
+            pairs = [(*_ordered(better, worse, metric), metric) for better, worse, metric in comparisons]
+            each = [differences(runs[a], runs[b], metric) if a in runs and b in runs else [] for a, b, metric in pairs]
+            verdicts |= {(*key, ground): each for key, each in zip(comparisons, judge(each), strict=True)}
+    data = next(iter(answers.values()))[0].data
+    rows = [
+        {
+            **{"data": data, "artefact": experiment.name, "family": claim.family, "section": claim.section},
+            **{"better": better, "worse": worse, "metric": metric, "on": ground},
+            **asdict(verdicts[better, worse, metric, ground]),
+        }
+        for claim in experiment.claims
+        for better, worse, metric in claim.comparisons
+        for ground in answers
+    ]
+    return pd.DataFrame(rows).astype({"needed": "Int64"})
 
 
-def singer_scores(run: str, metric: str, draws: Draws) -> dict[str, float]:
-    """The score of each test singer of a run, of those who have one."""
+def by_singer(better: "pd.DataFrame", worse: "pd.DataFrame", metric: str, draws: Draws) -> list[float]:
+    """Subtract scores singer by singer, over the folds and seeds that both conditions have; average over seeds.
+
+    A singer's score is over the techniques that the singer sings. Singers without a clip for the metric are left out,
+    and so are runs without predictions.
+
+    Args:
+        better, worse: runs of two conditions, with fold, seed and run.
+    """
+    import pandas as pd
+
+    pairs = better.merge(worse, on=["fold", "seed"], suffixes=("", "_worse"))
+    runs = zip(pairs["run"], pairs["run_worse"], strict=True)
+    differences = [singer_scores(a, metric, draws) - singer_scores(b, metric, draws) for a, b in runs]
+    return pd.concat(differences).dropna().groupby(level=0).mean().tolist() if differences else []
+
+
+def singer_scores(run: str, metric: str, draws: Draws) -> "pd.Series":
+    """Compute the score of each test singer of a run; nan for a singer without a clip for the metric."""
+    import pandas as pd
+
     predictions = draws.predictions(run)
     if predictions is None:
-        return {}
+        return pd.Series(dtype=float)
     singers = sorted(predictions.clips["singer"].unique())
     each = np.stack([(predictions.clips["singer"] == singer).to_numpy() for singer in singers])
     scores = weighted_scores(predictions, each.astype(np.float32)).get(metric, np.full(len(singers), np.nan))
-    return {singer: float(score) for singer, score in zip(singers, scores, strict=True) if np.isfinite(score)}
+    return pd.Series(scores, singers)
 
 
-def sentence(claim: Claim, grounds: Sequence[Ground]) -> str:
-    """A claim and what became of it, one sentence."""
+def sentence(claim: Claim, frame: "pd.DataFrame") -> str:
+    """Write a claim and its verdicts in one sentence."""
+    rows = {(row.better, row.worse, row.metric, row.on): row for row in frame.itertuples()}
     ends = []
-    for ground in grounds:
-        verdicts = [ground.verdicts[comparison] for comparison in claim.comparisons]
-        ends.append(f"{'on' if ground.unit == 'seeds' else 'for'} {ground.on} {_shortly(verdicts, ground.unit)}")
-    return f"Section {claim.section}, that {claim.says}: {'; '.join(ends)}."
+    for ground, unit in UNITS.items():
+        of_claim = [rows[(*comparison, ground)] for comparison in claim.comparisons]
+        ends.append(f"{'on' if unit == 'seeds' else 'for'} {ground} {_shortly(of_claim, unit)}")
+    return f"Section {claim.section}, that {claim.statement}: {'; '.join(ends)}."
 
 
-def long_form(experiment: Experiment, data: str, grounds: Sequence[Ground]) -> str:
-    """One line a comparison and ground."""
-    header = ["data", "artefact", "family", "section", "better", "worse", "metric", "on", "units", "difference"]
-    header += ["deviation", "low", "high", "p", "p_holm", "effect", "verdict", "needed"]
-    lines = []
-    for claim in experiment.claims:
-        for better, worse, metric in claim.comparisons:
-            for ground in grounds:
-                v = ground.verdicts[better, worse, metric]
-                numbers = [v.mean, v.deviation, *(v.interval or (None, None)), v.p, v.adjusted, v.effect]
-                rounded = ["" if number is None else round(number, 6) for number in numbers]
-                words = [data, experiment.name, claim.family, claim.section, better, worse, metric, ground.on, v.units]
-                lines.append([*words, *rounded, v.word, v.needed if v.needed is not None else ""])
-    return csv_text(header, lines)
+def _comparisons(experiment: Experiment, family: str) -> list[tuple[str, str, str]]:
+    """List each comparison of a family once: better, worse, metric."""
+    claims = [claim for claim in experiment.claims if claim.family == family]
+    return list(dict.fromkeys(comparison for claim in claims for comparison in claim.comparisons))
 
 
-_HEADER = (
-    "Comparison",
-    "metric",
-    "on",
-    "pairs",
-    "difference",
-    "95 %",
-    "p",
-    "p, Holm",
-    "d",
-    "verdict",
-    "would need",
-)
+def _ordered(better: str, worse: str, metric: str) -> tuple[str, str]:
+    """Order two conditions: the second one's score is subtracted from the first one's."""
+    return (better, worse) if is_higher_better(metric) else (worse, better)
 
 
-def _judged(
-    experiment: Experiment, found: Answer, differences: Callable[[Summary, Summary, str], list[float]]
-) -> dict[Comparison, Verdict]:
-    """A verdict on every comparison, each family tested as one; where less is better, of what is less."""
-    rows = {summary.condition.reference: summary for summary in found.summaries}
-    verdicts: dict[Comparison, Verdict] = {}
-    for family in experiment.families:
-        claims = [claim for claim in experiment.claims if claim.family == family]
-        comparisons = list(dict.fromkeys(c for claim in claims for c in claim.comparisons))
-        pairs = [(rows.get(better), rows.get(worse), metric) for better, worse, metric in comparisons]
-        pairs = [(a, b, metric) if is_higher_better(metric) else (b, a, metric) for a, b, metric in pairs]
-        each = [differences(a, b, metric) if a and b else [] for a, b, metric in pairs]
-        verdicts |= dict(zip(comparisons, judge(each), strict=True))
-    return verdicts
-
-
-def _lines(experiment: Experiment, grounds: Sequence[Ground]) -> list[list[Line]]:
-    """The table's lines, in groups by family."""
+def _table(experiment: Experiment, frame: "pd.DataFrame") -> Table:
+    """Make a table with one line per comparison, grouped by family, and a second line if new singers have a verdict."""
+    rows = frame.drop_duplicates(["family", "better", "worse", "metric", "on"])
     groups = []
     for family, heading in experiment.families.items():
-        claims = [claim for claim in experiment.claims if claim.family == family]
-        group = [[f"*{heading}*", *[""] * (len(_HEADER) - 1)]]
-        for better, worse, metric in dict.fromkeys(c for claim in claims for c in claim.comparisons):
-            for number, ground in enumerate(grounds):
-                if number and ground.verdicts[better, worse, metric].word == NOT_RUN:
-                    continue
-                what = ["", ""] if number else [_pair(experiment, better, worse, metric), label(metric)]
-                group.append([*what, ground.on, *_cells(ground.verdicts[better, worse, metric], ground.unit)])
-        groups.append(group)
-    return groups
+        lines = [[Cell(heading, is_heading=True), *[Cell()] * (len(HEADER) - 1)]]
+        for row in rows[rows["family"] == family].itertuples():
+            is_first = row.on == next(iter(UNITS))
+            if is_first or row.verdict != NOT_RUN:
+                first, second = map(experiment.label, _ordered(row.better, row.worse, row.metric))
+                words = [f"{first} − {second}", label(row.metric)] if is_first else ["", ""]
+                lines.append([*map(Cell, [*words, row.on]), *_cells(row, UNITS[row.on])])
+        groups.append(lines)
+    return Table(list(HEADER), groups, words=3)
 
 
-def _cells(verdict: Verdict, unit: str) -> Line:
-    if verdict.word == NOT_RUN:
-        return ["0", *[NONE] * 5, verdict.word, ""]
-    interval = NONE if verdict.interval is None else f"{verdict.interval[0]:+.3f} to {verdict.interval[1]:+.3f}"
-    return [
-        _counted(verdict.units, unit),
-        shown_change(verdict.mean, verdict.deviation),
-        interval,
-        _probability(verdict.p),
-        _probability(verdict.adjusted),
-        NONE if verdict.effect is None else f"{verdict.effect:+.2f}",
-        verdict.word,
-        _needs(verdict, unit) if verdict.word == UNDECIDED else "",
+def _cells(row: Any, unit: str) -> Line:
+    if row.verdict == NOT_RUN:
+        return [Cell(text) for text in ("0", *[NONE] * 5, row.verdict, "")]
+    texts = [
+        _counted(row.units, unit),
+        shown_change(row.difference, row.deviation),
+        NONE if row.low != row.low else f"{row.low:+.3f} to {row.high:+.3f}",
+        _probability(row.p),
+        _probability(row.p_holm),
+        NONE if row.effect != row.effect else f"{row.effect:+.2f}",
+        row.verdict,
+        _needs(row, unit) if row.verdict == UNDECIDED else "",
     ]
+    return [Cell(text) for text in texts]
 
 
-def _needs(verdict: Verdict, unit: str) -> str:
-    if verdict.needed is None:
+def _needs(row: Any, unit: str) -> str:
+    import pandas as pd
+
+    if pd.isna(row.needed):
         return f"over {MOST:,} {unit}"
-    return f"{'at least ' if verdict.deviation is None else ''}{verdict.needed} {unit}"
+    return f"{'at least ' if row.deviation != row.deviation else ''}{row.needed} {unit}"
 
 
-def _shortly(verdicts: Sequence[Verdict], unit: str) -> str:
-    """What became of a claim, with the numbers of its only comparison or the count of each verdict."""
-    word = overall(verdicts)
-    if word == NOT_RUN and all(verdict.word == NOT_RUN for verdict in verdicts):
-        return "not run"
-    if len(verdicts) == 1:
-        (verdict,) = verdicts
-        told = f"{shown_change(verdict.mean, verdict.deviation)} over {_counted(verdict.units, unit)}"
-        told += f", adjusted p = {verdict.adjusted:.2g}"
+def _shortly(rows: Sequence[Any], unit: str) -> str:
+    """Write the verdict on a claim with the numbers of its only comparison, or with the count of each verdict."""
+    import pandas as pd
+
+    verdicts = [row.verdict for row in rows]
+    verdict = overall(verdicts)
+    if set(verdicts) == {NOT_RUN}:
+        return NOT_RUN
+    if len(rows) == 1:
+        row = rows[0]
+        text = f"{shown_change(row.difference, row.deviation)} over {_counted(row.units, unit)}"
+        text += f", adjusted p = {row.p_holm:.2g}"
     else:
-        counts = {w: sum(v.word == w for v in verdicts) for w in dict.fromkeys(v.word for v in verdicts)}
-        told = ", ".join(f"{count} of {len(verdicts)} comparisons {w}" for w, count in counts.items())
-    undecided = [verdict for verdict in verdicts if verdict.word == UNDECIDED]
-    if word == UNDECIDED and undecided:
-        most = max(undecided, key=lambda v: MOST + 1 if v.needed is None else v.needed)
-        told += f", it would need {_needs(most, unit)}"
-    return f"**{word}** ({told})" if word != NOT_RUN else f"**not run whole** ({told})"
+        counts = {each: verdicts.count(each) for each in dict.fromkeys(verdicts)}
+        text = ", ".join(f"{count} of {len(rows)} comparisons {each}" for each, count in counts.items())
+    if verdict == UNDECIDED:
+        undecided = [row for row in rows if row.verdict == UNDECIDED]
+        most = max(undecided, key=lambda row: MOST + 1 if pd.isna(row.needed) else row.needed)
+        text += f", it would need {_needs(most, unit)}"
+    return f"**{verdict if verdict != NOT_RUN else 'not run whole'}** ({text})"
 
 
 def _counted(number: int, unit: str) -> str:
@@ -222,9 +209,3 @@ def _counted(number: int, unit: str) -> str:
 
 def _probability(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
-
-
-def _pair(experiment: Experiment, better: str, worse: str, metric: str) -> str:
-    """A difference as printed, which is of the better less the worse, or where less is better the other way round."""
-    better, worse = experiment.label(better), experiment.label(worse)
-    return f"{better} − {worse}" if is_higher_better(metric) else f"{worse} − {better}"

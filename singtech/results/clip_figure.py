@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from singtech.results.figures import COLOURS, save
+from singtech.results.figures import COLOURS, caption, default_style, draw_spectrogram, save
+from singtech.results.summaries import printed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-LOUDNESS = "magma"  # brighter is louder, in grey too
 STEPS = 1500  # along a waveform, which is drawn as the lowest and highest sample of each step
 
 
@@ -41,11 +41,6 @@ class ClipPicture:
     sample_rate: int
 
     @property
-    def printed(self) -> str:
-        """The technique as a person writes it."""
-        return self.technique.replace("_", " ")
-
-    @property
     def seconds(self) -> float:
         """How long the clip is."""
         return len(self.waveform) / self.sample_rate
@@ -59,7 +54,7 @@ class ClipPicture:
 def render_clips(
     clips: Sequence[ClipPicture], folder: Path, *, corpus: str, choice: str, scale: str, small_print: str
 ) -> list[Path]:
-    """Write a picture of each clip under its technique's name, and `overview` with all of them; the paths written.
+    """Write a picture of each clip under its technique's name, and `overview` with all of them; return the paths.
 
     Args:
         clips: one a technique, of one length and sample rate.
@@ -70,15 +65,17 @@ def render_clips(
         small_print: licence and source, or "".
     """
     limits = min(c.spectrograms.min() for c in clips), max(c.spectrograms.max() for c in clips)
-    words = {"corpus": corpus, "choice": choice, "scale": scale, "small_print": small_print, "limits": limits}
+    words: dict[str, Any] = {"corpus": corpus, "choice": choice, "scale": scale, "small_print": small_print}
+    words["limits"] = limits
     paths = [path for clip in clips for path in save(draw_clip(clip, **words), folder / clip.technique)]
     return [*paths, *save(draw_overview(clips, **words), folder / "overview")]
 
 
+@default_style()
 def draw_clip(
     clip: ClipPicture, *, corpus: str, choice: str, scale: str, small_print: str, limits: tuple[float, float]
 ) -> "Figure":
-    """One clip: the waveform above its spectrograms, over one time axis, in one scale of colours."""
+    """Draw one clip: the waveform above its spectrograms, over one time axis, in one scale of colours."""
     from matplotlib.figure import Figure
 
     windows = len(clip.win_lengths)
@@ -88,21 +85,20 @@ def draw_clip(
     axes[0].set_title("waveform", fontsize=9)
     axes[0].set_ylabel("amplitude")
     for number, below in enumerate(axes[1:]):
-        image = _draw_spectrogram(below, clip, number, limits)
+        image = _draw_window(below, clip, number, limits)
         below.set_title(f"spectrogram, {clip.window(number)}", fontsize=9)
-        below.set_ylabel("frequency / kHz")
     axes[-1].set_xlabel("time / s")
     figure.colorbar(image, ax=axes[1:], label=scale, shrink=0.6)
     figure.align_ylabels()
-    figure.suptitle(f"{clip.printed} — {corpus}\n{clip.source}\n{choice}", fontsize=9)
-    figure.supxlabel(small_print, fontsize=7, color="0.4")
+    caption(figure, f"{printed(clip.technique)} — {corpus}\n{clip.source}\n{choice}", small_print)
     return figure
 
 
+@default_style()
 def draw_overview(
     clips: Sequence[ClipPicture], *, corpus: str, choice: str, scale: str, small_print: str, limits: tuple[float, float]
 ) -> "Figure":
-    """All clips on one page, a row each: the waveform, named by its recording, then its spectrograms."""
+    """Draw all clips on one page, a row each: the waveform, named by its recording, then its spectrograms."""
     from matplotlib.figure import Figure
 
     columns = 1 + len(clips[0].win_lengths)
@@ -111,14 +107,14 @@ def draw_overview(
     for row, clip in zip(grid, clips, strict=True):
         _draw_waveform(row[0], clip)
         row[0].set_title(clip.source, fontsize=6.5, loc="left")
-        row[0].set_ylabel(clip.printed, fontsize=11)
+        row[0].set_ylabel(printed(clip.technique), fontsize=11)
         row[0].tick_params(labelleft=False, left=False)
         for number, axes in enumerate(row[1:]):
-            image = _draw_spectrogram(axes, clip, number, limits)
+            image = _draw_window(axes, clip, number, limits)
             axes.tick_params(labelleft=number == 0)
+            axes.set_ylabel("kHz" if number == 0 else "")
         for axes in row:
             axes.tick_params(labelsize=8)
-        row[1].set_ylabel("kHz")
     for number, axes in enumerate(grid[0, 1:]):
         axes.set_title(clips[0].window(number), fontsize=10)
     for axes in grid[-1]:
@@ -137,14 +133,10 @@ def _draw_waveform(axes: "Axes", clip: ClipPicture) -> None:
     axes.set_xlim(0, clip.seconds)
 
 
-def _draw_spectrogram(axes: "Axes", clip: ClipPicture, number: int, limits: tuple[float, float]) -> "AxesImage":
-    """Frames are centred on multiples of the hop, bins on multiples of the rate over the transform's length."""
-    bins, frames = clip.spectrograms.shape[1:]
-    hop, step = clip.hop_length / clip.sample_rate, clip.sample_rate / 2000 / (bins - 1)
-    image = axes.imshow(
-        clip.spectrograms[number],
-        extent=(-hop / 2, (frames - 0.5) * hop, -step / 2, (bins - 0.5) * step),
-        **{"origin": "lower", "aspect": "auto", "cmap": LOUDNESS, "vmin": limits[0], "vmax": limits[1]},
-    )
+def _draw_window(axes: "Axes", clip: ClipPicture, number: int, limits: tuple[float, float]) -> "AxesImage":
+    """Draw the spectrogram of one window length, the clip's length and half its sample rate wide and high."""
+    spectrogram = clip.spectrograms[number]
+    steps = clip.hop_length / clip.sample_rate, clip.sample_rate / 2 / (len(spectrogram) - 1)
+    image = draw_spectrogram(axes, spectrogram, *steps, vmin=limits[0], vmax=limits[1])
     axes.set(xlim=(0, clip.seconds), ylim=(0, clip.sample_rate / 2000))
     return image

@@ -1,51 +1,59 @@
-"""All runs in three files, rebuilt from the runs' folders after every run and sweep, and read again without torch.
+"""All runs as frames, and in three files that are rebuilt after every run and sweep. Read without torch or a lock.
 
 `results.csv` has one row a run, `layers.csv` the layers of every network that was run (Table 1), and `confusions.csv`
-what each run took each technique for. With `corpora/`, what each corpus and each of its folds holds (`<data>.csv`,
-`<data>-fold_<k>.csv`), they are all that tables and figures are made of.
+for each run the clips of each technique by predicted technique. With `corpora/`, the clips of each corpus and each of
+its folds (`<data>.csv`, `<data>-fold_<k>.csv`), they are all that tables and figures need. Where runs are on disk, they
+decide; the three files count where they were brought without runs.
 """
 
 import csv
+import errno
 import functools
+import hashlib
 import io
 import logging
 import math
 import os
 import re
+import shlex
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from singtech import metrics
-from singtech.io.atomic import atomic_path, read_all, remove_remains
+from singtech.errors import Damaged, Newer, NotThere
+from singtech.io.atomic import atomic_path, file_digest, read_all, remove_remains
 from singtech.io.lock import hold
-from singtech.results.predictions import PREDICTIONS, read_predictions
+from singtech.places import use_own_folder
+from singtech.results import schema
+from singtech.results.conditions import describe
+from singtech.results.predictions import PREDICTIONS, read_predictions, score
 from singtech.results.resampling import Draws
-from singtech.results.rows import CIRCUMSTANCES, COMPLETE, CONDITION, NAME, VARIANT, is_number, read_rows
+from singtech.results.rows import COMPLETE, NAME, VARIANT, digest_in, is_intact, read_rows
 from singtech.results.settings import read_settings
 from singtech.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RESULTS, LAYERS, CONFUSIONS, CORPORA = "results.csv", "layers.csv", "confusions.csv", "corpora"
-_ORDER = ("data", "model", "dc", "strategy", "alpha", "settings", VARIANT, "fold", "seed", "run")
-_NETWORK = ("data", "model", "dc", "settings")  # what decides a network's layers; of an earlier version's its variant
+RESULTS, LAYERS, CONFUSIONS, CORPORA = FILES = "results.csv", "layers.csv", "confusions.csv", "corpora"
+_ORDER = ["data", "model", "dc", "strategy", "alpha", "settings", VARIANT, "fold", "seed", "run"]
+_NETWORK = ("data", "model", "dc", "settings", VARIANT)  # what decides a network's layers
 LAYER = ("number", "layer", "channels", "output", "deformable", "parameters")  # of a run's layers.csv
 _CONFUSION = ("run", "technique", "predicted", "clips")
 _AMOUNTS = ("recordings", "minutes", "clips")
-_LENGTHS = ("technique", "split", *_AMOUNTS)
 STATE = ("corpus_fingerprint", "data_fingerprint")  # of all clips of a corpus, and of its split or fold
-_IDENTITY = (*STATE, "settings")  # the same in every line of a corpus
-_OPTIONAL = ("context", *_IDENTITY)
-_WHOLE = ("seed", "number", "channels", "parameters", "recordings", "clips")  # columns of whole numbers
+_LENGTHS = ("technique", "split", "context", *_AMOUNTS, *STATE, "settings")
+_REQUIRED = ("run", "data", "model", "dc", "strategy", "alpha", "seed", "status")  # columns of results.csv
+_OPTIONAL = {"context", *STATE, "settings", VARIANT}  # columns that files of earlier versions lack
+_TYPES = dict.fromkeys(("number", "channels", "parameters", "recordings", "clips"), "whole") | {"minutes": "number"}
 _FOLD = re.compile(r"-fold_\d+$")
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
-_rebuilt: dict[Path, tuple[float, float]] = {}  # where this process rebuilt last: when it ended, the seconds it took
+_rebuilt: dict[Path, tuple[float, float]] = {}  # of each folder: when this process rebuilt it last, the seconds it took
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +99,7 @@ class Collated:
 
     def contexts_of(self, data: str) -> "pd.DataFrame":
         """The same by context too, which is "" where it was prepared before contexts were told."""
-        return self.lengths[data] if data in self.lengths else _read(Path(), _LENGTHS, ("context",))
+        return self.lengths[data] if data in self.lengths else _read(Path(), _LENGTHS)
 
     def state(self, data: str, fold: str = "") -> tuple[str, ...] | None:
         """A corpus's fingerprints when it was last opened, of all clips and of its split or fold; None if unknown."""
@@ -108,33 +116,67 @@ class Collated:
         return "" if lengths is None or not len(lengths) else lengths[column].iloc[0]
 
 
-def collate(output_dir: str | os.PathLike) -> "pd.DataFrame":
-    """Rebuild the collated files, and read `results.csv`.
+def collate(output_dir: str | os.PathLike) -> Collated:
+    """Rebuild the collated files where they can be written, and return what they hold."""
+    output_dir = Path(output_dir)
+    return _collated(output_dir, rebuild(output_dir))
 
-    Returns:
-        One row a run, sorted by condition and seed; empty where nothing has been run.
+
+def read_collated(output_dir: str | os.PathLike) -> Collated:
+    """Everything collated, from the runs on disk, or from the collated files where there are none. Writes nothing.
+
+    Raises:
+        Damaged, Newer: a collated file is.
     """
-    rebuild(output_dir)
-    path = Path(output_dir) / RESULTS
-    return read_results(path) if path.is_file() else _typed(io.StringIO(_text([])), path)
+    output_dir = Path(output_dir)
+    return _collated(output_dir, _frames(output_dir / "runs"))
 
 
-def rebuild(output_dir: str | os.PathLike) -> None:
-    """Write `results.csv`, `layers.csv` and `confusions.csv` anew from all runs on disk, whatever they said before.
+def read_results(output_dir: str | os.PathLike) -> "pd.DataFrame":
+    """All runs as one tidy frame, one row a run; `singtech.results.schema` documents its columns. Writes nothing.
 
-    The same runs give the same bytes; a file that would not change is not touched. Where no run is on disk, files
-    that are there (brought from another machine, say) are kept as they are.
+    `condition` keeps apart whatever differs: condition, alpha, ablation, schedule, all other settings, corpus and fold.
+    `differences` holds the typed settings that differ from the condition's, as a dictionary. Of a run that an earlier
+    version stored `settings` is "". Unknown numbers, as of a metric that a run lacks, are nan.
+
+    Raises:
+        NotThere: there is no run.
+        Damaged, Newer: results.csv is, and no run is on disk.
+    """
+    results = read_collated(output_dir).results
+    if not len(results):
+        path = Path(output_dir) / RESULTS
+        raise NotThere(f"{path}: no results yet. Make some with `make demo` or `singtech run`.")
+    _, differences = _described(results)
+    return results.assign(differences=differences)
+
+
+def rebuild(output_dir: str | os.PathLike) -> "dict[str, pd.DataFrame]":
+    """Write `results.csv`, `layers.csv` and `confusions.csv` from all runs on disk; the frames that they hold.
+
+    The same runs give the same bytes; a file that would not change is not touched. Files are kept as they are where no
+    run is on disk (then there are no frames), where a newer version wrote them, and in a folder that is read-only.
     """
     output_dir = Path(output_dir)
     runs = output_dir / "runs"
-    if runs.is_dir():
+    if not runs.is_dir():
+        return {}
+    try:
         with hold(output_dir / RESULTS, "results are being collated", say=lambda line: None):
-            # reading too, or an older view could come last
-            rows = [_scored(row, runs) for row in read_rows(runs)]
-            if rows:
-                _keep(output_dir / RESULTS, [_text(rows)])
-                _keep(output_dir / LAYERS, [_layers(runs, rows)])
-                _keep(output_dir / CONFUSIONS, _confusions(runs, rows))
+            frames = _frames(runs)  # within the lock, or an older view could come last
+            try:
+                newer = _is_newer(output_dir / RESULTS)
+            except Damaged:
+                newer = False
+            if newer:
+                log.warning("%s is left as it is: a newer version of singtech wrote it.", output_dir / RESULTS)
+            for name, frame in {} if newer else frames.items():
+                _keep(output_dir / name, frame)
+    except OSError as problem:
+        if problem.errno not in _READ_ONLY:
+            raise
+        frames = _frames(runs)
+    return frames
 
 
 def rebuild_if_due(output_dir: str | os.PathLike, share: float = 0.05) -> bool:
@@ -157,118 +199,166 @@ def rebuild_if_due(output_dir: str | os.PathLike, share: float = 0.05) -> bool:
     return True
 
 
-def read_collated(output_dir: str | os.PathLike) -> Collated:
-    """Everything collated, as it is on disk.
-
-    Raises:
-        ValueError: a file is damaged.
-    """
-    output_dir = Path(output_dir)
-    path = output_dir / RESULTS
-    return Collated(
-        read_results(path) if path.is_file() else _typed(io.StringIO(_text([])), path),
-        _read(output_dir / LAYERS, (*_NETWORK, *LAYER), ("settings", VARIANT)),
-        _read(output_dir / CONFUSIONS, _CONFUSION),
-        {
-            path.stem: _read(path, _LENGTHS, ("context", *_IDENTITY))
-            for path in sorted((output_dir / CORPORA).glob("*.csv"))
-        },
-        output_dir,
-    )
-
-
-def read_results(path: str | os.PathLike) -> "pd.DataFrame":
-    """`results.csv` with text as text (a commit of digits), alpha and metrics as floats, seed as int.
-
-    Of a run that an earlier version stored `settings` is "", and `variant` says what it differs in. Metrics that a file
-    lacks are nan.
-
-    Raises:
-        FileNotFoundError: it is not there.
-        ValueError: it is damaged: a column is missing, or holds text where a number belongs.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no results yet. Make some with `make demo` or `python -m singtech.run`.")
-    return _typed(path, path)
-
-
 def csv_text(header: Iterable[object], lines: Iterable[Iterable[object]]) -> str:
     """A CSV file's text."""
-    return _csv_lines([header]) + _csv_lines(lines)
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows([header, *lines])
+    return file.getvalue()
 
 
-def columns(rows: list[dict]) -> list[str]:
-    """results.csv's columns: condition, metrics, metrics of each technique, circumstances, what else rows hold."""
-    names = set().union(*rows) if rows else set()
+def columns(names: set[str]) -> list[str]:
+    """The names of results.csv's columns in order: condition, metrics, those of each technique, circumstances, others.
+
+    Args:
+        names: those that rows hold.
+    """
     techniques = []
     for prefix in metrics.prefixes():
         usual = [f"{prefix}{technique}" for technique in TECHNIQUES]
         others = [name for name in names - set(usual) if name.startswith(prefix)]
         techniques += usual + sorted(n for n in others if (metrics.technique_of(n) or [""])[0] == f"{prefix}*")
-    fixed = [*CONDITION, *metrics.overall(), *techniques, *CIRCUMSTANCES]
-    return fixed + sorted(names - set(fixed))
+    condition, circumstances = ([each.name for each in some] for some in (schema.CONDITION, schema.CIRCUMSTANCES))
+    fixed = [*condition, *metrics.overall(), *techniques, *circumstances]
+    return fixed + sorted(names - set(fixed) - {each.name for each in schema.INTEGRITY})
 
 
-def _text(rows: list[dict]) -> str:
-    """The CSV of the rows, sorted."""
-    rows = [{**row, "alpha": float(row["alpha"])} for row in rows]
-    names = columns(rows)
-    ordered = sorted(rows, key=lambda row: tuple(row.get(name, "") for name in _ORDER))
-    return csv_text(names, ([_field(row.get(name)) for name in names] for row in ordered))
+def _collated(output_dir: Path, frames: "dict[str, pd.DataFrame]") -> Collated:
+    """Everything collated: these frames, or the files in place of those that are not there."""
+    corpora = sorted((output_dir / CORPORA).glob("*.csv"))
+    results = frames[RESULTS] if frames else read_results_file(output_dir / RESULTS)
+    layers = frames[LAYERS] if frames else _read(output_dir / LAYERS, (*_NETWORK, *LAYER))
+    confusions = frames[CONFUSIONS] if frames else _read(output_dir / CONFUSIONS, _CONFUSION)
+    return Collated(results, layers, confusions, {path.stem: _read(path, _LENGTHS) for path in corpora}, output_dir)
 
 
-def _scored(row: dict, runs: Path) -> dict:
-    """A row with the metrics that were added since the run was scored, from its predictions where they are there."""
-    if row["status"] != COMPLETE or not metrics.lacking(row):
-        return row
+def _frames(runs: Path) -> "dict[str, pd.DataFrame]":
+    """The collated files of the runs on disk, by name; empty where there is no run."""
+    rows = []
+    for row in read_rows(runs):
+        try:
+            rows.append(score(row, runs / row["run"]))
+        except (OSError, Damaged) as problem:
+            log.warning("%s", problem)
+            if is_intact(row) or not row.get("digest"):
+                rows.append(row)
+    if not rows:
+        return {}
+    return {RESULTS: _results(rows), LAYERS: _layers(runs, rows), CONFUSIONS: _confusions(runs, rows)}
+
+
+def _results(rows: list[dict]) -> "pd.DataFrame":
+    """One typed row a run, sorted by condition and seed."""
+    import pandas as pd
+
+    names = columns(set().union(*rows))
+    frame = pd.DataFrame.from_records(rows, columns=names)
+    for name in names:
+        if schema.type_of(name) in ("number", "count"):
+            frame[name] = frame[name].astype(float)
+        elif schema.type_of(name) == "whole":
+            frame[name] = frame[name].fillna(0).astype("int64")
+        else:
+            frame[name] = frame[name].map(_text)
+    frame["condition"], _ = _described(frame)
+    return frame.sort_values(_ORDER, ignore_index=True)
+
+
+def _text(value: object) -> str:
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
+
+
+def _described(results: "pd.DataFrame") -> tuple[list[str], list[dict[str, object]]]:
+    """The condition of each run by name, and the typed settings in which it differs from that.
+
+    Conditions of a person's own configuration folder have their names wherever that folder still exists.
+    """
+    for command in results["command"].unique() if "command" in results else ():
+        words = command.split() if "--config-dir" in command else []
+        with suppress(ValueError, IndexError):
+            use_own_folder(Path(shlex.split(command)[words.index("--config-dir") + 1]))
+    keys = results[["model", "dc", "strategy", "alpha", "settings", VARIANT]].itertuples(index=False, name=None)
+    of_key = functools.cache(
+        lambda m, dc, strategy, alpha, *texts: describe(m, dc, strategy, alpha, read_settings(*texts))
+    )
+    described = [of_key(*key) for key in keys]
+    runs = zip(described, results["data"], results["fold"], strict=True)
+    names = [
+        name + f" data={data}" * (data != "vocalset") + f" data.fold={fold}" * (fold != "")
+        for (name, _), data, fold in runs
+    ]
+    return names, [dict(differences) for _, differences in described]
+
+
+def _layers(runs: Path, rows: list[dict]) -> "pd.DataFrame":
+    """The layers of each network, from its newest complete run that has them."""
+    import pandas as pd
+
+    newest: dict[tuple, list] = {}
+    for row in sorted(rows, key=lambda row: (_text(row.get("finished")), row["run"]), reverse=True):
+        key = tuple(_text(row.get(name)) for name in _NETWORK)
+        if row["status"] == COMPLETE and key not in newest:
+            path = runs / row["run"] / LAYERS
+            (content,) = read_all([path])
+            if lines := _lines(path, content, digest_in(row, LAYERS), LAYER, (0, 2, 5)):
+                newest[key] = lines[1:]
+    of_networks = [(*key, *line) for key in sorted(newest) for line in newest[key]]
+    frame = pd.DataFrame(of_networks, columns=[*_NETWORK, *LAYER], dtype=str)
+    return frame.astype({name: "int64" for name in LAYER if _TYPES.get(name)})
+
+
+def _confusions(runs: Path, rows: list[dict]) -> "pd.DataFrame":
+    """Each run's confusion matrix in long form, without zeros.
+
+    It is that of confusion.csv where its digest stands in the row, else that of the predictions where these are there.
+    """
+    import pandas as pd
+
+    rows = sorted(rows, key=lambda row: row["run"])
+    paths = [runs / row["run"] / "confusion.csv" for row in rows]
+    names: tuple[list[str], list[str], list[str]] = ([], [], [])
+    clips = []
+    for row, path, content in zip(rows, paths, read_all(paths), strict=True):
+        digest = digest_in(row, path.name)
+        if (row["status"] == COMPLETE and not digest) or _short_digest(content) != digest:
+            content = _confusion_of(path.parent) or content
+        (_, *techniques), *lines = _lines(path, content) or [[""]]
+        for technique, *counts in lines:
+            for predicted, number in zip(techniques, counts, strict=True):
+                if int(number):
+                    for each, name in zip(names, (row["run"], technique, predicted), strict=True):
+                        each.append(name)
+                    clips.append(int(number))
+    columns = dict(zip(_CONFUSION, map(pd.Categorical, names), strict=False))
+    return pd.DataFrame(columns | {"clips": pd.Series(clips, dtype="int64")})
+
+
+def _confusion_of(folder: Path) -> bytes:
+    """The content of a run's confusion.csv, as its predictions give it; empty where they are not there or damaged."""
+    if not (folder / PREDICTIONS).is_file():
+        return b""
     try:
-        told = read_predictions(runs / row["run"] / PREDICTIONS)
-        return metrics.scores(told.targets, told.logits, told.techniques) | row
-    except FileNotFoundError:
-        return row
+        predictions = read_predictions(folder / PREDICTIONS)
     except (OSError, ValueError) as problem:
         log.warning("%s", problem)
-        return row
-
-
-def _layers(runs: Path, rows: list[dict]) -> str:
-    """The layers of each network, from its newest complete run that says them."""
-    newest = {}
-    names = (*_NETWORK, *([VARIANT] if any(row.get(VARIANT) for row in rows) else []))
-    for row in sorted(rows, key=lambda row: (str(row.get("finished") or ""), row["run"]), reverse=True):
-        key = tuple(row.get(name, "") for name in names)
-        if row["status"] == "complete" and key not in newest:
-            path = runs / row["run"] / LAYERS
-            lines = _lines(path, *read_all([path]), names=LAYER, numbers=(0, 2, 5))
-            if lines:
-                newest[key] = lines[1:]
-    return csv_text((*names, *LAYER), ((*key, *line) for key in sorted(newest) for line in newest[key]))
-
-
-def _confusions(runs: Path, rows: list[dict]) -> Iterator[str]:
-    """Each run's confusion.csv in long form: the file's text, a piece a run."""
-    quoted = functools.cache(lambda field: _csv_lines([[field, ""]])[:-2])  # a million lines of few words
-    yield _csv_lines([_CONFUSION])
-    paths = [runs / name / "confusion.csv" for name in sorted(row["run"] for row in rows)]
-    for path, content in zip(paths, read_all(paths), strict=True):
-        (_, *techniques), *lines = _lines(path, content) or [[""]]
-        yield "".join(
-            f"{quoted(path.parent.name)},{quoted(technique)},{quoted(predicted)},{quoted(clips)}\n"
-            for technique, *counts in lines
-            for predicted, clips in zip(techniques, counts, strict=True)
-            if clips != "0"
-        )
+        return b""
+    counts = metrics.confusion(predictions.targets, predictions.logits).tolist()
+    lines = [(name, *line) for name, line in zip(predictions.techniques, counts, strict=True)]
+    return csv_text(["technique", *predictions.techniques], lines).encode()
 
 
 def _lines(
-    path: Path, content: bytes | OSError, names: Sequence[str] | None = None, numbers: Sequence[int] | None = None
+    path: Path,
+    content: bytes | OSError,
+    digest: str = "",
+    names: Sequence[str] | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> list[list[str]]:
-    """A small CSV file of a run; empty where it is not there, or is damaged, which is said.
+    """The lines of a small CSV file of a run; none where it is not there, or is damaged, which a warning says.
 
     Args:
-        path: its name.
-        content: what was read of it.
+        path: its name, for the warning.
+        content: its bytes.
+        digest: of these, as the row has it; "" where it has none.
         names: of the columns; None for any.
         numbers: the columns that hold whole numbers; None for all but the first.
     """
@@ -277,11 +367,13 @@ def _lines(
     try:
         if isinstance(content, OSError):
             raise content
-        found = list(csv.reader(content.decode().splitlines(), strict=True))
-        header = found[0] if found else []
+        if digest not in ("", _short_digest(content)):
+            raise ValueError("it has changed since the run ended")
+        lines = list(csv.reader(content.decode().splitlines(), strict=True))
+        header = lines[0] if lines else []
         if not header or list(names or header) != header:
             raise ValueError("it begins with no line of its columns' names")
-        for line in found[1:]:
+        for line in lines[1:]:
             if len(line) != len(header):
                 raise ValueError(f"a line of {len(line)} fields below {len(header)} names")
             for column in range(1, len(header)) if numbers is None else numbers:
@@ -289,74 +381,83 @@ def _lines(
     except (OSError, ValueError, csv.Error) as error:
         log.warning("%s is damaged (%s) and left out of the tables.", path, " ".join(str(error).split())[:120])
         return []
-    return found
+    return lines
 
 
-def _csv_lines(lines: Iterable[Iterable[object]]) -> str:
-    """Lines of a CSV file."""
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(lines)
-    return file.getvalue()
+def _short_digest(content: bytes | OSError) -> str:
+    return hashlib.sha256(content).hexdigest()[:16] if isinstance(content, bytes) else ""
 
 
-def _keep(path: Path, pieces: Iterable[str]) -> None:
-    """Write a file of this text, unless it has just this."""
+def _keep(path: Path, frame: "pd.DataFrame") -> None:
+    """Write a frame as a CSV file, unless the file holds just this."""
     remove_remains(path)
-    contents = [piece.encode() for piece in pieces]
-    with suppress(FileNotFoundError), path.open("rb") as file:
-        if all(file.read(len(content)) == content for content in contents) and not file.read(1):
-            return
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        file.writelines(contents)
+    counts = {name: "Int64" for name in frame if frame[name].dtype == float and schema.type_of(name) == "count"}
+    content = io.BytesIO()
+    frame.astype(counts).to_csv(content, index=False, lineterminator="\n")
+    if path.is_file() and file_digest(path) == hashlib.sha256(content.getbuffer()).hexdigest():
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
-def _field(value: object) -> object:
-    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
+def _is_newer(path: Path) -> bool:
+    """Whether a newer version wrote a results.csv."""
+    if not path.is_file():
+        return False
+    frame = _read_csv(path, (), schema.type_of)
+    return bool("schema" in frame and frame["schema"].max() > schema.SCHEMA)
 
 
-def _typed(file: Path | io.StringIO, path: Path) -> "pd.DataFrame":
-    """results.csv as a frame; a file from before there were folds or settings has none."""
-    usual = {"fold": "", "settings": "", VARIANT: ""}
-    frame = _frame(file, [name for name in (*CONDITION, "status") if name not in usual], path)
-    if "settings" not in frame and VARIANT not in frame:
-        raise ValueError(_damaged(path, "it has no column settings"))
-    lacking = {name: value for name, value in usual.items() if name not in frame}
-    lacking |= {name: math.nan for name in metrics.overall() if name not in frame}
-    frame = frame.copy().assign(**lacking)  # a copy keeps columns together, which pandas asks for
+def read_results_file(path: Path) -> "pd.DataFrame":
+    """results.csv as the frame that the runs themselves give; empty where it is not there.
+
+    Raises:
+        Damaged, Newer: it is.
+    """
+    frame = _read_csv(path, _REQUIRED, schema.type_of)
+    if "schema" in frame and frame["schema"].max() > schema.SCHEMA:
+        raise Newer(f"{path}: a newer version of singtech wrote it; read it with that version.")
+    if len(frame) and "settings" not in frame and VARIANT not in frame:
+        raise Damaged(_damaged(path, "it has no column settings"))
+    empty = {"number": math.nan, "count": math.nan, "whole": 0}
+    names = columns(set(frame))
+    frame = frame.assign(**{name: empty.get(schema.type_of(name), "") for name in names if name not in frame})[names]
     try:
-        for text in frame["settings"].unique():
-            read_settings(text)
+        return frame.assign(condition=_described(frame)[0])
     except ValueError as error:
-        raise ValueError(_damaged(path, str(error))) from None
-    return frame
+        raise Damaged(_damaged(path, str(error))) from None
 
 
-def _read(path: Path, header: Sequence[str], optional: Sequence[str] = ()) -> "pd.DataFrame":
-    """A CSV file, or an empty one; optional columns that it lacks are empty text."""
-    needed = [name for name in header if name not in optional] if optional else header
-    frame = _frame(path if path.is_file() else io.StringIO(",".join(header)), needed, path)
-    return frame.assign(**{name: "" for name in optional if name not in frame})
+def _read(path: Path, names: Sequence[str]) -> "pd.DataFrame":
+    """Another CSV file, or an empty frame; optional columns that it lacks are empty text."""
+    frame = _read_csv(path, [name for name in names if name not in _OPTIONAL], _TYPES.get)
+    return frame.assign(**{name: "" for name in names if name not in frame})
 
 
-def _frame(file: Path | io.StringIO, needed: Sequence[str], path: Path) -> "pd.DataFrame":
-    """A CSV file with text as text and numbers as numbers; names that stand in many lines are kept once."""
+def _read_csv(path: Path, required: Sequence[str], type_of: Callable[[str], str | None]) -> "pd.DataFrame":
+    """A CSV file with text as text and numbers as numbers; where it is not there, an empty frame.
+
+    Raises:
+        Damaged: a column is missing, or holds what it cannot hold.
+    """
     import pandas as pd
 
     try:
-        if isinstance(file, Path) and _holds_zeros(file):
+        text = path.read_bytes().decode() if path.is_file() else ",".join(required)
+        if "\0" in text:
             raise ValueError("it holds zero bytes")
-        types = defaultdict(lambda: str, dict.fromkeys(_CONFUSION[:-1], "category") if needed == _CONFUSION else {})
-        frame = pd.read_csv(file, dtype=types, keep_default_na=False)
-        lacking = [name for name in needed if name not in frame]
+        if len({len(line) for line in csv.reader(io.StringIO(text, newline="")) if line}) > 1:
+            raise ValueError("its lines have more or fewer fields than names")  # pandas shifts or fills such lines
+        frame = pd.read_csv(io.StringIO(text, newline=""), dtype=str, keep_default_na=False)
+        lacking = [name for name in required if name not in frame]
         if lacking:
-            raise ValueError(f"it has no column {', '.join(lacking)}")
-        if isinstance(file, Path) and _is_ragged(file):  # pandas shifts or fills such lines
-            raise ValueError("its lines have more or fewer fields than names")
+            is_foreign = ";" in text.partition("\n")[0]
+            why = " (its fields are separated by semicolons, expected commas)" if is_foreign else ""
+            raise ValueError(f"it has no column {', '.join(lacking)}{why}")
         for name in frame.columns:
-            if name in _WHOLE and name in needed:
-                frame[name] = [_whole(text, signed=name == "seed") for text in frame[name]]
-                frame[name] = frame[name].astype("int64")
-            elif is_number(name) or (name == "minutes" and name in needed):
+            if type_of(name) == "whole":
+                frame[name] = pd.Series([_whole(text, name == "seed") for text in frame[name]], dtype="int64")
+            elif type_of(name) in ("number", "count"):
                 frame[name] = pd.to_numeric(frame[name]).astype(float)
                 if frame[name].abs().eq(math.inf).any():
                     raise ValueError(f"{name} is infinite")
@@ -364,13 +465,16 @@ def _frame(file: Path | io.StringIO, needed: Sequence[str], path: Path) -> "pd.D
         if misnamed:
             raise ValueError(f"data is {misnamed[0]!r:.40}, expected a name that a folder can have")
     except (ValueError, csv.Error) as error:  # pandas' parser errors are ValueErrors
-        raise ValueError(_damaged(path, " ".join(str(error).split())[:300])) from error
+        raise Damaged(_damaged(path, " ".join(str(error).split())[:300])) from error
+    if tuple(required) == _CONFUSION:  # names that stand in many lines are kept once
+        frame = frame.astype(dict.fromkeys(_CONFUSION[:-1], "category"))
     return frame
 
 
 def _damaged(path: Path, why: str) -> str:
-    rebuilt = "singtech prepare" if path.parent.name == CORPORA else "make tables"
-    return f"{path} is damaged ({why}); remove it and run `{rebuilt}` to rebuild it."
+    if path.parent.name == CORPORA:
+        return f"{path} is damaged ({why}); remove it and run `singtech prepare` to rebuild it."
+    return f"{path} is damaged ({why}), and no runs are beside it to rebuild it; bring it again from where it was made."
 
 
 @functools.lru_cache(4096)  # a million counts are few different ones
@@ -378,15 +482,3 @@ def _whole(text: str, signed: bool = False) -> int:
     if not re.fullmatch(f"{'-?' if signed else ''}[0-9]{{1,19}}", text) or abs(int(text)) >= 1 << 63:
         raise ValueError(f"{text!r:.40} where a whole number belongs")
     return int(text)
-
-
-def _is_ragged(path: Path) -> bool:
-    """Whether a CSV file has lines of more or fewer fields than others."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return len({len(line) for line in csv.reader(file) if line}) > 1
-
-
-def _holds_zeros(path: Path) -> bool:
-    """Whether a text file holds zero bytes, which a CSV reader stumbles over; a piece is looked at at a time."""
-    with path.open("rb") as file:
-        return any(b"\0" in piece for piece in iter(lambda: file.read(1 << 20), b""))

@@ -1,9 +1,8 @@
-"""The commands that make what a table or figure lacks."""
+"""Write the commands that make the missing runs of a table or figure."""
 
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from singtech.places import CONF
 from singtech.results.collate import Collated
@@ -11,57 +10,52 @@ from singtech.results.conditions import Condition
 from singtech.results.experiments import COMPARABLE, Experiment
 from singtech.results.settings import PAPERS, Settings, read_settings
 
-if TYPE_CHECKING:
-    import pandas as pd
 
+def command(condition: Condition, end: str, seeds: Sequence[int], folds: Sequence[str] = ()) -> str:
+    """Write the command that runs a condition with these seeds and folds.
 
-def command(condition: Condition, place: str, seeds: Sequence[int], folds: Sequence[str] = ()) -> str:
-    """The command that runs a condition with these seeds, on these folds of the corpus at `place_of`."""
+    Args:
+        end: the end of the command, from `command_end`.
+    """
     model = "" if condition.model == "oblong" else f"model={condition.model} "
     spelled = f"{model}dc={condition.dc} strategy={condition.strategy} alpha={condition.alpha}"
     fold = f" data.fold={','.join(folds)}" if any(folds) else ""
     multirun = " -m" if len(seeds) * max(len(folds), 1) > 1 else ""
-    asked = f"{condition.overrides or spelled}{fold} seed={','.join(map(str, seeds))}"
-    return f"python -m singtech.run{multirun} {asked}{place}"
+    overrides = f"{condition.overrides or spelled}{fold} seed={','.join(map(str, seeds))}"
+    return f"singtech run{multirun} {overrides}{end}"
 
 
-def sweep(experiment: Experiment, place: str, seeds: Sequence[int]) -> str:
-    """The command that runs all that an experiment asks for."""
-    return f"python -m singtech.run -m experiments={experiment.name} seed={','.join(map(str, seeds))}{place}"
+def sweep(experiment: Experiment, end: str, seeds: Sequence[int]) -> str:
+    """Write the command that makes all runs of an experiment."""
+    return f"singtech run -m experiments={experiment.name} seed={','.join(map(str, seeds))}{end}"
 
 
-def prepare(place: str) -> str:
-    """The command that says what clips a corpus has."""
-    return f"singtech prepare{place}"
+def prepare(end: str) -> str:
+    """Write the command that prepares the clips of a corpus."""
+    return f"singtech prepare{end}"
 
 
 def tables(collated: Collated) -> str:
-    """The command that collates all runs."""
+    """Write the command that collates all runs."""
     return f"singtech tables{_output_of(collated)}"
 
 
 def report(collated: Collated, data: str) -> str:
-    """The command that puts all of a corpus on one page."""
+    """Write the command that makes the report of a corpus."""
     return f"singtech report data={data}{_output_of(collated)}"
 
 
-def place_of(collated: Collated, data: str, folds: int = 0, group: Settings = PAPERS) -> str:
-    """How a command ends: with the corpus, as it was named when it was last opened, with the settings of a group, and
-    with where the results are."""
+def command_end(collated: Collated, data: str, folds: int = 0, group: Settings = PAPERS) -> str:
+    """Write the end of a command: the corpus, a group's settings and the results folder.
+
+    The corpus has the settings with which it was last opened.
+    """
     named = collated.settings(data, folds) or _named(data)
     return (f" {named}" if named else "") + group.command + _output_of(collated) + _own_folder(collated, data, group)
 
 
-def own_folders(results: "pd.DataFrame") -> list[Path]:
-    """The configuration folders of a person's own that runs were made with and that still exist."""
-    commands = results["command"].unique() if "command" in results else []
-    words = [shlex.split(command) for command in commands if "--config-dir" in command]
-    folders = [Path(each[each.index("--config-dir") + 1]) for each in words if "--config-dir" in each]
-    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
-
-
 def _own_folder(collated: Collated, data: str, group: Settings) -> str:
-    """The configuration folder of the person's own that runs with these settings were made with."""
+    """Write the `--config-dir` of the user that runs with these settings have; "" if they have none."""
     runs = collated.results[collated.results["data"] == data]
     if not group.items or "command" not in runs or "settings" not in runs:
         return ""
@@ -73,7 +67,7 @@ def _own_folder(collated: Collated, data: str, group: Settings) -> str:
 
 
 def _named(data: str) -> str:
-    """A corpus by its name: the default not at all, a folder of one's own with what must be filled in."""
+    """Write the settings that select a corpus: "" for the default, with words to fill in for the user's own."""
     if data == COMPARABLE:
         return ""
     return (
@@ -89,5 +83,5 @@ def _output_of(collated: Collated) -> str:
 
 
 def has_vocalsets_singers(data: str) -> bool:
-    """Whether a corpus is one of `conf/data`, with VocalSet's singers, and not a person's own."""
+    """Whether a corpus is one of `conf/data`, which all have VocalSet's singers, and not the user's own."""
     return (CONF / "data" / f"{data}.yaml").is_file()

@@ -1,6 +1,8 @@
-"""What all figures share: colours, and files (PNG, PDF) that are the same bytes from the same results."""
+"""What all figures share: style, colours, spectrograms, and files (PNG, PDF) that are the same bytes every time."""
 
 import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,31 +10,65 @@ from singtech.io.atomic import atomic_path
 from singtech.results.summaries import Answer
 
 if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # Okabe and Ito's, told apart without colour vision
+LOUDNESS = "magma"  # brighter is louder, in grey too
 UNDATED = {"png": {"Software": None}, "pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
 
 
-def save(figure: "Figure", stem: Path) -> list[Path]:
-    """Write `<stem>.png` and `.pdf`, without dates; the paths written."""
+@contextmanager
+def default_style() -> Iterator[None]:
+    """Use matplotlib's own defaults, whatever a user's matplotlibrc says. Decorates every function that draws."""
     import matplotlib
 
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in UNDATED]
-    for path, (kind, metadata) in zip(paths, UNDATED.items(), strict=True):
-        with atomic_path(path) as temporary, matplotlib.rc_context({"pdf.fonttype": 42}):
-            figure.savefig(temporary, format=kind, dpi=200, metadata=metadata)
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
+
+
+@default_style()
+def save(figure: "Figure", stem: Path, kinds: Sequence[str] = ("png", "pdf"), dpi: int = 200) -> list[Path]:
+    """Write a figure as `<stem>.png` and `.pdf`, or some of these, without dates; return the paths."""
+    import matplotlib
+
+    matplotlib.rcParams["pdf.fonttype"] = 42  # letters stay text
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in kinds]
+    for path, kind in zip(paths, kinds, strict=True):
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format=kind, dpi=dpi, metadata=UNDATED[kind])
     return paths
+
+
+def draw_spectrogram(
+    axes: "Axes", spectrogram: "np.ndarray", frame_seconds: float, bin_hertz: float, **style
+) -> "AxesImage":
+    """Draw a spectrogram (F, T) over seconds and kHz; frames and bins are centred on multiples of their steps."""
+    bins, frames = spectrogram.shape
+    step = bin_hertz / 1000
+    extent = (-frame_seconds / 2, (frames - 0.5) * frame_seconds, -step / 2, (bins - 0.5) * step)
+    axes.set_ylabel("frequency / kHz")
+    return axes.imshow(spectrogram, LOUDNESS, aspect="auto", origin="lower", extent=extent, **style)
+
+
+def caption(figure: "Figure", title: str, small_print: str = "") -> None:
+    """Write a title above a figure, and licence, source or notes below it."""
+    figure.suptitle(title, fontsize=9)
+    figure.supxlabel(small_print, fontsize=7, color="0.4")
 
 
 def entitle(figure: "Figure", answer: Answer, characters: int = 72) -> None:
     """Write the title on a figure of a corpus that is not the paper's, so that it says so wherever it is shown."""
     if not answer.is_comparable:
-        figure.suptitle("\n".join(textwrap.wrap(answer.title, characters)), fontsize=9)
+        figure.suptitle("\n".join(textwrap.wrap(answer.heading, characters)), fontsize=9)
 
 
+@default_style()
 def blank(text: str) -> "Figure":
-    """A small figure that says in one line why there is nothing to draw."""
+    """Draw a small figure that says in one line why it is empty."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.2, 0.7))
@@ -41,12 +77,7 @@ def blank(text: str) -> "Figure":
 
 
 def without_runs(answer: Answer) -> str:
-    """Why a figure has no run to draw."""
+    """Say why a figure has no run to draw."""
     if not answer.left_out:
         return "no run yet"
     return f"no run counts yet: {answer.left_out} left out, see {answer.experiment.name}.md"
-
-
-def picture(answer: Answer) -> str:
-    """The figure in a Markdown page beside it."""
-    return f"![{answer.title}]({answer.experiment.name}.png)"

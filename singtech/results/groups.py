@@ -1,8 +1,8 @@
-"""Which runs share their settings: a page shows those of its conditions that do, and keeps others apart.
+"""Group runs by their settings, because a page shows only runs that share them.
 
-What a run differs in from the defaults is partly its condition's own, or that of a named ablation. What remains is the
-group that it belongs to. A run that holds all that an ablation sets belongs to the ablation's row, and makes no group,
-where runs without the ablation are there; where none are, it is shown as what it is, with these settings.
+The settings of a run that differ from the defaults belong partly to its condition or to a named ablation. The rest are
+the settings of its group. A run with all settings of an ablation belongs to the ablation's row if there are also runs
+of the same group without the ablation. If there are none, the ablation's settings are settings of the group.
 """
 
 from collections import defaultdict
@@ -19,17 +19,17 @@ from singtech.results.settings import PAPERS, Settings, read_settings
 if TYPE_CHECKING:
     import pandas as pd
 
-RETRAINING = "retraining"  # the group of settings that a strategy without re-training never has
+RETRAINING = "retraining"  # settings that have no effect in a strategy without re-training
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs on one corpus with the same settings beside those of their conditions.
+    """Runs on one corpus that share their settings, apart from those of their conditions.
 
     Attributes:
-        settings: these.
-        runs: how many complete runs are of it.
-        finished: when the last of them was.
+        settings: the settings that they share.
+        runs: number of complete runs.
+        finished: when the newest run finished.
     """
 
     settings: Settings
@@ -39,7 +39,12 @@ class Group:
 
 @dataclass(frozen=True)
 class _Reading:
-    """Alike runs: what remains of their settings without an ablation, and with one (None where they hold none)."""
+    """Runs of one condition with the same settings.
+
+    Attributes:
+        rest: their settings without those of their condition.
+        rest_of_ablation: their settings without those of their condition and ablation; None if they have no ablation.
+    """
 
     rest: Settings
     rest_of_ablation: Settings | None
@@ -48,13 +53,13 @@ class _Reading:
     finished: str
 
     def is_of(self, group: Settings) -> bool:
-        """Whether the runs belong to a group, as a condition's or as an ablation's."""
+        """Whether the runs belong to a group, as runs of a condition or of an ablation."""
         rests = [rest for rest in (self.rest, self.rest_of_ablation) if rest is not None]
         return any(_alike(rest, group, self.retrains) for rest in rests)
 
 
 def groups_of(collated: Collated, data: str) -> list[Group]:
-    """The groups of a corpus's complete runs, that of the most runs first, of as many the most recent."""
+    """Group the complete runs on a corpus: largest group first, the newest first among equally large ones."""
     known = collated.memory.setdefault("groups", {})
     if data not in known:
         known[data] = grouped(collated.results[collated.results["data"] == data], named_conditions(collated))
@@ -62,20 +67,20 @@ def groups_of(collated: Collated, data: str) -> list[Group]:
 
 
 def main_group(collated: Collated, data: str) -> Settings:
-    """The settings that the most runs on a corpus share."""
+    """The settings of the largest group of runs on a corpus."""
     groups = groups_of(collated, data)
     return groups[0].settings if groups else PAPERS
 
 
 def named_conditions(collated: Collated) -> list[Condition]:
-    """Every row of every experiment."""
+    """The conditions of all experiments."""
     if "conditions" not in collated.memory:
-        collated.memory["conditions"] = [row for asked in read_experiments() for row in asked.conditions]
+        collated.memory["conditions"] = [row for experiment in read_experiments() for row in experiment.conditions]
     return collated.memory["conditions"]
 
 
 def wanted(condition: Condition, group: Settings) -> Settings | None:
-    """The settings that a run of a condition has in a group; None where the two contradict each other."""
+    """The settings that a run of a condition has in a group; None if the two contradict each other."""
     if group.is_earlier:
         return None if condition.settings.items else group
     joined = group.joined(condition.settings)
@@ -83,9 +88,10 @@ def wanted(condition: Condition, group: Settings) -> Settings | None:
 
 
 def rows_in(conditions: Sequence[Condition], group: Settings) -> dict[Condition, Settings]:
-    """The conditions that have runs in a group, and with which settings.
+    """The conditions that can have runs in a group, with the settings of these runs.
 
-    An ablation that sets only what all of the group have is none there, beside the condition without it.
+    If the group has all settings of an ablation, the ablation equals its condition. It is then left out if the
+    condition is also in `conditions`.
     """
     whole = {(condition.key, condition.own) for condition in conditions if not condition.ablation}
     rows = {}
@@ -98,30 +104,30 @@ def rows_in(conditions: Sequence[Condition], group: Settings) -> dict[Condition,
 
 
 def grouped(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[Group]:
-    """The groups of the complete ones among runs on one corpus.
+    """Group the complete runs among runs on one corpus.
 
     Args:
         runs: rows of results.csv.
-        conditions: whose own settings, and whose ablations', make no group.
+        conditions: the conditions and ablations whose settings do not count for the group.
     """
     readings = _read(runs, conditions)
-    made = {reading.rest for reading in readings if reading.rest_of_ablation is None and reading.retrains}
+    group_settings = {reading.rest for reading in readings if reading.rest_of_ablation is None and reading.retrains}
     more = {reading.rest for reading in readings if reading.rest_of_ablation is None and not reading.retrains}
-    made |= {rest for rest in more if not any(_alike(rest, group, False) for group in made)}
+    group_settings |= {rest for rest in more if not any(_alike(rest, group, False) for group in group_settings)}
     for reading in readings:
         rest = reading.rest_of_ablation
-        if rest is not None and not any(_alike(rest, group, reading.retrains) for group in made):
-            made.add(reading.rest)
+        if rest is not None and not any(_alike(rest, group, reading.retrains) for group in group_settings):
+            group_settings.add(reading.rest)
     groups = []
-    for settings in made:
-        ours = [reading for reading in readings if reading.is_of(settings)]
-        groups.append(Group(settings, sum(r.runs for r in ours), max(r.finished for r in ours)))
+    for settings in group_settings:
+        members = [reading for reading in readings if reading.is_of(settings)]
+        groups.append(Group(settings, sum(r.runs for r in members), max(r.finished for r in members)))
     groups.sort(key=lambda group: (len(group.settings.items), group.settings.words))
     return sorted(groups, key=lambda group: (group.runs, group.finished), reverse=True)
 
 
 def _read(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[_Reading]:
-    """How alike runs can be read, those of few settings first."""
+    """Collect the runs that have the same condition and settings; fewest settings first."""
     by_key = defaultdict(list)
     for condition in conditions:
         by_key[condition.key].append(condition)
@@ -144,5 +150,5 @@ def _read(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[_Readin
 
 
 def _alike(rest: Settings, group: Settings, has_retraining: bool) -> bool:
-    """Whether runs with these settings belong to a group; without re-training, to all that differ in that."""
+    """Whether runs with these settings belong to a group. Without re-training, its settings do not count."""
     return rest == group or (not has_retraining and not group.is_earlier and rest == group.without_group(RETRAINING))

@@ -1,46 +1,80 @@
-"""One page of all tables and pictures of a corpus, in the paper's order."""
+"""Render the page of each experiment, and one page of all tables and figures of a corpus, in the paper's order."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from singtech.io.atomic import write_text
-from singtech.results.experiments import COMPARABLE
+from singtech.results.breakdown import breakdown_page
+from singtech.results.claims import claims_page
+from singtech.results.collate import Collated
+from singtech.results.confusions import confusion_page
+from singtech.results.curves import curve_page
+from singtech.results.experiments import COMPARABLE, Experiment, Published
+from singtech.results.figures import save
 from singtech.results.groups import Group
-from singtech.results.pages import pipes
+from singtech.results.layers import layers_page
+from singtech.results.lengths import lengths_page
+from singtech.results.pages import Page, Table, corpus, csv, latex, markdown, pipes
+from singtech.results.selections import selection_page
 from singtech.results.settings import PAPERS, Settings
-from singtech.results.summaries import Answer, corpus
+from singtech.results.summaries import Answer, answer
+from singtech.results.tables import table_page
 
 TITLE = "# The paper's tables and figures: "
+
+
+PAGES: dict[str, Callable[[Answer], Page]] = {  # by kind of experiment
+    "table": table_page,
+    "curve": curve_page,
+    "layers": layers_page,
+    "lengths": lengths_page,
+    "confusion": confusion_page,
+    "verdicts": claims_page,
+    "breakdown": breakdown_page,
+    "selection": selection_page,
+}
+
+
+def render(
+    experiment: Experiment,
+    collated: Collated,
+    published: Published,
+    data: str,
+    folder: Path,
+    group: Settings | None = None,
+) -> tuple[list[Path], Page]:
+    """Write an experiment's page into `folder`: `<name>.md`, `.csv`, its tables as `.tex`, its figure as `.png` and
+    `.pdf`; return the paths and the page. The same results give the same bytes."""
+    page = PAGES[experiment.kind](answer(experiment, collated, data, group, published))
+    formats = {"md": markdown(page), "csv": csv(page)} | ({"tex": latex(page)} if page.tables else {})
+    paths = [folder / f"{page.name}.{kind}" for kind in formats]
+    for path, text in zip(paths, formats.values(), strict=True):
+        write_text(path, text)
+    return paths + (save(page.figure, folder / page.name) if page.figure else []), page
 
 
 def write_index(
     folder: Path,
     data: str,
-    answers: Sequence[Answer],
+    pages: Sequence[Page],
     group: Settings = PAPERS,
     links: Sequence[tuple[Group, str]] = (),
 ) -> Path:
-    """Write `README.md` out of the pages that were rendered into `folder`, first how much of each is there; its path.
+    """Write `README.md` into `folder` from the pages, first how much of each there is; return its path.
 
     Args:
-        folder: holds `<name>.md` of every experiment.
+        folder: holds the figures of the pages.
         data: the corpus.
-        answers: to the experiments, in printed order.
+        pages: of the experiments, in printed order.
         group: the settings that the runs of these pages share.
-        links: every group of the corpus's runs, and where its index is, seen from `folder`.
+        links: every group of the corpus's runs, and its index as seen from `folder`.
     """
-    where = ("VocalSet" if data == COMPARABLE else corpus(data)) + (f"; {group.words}" if group.words else "")
-    names = [answer.experiment.name for answer in answers]
-    lines = [
-        [f"[{name}]({name}.md)", answer.experiment.title, answer.progress]
-        for name, answer in zip(names, answers, strict=True)
-    ]
-    pages = [(folder / f"{name}.md").read_text(encoding="utf-8").rstrip() for name in names]
-    lowered = [re.sub("^#", "##", page, flags=re.MULTILINE) for page in pages]
-    table = pipes(["page", "what it is", "how much is there"], lines, left=3)
+    name = ("VocalSet" if data == COMPARABLE else corpus(data)) + (f"; {group.words}" if group.words else "")
+    lines = [[f"[{page.name}]({page.name}.md)", page.title, page.progress] for page in pages]
+    contents = Table.of(["page", "what it is", "how much is there"], lines, words=3)
+    parts = [f"{TITLE}{name}", *_of_groups(group, links), pipes(contents)]
     path = folder / "README.md"
-    write_text(path, "\n\n".join([f"{TITLE}{where}", *_of_groups(group, links), table, *lowered]) + "\n")
+    write_text(path, "\n\n".join([*parts, *(markdown(page, level=2).rstrip() for page in pages)]) + "\n")
     return path
 
 
@@ -53,4 +87,4 @@ def _of_groups(group: Settings, links: Sequence[tuple[Group, str]]) -> list[str]
         words = each.settings.words or "none"
         lines.append([f"**{words}**, on this page" if each.settings == group else f"[{words}]({link})", str(each.runs)])
     intro = "Runs with different settings are kept apart. The settings that differ from the paper's:"
-    return [intro, pipes(["settings", "complete runs"], lines, left=1)]
+    return [intro, pipes(Table.of(["settings", "complete runs"], lines))]

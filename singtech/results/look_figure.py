@@ -1,4 +1,4 @@
-"""Figures of where deformable kernels look: one place on one clip, and a corpus by layer and technique."""
+"""Figures of the offsets of deformable kernels: at one position of a clip, and over a corpus by layer and technique."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from singtech.results.figures import COLOURS
+from singtech.results.figures import COLOURS, caption, default_style, draw_spectrogram
 from singtech.results.summaries import printed
 
 if TYPE_CHECKING:
@@ -18,24 +18,25 @@ RIGID, MOVED = "#56B4E9", "#FFFFFF"
 
 @dataclass(frozen=True, eq=False)
 class Sampling:
-    """One layer's kernel at one place.
+    """One layer's kernel at one position.
 
     Attributes:
         layer: its number.
         kernel_size: taps along frequency and time.
         rigid, moved: (M, 2) hertz and seconds, without and with offsets.
         mask: (M,) between 0 and 2.
-        matters: (M,) whether a tap meets the map in either place; the others are not drawn.
+        matters: (M,) whether a tap meets the map with or without offsets; the others are not drawn.
     """
 
     layer: int
-    kernel_size: tuple[int, int]
+    kernel_size: tuple[int, ...]
     rigid: np.ndarray
     moved: np.ndarray
     mask: np.ndarray
     matters: np.ndarray
 
 
+@default_style()
 def draw_sampling(
     title: str,
     spectrogram: np.ndarray,
@@ -44,10 +45,10 @@ def draw_sampling(
     samplings: Sequence[Sampling],
     small_print: str = "",
 ) -> "Figure":
-    """The sampling points of each layer's kernel at one place over the clip's spectrogram, against the rigid grid.
+    """Draw the sampling points of each layer's kernel at one position of a clip, against the rigid grid.
 
     Args:
-        title: the clip, and where the kernel stands.
+        title: the clip, and the position of the kernel.
         spectrogram: (F, T), loudness.
         frame_seconds, bin_hertz: from one frame and bin to the next; they are centred on multiples of these.
         samplings: one a layer.
@@ -56,49 +57,38 @@ def draw_sampling(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(max(5.2 * len(samplings), 6.4), 4.4), layout="constrained")
-    bins, frames = spectrogram.shape
-    step = bin_hertz / 1000
-    span = (-frame_seconds / 2, (frames - 0.5) * frame_seconds, -step / 2, (bins - 0.5) * step)
     for axes, s in zip(figure.subplots(1, len(samplings), squeeze=False)[0], samplings, strict=True):
-        axes.imshow(
-            spectrogram,
-            extent=span,
-            **{"origin": "lower", "aspect": "auto", "cmap": "magma", "alpha": 0.85},
-        )
-        rigid, moved, mask = s.rigid[s.matters], s.moved[s.matters], s.mask[s.matters]
-        ends = np.stack([rigid, moved]) / (1000, 1)  # (2, M, 2) kHz and seconds
-        axes.plot(ends[:, :, 1], ends[:, :, 0], color=MOVED, linewidth=0.7)
-        axes.scatter(
-            *(ends[0, :, 1], ends[0, :, 0]),
-            **{"s": 34, "facecolors": "none", "edgecolors": RIGID, "linewidths": 1.4, "label": "rigid grid"},
-        )
-        axes.scatter(
-            *(ends[1, :, 1], ends[1, :, 0]),
-            **{"s": 40 * mask, "color": MOVED, "edgecolors": "black", "linewidths": 0.6, "label": "with offsets"},
-        )
-        axes.set(xlim=_limits(span[:2], ends[:, :, 1]), ylim=_limits(span[2:], ends[:, :, 0]))
+        image = draw_spectrogram(axes, spectrogram, frame_seconds, bin_hertz, alpha=0.85)
+        left, right, bottom, top = image.get_extent()
+        rigid, moved, mask = s.rigid[s.matters] / (1000, 1), s.moved[s.matters] / (1000, 1), s.mask[s.matters]
+        axes.plot([rigid[:, 1], moved[:, 1]], [rigid[:, 0], moved[:, 0]], color=MOVED, linewidth=0.7)
+        hollow = {"facecolors": "none", "edgecolors": RIGID, "linewidths": 1.4, "label": "rigid grid"}
+        axes.scatter(rigid[:, 1], rigid[:, 0], s=34, **hollow)
+        filled = {"color": MOVED, "edgecolors": "black", "linewidths": 0.6, "label": "with offsets"}
+        axes.scatter(moved[:, 1], moved[:, 0], s=40 * mask, **filled)
+        points = np.concatenate([rigid, moved])
+        axes.set(xlim=_limits(left, right, points[:, 1]), ylim=_limits(bottom, top, points[:, 0]), xlabel="time / s")
         axes.set_facecolor("0.35")  # outside the map, where a kernel reads silence
-        axes.set(xlabel="time / s", ylabel="frequency / kHz")
-        kernel = f"{s.kernel_size[0]}×{s.kernel_size[1]}"
-        told = f"area: mask, {mask.min():.2f} to {mask.max():.2f}" if len(mask) else "no tap"
+        area = f"area: mask, {mask.min():.2f} to {mask.max():.2f}" if len(mask) else "no tap"
         off = len(s.matters) - s.matters.sum()
-        away = f"\n{off} of {len(s.matters)} taps off the map, not drawn" if off else ""
-        axes.set_title(f"layer {s.layer}, kernel {kernel}, {told}{away}", fontsize=9)
+        hidden = f"\n{off} of {len(s.matters)} taps off the map, not drawn" if off else ""
+        kernel = f"{s.kernel_size[0]}×{s.kernel_size[1]}"
+        axes.set_title(f"layer {s.layer}, kernel {kernel}, {area}{hidden}", fontsize=9)
         axes.legend(loc="upper right", fontsize=8, facecolor="0.35", labelcolor="white", framealpha=0.8)
-    figure.suptitle(title, fontsize=9)
-    figure.supxlabel(small_print, fontsize=7, color="0.4")
+    caption(figure, title, small_print)
     return figure
 
 
-def _limits(span: tuple[float, float], values: np.ndarray) -> tuple[float, float]:
-    """A span widened to values beyond it, with room for whole points there."""
-    low, high = min(span[0], values.min(initial=span[0])), max(span[1], values.max(initial=span[1]))
-    room = 0.04 * (high - low)
-    return low - room * (low < span[0]), high + room * (high > span[1])
+def _limits(low: float, high: float, values: np.ndarray) -> tuple[float, float]:
+    """Widen an axis to values beyond it, with room for whole points there."""
+    least, most = values.min(initial=low), values.max(initial=high)
+    room = 0.04 * (most - least)
+    return least - room * (least < low), most + room * (most > high)
 
 
+@default_style()
 def draw_offsets(title: str, offsets: "pd.DataFrame", techniques: Sequence[str]) -> "Figure":
-    """How far kernels reach along frequency and time by technique, a panel a layer, with deviations over recordings.
+    """Draw how far kernels reach along frequency and time by technique: a panel a layer, with deviations.
 
     Args:
         title: of the figure.
@@ -109,14 +99,14 @@ def draw_offsets(title: str, offsets: "pd.DataFrame", techniques: Sequence[str])
 
     layers = sorted(offsets["layer"].unique())
     figure = Figure(figsize=(1.6 + 0.62 * len(techniques), 2.9 * len(layers) + 0.5), layout="constrained")
-    shown = (("frequency", "along frequency"), ("time", "along time"))
     for axes, layer in zip(figure.subplots(len(layers), 1, squeeze=False, sharex=True)[:, 0], layers, strict=True):
-        for k, (way, label) in enumerate(shown):
-            rows = offsets[(offsets["layer"] == layer) & (offsets["measure"] == f"absolute_{way}_cells")]
+        for k, dimension in enumerate(("frequency", "time")):
+            rows = offsets[(offsets["layer"] == layer) & (offsets["measure"] == f"absolute_{dimension}_cells")]
             rows = rows.set_index("technique").reindex(techniques)
-            places = np.arange(len(techniques)) + 0.38 * (k - 0.5)
-            style = {"width": 0.36, "color": COLOURS[k], "label": label, "capsize": 2, "error_kw": {"elinewidth": 0.9}}
-            axes.bar(places, rows["value"], yerr=rows["deviation"].fillna(0), hatch=("", "//")[k], **style)
+            positions = np.arange(len(techniques)) + 0.38 * (k - 0.5)
+            style = {"width": 0.36, "color": COLOURS[k], "hatch": ("", "//")[k], "label": f"along {dimension}"}
+            bars = {"yerr": rows["deviation"].fillna(0), "capsize": 2, "error_kw": {"elinewidth": 0.9}}
+            axes.bar(positions, rows["value"], **style, **bars)
         axes.set_title(f"layer {layer}", fontsize=9)
         axes.set_ylabel("mean |offset| / cells")
         axes.grid(axis="y", color="0.9", linewidth=0.8)
@@ -124,12 +114,13 @@ def draw_offsets(title: str, offsets: "pd.DataFrame", techniques: Sequence[str])
         axes.spines[["top", "right"]].set_visible(False)
     axes.set_xticks(range(len(techniques)), map(printed, techniques), rotation=35, ha="right", rotation_mode="anchor")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    figure.suptitle(title, fontsize=9)
+    caption(figure, title)
     return figure
 
 
+@default_style()
 def draw_density(title: str, densities: dict[int, np.ndarray], reach: float) -> "Figure":
-    """How often which offset occurs, a panel a layer: time across, frequency up, in cells of the layer's map.
+    """Draw how often each offset occurs, a panel a layer: time across, frequency up, in cells of the layer's map.
 
     Args:
         title: of the figure.
@@ -141,9 +132,8 @@ def draw_density(title: str, densities: dict[int, np.ndarray], reach: float) -> 
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.2 * len(densities) + 0.6, 3.9), layout="constrained")
-    for axes, (layer, share) in zip(
-        figure.subplots(1, len(densities), squeeze=False)[0], densities.items(), strict=True
-    ):
+    panels = figure.subplots(1, len(densities), squeeze=False)[0]
+    for axes, (layer, share) in zip(panels, densities.items(), strict=True):
         middle = len(share) // 2
         furthest = int(np.abs(np.argwhere(share > 0) - middle).max(initial=4))
         shown = slice(middle - furthest, middle + furthest + 1)
@@ -151,15 +141,13 @@ def draw_density(title: str, densities: dict[int, np.ndarray], reach: float) -> 
         share = share[shown, shown]
         least = float(share[share > 0].min(initial=1))
         norm = LogNorm(vmin=least, vmax=max(float(share.max()), 10 * least))
-        extent = (-edge, edge, -edge, edge)
-        image = axes.imshow(
-            np.where(share > 0, share, np.nan), origin="lower", extent=extent, cmap="viridis", norm=norm
-        )
+        cells = np.where(share > 0, share, np.nan)
+        image = axes.imshow(cells, "viridis", norm, origin="lower", extent=(-edge, edge, -edge, edge))
         axes.axhline(0, color="0.6", linewidth=0.6)
         axes.axvline(0, color="0.6", linewidth=0.6)
         axes.set(xlabel="offset along time / cells", ylabel="offset along frequency / cells")
-        told = f", {100 * beyond:.1f} % of taps beyond" if beyond > 5e-4 else ""
-        axes.set_title(f"layer {layer}{told}", fontsize=9)
+        outside = f", {100 * beyond:.1f} % of taps beyond" if beyond > 5e-4 else ""
+        axes.set_title(f"layer {layer}{outside}", fontsize=9)
         figure.colorbar(image, ax=axes, shrink=0.8, label="share of taps")
-    figure.suptitle(title, fontsize=9)
+    caption(figure, title)
     return figure

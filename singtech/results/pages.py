@@ -1,111 +1,252 @@
-"""What all pages share: numbers as printed, Markdown and LaTeX of lines of cells, titles, notes and missing cells.
+"""A page of results: its numbers as a frame, its tables as cells; Markdown, LaTeX, CSV and HTML are rendered from it.
 
-A cell between `**` is bold and one between `*` slanted, in both languages.
+Sentences of a page (caption, lead, notes) are Markdown. Cells are plain text, and say themselves whether they are bold.
 """
 
-import re
+import base64
+import functools
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
-from singtech.results.summaries import Answer
+from singtech.metrics import heading, is_higher_better, is_metric
+from singtech.results.experiments import COMPARABLE
+
+if TYPE_CHECKING:
+    import jinja2
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 NONE = "—"  # a cell without a number
-Line = list[str]  # the cells of one printed line
+PAGE_HEIGHT = 40  # lines; a longer LaTeX table has smaller type, as a page holds about 55
+TEMPLATES = Path(__file__).parent / "page"
 
 _TEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"±": r"$\pm$", "α": r"$\alpha$", "×": r"$\times$", "·": r"$\cdot$", "✓": r"\checkmark{}"},
     **{"−": "$-$", "—": "--", "–": "--", "<": "$<$", ">": "$>$", "|": "$|$"},
-    "[": "{[}",  # first in a line it would be the argument of the line break before it
+    "[": "{[}",  # LaTeX takes a bracket that begins a line for an argument of the line break before it
 }
+_FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}"  # shrinks a tabular wider than the page
 
-_FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}"  # a tabular wider than the page shrinks
+
+@dataclass(frozen=True)
+class Cell:
+    """One field of a printed table. A heading names the lines below it."""
+
+    text: str = ""
+    is_bold: bool = False
+    is_heading: bool = False
+
+
+Line = list[Cell]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A printed table.
+
+    Attributes:
+        header: the text over each column.
+        groups: lines of cells; LaTeX leaves space between groups.
+        words: how many of the first columns hold words; the others hold numbers and are aligned right.
+        title: heads a table of a page that has several; "" for none.
+        note: a sentence above it.
+        metrics: the metric of each column, which a click in HTML sorts best first; "" for none.
+    """
+
+    header: list[str]
+    groups: list[list[Line]]
+    words: int = 1
+    title: str = ""
+    note: str = ""
+    metrics: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, header: Sequence[str], *groups: Sequence[Sequence[str]], words: int = 1, title: str = "") -> "Table":
+        """A table of plain text, by groups of lines."""
+        return cls(list(header), [[list(map(Cell, line)) for line in lines] for lines in groups], words, title)
+
+    @property
+    def lines(self) -> list[Line]:
+        """All lines, without groups."""
+        return [line for group in self.groups for line in group]
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """What one table or figure shows.
+
+    Attributes:
+        name: of its files: table3.
+        data: the corpus.
+        title, caption: what it is, what its numbers mean.
+        frame: its numbers, one tidy frame.
+        tables: its numbers as printed.
+        lead: sentences above the tables; several make a list.
+        figure: None for none; it is saved as `<name>.png` and `.pdf`.
+        notes: what a reader must know of the numbers, a sentence each.
+        missing: what is missing, and the command that makes it.
+        sweep: the command that makes all missing runs; "" where none is.
+        runs: the names of the runs whose numbers it shows.
+        progress: how much of it there is, in a few words.
+    """
+
+    name: str
+    data: str
+    title: str
+    caption: str
+    frame: "pd.DataFrame"
+    tables: Sequence[Table] = ()
+    lead: Sequence[str] = ()
+    figure: "Figure | None" = None
+    notes: Sequence[str] = ()
+    missing: Sequence[tuple[str, str]] = ()
+    sweep: str = ""
+    runs: Sequence[str] = field(default=())
+    progress: str = ""
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the paper's numbers were measured on this corpus."""
+        return self.data == COMPARABLE
+
+    @property
+    def heading(self) -> str:
+        """The title, with the corpus where it is not the paper's."""
+        return self.title + ("" if self.is_comparable else f" — {corpus(self.data)}")
+
+
+def corpus(data: str) -> str:
+    """What a reader must know of a corpus that is not the paper's."""
+    name = "demo corpus (synthetic voices)" if data == "demo" else f"corpus {data}"
+    return f"{name}: not VocalSet, not comparable with the paper"
 
 
 def shown(mean: float | None, deviation: float | None = None) -> str:
-    """A number as printed: `0.612 ± 0.013`, without deviation `0.612`, without any `—`."""
-    if mean is None:
-        return NONE
-    return f"{mean:.3f}" + (f" ± {deviation:.3f}" if deviation is not None else "")
+    """Format a number as the paper does: `0.612 ± 0.013`, without deviation `0.612`, without any `—`."""
+    return NONE if mean is None or mean != mean else f"{mean:.3f}" + _plus_or_minus(deviation)
 
 
 def shown_change(change: float | None, deviation: float | None = None) -> str:
-    """A difference with its sign: `+0.012 ± 0.004`."""
-    if change is None:
-        return NONE
-    text = f"{change:+.3f}".replace("-0.000", "+0.000")
-    return text + (f" ± {deviation:.3f}" if deviation is not None else "")
+    """Format a difference with its sign: `+0.012 ± 0.004`."""
+    return NONE if change is None or change != change else f"{change:+z.3f}" + _plus_or_minus(deviation)
 
 
-def shown_interval(interval: tuple[float, float] | None) -> str:
-    """An interval as printed: `0.581 to 0.640`."""
-    return NONE if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+def shown_interval(low: float, high: float) -> str:
+    """Format an interval: `0.581 to 0.640`; `—` of one that is not known."""
+    return NONE if low != low else f"{low:.3f} to {high:.3f}"
 
 
-def document(answer: Answer, *parts: str) -> str:
-    """A Markdown page: title, caption, the parts, notes, and the missing cells with the commands that fill them."""
-    notes = [f"- {note}" for note in answer.notes]
-    page = [f"# {answer.title}", answer.experiment.caption, *parts, "\n".join(notes)]
-    if answer.missing:
-        page += ["## Missing", "\n".join(f"- {what}: `{command}`" for what, command in answer.missing)]
-        page += [f"All at once, running only what is missing: `{answer.sweep}`"] if answer.sweep else []
-    return "\n\n".join(part for part in page if part) + "\n"
+def markdown(page: Page, level: int = 1) -> str:
+    """Render a page as Markdown below a heading of a level: sentences, figure, tables, notes, missing runs."""
+    marks = "#" * level
+    parts = [f"{marks} {page.heading}", page.caption]
+    parts.append("\n".join(f"- {sentence}" for sentence in page.lead) if len(page.lead) > 1 else "".join(page.lead))
+    parts.append(f"![{page.heading}]({page.name}.png)" if page.figure else "")
+    for table in page.tables:
+        parts += [f"{marks}# {table.title}" if table.title else "", table.note, pipes(table)]
+    parts.append("\n".join(f"- {note}" for note in page.notes))
+    if page.missing:
+        parts += [f"{marks}# Missing", "\n".join(f"- {what}: `{command}`" for what, command in page.missing)]
+        parts.append(f"All at once, running only what is missing: `{page.sweep}`" if page.sweep else "")
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def pipes(header: Line, lines: Sequence[Line], left: int) -> str:
-    """A Markdown table, readable as text too; the first `left` columns are aligned left, the others right."""
-    alignment = ["left"] * left + ["right"] * (len(header) - left)
-    cells = [[cell.replace("|", r"\|") for cell in line] for line in lines]
-    return tabulate(cells, header, tablefmt="pipe", disable_numparse=True, colalign=alignment)
-
-
-def latex_table(answer: Answer, *tabulars: str, packages: str = "booktabs,graphicx") -> str:
-    """Tabulars as one LaTeX `table` with its caption; notes and missing cells are comments in it."""
-    notes = [rf"Needs \usepackage{{{packages}}}.", *answer.notes]
-    notes += [f"Missing: {what}: {command}" for what, command in answer.missing]
-    label = re.sub("[^A-Za-z0-9]+", "-", f"{answer.experiment.name}-{answer.data}")
-    is_tall = sum(tabular.count(r" \\") for tabular in tabulars) > 40  # lines, of which a page holds about 55
+def pipes(table: Table) -> str:
+    """Render a table as Markdown that is readable as text too."""
+    marks = {(True, False): "**", (False, True): "*", (False, False): "", (True, True): "***"}
     lines = [
-        *(f"% {' '.join(note.split())}" for note in notes),
-        r"\begin{table}",
-        r"\centering" + (r"\scriptsize" if is_tall else r"\footnotesize"),
-        rf"\caption{{{tex(answer.title)}. {tex(answer.experiment.caption)}}}",
-        rf"\label{{tab:{label}}}",
-        *(f"\\par\\medskip\n{_FITTED}{{%\n{tabular}%\n}}" for tabular in tabulars),
-        r"\end{table}",
+        [f"{(mark := marks[cell.is_bold, cell.is_heading])}{cell.text}{mark}".replace("|", r"\|") for cell in line]
+        for line in table.lines
     ]
+    alignment = ["left"] * table.words + ["right"] * (len(table.header) - table.words)
+    return tabulate(lines, table.header, tablefmt="pipe", disable_numparse=True, colalign=alignment)
+
+
+def csv(page: Page) -> str:
+    """Render a page's frame as CSV, with six decimals."""
+    return page.frame.round(6).to_csv(index=False, lineterminator="\n")
+
+
+def latex(page: Page) -> str:
+    """Render each table of a page as a LaTeX `table`; notes and missing runs are comments in it."""
+    notes = [r"Needs \usepackage{amssymb,booktabs,graphicx}.", *page.notes]
+    notes += [f"Missing: {what}: {command}" for what, command in page.missing]
+    lines = [f"% {' '.join(note.split())}" for note in notes]
+    for number, table in enumerate(page.tables, start=1):
+        title = ": ".join(filter(None, (page.heading, table.title)))
+        label = "-".join(filter(None, (page.name, str(number) if number > 1 else "", page.data))).replace("_", "-")
+        lines += [
+            r"\begin{table}",
+            r"\centering" + (r"\scriptsize" if len(table.lines) > PAGE_HEIGHT else r"\footnotesize"),
+            rf"\caption{{{tex(title)}. {tex(table.note or page.caption)}}}",
+            rf"\label{{tab:{label}}}",
+            f"\\par\\medskip\n{_FITTED}{{%",
+            rf"\begin{{tabular}}{{{'l' * table.words}{'r' * (len(table.header) - table.words)}}}",
+            r"\toprule",
+            " & ".join(map(tex, table.header)) + r" \\",
+            r"\midrule",
+            "\n\\addlinespace\n".join("\n".join(_tex_line(line, table) for line in group) for group in table.groups),
+            "\\bottomrule\n\\end{tabular}%\n}\n\\end{table}",
+        ]
     return "\n".join(lines) + "\n"
 
 
-def tabular(header: Line, groups: Sequence[Sequence[Line]], left: int) -> str:
-    """A LaTeX tabular, a little space between the groups of lines; the first `left` columns are aligned left."""
-    lines = [
-        rf"\begin{{tabular}}{{{'l' * left}{'r' * (len(header) - left)}}}",
-        r"\toprule",
-        _tex_line(header),
-        r"\midrule",
-        "\n\\addlinespace\n".join("\n".join(map(_tex_line, group)) for group in groups),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    return "\n".join(lines)
+def tex(text: str, is_number: bool = False) -> str:
+    """Escape text for LaTeX; + and - of a number are signs."""
+    signs = {"+": "$+$", "-": "$-$"} if is_number else {}
+    return "".join((_TEX | signs).get(character, character) for character in text)
 
 
-def tex(text: str) -> str:
-    """Text as LaTeX prints it, the characters that it takes for commands escaped."""
-    return "".join(_TEX.get(character, character) for character in text)
+def html(page: Page, folder: Path) -> str:
+    """Render the body of a page as HTML, without its title: tables that can be sorted, its figure of a folder inlined.
+
+    HTML in sentences and cells is shown as text.
+    """
+    picture = data_uri((folder / f"{page.name}.png").read_bytes(), "image/png") if page.figure else ""
+    macros: Any = templates().get_template("results.html").module
+    return macros.body(page, picture)
 
 
-def _tex_line(line: Line) -> str:
-    return " & ".join(map(_tex_cell, line)) + r" \\"
+@functools.cache
+def templates() -> "jinja2.Environment":
+    """The templates of HTML pages, which escape all text; their filter `sentence` renders Markdown within a line."""
+    import jinja2
+    from markdown_it import MarkdownIt
+    from markupsafe import Markup
+
+    inline = MarkdownIt("commonmark", {"html": False}).disable(["link", "autolink", "image"]).renderInline
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+
+    def best(metric: str) -> str:
+        """The attribute that says which direction puts the best number of a metric first; "" for no metric."""
+        if not metric or not is_metric(metric):
+            return ""
+        return Markup(f' data-best="{"descending" if is_higher_better(metric) else "ascending"}"')
+
+    environment.filters |= {"sentence": lambda text: Markup(inline(text)), "heading": heading, "best": best}
+    return environment
 
 
-def _tex_cell(cell: str) -> str:
-    for pattern, command in ((r"\*\*(.*)\*\*", "textbf"), (r"\*([^*]+)\*", "emph")):
-        if marked := re.fullmatch(pattern, cell):
-            return rf"\{command}{{{_tex_cell(marked[1])}}}"
-    if signed := re.fullmatch(r"([+-][\d.]+)(.*)", cell):
-        return f"${signed[1]}${tex(signed[2])}"
-    return tex(cell)
+def data_uri(content: bytes, kind: str) -> str:
+    """Encode bytes as they stand in a page that opens without a network."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _tex_line(line: Line, table: Table) -> str:
+    cells = []
+    for column, cell in enumerate(line):
+        text = tex(cell.text, is_number=column >= table.words)
+        text = rf"\emph{{{text}}}" if cell.is_heading else text
+        cells.append(rf"\textbf{{{text}}}" if cell.is_bold else text)
+    return " & ".join(cells) + r" \\"
+
+
+def _plus_or_minus(deviation: float | None) -> str:
+    return "" if deviation is None or deviation != deviation else f" ± {deviation:.3f}"

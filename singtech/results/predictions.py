@@ -1,13 +1,22 @@
-"""What a run said of every clip: read back from its folder, without torch.
+"""A run's logits for every clip, and the scores that they give: read from its folder, without torch.
 
 `predictions.csv` has one row a test clip, `validation.csv` one a clip of the validation singers, where there are some.
+They are the source of every score.
 """
 
+import hashlib
+import io
+import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from singtech import metrics
+from singtech.errors import Damaged, Newer
+from singtech.results.rows import COMPLETE, digest_in, is_intact, read_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,10 +24,12 @@ if TYPE_CHECKING:
 PREDICTIONS, VALIDATION = "predictions.csv", "validation.csv"
 _TEXT = dict.fromkeys(("recording", "singer", "technique", "context"), str)
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The clips of one run's test (or validation) singers, and what it makes of each.
+    """The clips of one run's test (or validation) singers, and the logits of each.
 
     Attributes:
         clips: N rows: recording, singer, technique, context ("" where the run did not keep it), start (seconds).
@@ -43,16 +54,23 @@ class Predictions:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """The predictions of a run, from `runs/<run>/predictions.csv`.
+    """The predictions of a run, from `runs/<run>/predictions.csv`; the digest in the row beside them is compared.
 
     Raises:
         FileNotFoundError: they are not there, as where only the collated files were brought.
-        ValueError: the file is damaged.
+        Damaged: the file is damaged, or has changed since the run was scored.
     """
     import pandas as pd
 
+    content = path.read_bytes()
+    row = None
+    with suppress(Damaged, Newer):
+        row = read_row(path.parent)
     try:
-        frame = pd.read_csv(path, dtype=_TEXT, keep_default_na=False)
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        if digest_in(row or {}, path.name) not in ("", digest):
+            raise ValueError("it has changed since the run was scored")
+        frame = pd.read_csv(io.BytesIO(content), dtype=_TEXT, keep_default_na=False)
         names = [name for name in frame if name.startswith("logit_")]
         techniques = tuple(name.removeprefix("logit_") for name in names)
         frame = frame.assign(**{name: "" for name in ("context",) if name not in frame})
@@ -62,5 +80,40 @@ def read_predictions(path: Path) -> Predictions:
             raise ValueError("it holds no clips, techniques without a logit, or logits that are not finite")
     except (KeyError, ValueError) as error:  # pandas' parser errors are ValueErrors
         why = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} is damaged ({why}); `singtech store check=true` sets it aside.") from error
+        raise Damaged(f"{path} is damaged ({why}); `singtech store check=true` sets it aside.") from error
     return Predictions(clips, techniques, logits)
+
+
+def score(row: dict, folder: Path) -> dict:
+    """A row with every metric: its own scores where the row is as it was written, else those of its predictions.
+
+    A row of schema 0 without predictions keeps its scores.
+
+    Raises:
+        Damaged: the row was changed and has no predictions, or these are damaged.
+    """
+    if row["status"] != COMPLETE or (is_intact(row) and not metrics.lacking(row)):
+        return row
+    if not (folder / PREDICTIONS).is_file():
+        if row.get("digest") and not is_intact(row):
+            raise Damaged(f"{folder}: its row was changed, and no predictions are there to score it again.")
+        return row
+    predictions = read_predictions(folder / PREDICTIONS)
+    scores = metrics.scores(predictions.targets, predictions.logits, predictions.techniques)
+    if (folder / VALIDATION).is_file():
+        validation = read_predictions(folder / VALIDATION)
+        scores |= {
+            f"validation_{name}": value
+            for name, value in metrics.scores(validation.targets, validation.logits, validation.techniques).items()
+            if f"validation_{name}" in row
+        }
+    wrong = [name for name in scores if name in row and not same_score(row[name], scores[name])]
+    if wrong:
+        words = (folder, wrong[0], row[wrong[0]], scores[wrong[0]])
+        log.warning("%s: %s is %s in its row, its predictions give %s, which counts.", *words)
+    return scores | row | {name: scores[name] for name in wrong}
+
+
+def same_score(one: float | None, other: float) -> bool:
+    """Whether two scores are equal up to rounding; None stands for nan."""
+    return bool(np.isclose(np.nan if one is None else one, other, rtol=0, atol=1e-9, equal_nan=True))

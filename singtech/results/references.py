@@ -1,36 +1,31 @@
-"""What a table's numbers are to be read against: guessing, computed exactly from the clips of a corpus."""
+"""Compute what a table's numbers are read against: the scores of guessing, exactly, from the clips of a corpus."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from singtech import metrics
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class Reference:
-    """A way to answer without listening, and the scores of it."""
-
-    label: str
-    values: dict[str, float]  # metric -> score
-
-
-def references(names: tuple[str, ...], lengths: "pd.DataFrame") -> tuple[Reference, ...]:
-    """The references of these names on a corpus; none where its clips are not known.
+def references(names: Sequence[str], lengths: "pd.DataFrame") -> dict[str, dict[str, float]]:
+    """Score each way of guessing on a corpus: label -> metric -> score; nothing where its clips are unknown.
 
     Args:
         names: of `chance` and `majority`.
         lengths: technique, split, recordings, minutes, clips.
     """
     techniques = list(dict.fromkeys(lengths["technique"]))
-    train, test = (_clips(lengths, techniques, split) for split in ("train", "test"))
+    clips = lengths.pivot_table(index="technique", columns="split", values="clips", aggfunc="sum", fill_value=0)
+    clips = clips.reindex(techniques, columns=["train", "test"], fill_value=0).astype(int)
+    train, test = clips["train"].to_numpy(), clips["test"].to_numpy()
     if not test.sum() or not train.sum():
-        return ()
-    made = {"chance": lambda: chance(test, techniques), "majority": lambda: majority(train, test, techniques)}
-    labels = {"chance": "Chance", "majority": "Majority"}
-    return tuple(Reference(labels[name], made[name]()) for name in names)
+        return {}
+    scores = {"chance": lambda: chance(test, techniques), "majority": lambda: majority(train, test, techniques)}
+    return {name.title(): scores[name]() for name in names}
 
 
 def chance(test: np.ndarray, techniques: list[str]) -> dict[str, float]:
@@ -45,16 +40,16 @@ def chance(test: np.ndarray, techniques: list[str]) -> dict[str, float]:
     Returns:
         The metrics of `metrics.scores`; nan for a technique without a test clip.
     """
-    each = {name: _chance_f1(int(n), int(test.sum()), len(test)) for name, n in zip(techniques, test, strict=True)}
-    there = test > 0
+    f1 = np.array([_chance_f1(int(n), int(test.sum()), len(test)) for n in test])
+    recall = np.where(test > 0, 1 / len(test), np.nan)
     return {
-        "f1": float(np.mean(np.array(list(each.values()))[there])),
+        "f1": float(np.nanmean(f1)),
         "accuracy": 1 / len(test),
         "balanced_accuracy": 1 / len(test),
         "top2_accuracy": min(2 / len(test), 1.0),
         "top3_accuracy": min(3 / len(test), 1.0),
-        **{f"f1_{name}": value for name, value in each.items()},
-        **{f"recall_{name}": 1 / len(test) if n else np.nan for name, n in zip(techniques, test, strict=True)},
+        **{f"f1_{name}": float(value) for name, value in zip(techniques, f1, strict=True)},
+        **{f"recall_{name}": float(value) for name, value in zip(techniques, recall, strict=True)},
     }
 
 
@@ -66,21 +61,8 @@ def majority(train: np.ndarray, test: np.ndarray, techniques: list[str]) -> dict
         test: (K,) test clips.
         techniques: the K names.
     """
-    order = np.argsort(-train, kind="stable")
-    first, there, clips = order[0], test > 0, int(test.sum())
-    recall = np.where(there, 0.0, np.nan)
-    f1 = recall.copy()
-    if there[first]:
-        recall[first], f1[first] = 1.0, 2 * test[first] / (clips + test[first])  # all are found; n of N are right
-    return {
-        "f1": float(np.nanmean(f1)),
-        "accuracy": float(test[first] / clips),
-        "balanced_accuracy": float(np.nanmean(recall)),
-        "top2_accuracy": float(test[order[:2]].sum() / clips),
-        "top3_accuracy": float(test[order[:3]].sum() / clips),
-        **{f"f1_{name}": float(value) for name, value in zip(techniques, f1, strict=True)},
-        **{f"recall_{name}": float(value) for name, value in zip(techniques, recall, strict=True)},
-    }
+    targets = np.repeat(np.arange(len(test)), test)
+    return metrics.scores(targets, np.tile(train.astype(float), (len(targets), 1)), techniques)
 
 
 def _chance_f1(n: int, clips: int, techniques: int) -> float:
@@ -92,18 +74,9 @@ def _chance_f1(n: int, clips: int, techniques: int) -> float:
 
 
 def _binomial(trials: int, probability: float) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of successes that are worth counting, and how likely each is, without `scipy.stats`' slow import."""
-    from scipy.special import gammaln, xlog1py, xlogy
+    """Numbers of successes that are not negligible, and the probability of each."""
+    from scipy.stats import binom
 
     counts = np.arange(trials + 1)
-    ways = gammaln(trials + 1) - gammaln(counts + 1) - gammaln(trials - counts + 1)
-    likely = np.exp(ways + xlogy(counts, probability) + xlog1py(trials - counts, -probability))
-    worth = likely > 1e-18
-    return counts[worth], likely[worth]
-
-
-def _clips(lengths: "pd.DataFrame", techniques: list[str], split: str) -> np.ndarray:
-    """(K,) clips of each technique in a split."""
-    rows = lengths[lengths["split"] == split]
-    counts = dict(zip(rows["technique"], rows["clips"], strict=True))
-    return np.array([counts.get(name, 0) for name in techniques], dtype=int)
+    likely = binom.pmf(counts, trials, probability)
+    return counts[likely > 1e-18], likely[likely > 1e-18]

@@ -1,4 +1,4 @@
-"""How far the scores of a test set would move with other singers, recordings, clips and seeds: 95 % intervals.
+"""Resample a test set for 95 % intervals: how far scores move with other singers, recordings, clips and seeds.
 
 A clip is no independent draw: the clips of a recording are alike, and so are the recordings of a singer. So singers are
 drawn anew with replacement, then the recordings of each singer drawn, then the clips of each recording (a bootstrap in
@@ -10,7 +10,7 @@ singers are few: such intervals are, if anything, too narrow.
 import functools
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,10 +26,11 @@ log = logging.getLogger(__name__)
 
 RESAMPLES = 1000
 BETWEEN = (2.5, 97.5)  # percentiles
+UNKNOWN = (float("nan"), float("nan"))  # the interval of what has no draws
 
 
 class Draws:
-    """The scores of runs on resampled clips, read from the runs' folders when they are first asked for.
+    """The scores of runs on resampled clips; predictions are read when they are first needed.
 
     Args:
         runs_folder: holds `<run>/predictions.csv`; runs that lack it have no draws.
@@ -37,29 +38,35 @@ class Draws:
 
     def __init__(self, runs_folder: Path) -> None:
         self.runs_folder = Path(runs_folder)
-        self._weights: dict[int, np.ndarray] = {}  # by what tells the clips
+        self._weights: dict[int, np.ndarray] = {}  # by a checksum of the clips
         self.predictions = functools.lru_cache(256)(self._predictions)
-        self.of_run = functools.lru_cache(1024)(self._of_run)
+        self.scores = functools.lru_cache(1024)(self._scores)
 
-    def interval(
-        self, cells: Sequence[tuple[str, int]], runs: Sequence[str], metric: str
-    ) -> tuple[float, float] | None:
-        """The 95 % interval of a metric's mean over folds, of the mean over a fold's seeds; None if a run has no draws.
+    def interval(self, folds: Iterable[str], runs: Iterable[str], metric: str) -> tuple[float, float]:
+        """The 95 % interval of a metric's mean over folds, of the mean over a fold's seeds; nan if a run has no draws.
 
         Args:
-            cells: (fold, seed) of each run.
+            folds: of each run.
             runs: their names.
         """
-        folds: dict[str, list[np.ndarray]] = {}
-        for (fold, _), run in zip(cells, runs, strict=True):
-            drawn = self.of_run(run)
-            if drawn is None or metric not in drawn:
-                return None
-            folds.setdefault(fold, []).append(drawn[metric])
-        return interval_of([draws for _, draws in sorted(folds.items())])
+        of_folds: dict[str, list[np.ndarray]] = {}
+        for fold, run in zip(folds, runs, strict=True):
+            scores = self.scores(run)
+            if scores is None or metric not in scores:
+                return UNKNOWN
+            of_folds.setdefault(fold, []).append(scores[metric])
+        return interval_of([draws for _, draws in sorted(of_folds.items())])
+
+    def weights_of(self, clips: "pd.DataFrame") -> np.ndarray:
+        """(R, N) how often each of these N clips is drawn: the same draws for the same clips."""
+        positions = zip(clips["recording"], clips["start"], strict=True)
+        key = zlib.crc32("\n".join(f"{recording} {start}" for recording, start in positions).encode())
+        if key not in self._weights:
+            self._weights[key] = draw_weights(clips, RESAMPLES, key)
+        return self._weights[key]
 
     def _predictions(self, run: str) -> Predictions | None:
-        """A run's predictions; None where they are not there, or damaged, which is said."""
+        """A run's predictions; None where they are absent, or damaged, which is logged."""
         try:
             return read_predictions(self.runs_folder / run / PREDICTIONS)
         except FileNotFoundError:
@@ -68,31 +75,25 @@ class Draws:
             log.warning("%s", problem)
             return None
 
-    def _of_run(self, run: str) -> dict[str, np.ndarray] | None:
-        """metric -> (R,) of a run's predictions; None where they are not there."""
+    def _scores(self, run: str) -> dict[str, np.ndarray] | None:
+        """metric -> (R,) of a run; None where its predictions are absent."""
         predictions = self.predictions(run)
-        return predictions and weighted_scores(predictions, self.weights_of(predictions.clips))
-
-    def weights_of(self, clips: "pd.DataFrame") -> np.ndarray:
-        """(R, N) how often each of these N clips is drawn: the same draws whenever they are asked for."""
-        places = zip(clips["recording"], clips["start"], strict=True)
-        key = zlib.crc32("\n".join(f"{recording} {start}" for recording, start in places).encode())
-        if key not in self._weights:
-            self._weights[key] = draw_weights(clips, RESAMPLES, key)
-        return self._weights[key]
+        return None if predictions is None else weighted_scores(predictions, self.weights_of(predictions.clips))
 
 
-def interval_of(folds: Sequence[Sequence[np.ndarray]]) -> tuple[float, float] | None:
-    """The 95 % interval of the mean over folds, of the mean over a fold's seeds; None without a number.
+def interval_of(folds: Sequence[Sequence[np.ndarray]]) -> tuple[float, float]:
+    """The 95 % interval of the mean over folds, of the mean over a fold's seeds; nan without a number.
 
     Args:
         folds: of each fold one (R,) a seed, of the same draws.
     """
     if not folds:
-        return None
-    total = np.stack([_over_seeds(np.stack(draws), place) for place, draws in enumerate(folds)]).mean(axis=0)
-    low, high = np.nanpercentile(total, BETWEEN) if np.isfinite(total).any() else (np.nan, np.nan)
-    return (float(low), float(high)) if np.isfinite(low) else None
+        return UNKNOWN
+    total = np.mean([_mean_over_seeds(np.stack(draws), number) for number, draws in enumerate(folds)], axis=0)
+    if not np.isfinite(total).any():
+        return UNKNOWN
+    low, high = np.nanpercentile(total, BETWEEN)
+    return float(low), float(high)
 
 
 def draw_weights(clips: "pd.DataFrame", resamples: int, seed: int) -> np.ndarray:
@@ -108,11 +109,11 @@ def draw_weights(clips: "pd.DataFrame", resamples: int, seed: int) -> np.ndarray
     draw = np.random.default_rng(seed)
     weights = np.zeros((resamples, len(clips)), dtype=np.float32)
     singers = [rows for _, rows in clips.reset_index(drop=True).groupby("singer")]
-    for rows, times in zip(singers, _spread(draw, np.full(resamples, len(singers)), len(singers)), strict=True):
+    for rows, times in zip(singers, _share_out(draw, np.full(resamples, len(singers)), len(singers)), strict=True):
         recordings = [members.index.to_numpy() for _, members in rows.groupby("recording")]
-        each = _spread(draw, times * len(recordings), len(recordings))
+        each = _share_out(draw, times * len(recordings), len(recordings))
         for members, drawn in zip(recordings, each, strict=True):
-            weights[:, members] = _spread(draw, drawn * len(members), len(members)).T
+            weights[:, members] = _share_out(draw, drawn * len(members), len(members)).T
     return weights
 
 
@@ -135,13 +136,13 @@ def weighted_shares(predictions: Predictions, weights: np.ndarray) -> np.ndarray
     return metrics.ratio(counts, counts.sum(axis=2, keepdims=True))
 
 
-def _over_seeds(draws: np.ndarray, place: int) -> np.ndarray:
-    """(R,) the mean over seeds drawn anew, of (seeds, R); a single seed is kept."""
+def _mean_over_seeds(draws: np.ndarray, fold: int) -> np.ndarray:
+    """(R,) the mean over seeds drawn anew, of (seeds, R)."""
     seeds, resamples = draws.shape
-    times = np.random.default_rng((seeds, place)).multinomial(seeds, np.full(seeds, 1 / seeds), resamples)
+    times = np.random.default_rng((seeds, fold)).multinomial(seeds, np.full(seeds, 1 / seeds), resamples)
     return (draws * times.T).sum(axis=0) / seeds
 
 
-def _spread(draw: np.random.Generator, totals: np.ndarray, among: int) -> np.ndarray:
-    """(among, R): `totals` (R,) draws spread evenly by chance."""
-    return draw.multinomial(totals, np.full(among, 1 / among)).T
+def _share_out(draw: np.random.Generator, totals: np.ndarray, number: int) -> np.ndarray:
+    """(number, R): `totals` (R,) draws fall on `number` items, each equally likely."""
+    return draw.multinomial(totals, np.full(number, 1 / number)).T

@@ -5,113 +5,83 @@ elsewhere; what is selected on other singers and then scored on the test singers
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from singtech.metrics import heading, is_higher_better
-from singtech.results.collate import Collated, csv_text
-from singtech.results.experiments import Experiment, Published
-from singtech.results.pages import Line, document, latex_table, pipes, shown, shown_change, shown_interval, tabular
-from singtech.results.settings import Settings
-from singtech.results.summaries import Answer, Summary, answer
-from singtech.results.tables import write_texts
+from singtech.results.pages import Page, Table, shown, shown_change, shown_interval
+from singtech.results.summaries import Answer, paired_differences
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The best condition by its mean on the validation singers, and by its mean on the test singers."""
+    """The best condition by its mean on the validation singers, and by its mean on the test singers.
 
-    on_validation: Summary
-    on_test: Summary
+    Attributes:
+        on_validation, on_test: their references.
+        optimism, deviation: how much better the one that is best on the test singers scores there, over the seeds.
+    """
 
-    def optimism(self, tested: str) -> tuple[float, float | None]:
-        """How much better the one that is best on the test singers scores there, and the deviation over the seeds."""
-        mean, deviation = self.on_test.change(self.on_validation, tested)
-        return (mean if is_higher_better(tested) else -mean), deviation
+    on_validation: str
+    on_test: str
+    optimism: float
+    deviation: float
 
-
-def render_selection(
-    experiment: Experiment,
-    collated: Collated,
-    published: Published,
-    data: str,
-    folder: Path,
-    group: Settings | None = None,
-) -> tuple[list[Path], Answer]:
-    """Write the selection as `<name>.md`, `.csv` and `.tex`; the paths written and the answer."""
-    found = answer(experiment, collated, data, group)
-    selection = select(found)
-    header, lines = _laid_out(found, selection)
-    page = document(found, sentence(selection, found), pipes(header, lines, left=1))
-    tex = latex_table(found, tabular(header, [lines], left=1))
-    texts = {"md": page, "csv": long_form(found, selection), "tex": tex}
-    return write_texts(folder / experiment.name, texts), found
+    def by(self, condition: str) -> str:
+        """Who selected a condition: validation, test, or both."""
+        selected = {"validation": self.on_validation, "test": self.on_test}
+        return " and ".join(name for name, reference in selected.items() if reference == condition)
 
 
-def select(found: Answer) -> Selection | None:
+def selection_page(answer: Answer) -> Page:
+    """The page of a selection; its frame has a column more: who selected each condition."""
+    selection = select(answer)
+    selected_by = {c.reference: selection.by(c.reference) if selection else "" for c in answer.experiment.conditions}
+    frame = answer.frame.assign(selected_by=answer.frame["condition"].map(selected_by))
+    return answer.page(lead=[sentence(selection, answer)], tables=[_table(answer, selection, selected_by)], frame=frame)
+
+
+def select(answer: Answer) -> Selection | None:
     """Both selections among the conditions that were run; None before all were, for the best of a few is another."""
-    judged, tested = found.experiment.metrics
-    summaries = found.summaries
-    if not summaries or any(s.mean(judged) is None or s.mean(tested) is None for s in summaries):
+    judged, tested = answer.experiment.metrics
+    means = answer.wide("mean")
+    if means.empty or means.isna().any(axis=None):
         return None
     sign = 1 if is_higher_better(tested) else -1
-    on_validation = max(summaries, key=lambda summary: sign * summary.mean(judged))
-    # of those that are alike the same, so that both agree
-    on_test = max(summaries, key=lambda summary: (sign * summary.mean(tested), summary is on_validation))
-    return Selection(on_validation, on_test)
+    means = (sign * means).assign(reference=means.index)
+    on_validation = str(means[judged].idxmax())
+    means["agrees"] = means.index == on_validation  # of equal ones the same, so that both agree
+    on_test = str(means.sort_values([tested, "agrees"], kind="stable").index[-1])
+    members = {c.reference: answer.runs_of(c) for c in answer.experiment.conditions}
+    gain = sign * paired_differences(members[on_test], members[on_validation], [tested], answer.unit)[tested]
+    return Selection(on_validation, on_test, float(gain.mean()), float(gain.std()))
 
 
-def sentence(selection: Selection | None, found: Answer) -> str:
+def sentence(selection: Selection | None, answer: Answer) -> str:
     """Both selections and the optimism, in words."""
-    if not found.summaries:
+    experiment = answer.experiment
+    if not experiment.conditions:
         return "This ablation names VocalSet's singers; on a corpus of others hold some out with data.split.validation."
     if selection is None:
         return "Nothing can be selected before every condition was run and scored on the validation singers."
-    _, tested = found.experiment.metrics
-    ours, theirs = selection.on_validation, selection.on_test
-    picked = f"Validation singers select **{ours.condition.label}**, which has an {heading(tested)} of "
-    picked += f"{ours.mean(tested):.3f} on the test singers"
-    if ours is theirs:
-        return f"{picked}; these would have selected the same."
+    tested, mean = experiment.metrics[1], answer.wide("mean")[experiment.metrics[1]]
+    on_validation, on_test = selection.on_validation, selection.on_test
+    selected = f"Validation singers select **{experiment.label(on_validation)}**, which has an {heading(tested)} of "
+    selected += f"{mean[on_validation]:.3f} on the test singers"
+    if on_validation == on_test:
+        return f"{selected}; these would have selected the same."
     return (
-        f"{picked}; these would have selected **{theirs.condition.label}**, with {theirs.mean(tested):.3f}: selecting "
-        f"on the test singers flatters by {shown(*selection.optimism(tested))}."
+        f"{selected}; these would have selected **{experiment.label(on_test)}**, with {mean[on_test]:.3f}: selecting "
+        f"on the test singers flatters by {shown(selection.optimism, selection.deviation)}."
     )
 
 
-def long_form(found: Answer, selection: Selection | None) -> str:
-    """One line a condition: both means and deviations, and who selected it."""
-    judged, tested = found.experiment.metrics
+def _table(answer: Answer, selection: Selection | None, selected_by: dict[str, str]) -> Table:
+    judged, tested = answer.experiment.metrics
     lines = []
-    for summary in found.summaries:
-        asked = summary.condition
-        numbers = [n for by in (judged, tested) for n in (summary.mean(by), summary.deviation(by))]
-        numbers += summary.interval(tested) or (None, None)
-        rounded = ["" if number is None else round(number, 6) for number in numbers]
-        words = [found.data, found.experiment.name, asked.reference, asked.label, asked.model, asked.dc, asked.strategy]
-        lines.append([*words, asked.alpha, *rounded, len(summary.units), _by(summary, selection)])
-    header = ["data", "artefact", "condition", "label", "model", "dc", "strategy", "alpha", judged]
-    header += ["validation_deviation", tested, "deviation", "low", "high", found.units, "selected_by"]
-    return csv_text(header, lines)
-
-
-def _laid_out(found: Answer, selection: Selection | None) -> tuple[Line, list[Line]]:
-    judged, tested = found.experiment.metrics
-    lines = []
-    for summary in found.summaries:
-        numbers = [shown(summary.mean(by), summary.deviation(by)) for by in (judged, tested)]
-        lower = None
-        if selection is not None:
-            lower = summary.mean(tested) - selection.on_test.mean(tested)
-        numbers.append(shown_interval(summary.interval(tested)))
-        cells = [summary.condition.label, str(len(summary.units)), *numbers, shown_change(lower)]
-        lines.append([*cells, _by(summary, selection)])
+    for condition in answer.experiment.conditions:
+        validation, test = (answer.numbers.loc[(condition.reference, metric)] for metric in (judged, tested))
+        lower = test["mean"] - answer.wide("mean").at[selection.on_test, tested] if selection else None
+        numbers = [shown(by["mean"], by["deviation"]) for by in (validation, test)]
+        numbers += [shown_interval(test["low"], test["high"]), shown_change(lower)]
+        lines.append([condition.label, str(test["units"]), *numbers, selected_by[condition.reference]])
     names = [heading(judged), f"{heading(tested)} on test singers", "95 %"]
-    return [found.experiment.header, "Seeds", *names, "to the best", "selected by"], lines
-
-
-def _by(summary: Summary, selection: Selection | None) -> str:
-    """Who selected a condition."""
-    if selection is None:
-        return ""
-    voters = {"validation": selection.on_validation, "test": selection.on_test}
-    return " and ".join(name for name, picked in voters.items() if picked is summary)
+    return Table.of([answer.experiment.header, "Seeds", *names, "to the best", "selected by"], lines)

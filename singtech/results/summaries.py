@@ -1,115 +1,70 @@
-"""What the runs say about each condition: mean and deviation over seeds, what is missing, and what was left out."""
+"""Answer an experiment with the runs on one corpus: decide which runs count, and summarize them in a tidy frame."""
 
-import statistics
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from math import isnan
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from singtech import metrics
 from singtech.results.collate import STATE, Collated
-from singtech.results.commands import command, has_vocalsets_singers, place_of, prepare, sweep
+from singtech.results.commands import command, command_end, has_vocalsets_singers, prepare, sweep
 from singtech.results.conditions import Condition
-from singtech.results.experiments import COMPARABLE, Experiment
+from singtech.results.experiments import COMPARABLE, Experiment, Published
 from singtech.results.groups import main_group, rows_in
-from singtech.results.references import Reference, references
+from singtech.results.pages import Page
+from singtech.results.references import references
 from singtech.results.resampling import Draws
 from singtech.results.rows import COMPLETE, VARIANT
-from singtech.results.settings import PAPERS, Settings, read_settings
+from singtech.results.settings import Settings, read_settings
 from singtech.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_DECIDES = ["model", "dc", "strategy", "alpha"]  # with its settings, which condition a run is of
+CONDITION = ("condition", "label", "model", "dc", "strategy", "alpha", "settings")
+NUMBERS = ("mean", "deviation", "low", "high", "units", "unit", "paper", "difference", "change", "change_deviation")
+COLUMNS = ("data", "artefact", *CONDITION, "metric", *NUMBERS)  # of `Answer.frame`
+CIRCUMSTANCES = ("device", "precision", "torch", "commit")
+TEXTS = (*STATE, VARIANT, "recipe", "finished", *CIRCUMSTANCES, "made_by")  # an older results file may lack these
+_STATE_CHANGED = "on another state of the corpus (its recordings, split, techniques or clip length have changed)"
 
 
-@dataclass(frozen=True)
-class Summary:
-    """A condition over its seeds, or over folds of the singers.
-
-    Attributes:
-        condition: which.
-        cells: (fold, seed) of every run that counts; the fold is "" on the corpus's own split.
-        values: metric -> one value a cell.
-        runs: their names.
-        intervals: metric -> the 95 % interval of its mean (`singtech.results.resampling`), where the runs' predictions
-            are there.
-    """
-
-    condition: Condition
-    cells: tuple[tuple[str, int], ...] = ()
-    values: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    runs: tuple[str, ...] = ()
-    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-
-    @property
-    def units(self) -> tuple[int, ...]:
-        """What the mean goes over: the folds where there are some, else the seeds."""
-        return tuple(sorted({int(fold or seed) for fold, seed in self.cells}))
-
-    def mean(self, metric: str) -> float | None:
-        """Mean over the units, a fold's value being the mean of its seeds; None where a run lacks the metric."""
-        return _mean(_by_unit(self._known(metric))) if self._is_whole(metric) else None
-
-    def deviation(self, metric: str) -> float | None:
-        """Sample standard deviation over the units (n - 1); None with fewer than two."""
-        return _deviation(_by_unit(self._known(metric))) if self._is_whole(metric) else None
-
-    def interval(self, metric: str) -> tuple[float, float] | None:
-        """The 95 % interval of the mean; None where a run lacks the metric or its predictions."""
-        return self.intervals.get(metric) if self._is_whole(metric) else None
-
-    def change(self, baseline: "Summary", metric: str) -> tuple[float | None, float | None]:
-        """Mean and deviation of the differences from the baseline over the units that both have."""
-        differences = self.differences(baseline, metric)
-        return _mean(differences), _deviation(differences)
-
-    def differences(self, baseline: "Summary", metric: str) -> list[float]:
-        """Ours less the baseline's, of each unit of the runs that both have."""
-        ours, theirs = self._known(metric), baseline._known(metric)
-        return _by_unit({cell: ours[cell] - theirs[cell] for cell in ours if cell in theirs})
-
-    def _known(self, metric: str) -> dict[tuple[str, int], float]:
-        values = zip(self.cells, self.values.get(metric, ()), strict=False)
-        return {cell: value for cell, value in values if not isnan(value)}
-
-    def _is_whole(self, metric: str) -> bool:
-        return len(self._known(metric)) == len(self.cells)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answer:
-    """What the runs on one corpus say to an experiment.
+    """The result of an experiment on one corpus.
 
     Attributes:
-        experiment: what was asked, every metric written out.
-        data: on which corpus.
-        summaries: in the order of the experiment's conditions.
-        missing: what, and the command that makes it.
-        sweep: the command that makes all the runs that are missing; "" where none is.
-        notes: what a reader must know of the numbers, a sentence each.
-        references: what they are to be read against.
-        group: the settings that its runs share beside their conditions' own.
-        made: how many of the runs that are asked for are there.
-        asked: how many are asked for.
-        left_out: how many runs were left out.
+        experiment: the experiment, with `f1_*` replaced by one metric for each technique.
+        data: the corpus.
+        runs: one row per run that counts: condition, run, fold, seed and every metric.
+        frame: one row per condition and metric, then one per reference and metric; its columns are `COLUMNS`. Means
+            and deviations (n - 1) are over units: seeds, or folds. The value of a fold is the mean over its seeds.
+            low and high bound the 95 % interval of the mean. change is the mean difference from the baseline, paired
+            by unit.
+        missing: each missing part and the command that makes it.
+        sweep: the command that makes all missing runs; "" if none is missing.
+        notes: what a reader must know about the numbers: kind of note -> sentence.
+        group: the settings that all runs share, without those of their conditions.
+        collated: all results.
+        published: the paper's numbers.
+        expected: how many runs the experiment needs.
+        left_out: how many runs of the experiment do not count.
     """
 
     experiment: Experiment
     data: str
-    summaries: tuple[Summary, ...] = ()
-    missing: tuple[tuple[str, str], ...] = ()
-    sweep: str = ""
-    notes: tuple[str, ...] = ()
-    references: tuple[Reference, ...] = ()
-    group: Settings = PAPERS
-    made: int = 0
-    asked: int = 0
-    left_out: int = 0
+    runs: "pd.DataFrame"
+    frame: "pd.DataFrame"
+    missing: Sequence[tuple[str, str]]
+    sweep: str
+    notes: Mapping[str, str]
+    group: Settings
+    collated: Collated
+    published: Published
+    expected: int
+    left_out: int
 
     @property
     def is_comparable(self) -> bool:
@@ -117,303 +72,350 @@ class Answer:
         return self.data == COMPARABLE
 
     @property
-    def title(self) -> str:
-        """The experiment's title, with the corpus where it is not the paper's."""
-        return self.experiment.title + ("" if self.is_comparable else f" — {corpus(self.data)}")
+    def heading(self) -> str:
+        """The title, with the name of the corpus if it is not the paper's."""
+        return self.page().heading
+
+    @property
+    def unit(self) -> str:
+        """What the means are over: fold or seed."""
+        return unit_of(self.experiment)
 
     @property
     def progress(self) -> str:
-        """How much of it is there, in a few words."""
-        if self.made < self.asked:
-            return f"{self.made} of {self.asked} runs" + (f", {self.left_out} left out" if self.left_out else "")
-        return f"lacks {self.missing[0][0]}" if self.missing else "complete"
+        """How many of the runs exist, in a few words."""
+        return progress(len(self.runs), self.expected, self.missing, self.left_out)
 
-    @property
-    def units(self) -> str:
-        """What the means go over."""
-        return "folds" if self.experiment.folds else "seeds"
+    @cached_property
+    def numbers(self) -> "pd.DataFrame":
+        """The frame's rows of conditions, by condition and metric."""
+        return self.frame[self.frame["condition"] != ""].set_index(["condition", "metric"])
 
-    @property
-    def baseline(self) -> Summary | None:
-        """The summary that the others are compared with."""
-        return next((s for s in self.summaries if s.condition.reference == self.experiment.baseline), None)
+    def wide(self, column: str) -> "pd.DataFrame":
+        """Reshape a column of the frame: one row per condition, one column per metric, in printed order."""
+        order = [condition.reference for condition in self.experiment.conditions]
+        return self.numbers[column].unstack("metric").reindex(order, columns=list(self.experiment.metrics))
+
+    def paper(self, condition: Condition, metric: str) -> float | None:
+        """The number that the paper prints for a condition; None if it prints none."""
+        return self.published.get((self.experiment.published, condition.published, metric))
+
+    def runs_of(self, condition: Condition) -> "pd.DataFrame":
+        """The runs of a condition that count, ordered by fold and seed."""
+        return self.runs[self.runs["condition"] == condition.reference]
+
+    def page(self, **parts) -> Page:
+        """Make a page of this answer. `parts` are fields of `Page` to add or replace."""
+        usual = {"caption": self.experiment.caption, "frame": self.frame, "notes": tuple(self.notes.values())}
+        usual |= {"missing": self.missing, "sweep": self.sweep, "runs": tuple(self.runs["run"])}
+        usual |= {"name": self.experiment.name, "data": self.data, "title": self.experiment.title}
+        return Page(**usual | {"progress": self.progress} | parts)
 
 
-def corpus(data: str) -> str:
-    """What a reader must know of a corpus that is not the paper's."""
-    name = "demo corpus (synthetic voices)" if data == "demo" else f"corpus {data}"
-    return f"{name}: not VocalSet, not comparable with the paper"
-
-
-def answer(experiment: Experiment, collated: Collated, data: str, group: Settings | None = None) -> Answer:
+def answer(
+    experiment: Experiment,
+    collated: Collated,
+    data: str,
+    group: Settings | None = None,
+    published: Published | None = None,
+) -> Answer:
     """Answer an experiment with the runs on one corpus that share these settings.
 
-    Only complete runs count. Of a condition and seed that was run more than once, the run that ended last counts, on
-    the current state of the corpus.
+    Only complete runs on the current state of the corpus count. If a condition and seed was run more than once, the
+    newest run counts.
 
     Args:
-        group: the settings beside those of each condition; None for those that the most runs share.
+        group: the settings that the runs share, without those of their conditions; None for the most common ones.
+        published: the paper's numbers.
     """
     group = main_group(collated, data) if group is None else group
     results = collated.results[collated.results["data"] == data]
     conditions = experiment.conditions
-    if not has_vocalsets_singers(data):  # ablations that name VocalSet's singers have no row on a corpus of others
+    if not has_vocalsets_singers(data):  # no rows for ablations that name VocalSet's singers
         conditions = tuple(c for c in conditions if not c.settings.names("data.split"))
-    folds = _folds(experiment, group)
-    scored = results[results["status"] == COMPLETE]
-    named = experiment.metrics or metrics.overall()
-    experiment = replace(experiment, metrics=_all_metrics(named, scored), conditions=conditions, folds=folds)
+    folds = group.values.get("data.folds") if experiment.folds else 0
+    named = experiment.metrics or tuple(dict.fromkeys(m for claim in experiment.claims for m in claim.metrics))
+    experiment = replace(
+        experiment,
+        metrics=_all_metrics(named or metrics.overall(), results[results["status"] == COMPLETE]),
+        conditions=conditions,
+        folds=folds if isinstance(folds, int) else experiment.folds,
+    )
     rows = rows_in(conditions, group)
-    counted, left_out = _counted(results, experiment, rows, collated)
-    groups = dict(iter(counted.groupby("row", sort=False))) if len(counted) else {}
-    summaries = tuple(
-        _summary(groups.get(number), condition, experiment, collated.draws)
-        for number, condition in enumerate(conditions)
-    )
-    known = references(experiment.references, collated.lengths_of(data))
-    place, seeds = place_of(collated, data, folds, group), _wanted_seeds(summaries)
-    present = [s for s in summaries if s.condition in rows]
-    missing = [] if group.is_earlier else _missing(experiment, present, place, seeds)
-    everything = sweep(experiment, place, seeds) if missing else ""
-    if len(known) < len(experiment.references):
-        clips = prepare(place_of(collated, data, group=group.within("data")))
+    runs, left_out = _counted(results, experiment, rows, collated)
+    of_guessing = references(experiment.references, collated.lengths_of(data))
+    frame = summarize(runs, experiment, data, collated.draws, published or {}, of_guessing)
+    end = command_end(collated, data, experiment.folds, group)
+    seeds = sorted(set(runs["seed"].tolist())) or [0]
+    present = [condition for condition in conditions if condition in rows]
+    missing = [] if group.is_earlier else _missing(experiment, present, runs, end, seeds)
+    everything = sweep(experiment, end, seeds) if missing else ""
+    if len(of_guessing) < len(experiment.references):
+        clips = prepare(command_end(collated, data, group=group.within("data")))
         missing.append((f"{' and '.join(experiment.references)}, from the clips of the corpus", clips))
-    notes = [*on_group(group), *_on_units(experiment, summaries), *_on_left_out(left_out), *_on_circumstances(counted)]
-    made, asked = sum(len(s.cells) for s in summaries), len(present) * len(seeds) * max(folds, 1)
-    number = sum(left_out.values())
+    notes = on_group(group) | _on_units(experiment, runs, frame) | _on_left_out(left_out) | _on_circumstances(runs)
     return Answer(
-        *(experiment, data, summaries, tuple(missing), everything, tuple(notes), known, group, made, asked, number)
+        *(experiment, data, runs, frame, tuple(missing), everything, notes, group, collated, published or {}),
+        expected=len(present) * len(seeds) * max(experiment.folds, 1),
+        left_out=sum(left_out.values()),
     )
+
+
+def summarize(
+    runs: "pd.DataFrame",
+    experiment: Experiment,
+    data: str,
+    draws: Draws,
+    published: Published,
+    of_guessing: Mapping[str, Mapping[str, float]],
+) -> "pd.DataFrame":
+    """Compute the frame that `Answer.frame` describes.
+
+    Args:
+        runs: the runs that count: condition, run, fold, seed, metrics.
+        draws: the resampled test sets, from which the intervals are computed.
+        of_guessing: label of a reference -> metric -> score.
+    """
+    import pandas as pd
+
+    names, unit = list(experiment.metrics), unit_of(experiment)
+    baseline = runs[runs["condition"] == experiment.baseline]
+    tables = []
+    for condition in experiment.conditions:
+        members = runs[runs["condition"] == condition.reference]
+        is_whole = members[names].notna().all()
+        values = members.groupby(unit)[names].mean()
+        table = pd.DataFrame({"mean": values.mean(), "deviation": values.std()}, names)
+        intervals = [draws.interval(members["fold"], members["run"], metric) for metric in names]
+        table[["low", "high"]] = np.reshape(intervals, (-1, 2))
+        table = table.where(is_whole, axis=0).assign(units=len(values), unit=f"{unit}s")
+        table["paper"] = [published.get((experiment.published, condition.published, metric)) for metric in names]
+        if condition.reference != experiment.baseline:
+            changes = paired_differences(members, baseline, names, unit)
+            table = table.assign(change=changes.mean(), change_deviation=changes.std())
+        words = {name: getattr(condition, name) for name in ("label", "model", "dc", "strategy", "alpha")}
+        tables.append(table.assign(condition=condition.reference, **words, settings=condition.settings.words))
+    for label, scores in of_guessing.items():
+        tables.append(pd.DataFrame({"mean": scores}, names).assign(condition="", label=label))
+    empty = pd.DataFrame(columns=[*CONDITION, *NUMBERS], index=pd.Index([], dtype=object))
+    frame = pd.concat(tables or [empty]).rename_axis("metric").reset_index()
+    frame = frame.assign(data=data, artefact=experiment.name).reindex(columns=list(COLUMNS))
+    numbers = [name for name in NUMBERS if name not in ("units", "unit")]
+    frame = frame.astype(dict.fromkeys(["alpha", *numbers], float) | {"units": "Int64"})
+    return frame.assign(difference=(frame["mean"] - frame["paper"]) if data == COMPARABLE else float("nan"))
+
+
+def paired_differences(runs: "pd.DataFrame", others: "pd.DataFrame", names: Sequence[str], unit: str) -> "pd.DataFrame":
+    """Subtract from each run the other run of the same fold and seed.
+
+    Returns:
+        One row per unit (fold or seed), one column per metric.
+    """
+    cells, names = ["fold", "seed"], list(names)
+    differences = runs.set_index(cells)[names] - others.set_index(cells)[names]
+    return differences.groupby(level=unit).mean()
+
+
+def unit_of(experiment: Experiment) -> str:
+    """What an experiment's means are over: fold or seed."""
+    return "fold" if experiment.folds else "seed"
+
+
+def progress(runs: int, expected: int, missing: Sequence[tuple[str, str]], left_out: int = 0) -> str:
+    """How many of an answer's runs exist, in a few words."""
+    if runs < expected:
+        return f"{runs} of {expected} runs" + (f", {left_out} left out" if left_out else "")
+    return f"lacks {missing[0][0]}" if missing else "complete"
 
 
 def has_runs(experiment: Experiment, collated: Collated, data: str, group: Settings) -> bool:
-    """Whether complete runs on one corpus are of an experiment's conditions in a group."""
-    results = collated.results[collated.results["data"] == data]
-    places = {(*condition.key, wanted) for condition, wanted in rows_in(experiment.conditions, group).items()}
-    return bool(_places(results[results["status"] == COMPLETE], dict.fromkeys(places, 0)).count(0))
+    """Whether a group has a complete run on one corpus of any of an experiment's conditions."""
+    results = collated.results[(collated.results["data"] == data) & (collated.results["status"] == COMPLETE)]
+    return any(_references(results, _settings(results), rows_in(experiment.conditions, group)))
 
 
-def _places(runs: "pd.DataFrame", rows: dict[tuple, int]) -> list[int]:
-    """Which row each run is of, by model, dc, strategy, alpha and settings; -1 for none."""
-    variants = runs[VARIANT] if VARIANT in runs else [""] * len(runs)
-    settings = (read_settings(*texts) for texts in zip(runs["settings"], variants, strict=True))
-    keys = zip(*(runs[name] for name in _DECIDES), settings, strict=True)
-    return [rows.get((m, dc, strategy, round(alpha, 9), each), -1) for m, dc, strategy, alpha, each in keys]
-
-
-def on_group(group: Settings) -> list[str]:
-    """Which settings the runs of a page share, where these are not the paper's."""
+def on_group(group: Settings) -> dict[str, str]:
+    """Note the settings that the runs of a page share, if they differ from the paper's."""
     if group.is_earlier:
-        return [f"These runs were {group.words}: their settings have other names today, and no more are made of them."]
-    return [f"Settings that differ from the paper's: {group.words}."] if group.items else []
+        text = f"These runs were {group.words}. Their settings have other names today, so no command makes more."
+        return {"settings": text}
+    return {"settings": f"Settings that differ from the paper's: {group.words}."} if group.items else {}
 
 
 def printed(technique: str) -> str:
-    """A technique's name as a person writes it."""
+    """The name of a technique with spaces instead of underscores."""
     return technique.replace("_", " ")
 
 
 def in_order(techniques: Iterable[str]) -> list[str]:
-    """Techniques in the paper's order, those that it does not have after them by name."""
-    techniques = sorted(techniques)
-    return [name for name in TECHNIQUES if name in techniques] + [n for n in techniques if n not in TECHNIQUES]
+    """Sort techniques in the paper's order; techniques that the paper does not have come last, by name."""
+    rank = {name: number for number, name in enumerate(TECHNIQUES)}
+    return sorted(techniques, key=lambda name: (rank.get(name, len(rank)), name))
 
 
 def _all_metrics(names: Iterable[str], results: "pd.DataFrame") -> tuple[str, ...]:
-    """The metrics with `f1_*` written out: one a technique that the runs were scored on, or that the paper has."""
+    """Replace `f1_*` by one metric for each technique that the runs have a score for, or else for the paper's."""
     names, written = list(names), []
     for name in names:
         if not name.endswith(metrics.EACH):
             written.append(name)
             continue
-        of_techniques = {column: of[1] for column in results if (of := metrics.technique_of(column)) and of[0] == name}
-        there = [technique for column, technique in of_techniques.items() if results[column].notna().any()]
-        each = [f"{name.removesuffix('*')}{technique}" for technique in in_order(there or TECHNIQUES)]
+        scored = results.columns[results.notna().any()]
+        techniques = [of[1] for column in scored if (of := metrics.technique_of(column)) and of[0] == name]
+        each = [f"{name.removesuffix('*')}{technique}" for technique in in_order(techniques or TECHNIQUES)]
         written += [column for column in each if column not in names]
     return tuple(written)
 
 
-def _folds(experiment: Experiment, group: Settings) -> int:
-    """Over how many folds an experiment goes in a group, which may have another number of them."""
-    number = group.values.get("data.folds")
-    return number if experiment.folds and isinstance(number, int) else experiment.folds
+def _settings(runs: "pd.DataFrame") -> list[Settings]:
+    variants = runs[VARIANT] if VARIANT in runs else [""] * len(runs)
+    return [read_settings(*texts) for texts in zip(runs["settings"], variants, strict=True)]
+
+
+def _references(runs: "pd.DataFrame", settings: Sequence[Settings], rows: Mapping[Condition, Settings]) -> list[str]:
+    """Find the condition of each run and return its reference; "" for none.
+
+    Args:
+        settings: the settings of each run.
+        rows: the settings of each condition.
+    """
+    known = {(*condition.key, wanted): condition.reference for condition, wanted in rows.items()}
+    keys = zip(runs["model"], runs["dc"], runs["strategy"], runs["alpha"].round(9), settings, strict=True)
+    return [known.get(key, "") for key in keys]
 
 
 def _counted(
-    runs: "pd.DataFrame", experiment: Experiment, rows: dict[Condition, Settings], collated: Collated
+    runs: "pd.DataFrame", experiment: Experiment, rows: Mapping[Condition, Settings], collated: Collated
 ) -> tuple["pd.DataFrame", dict[str, int]]:
-    """Of the runs on one corpus those that count for the conditions, and how many do not, by the reason."""
-    runs = runs.assign(**{name: "" for name in (*STATE, "recipe", "finished", VARIANT) if name not in runs})
+    """Select the runs on one corpus that count for the conditions, and count the others by reason."""
+    runs = runs.assign(**{name: "" for name in TEXTS if name not in runs})
+    runs = runs.assign(**{name: float("nan") for name in experiment.metrics if name not in runs})
     runs = runs[(runs["fold"] != "") == (experiment.folds > 0)].sort_values("finished", kind="stable")
-    settings = [read_settings(*texts) for texts in zip(runs["settings"], runs[VARIANT], strict=True)]
-    runs = runs.assign(cut=[_cut(each) for each in settings])
-    places = {(*condition.key, wanted): experiment.conditions.index(condition) for condition, wanted in rows.items()}
+    settings = _settings(runs)
     wanted = set(rows.values())
     runs = runs.assign(
-        row=_places(runs, places), is_current=_is_current(runs, [each in wanted for each in settings], collated)
+        condition=_references(runs, settings, rows),
+        cut=[_cut(each) for each in settings],
+        is_wanted=[each in wanted for each in settings],
     )
     folds = list(map(str, range(experiment.folds))) or [""]
-    asked = runs[(runs["row"] >= 0) & runs["fold"].isin(folds)]
-    complete = asked[asked["status"] == COMPLETE]
+    candidates = runs.assign(is_current=_is_current(runs, collated))
+    candidates = candidates[(runs["condition"] != "") & runs["fold"].isin(folds)]
+    complete = candidates[candidates["status"] == COMPLETE]
     current = complete[complete["is_current"]]
-    is_same = _has_newest(current, current, ["row"], "recipe")
-    same = current[is_same]
-    latest = same.drop_duplicates(["row", "fold", "seed"], keep="last")
-    changed = "(its recordings, split, techniques or clip length have changed)"
-    return latest, {
-        "not complete": len(asked) - len(complete),
-        f"on another state of the corpus {changed}": len(complete) - len(current),
+    same = current[current["recipe"] == current.groupby("condition")["recipe"].transform("last")]
+    latest = same.drop_duplicates(["condition", "fold", "seed"], keep="last")
+    return latest.sort_values(["fold", "seed"]), {
+        "not complete": len(candidates) - len(complete),
+        _STATE_CHANGED: len(complete) - len(current),
         "of other code or settings files than the newest run of the row": len(current) - len(same),
-        "made anew since": len(same) - len(latest),
+        "replaced by a newer run": len(same) - len(latest),
     }
 
 
-def _is_current(runs: "pd.DataFrame", is_wanted: Sequence[bool], collated: Collated) -> np.ndarray:
-    """Which runs are on the current state of the corpus, which is what `corpora/` says of it, or of each of its folds.
+def _is_current(runs: "pd.DataFrame", collated: Collated) -> "pd.Series":
+    """Mark the runs on the current state of the corpus, which `corpora/` records for the corpus or for each fold.
 
-    Where that says nothing, and for settings that cut the corpus otherwise, the newest complete run decides among those
-    that cut it alike; all folds are of one state. A run with settings that nobody asked for decides nothing.
+    If `corpora/` does not record it, or a run has other `data` settings, the newest complete run with the same `data`
+    settings decides. All folds then have one state. Runs with settings that the experiment does not have never decide.
     """
-    places = list(zip(runs["data"], runs["fold"], strict=True))
-    said = {place: collated.state(*place) for place in set(places)}
-    known = [said[place] for place in places]
-    states = zip(*(runs[name] for name in STATE), strict=True)
-    each = zip(runs["cut"], known, states, strict=True)
-    fits = np.array([cut != "" or known is None or state == known for cut, known, state in each], dtype=bool)
-    deciding = runs[fits & (runs["status"] == COMPLETE) & np.array(is_wanted, dtype=bool)]
-    is_current = fits & _has_newest(runs, deciding, ["cut"], STATE[0])
-    return is_current & _has_newest(runs, deciding, ["cut", "fold"], STATE[1])
+    import pandas as pd
 
-
-def _has_newest(runs: "pd.DataFrame", complete: "pd.DataFrame", by: list[str], fingerprint: str) -> np.ndarray:
-    """Which runs have the fingerprint of the complete run that ended last among those alike in `by`."""
-    newest = dict(zip(zip(*(complete[name] for name in by), strict=True), complete[fingerprint], strict=True))
-    there = zip(zip(*(runs[name] for name in by), strict=True), runs[fingerprint], strict=True)
-    return np.array([newest.get(key) == value for key, value in there], dtype=bool)
+    states = {data_fold: collated.state(*data_fold) for data_fold in set(zip(runs["data"], runs["fold"], strict=True))}
+    known = [states[data_fold] for data_fold in zip(runs["data"], runs["fold"], strict=True)]
+    each = zip(runs["cut"], known, zip(*(runs[name] for name in STATE), strict=True), strict=True)
+    fits = [cut != "" or expected is None or state == expected for cut, expected, state in each]
+    is_current = pd.Series(fits, runs.index, dtype=bool)
+    deciding = runs[is_current & (runs["status"] == COMPLETE) & runs["is_wanted"].astype(bool)]
+    for by, fingerprint in ((["cut"], STATE[0]), (["cut", "fold"], STATE[1])):
+        newest = deciding.groupby(by)[fingerprint].last().rename("newest")
+        is_current &= runs[fingerprint] == runs.join(newest, on=by)["newest"]
+    return is_current
 
 
 def _cut(settings: Settings) -> str:
-    """What of a run's settings decides which clips there are."""
+    """The settings of a run that decide which clips it has."""
     if settings.is_earlier:
-        return " ".join(setting for setting in settings.variant.split() if setting.startswith("data."))
+        return " ".join(setting for setting in (settings.variant or "").split() if setting.startswith("data."))
     return settings.within("data").words
 
 
-def _summary(runs: "pd.DataFrame | None", condition: Condition, experiment: Experiment, draws: Draws) -> Summary:
-    if runs is None:
-        return Summary(condition)
-    runs = runs.sort_values(["fold", "seed"])
-    cells = tuple(zip(runs["fold"], (int(seed) for seed in runs["seed"]), strict=True))
-    values = {metric: tuple(runs[metric].tolist()) for metric in experiment.metrics if metric in runs}
-    names = tuple(runs["run"])
-    intervals = {metric: draws.interval(cells, names, metric) for metric in values}
-    known = {metric: interval for metric, interval in intervals.items() if interval is not None}
-    return Summary(condition, cells, values, names, known)
-
-
-def _wanted_seeds(summaries: Iterable[Summary]) -> list[int]:
-    return sorted({seed for summary in summaries for _, seed in summary.cells}) or [0]
-
-
 def _missing(
-    experiment: Experiment, summaries: Sequence[Summary], place: str, wanted: Sequence[int]
+    experiment: Experiment, conditions: Sequence[Condition], runs: "pd.DataFrame", end: str, seeds: Sequence[int]
 ) -> list[tuple[str, str]]:
-    """Each condition that lacks a seed which another has, or a fold, with the command that fills it."""
+    """List each condition that lacks a seed that another one has, or a fold, with the command that makes it."""
+    cells = set(zip(runs["condition"], runs["fold"], runs["seed"], strict=True))
     missing = []
-    for summary in summaries:
+    for condition in conditions:
         lacking: dict[tuple[int, ...], list[str]] = {}
         for fold in map(str, range(experiment.folds)) if experiment.folds else [""]:
-            seeds = tuple(seed for seed in wanted if (fold, seed) not in summary.cells)
-            if seeds:
-                lacking.setdefault(seeds, []).append(fold)
-        for seeds, folds in lacking.items():
-            where = f", {_listed('fold', folds)}" if experiment.folds else ""
-            what = f"{summary.condition.label}{where}, {_listed('seed', seeds)}"
-            missing.append((what, command(summary.condition, place, seeds, folds)))
+            of_fold = tuple(seed for seed in seeds if (condition.reference, fold, seed) not in cells)
+            lacking.setdefault(of_fold, []).append(fold)
+        for of_folds, folds in lacking.items():
+            if of_folds:
+                words = [condition.label, *([_listed("fold", folds)] * (experiment.folds > 0))]
+                what = ", ".join([*words, _listed("seed", of_folds)])
+                missing.append((what, command(condition, end, of_folds, folds)))
     return missing
 
 
-def _on_units(experiment: Experiment, summaries: Sequence[Summary]) -> list[str]:
-    """What the means rest on, and which of them rest on others than most."""
-    there = [summary for summary in summaries if summary.units]
-    if not there:
-        return []
-    unit = "fold" if experiment.folds else "seed"
-    counts = Counter(summary.units for summary in there)
-    usual = max(counts, key=lambda units: (counts[units], len(units)))
-    others = [summary for summary in there if summary.units != usual]
-    many = any(len(summary.units) > 1 for summary in there)
-    notes = [
-        f"Ours: {f'mean ± sample standard deviation (n - 1) over {unit}s' if many else f'one {unit}, so no deviation'}."
-    ]
+def _on_units(experiment: Experiment, runs: "pd.DataFrame", frame: "pd.DataFrame") -> dict[str, str]:
+    """Note which seeds or folds each mean covers, which rows differ, and which have intervals."""
+    if not len(runs):
+        return {}
+    unit, labels = unit_of(experiment), {c.reference: c.label for c in experiment.conditions}
+    numbers = runs.astype({unit: int}).groupby("condition", sort=False)[unit].agg(lambda each: tuple(sorted(set(each))))
+    units = {name: numbers[name] for name in labels if name in numbers}
+    each = list(units.values())
+    usual = max(each, key=lambda unit: (each.count(unit), len(unit)))
+    over = f"mean ± sample standard deviation (n - 1) over {unit}s"
+    notes = {"statistic": f"Ours: {over if max(map(len, each)) > 1 else f'one {unit}, so no deviation'}."}
+    others = "; ".join(f"{labels[name]} has {_listed(unit, its)}" for name, its in units.items() if its != usual)
+    notes["units"] = f"{_listed(unit, usual).capitalize()}."
     if others:
-        each = "; ".join(f"{s.condition.label} has {_listed(unit, s.units)}" for s in others)
-        notes.append(f"{unit.title()}s are uneven, so the means do not pair: {_listed(unit, usual)}, but {each}.")
-    else:
-        notes.append(f"{_listed(unit, usual).capitalize()}.")
+        notes["units"] = f"{unit.title()}s are uneven, so the means do not pair: {_listed(unit, usual)}, but {others}."
     if experiment.folds:
-        seeds = ", ".join(map(str, _wanted_seeds(there)))
-        notes.append(f"A fold's value is the mean over its seeds ({seeds}, where none is missing).")
-    lacking = sum(1 for s in there if s.values and not s.intervals)
-    if lacking < len(there):
-        notes.append(
-            "95 %: interval of the mean over resampled singers, their recordings and clips, and seeds where there "
-            "are several: of one seed the luck in training is not in it. Where all clips are alike, as of a rare "
-            "technique that is always or never found, it has no width and says nothing."
+        seeds = ", ".join(map(str, sorted(runs["seed"].unique())))
+        notes["folds"] = f"A fold's value is the mean over its seeds ({seeds}, where none is missing)."
+    has_interval = frame[frame["condition"].isin(units)].groupby("condition")["low"].agg(lambda low: low.notna().any())
+    if has_interval.any():
+        notes["interval"] = (
+            "95 %: interval of the mean over resampled singers, their recordings and clips, and seeds if there are "
+            "several. With one seed it does not include the variation of training. If a rare technique is always or "
+            "never recognised, the interval of its score has no width and says nothing."
         )
-    if lacking:
-        notes.append(f"No interval for {lacking} rows: their runs/*/predictions.csv are not here.")
+    if not has_interval.all():
+        lacking = (~has_interval).sum()
+        notes["no interval"] = f"No interval for {lacking} rows: their runs/*/predictions.csv are not here."
     if experiment.baseline:
-        notes.append(
-            f"To {experiment.label(experiment.baseline)}: mean ± deviation of the differences, {unit} by {unit}."
-        )
+        base = experiment.label(experiment.baseline)
+        notes["baseline"] = f"To {base}: mean ± deviation of the differences, {unit} by {unit}."
     return notes
 
 
-def _on_left_out(reasons: dict[str, int]) -> list[str]:
-    """Which runs do not count, and why."""
+def _on_left_out(reasons: Mapping[str, int]) -> dict[str, str]:
+    """Note how many runs do not count, and why."""
     left_out = [f"{count} {why}" for why, count in reasons.items() if count]
-    return [f"Runs left out: {', '.join(left_out)}."] if left_out else []
+    return {"left out": f"Runs left out: {', '.join(left_out)}."} if left_out else {}
+
+
+def _on_circumstances(runs: "pd.DataFrame") -> dict[str, str]:
+    """Note the device, precision and versions that the runs were made with."""
+    versions = runs["made_by"].where(runs["made_by"] != "", runs["commit"])  # of each phase, or of the run
+    makers = sorted({maker for text in versions for maker in text.split()})
+    names = CIRCUMSTANCES if len(makers) < 2 else CIRCUMSTANCES[:-1]  # several versions get their own note
+    values = {name: sorted(set(runs[name]) - {""}) for name in names}
+    circumstances = "; ".join(f"{name} {_first(each)}" for name, each in values.items() if each)
+    notes = {"circumstances": f"Runs made with {circumstances}."} if circumstances else {}
+    if len(makers) > 1:
+        text = f"The phases of these runs were made by different versions of singtech: {_first(makers)}."
+        notes["versions"] = text
+    return notes
 
 
 def _listed(unit: str, items: Sequence[object]) -> str:
     return f"{unit}{'s' * (len(items) > 1)} {', '.join(map(str, items))}"
 
 
-def _on_circumstances(runs: "pd.DataFrame") -> list[str]:
-    """Where and with what the runs were made, where the rows say so."""
-    makers = _makers(runs)
-    names = [name for name in ("device", "precision", "torch", "commit") if name in runs]
-    there = {name: sorted(set(runs[name]) - {""}) for name in names if name != "commit" or len(makers) < 2}
-    said = [f"{name} {_first(values)}" for name, values in there.items() if values]
-    notes = [f"Runs made with {'; '.join(said)}."] if said else []
-    if len(makers) > 1:
-        notes.append(f"The phases of these runs were made by different versions of singtech: {_first(makers)}.")
-    return notes
-
-
-def _makers(runs: "pd.DataFrame") -> list[str]:
-    """The versions and commits that made the phases of runs; of a run that does not say them, its commit."""
-    told = runs["made_by"] if "made_by" in runs else [""] * len(runs)
-    commits = runs["commit"] if "commit" in runs else [""] * len(runs)
-    return sorted({maker for made, commit in zip(told, commits, strict=True) for maker in (made or commit).split()})
-
-
 def _first(items: Sequence[str], most: int = 4) -> str:
     return " | ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
-
-
-def _by_unit(values: dict[tuple[str, int], float]) -> list[float]:
-    """One value a unit: the mean over the seeds of each fold, or each seed's own."""
-    units: dict[int, list[float]] = {}
-    for (fold, seed), value in values.items():
-        units.setdefault(int(fold or seed), []).append(value)
-    return list(map(statistics.fmean, units.values()))
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return statistics.fmean(values) if values else None
-
-
-def _deviation(values: Sequence[float]) -> float | None:
-    return statistics.stdev(values) if len(values) > 1 else None

@@ -1,9 +1,12 @@
-"""A recording's spectrogram, and below it what a network hears in it over time."""
+"""Figure of a recording: its spectrogram, and below it the probabilities of the techniques over time."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from singtech.results.figures import LOUDNESS, caption, default_style
+from singtech.results.summaries import printed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -12,6 +15,7 @@ COLUMNS = 1600  # of the spectrogram at most: the loudest frame of each column i
 RANGE = 80  # dB below the loudest
 
 
+@default_style()
 def draw_timeline(
     title: str,
     waveform: np.ndarray,
@@ -21,7 +25,7 @@ def draw_timeline(
     probabilities: np.ndarray,
     note: str = "",
 ) -> "Figure":
-    """The figure.
+    """Draw the figure.
 
     Args:
         title: the recording's name.
@@ -34,28 +38,21 @@ def draw_timeline(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.2 + 0.24 * len(techniques)), layout="constrained")
-    heights = [2.2, 0.6 + 0.24 * len(techniques)]
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=heights)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 0.6 + 0.24 * len(techniques)])
     loudness, frames = _decibels(waveform, sample_rate)
     seconds = len(waveform) / sample_rate
-    above.imshow(
-        loudness,
-        extent=(0, frames / sample_rate, 0, sample_rate / 2000),
-        **{"origin": "lower", "aspect": "auto", "cmap": "magma", "vmin": -RANGE, "vmax": 0},
-    )
-    above.set_ylabel("frequency / kHz")
-    above.set_ylim(0, min(10, sample_rate / 2000))
+    extent = (0, frames / sample_rate, 0, sample_rate / 2000)
+    above.imshow(loudness, LOUDNESS, aspect="auto", vmin=-RANGE, vmax=0, origin="lower", extent=extent)
+    above.set(ylabel="frequency / kHz", ylim=(0, min(10, sample_rate / 2000)))
     rows = np.arange(len(techniques) + 1) - 0.5
     mesh = below.pcolormesh(edges, rows, probabilities.T, cmap="Blues", vmin=0, vmax=1)
-    named = probabilities.argmax(axis=1)
-    for start, end, row in zip(edges[:-1], edges[1:], named, strict=True):
+    for start, end, row in zip(edges[:-1], edges[1:], probabilities.argmax(axis=1), strict=True):
         below.plot([start, end], [row, row], color="#D55E00", linewidth=2.5, solid_capstyle="butt")
-    below.set_yticks(range(len(techniques)), [name.replace("_", " ") for name in techniques])
+    below.set_yticks(range(len(techniques)), map(printed, techniques))
     below.invert_yaxis()
     below.set(xlabel="time / s", xlim=(0, seconds))
     figure.colorbar(mesh, ax=below, label="probability")
-    figure.suptitle(title, fontsize=10)
-    figure.supxlabel(note, fontsize=7, color="0.4")
+    caption(figure, title, note)
     return figure
 
 

@@ -1,21 +1,23 @@
-"""Changes of the training waveforms that leave the technique as it is."""
+"""Changes of the training waveforms that preserve the technique."""
 
 import torch
 from torch import Tensor
 
+from singtech.errors import InvalidValue
+
 
 class WhiteNoise:
-    """Add white noise at a signal-to-noise ratio drawn anew for every clip.
+    """Add white noise at a random signal-to-noise ratio per clip.
 
     Args:
         snr_low, snr_high: in dB; the ratio is uniform between them.
     Raises:
-        ValueError: the lower is above the higher.
+        InvalidValue: the lower is above the higher.
     """
 
     def __init__(self, snr_low: float = 20.0, snr_high: float = 60.0) -> None:
         if not snr_low <= snr_high:
-            raise ValueError(f"augment.snr_low={snr_low}: expected at most augment.snr_high={snr_high}.")
+            raise InvalidValue(f"augment.snr_low={snr_low}: expected at most augment.snr_high={snr_high}.")
         self.snr_low, self.snr_high = snr_low, snr_high
 
     def __call__(self, waveforms: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,53 +1,49 @@
 """Train one phase of a run, from the stored phases before it to what the store keeps."""
 
 import functools
-import logging
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from singtech.components import build, spec, unwrapped
 from singtech.corpus.clip_store import Corpus
 from singtech.corpus.datamodule import VocalSetDataModule
-from singtech.imbalance.losses import WeightedCrossEntropy
-from singtech.io.atomic import remove_remains, set_aside
+from singtech.errors import InvalidValue
 from singtech.models.network import Architecture, Network
 from singtech.training.callbacks import (
     BestEpoch,
     EpochCheckpoint,
     FreezeExtractor,
-    PassProgress,
-    PhaseProgress,
+    Progress,
     ValidateRecalibrated,
-    counted,
+    count_items,
     progress_bar,
 )
 from singtech.training.forest import Forest
-from singtech.training.loggers import ended
+from singtech.training.loggers import finish_loggers
 from singtech.training.module import TechniqueModule
-from singtech.training.phase_store import Outcome, StoredPhase, read_checkpoint
+from singtech.training.phase_store import CHECKPOINT, Outcome, StoredPhase, find_checkpoint, read_checkpoint
 from singtech.training.phases import Phase, TrainHead, Training, digest, phase_keys
 from singtech.training.recalibration import has_batch_norm, recalibrate
-from singtech.training.trainer import PRECISIONS, Machine, from_processes, interruptible
+from singtech.training.trainer import PRECISIONS, Machine, interruptible, raise_from_processes
 
-log = logging.getLogger(__name__)
-
-CHECKPOINT = "last.ckpt"  # of a phase that is being trained
 BATCH_NORMS = ("recalibrated", "running")
 SELECTIONS = ("last", "best")
-JUDGED_BY = 512  # training clips that batch norm's statistics rest on when the validation singers are scored
+VALIDATION_MOMENT_CLIPS = 512  # training clips for batch norm's statistics when the validation singers are scored
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """All that decides the outcome of a run's phases, beside the phases themselves; it is part of their keys.
+    """The settings that decide the outcome of all phases of a run; they are part of the phases' keys.
 
     Args:
         network: front end, extractor and head.
@@ -76,21 +72,20 @@ class Setup:
     devices: int = 1
 
     def __post_init__(self) -> None:
-        for setting, choices in (
-            ("batch_norm", BATCH_NORMS),
-            ("selection", SELECTIONS),
-            ("precision", PRECISIONS),
-        ):
-            if getattr(self, setting) not in choices:
-                raise ValueError(f"{setting}={getattr(self, setting)}: expected one of {', '.join(choices)}.")
+        choices = {"batch_norm": BATCH_NORMS, "selection": SELECTIONS, "precision": PRECISIONS}
+        for setting, values in choices.items():
+            if getattr(self, setting) not in values:
+                raise InvalidValue(f"{setting}={getattr(self, setting)}: expected one of {', '.join(values)}.")
         if self.batch_size < 2:
-            raise ValueError(f"batch_size={self.batch_size}: expected a whole number from 2 up (batch norm needs two).")
+            raise InvalidValue(
+                f"batch_size={self.batch_size}: expected a whole number from 2 up (batch norm needs two)."
+            )
         if self.max_batches is not None and self.max_batches < 1:
-            raise ValueError(f"schedule.max_batches={self.max_batches}: expected a whole number from 1 up, or null.")
+            raise InvalidValue(f"schedule.max_batches={self.max_batches}: expected a whole number from 1 up, or null.")
         if self.devices < 1:
-            raise ValueError(f"trainer.devices={self.devices}: expected how many devices share a batch, from 1 up.")
+            raise InvalidValue(f"trainer.devices={self.devices}: expected how many devices share a batch, from 1 up.")
         if self.batch_size < 2 * self.devices:
-            raise ValueError(f"batch_size={self.batch_size}: expected at least two clips for each of trainer.devices.")
+            raise InvalidValue(f"batch_size={self.batch_size}: expected two clips or more for each of trainer.devices.")
 
 
 @dataclass(frozen=True)
@@ -98,16 +93,16 @@ class Run:
     """A condition with a seed on a corpus.
 
     Args:
-        names: data, fold, model, dc, strategy, alpha and settings, as the row says them.
+        names: data, fold, model, dc, strategy, alpha and settings, as in the row.
         setup: see `Setup`.
         phases: the strategy.
         samples: S, samples a clip.
         techniques: K.
         sample_rate: in Hz.
-        forest: what classifies the features instead of the head, if anything does.
+        forest: classifies the features instead of the head; None for the head.
     """
 
-    names: Mapping
+    names: Mapping[str, Any]
     setup: Setup
     phases: tuple[Phase, ...]
     samples: int
@@ -139,13 +134,17 @@ class Run:
         names = self.names
         data = names["data"] + (f"-fold_{names['fold']}" if names["fold"] else "")
         slug = f"{data}-{names['model']}-dc_{names['dc']}-{names['strategy']}-alpha_{names['alpha']:g}"
-        decides = [self.keys[-1], test_clips]
+        settings: list[object] = [self.keys[-1], test_clips]
         if self.forest is not None:
-            decides += [spec(self.forest), names["alpha"]]
-        return f"{slug}-seed_{self.setup.seed}-{digest(decides)[:8]}"
+            settings += [spec(self.forest), names["alpha"]]
+        return f"{slug}-seed_{self.setup.seed}-{digest(settings)[:8]}"
+
+    def epochs_before(self, number: int) -> int:
+        """Epochs of the phases before one of them."""
+        return sum(phase.epochs for phase in self.phases[:number])
 
     def about(self, number: int, title: str, test_clips: str) -> dict:
-        """What a logger can tell one of its phases by, and the runs that it is trained for."""
+        """Names and numbers of one of its phases, for a logger."""
         return {"phase": title, "key": self.keys[number], "run": self.name(test_clips)} | {
             "seed": self.setup.seed,
             **{name: value for name, value in self.names.items() if name != "settings"},
@@ -162,17 +161,17 @@ def train_phase(
     title: str = "",
     require_lease: Callable[[], None] | None = None,
 ) -> Outcome:
-    """Train one phase of a run, going on from the checkpoint in `work` if there is one.
+    """Train one phase of a run, from the checkpoint in `work` if there is one.
 
     Args:
-        run: what is run.
-        number: which of its phases, from 0.
+        run: the condition and seed.
+        number: the phase's position in the run, from 0.
         before: the phases before it.
         corpus: with the training clips.
-        work: keeps the checkpoint of the last finished epoch.
+        work: the folder of the checkpoint of the last finished epoch.
         machine: where and how to compute.
         title: of the progress bar.
-        require_lease: called after every epoch; raises where another process has taken the phase over.
+        require_lease: called after every epoch; raises `Superseded` once another process trains the phase.
     """
     phase, setup, start = run.phases[number], run.setup, time.perf_counter()
     device = machine.device
@@ -180,39 +179,29 @@ def train_phase(
     if before:
         before[-1].load_into(network)
     learnable = phase.begin(network, setup.seed)
-    end = Epochs({}, [], _epochs_before(run, number), 0.0)
+    optimizer_state: dict = {}
+    curve: list[dict[str, float]] = []
+    epoch = run.epochs_before(number)
+    data = _data(run, number, before, corpus, machine, device)
     if isinstance(phase, Training):
-        data = _data(run, number, before, corpus, machine, device)
-        end = _fit(run, number, before, network, learnable, data, work, machine, title, require_lease)
+        optimizer_state, curve, epoch = _fit(
+            run, number, phase, before, network, learnable, data, work, machine, title, require_lease
+        )
         start = time.perf_counter()
     phase.finish(network, torch.from_numpy(corpus.counts("train")), learnable)
     if phase.changes_extractor and setup.batch_norm == "recalibrated" and has_batch_norm(network):
         _recalibrate(network, data, setup.max_batches, device, machine)
     network.cpu()
     record = {
-        "phase": {"name": phase.name, "trains": phase.trains, "says": phase.describe(), **spec(phase)},
+        "phase": {"name": phase.name, "trains": phase.trains, "says": phase.describe()} | spec(phase),
         "setup": spec(setup),
-        "before": [entry.key for entry in before],
-        "epoch": end.epoch,
-        "seconds": round(end.seconds + time.perf_counter() - start, 3),
+        "before": [stored.key for stored in before],
+        "epoch": epoch,
+        "seconds": round(sum(entry["seconds"] for entry in curve) + time.perf_counter() - start, 3),
         "device": device_name(device, machine.devices),
         "torch": torch.__version__,
     }
-    return Outcome(network.state_dict(), end.optimizer_state, end.curve, record)
-
-
-@dataclass(frozen=True)
-class Epochs:
-    """What training leaves beside the network: the optimizer's state, the curve, the epoch that counts, seconds."""
-
-    optimizer_state: dict
-    curve: list[dict[str, float]]
-    epoch: int
-    seconds: float
-
-
-def _epochs_before(run: Run, number: int) -> int:
-    return sum(phase.epochs for phase in run.phases[:number])
+    return Outcome(network.state_dict(), optimizer_state, curve, record)
 
 
 def _data(
@@ -220,20 +209,17 @@ def _data(
 ) -> VocalSetDataModule:
     """The batches of a phase: waveforms, or features where the extractor is fixed."""
     phase, setup = run.phases[number], run.setup
-    features = None
-    if _is_on_features(phase, machine):
-        subsets = [subset for subset in ("train", "validation") if len(corpus.rows(subset))]
-        features = {subset: clip_features(run, before, corpus, subset, machine) for subset in subsets}
+    features = resident = sampler = None
+    if isinstance(phase, Training):
+        sampler = build(phase.sampler, targets=torch.from_numpy(corpus.targets("train")))
+        if _is_on_features(phase, machine):
+            subsets = [subset for subset in ("train", "validation") if len(corpus.rows(subset))]
+            features = {subset: clip_features(run, before, corpus, subset, machine) for subset in subsets}
+        else:
+            resident = machine.clips_on(device, corpus)
+    first_epoch, drop_last = run.epochs_before(number), setup.drop_last
     return VocalSetDataModule(
-        corpus,
-        setup.batch_size,
-        setup.seed,
-        _epochs_before(run, number),
-        phase.epochs,
-        setup.drop_last,
-        features,
-        build(phase.sampler, targets=torch.from_numpy(corpus.targets("train"))),
-        machine.clips_on(device, corpus) if features is None else None,
+        corpus, setup.batch_size, setup.seed, first_epoch, phase.epochs, drop_last, features, sampler, resident
     )
 
 
@@ -244,6 +230,7 @@ def _is_on_features(phase: Phase, machine: Machine) -> bool:
 def _fit(
     run: Run,
     number: int,
+    phase: Training,
     before: tuple[StoredPhase, ...],
     network: Network,
     learnable: torch.nn.Module | None,
@@ -252,14 +239,18 @@ def _fit(
     machine: Machine,
     title: str,
     require_lease: Callable[[], None] | None,
-) -> Epochs:
-    """Train the epochs of a phase; the network ends with the weights of the epoch that counts."""
-    phase, setup, corpus = run.phases[number], run.setup, data.corpus
+) -> tuple[dict, list[dict[str, float]], int]:
+    """Train the epochs of a phase; the network ends with the weights of the epoch that counts.
+
+    Returns:
+        The optimizer's state, the curve, and the epoch that counts.
+    """
+    setup, corpus = run.setup, data.corpus
     augment = getattr(phase, "augment", None)
     criterion = loss_of(phase, corpus)
-    own = dict(criterion.named_parameters()) if isinstance(criterion, torch.nn.Module) else {}
-    optimizer_state = _taken_up(phase, run.phases[number - 1], before[-1], own) if before else None
-    if own and optimizer_state is not None:
+    loss_weights = dict(criterion.named_parameters()) if isinstance(criterion, torch.nn.Module) else {}
+    optimizer_state = _earlier_state(phase, run.phases[number - 1], before[-1], loss_weights) if before else None
+    if loss_weights and optimizer_state is not None:
         criterion.load_state_dict(optimizer_state["criterion"], strict=False)  # its buffers are the phase's
     module = TechniqueModule(
         network,
@@ -278,15 +269,15 @@ def _fit(
         batch_clips=data.batch_clips,
     )
     checkpoint = work / CHECKPOINT
-    callbacks = [PhaseProgress(title, phase.epochs, machine.progress), EpochCheckpoint(checkpoint, require_lease)]
+    callbacks: list[Callback] = [Progress(title, machine.progress)]
     if setup.selection == "best":
-        callbacks.insert(1, BestEpoch())
+        callbacks.append(BestEpoch())
     if isinstance(phase, TrainHead):
         callbacks.append(FreezeExtractor(phase.extractor))
     elif setup.batch_norm == "recalibrated" and has_batch_norm(network):
-        callbacks.append(
-            ValidateRecalibrated(functools.partial(_waveforms, data, max(1, JUDGED_BY // setup.batch_size)))
-        )
+        batches = max(1, VALIDATION_MOMENT_CLIPS // setup.batch_size)
+        callbacks.append(ValidateRecalibrated(functools.partial(_waveforms, data, batches)))
+    callbacks.append(EpochCheckpoint(checkpoint, require_lease))
     loggers = machine.loggers(work / "logs", run.about(number, title, corpus.fingerprint("test")))
     trainer = machine.trainer(
         callbacks,
@@ -295,44 +286,45 @@ def _fit(
         limit_train_batches=setup.max_batches if setup.max_batches is not None else 1.0,
         logger=loggers,
     )
-    with ended(loggers), interruptible(trainer), from_processes():
-        trainer.fit(module, data, ckpt_path=usable(checkpoint))
-    end = read_checkpoint(checkpoint)  # also where other processes trained
-    weights, optimizer_state, epoch = end["state_dict"], end["optimizer_states"][0], data.first_epoch + phase.epochs
-    if setup.selection == "best":
-        best = end["callbacks"][BestEpoch.__name__]
-        weights, optimizer_state, epoch = best["weights"], best["optimizer"], best["epoch"]
-    module.load_state_dict(weights, strict=module.strict_loading)
-    if own:  # a phase that goes on takes them up again
-        optimizer_state = {**optimizer_state, "criterion": {name: value.detach() for name, value in own.items()}}
-    return Epochs(optimizer_state, end["curve"], epoch, sum(entry["seconds"] for entry in end["curve"]))
+    with finish_loggers(loggers), interruptible(trainer), raise_from_processes():
+        trainer.fit(module, data, ckpt_path=find_checkpoint(checkpoint))
+    state = read_checkpoint(checkpoint)  # also where other processes trained
+    best = state["callbacks"].get(BestEpoch.__name__)
+    if best is None:
+        epoch = data.first_epoch + phase.epochs
+        best = {"weights": state["state_dict"], "optimizer": state["optimizer_states"][0], "epoch": epoch}
+    module.load_state_dict(best["weights"], strict=module.strict_loading)
+    if loss_weights:  # for a phase that continues training
+        best["optimizer"] |= {"criterion": {name: value.detach() for name, value in loss_weights.items()}}
+    return best["optimizer"], state["curve"], best["epoch"]
 
 
-def _taken_up(phase: Training, before: Phase, stored: StoredPhase, own: Mapping[str, Tensor]) -> dict | None:
-    """The state that the phase before left its optimizer in; None unless both move the same by the same rule.
+def _earlier_state(
+    phase: Training, before: Phase, stored: StoredPhase, loss_weights: Mapping[str, Tensor]
+) -> dict | None:
+    """The optimizer state of the phase before; None unless both phases train the same weights by the same rule.
 
     The learning rate may differ.
 
     Args:
-        phase: to train.
+        phase: the phase to train.
         before: the phase before it.
-        stored: what that one left.
-        own: the parameters of the phase's loss.
+        stored: its result.
+        loss_weights: the parameters of the phase's loss.
     """
-    trains_on = isinstance(before, Training) and before.trains == phase.trains
-    if not trains_on or getattr(phase, "init", "warm") != "warm":
+    if not isinstance(before, Training) or before.trains != phase.trains or getattr(phase, "init", "warm") != "warm":
         return None
     if any(getattr(each, "learns", None) is not None for each in (phase, before)):
         return None
-    one, other = (spec(each.optimizer) | {"lr": None} for each in (phase, before))
+    if spec(phase.optimizer) | {"lr": None} != spec(before.optimizer) | {"lr": None}:
+        return None
     state = stored.optimizer_state()
-    carried = state.get("criterion", {})
-    same_loss = not own or unwrapped(phase.loss)[0] is unwrapped(before.loss)[0]
-    same_shapes = {n: v.shape for n, v in carried.items()} == {n: v.shape for n, v in own.items()}
-    return state if one == other and same_loss and same_shapes else None
+    shapes = [{n: v.shape for n, v in weights.items()} for weights in (state.get("criterion", {}), loss_weights)]
+    is_same_loss = not loss_weights or unwrapped(phase.loss)[0] is unwrapped(before.loss)[0]
+    return state if is_same_loss and shapes[0] == shapes[1] else None
 
 
-def loss_of(phase: Training, corpus: Corpus) -> Callable[[Tensor, Tensor], Tensor]:
+def loss_of(phase: Training, corpus: Corpus) -> Any:
     """The loss of a phase on a corpus."""
     counts = torch.from_numpy(corpus.counts("train"))
     return build(phase.loss, class_counts=counts, techniques=corpus.techniques)
@@ -347,22 +339,7 @@ def _recalibrate(
         loader = data.recalibration()
         batches = min(len(loader), max_batches or len(loader))
         with progress_bar("statistics of batch norm", "batch", batches, machine.progress) as bar:
-            recalibrate(network, counted(_waveforms(data, batches, device), bar))
-
-
-def usable(checkpoint: Path) -> Path | None:
-    """The checkpoint, if it is there and holds what it should; a damaged one is set aside with a warning."""
-    remove_remains(checkpoint)
-    if not checkpoint.exists():
-        return None
-    try:
-        is_damaged = not {"state_dict", "optimizer_states", "curve", "epoch"} <= set(read_checkpoint(checkpoint))
-    except ValueError:
-        is_damaged = True
-    if is_damaged:
-        log.warning("%s is damaged and set aside as %s: its phase begins anew.", checkpoint, set_aside(checkpoint).name)
-        return None
-    return checkpoint
+            recalibrate(network, count_items(_waveforms(data, batches, device), bar))
 
 
 def _waveforms(data: VocalSetDataModule, batches: int, device: torch.device) -> Iterator[Tensor]:
@@ -379,20 +356,22 @@ def clip_features(
     source = stored[changes[-1] if changes else 0]
 
     def compute() -> np.ndarray:
-        trainer = machine.trainer([PassProgress(f"features of the {subset} clips", machine.progress)])
+        trainer = machine.trainer([Progress(f"features of the {subset} clips", machine.progress)])
         device = trainer.strategy.root_device
         network = machine.ready(run.build(), device)
         source.load_into(network)
-        module = TechniqueModule(network, WeightedCrossEntropy, torch.optim.SGD, len(corpus.techniques), run.setup.seed)
+        loss = torch.nn.CrossEntropyLoss()  # of no use to features
+        module = TechniqueModule(network, loss, torch.optim.SGD, len(corpus.techniques), run.setup.seed)
         resident = machine.clips_on(device, corpus)
         data = VocalSetDataModule(corpus, run.setup.batch_size, resident=resident, predict=subset)
         with interruptible(trainer):
-            return torch.cat(trainer.predict(module, datamodule=data)).cpu().numpy()
+            batches: Any = trainer.predict(module, datamodule=data)
+        return torch.cat(batches).cpu().numpy()
 
     return source.features(corpus.fingerprint(subset), compute)
 
 
 def device_name(device: torch.device, devices: int = 1) -> str:
-    """What computed, for the row: the GPU's name, or the processor's kind; and how many together."""
+    """The GPU's name, or the processor's kind; and how many compute together."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({platform.machine()})"
     return name if devices == 1 else f"{devices} x {name}"

@@ -3,22 +3,21 @@
 The network is trained jointly under alpha, which smooths the weights of its loss (Eq. 2) and so shapes the features. In
 the forest, which takes the place of the last layer, alpha does this:
 
-- balanced (imbalanced-learn's, as in the authors' published code): nothing. Every tree is grown on as many clips of
-  each technique as the rarest has, drawn with replacement, so the forest knows no imbalance to correct (Chen et al.
-  2004).
-- not balanced (scikit-learn's): a clip weighs as its technique does in Eq. 2, which decides how often it is drawn for a
-  tree or counts in it, as the version of scikit-learn has it; alpha 0 is the plain forest.
+- balanced (imbalanced-learn's, as in the authors' published code): nothing. Every tree sees equally many clips of each
+  technique, as many as the rarest has, drawn with replacement (Chen et al. 2004).
+- not balanced (scikit-learn's): a clip has its technique's weight of Eq. 2; alpha 0 is the plain forest.
 
-A forest is grown in seconds, so none is stored: features and seed make it again, bit for bit.
+A forest is grown in seconds and not stored: features and seed give the same forest again, bit for bit.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from singtech.errors import InvalidValue
 from singtech.streams import stream_seed
 
-SMALLEST = 1e-6  # added to a probability before its logarithm: a forest's may be 0
+SMALLEST = 1e-6  # added before the logarithm: a forest's probability may be 0
 
 
 @dataclass(frozen=True)
@@ -27,9 +26,9 @@ class Forest:
 
     Args:
         trees: how many.
-        balanced: whether every tree sees as many clips of each technique.
+        balanced: whether every tree sees equally many clips of each technique.
     Raises:
-        ValueError: no whole number of trees, or `balanced` neither true nor false.
+        InvalidValue: no whole number of trees, or `balanced` neither true nor false.
     """
 
     trees: int = 100
@@ -37,9 +36,9 @@ class Forest:
 
     def __post_init__(self) -> None:
         if not isinstance(self.trees, int) or isinstance(self.trees, bool) or self.trees < 1:
-            raise ValueError(f"forest.trees={self.trees}: expected a whole number from 1 up.")
+            raise InvalidValue(f"forest.trees={self.trees}: expected a whole number from 1 up.")
         if not isinstance(self.balanced, bool):
-            raise ValueError(f"forest.balanced={self.balanced}: expected true or false.")
+            raise InvalidValue(f"forest.balanced={self.balanced}: expected true or false.")
 
 
 def forest_logits(
@@ -51,7 +50,7 @@ def forest_logits(
     alpha: float,
     seed: int,
 ) -> np.ndarray:
-    """Grow a forest on the training clips and ask it about the test clips.
+    """Grow a forest on the training clips and classify the test clips.
 
     Args:
         forest: how it is grown.
@@ -59,12 +58,12 @@ def forest_logits(
         targets: (M,) their technique indices.
         test_features: (N, D).
         techniques: K.
-        alpha: of Eq. 2; a balanced forest has no use for it.
+        alpha: of Eq. 2; a balanced forest ignores it.
         seed: of the run.
     Returns:
         (N, K) float32 log(p + 1e-6), a technique without training clips at p = 0.
     Raises:
-        ValueError: alpha is not a number from 0 up.
+        InvalidValue: alpha is not a number from 0 up.
     """
     classifier = _classifier(forest, targets, alpha, stream_seed(seed, "forest") % 2**32)
     classifier.fit(features, targets)
@@ -74,7 +73,7 @@ def forest_logits(
 
 
 def _classifier(forest: Forest, targets: np.ndarray, alpha: float, seed: int):
-    """The library's forest; on one thread, for several add up its trees' answers in another order each time."""
+    """The library's forest, on one thread: several threads add up the trees in another order each time."""
     if forest.balanced:
         from imblearn.ensemble import BalancedRandomForestClassifier
 

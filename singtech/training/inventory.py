@@ -1,35 +1,35 @@
-"""What is under `outputs/`: who uses it, whether it is whole, and what may go.
+"""What `outputs/` holds: which rows use it, whether it is whole, and what may be removed.
 
-Phases, begun phases and clip stores are kept until nobody's row names them; what is damaged is set aside, so that it is
-made again and never trusted.
+A phase, a begun phase and a clip store stay while a row names them. A row that cannot be read may name any of them.
+What is damaged is set aside, and the next run makes it again. What a newer version wrote always stays.
 """
 
+import contextlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import yaml
 
 from singtech.corpus.clip_store import first_fault, stored_state
+from singtech.errors import Damaged, Newer, NotThere
 from singtech.io.atomic import set_aside
 from singtech.io.lock import Busy, hold, is_held
 from singtech.metrics import scores
-from singtech.results.collate import CORPORA, RESULTS, read_results
-from singtech.results.predictions import PREDICTIONS, read_predictions
-from singtech.results.rows import COMPLETE, read_row, read_rows
-from singtech.training.fit import CHECKPOINT
-from singtech.training.phase_store import Damaged, StoredPhase, read_checkpoint, read_features
+from singtech.results.collate import CORPORA, RESULTS, read_results_file
+from singtech.results.conditions import content
+from singtech.results.predictions import PREDICTIONS, read_predictions, same_score
+from singtech.results.rows import COMPLETE, ROW, digest_in, digests, is_intact, read_row, read_rows
+from singtech.training.phase_store import CHECKPOINT, StoredPhase, read_checkpoint, read_features
 from singtech.training.run import CONFIGURATION
 
-DAMAGED_ROW = "damaged row: "
 KINDS = ("run", "phase", "begun phase", "clips", "damaged", "remains")
-NOW = "(the corpus as it is now)"  # keeps the clips that were prepared last
-REMAINS_SECONDS = 24 * 3600  # what is half-written for longer, nobody writes any more
+ANY = "*"  # stands for every phase and every state of a corpus
+NOW = "(the corpus as it is now)"  # uses the clips that were prepared last
+REMAINS_SECONDS = 24 * 3600  # a half-written file that is older has no writer any more
 
 
 @dataclass(frozen=True)
@@ -37,158 +37,208 @@ class Entry:
     """Something that is stored.
 
     Attributes:
-        kind: one of `KINDS`; `remains` are what killed processes left half-written.
-        name: the run's, the phase's key, the corpus's.
+        kind: one of `KINDS`; `remains` are the half-written files of killed processes.
+        name: of the run, the phase (its key) or the corpus.
         path: its file or folder.
-        size: bytes.
-        changed: when it was last written to, seconds since 1970.
-        says: what it is, in a few words.
-        users: the runs whose rows name it; nothing else keeps it.
-        known_as: what rows name it by.
+        description: a few words.
+        key: the name that rows call it by.
+        users: the runs whose rows name it.
+        is_newer: whether a newer version wrote it.
+        size: in bytes.
+        changed: the time of the last change, in seconds since 1970.
     """
 
     kind: str
     name: str
     path: Path
-    size: int
-    changed: float
-    says: str
+    description: str
+    key: str = ""
     users: tuple[str, ...] = ()
-    known_as: str = ""
+    is_newer: bool = False
+    size: int = 0
+    changed: float = 0.0
+
+    @property
+    def lock_target(self) -> Path:
+        """The path that its lock is on: a begun phase's is the phase's."""
+        return self.path.with_name(self.name) if self.kind == "begun phase" else self.path
 
     @property
     def is_unused(self) -> bool:
-        """Whether it may go: no row names it, and nobody is likely to be writing it."""
-        if self.kind in ("phase", "clips"):
-            return not self.users
-        if self.kind == "begun phase":
-            return not self.users and not is_held(_guarded(self.path))
-        return self.kind == "damaged" or (self.kind == "remains" and time.time() - self.changed > REMAINS_SECONDS)
+        """Whether it may be removed: no row names it, and nobody is likely to be writing it."""
+        if self.kind == "run" or self.users or self.is_newer:
+            return False
+        if self.kind == "remains":
+            return time.time() - self.changed > REMAINS_SECONDS
+        return self.kind != "begun phase" or not is_held(self.lock_target)
 
 
 def survey(output_dir: Path) -> list[Entry]:
     """All that is stored, by kind and name."""
-    users = _users(output_dir)
-    entries = [*_runs(output_dir), *_phases(output_dir, users), *_clips(output_dir, users), *_leftovers(output_dir)]
-    return sorted(entries, key=lambda entry: (KINDS.index(entry.kind), entry.name))
+    users = row_users(output_dir)
+    entries = (*_runs(output_dir), *_phases(output_dir), *_clips(output_dir), *_leftovers(output_dir))
+    used = (replace(entry, users=tuple(sorted({*entry.users, *_users_of(entry, users)}))) for entry in entries)
+    return sorted(used, key=lambda entry: (KINDS.index(entry.kind), entry.name))
 
 
 def remove(entries: list[Entry], output_dir: Path) -> tuple[list[Entry], list[Entry]]:
-    """Remove those of the entries that are unused still; what went, and what somebody works on or uses after all."""
-    gone, kept = [], []
-    wanted = {entry.path for entry in entries}
+    """Remove those of the entries that are still unused; return the removed ones and those in use after all."""
+    removed, in_use = [], []
+    paths = {entry.path for entry in entries}
     for entry in survey(output_dir):
-        if entry.path not in wanted:
+        if entry.path not in paths:
             continue
-        if not entry.is_unused:
-            kept.append(entry)
-            continue
-        try:
-            with hold(_guarded(entry.path), f"{entry.path} is in use", wait=False):
-                if entry.known_as in _users(output_dir):  # by a run that has begun meanwhile
-                    kept.append(entry)
-                else:
-                    _delete(entry.path)
-                    gone.append(entry)
-        except Busy:
-            kept.append(entry)
-    return gone, kept
+        with contextlib.suppress(Busy):
+            if entry.is_unused:
+                with hold(entry.lock_target, f"{entry.path} is in use", wait=False):
+                    if not _users_of(entry, row_users(output_dir)):  # a run may have begun meanwhile
+                        _delete(entry.path)
+                        removed.append(entry)
+                        continue
+        in_use.append(entry)
+    return removed, in_use
+
+
+def _users_of(entry: Entry, users: dict[str, list[str]]) -> list[str]:
+    """The runs that use an entry. A run set aside is in use until it is made again."""
+    if entry.kind in ("phase", "begun phase", "clips"):
+        return [*users.get(entry.key, ()), *users[ANY]]
+    return [name for name in users[ANY] if entry.kind == "damaged" and entry.name.startswith(f"runs/.{name}.damaged-")]
 
 
 def check(output_dir: Path, progress: Callable[[list], Iterator] = iter) -> tuple[int, list[str], list[str]]:
-    """Look through phases, runs and clips, byte by byte; set aside what is damaged.
+    """Read phases, runs and clips byte by byte; set aside what is damaged.
 
     Returns:
-        How many entries there are; a sentence for each damaged one; and one for each that somebody works on now.
+        The number of entries; a sentence for each damaged one; and one for each that was not checked, because somebody
+        works on it or a newer version wrote it.
     """
     entries = [entry for entry in survey(output_dir) if entry.kind in CHECKS]
-    found, busy = [], []
+    faults, unchecked = [], []
     for entry in progress(entries):
         try:
-            with hold(_guarded(entry.path), f"{entry.path} is in use", wait=False):
-                fault = CHECKS[entry.kind](entry.path)
-                if fault:
-                    found.append(f"{fault}; set aside as {set_aside(entry.path).name}.")
-        except Busy as problem:
-            busy.append(f"{entry.path} was not looked at: {problem}.")
-    return len(entries), found, busy
+            with hold(entry.lock_target, f"{entry.path} is in use", wait=False):
+                CHECKS[entry.kind](entry.path)
+        except (Busy, Newer) as problem:
+            unchecked.append(f"{entry.path} was not looked at: {problem}.")
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            text = _line(problem) if str(entry.path) in str(problem) else f"{entry.path}: {_line(problem)}"
+            faults.append(f"{text}; set aside as {set_aside(entry.path).name}.")
+    return len(entries), faults, unchecked
 
 
 def differences(output_dir: Path, runs: tuple[str, str]) -> list[tuple[str, str, str]]:
-    """(what, in the first run, in the second) of all that decides the outcome of two runs and differs.
+    """(name, value in the first run, value in the second) of each setting that decides the outcome and differs.
 
     Raises:
-        ValueError: the row or the phases of a run are not here.
+        NotThere: a run has no row here.
+        Damaged: its row cannot be read.
     """
-    ours, theirs = (_decides(output_dir, name) for name in runs)
+    first, second = (outcome_settings(output_dir, name) for name in runs)
     return [
-        (name, ours.get(name, "—"), theirs.get(name, "—"))
-        for name in sorted(ours | theirs)
-        if ours.get(name) != theirs.get(name)
+        (name, first.get(name, "—"), second.get(name, "—"))
+        for name in sorted(first | second)
+        if first.get(name) != second.get(name)
     ]
 
 
+def outcome_settings(output_dir: Path, run: str) -> dict[str, str]:
+    """All that decides the outcome of a run, by name: from its phases, or from its configuration if one is damaged."""
+    folder = output_dir / "runs" / run
+    row = read_row(folder)
+    if row is None:
+        raise NotThere(f"{folder}: no such run here; `singtech store` lists those there are.")
+    settings = {"test clips": row["data_fingerprint"]}
+    for number, key in enumerate(row["phases"].split(), 1):
+        try:
+            record = StoredPhase(output_dir / "phases" / key).record
+        except Damaged:
+            return settings | _flat(content(folder / CONFIGURATION))
+        phase = {name: value for name, value in record["phase"].items() if name not in ("name", "says")}
+        settings |= _flat(phase, f"phase {number}: ") | _flat(record["setup"])
+    return settings
+
+
+def _flat(value: dict, prefix: str = "") -> dict[str, str]:
+    """Nested settings as JSON text by dotted name."""
+    flat: dict[str, str] = {}
+    for name, item in value.items():
+        flat |= _flat(item, f"{prefix}{name}.") if isinstance(item, dict) else {f"{prefix}{name}": json.dumps(item)}
+    return flat
+
+
 def rows_of(output_dir: Path) -> list[dict]:
-    """Rows on disk, and those of a results.csv that was brought from elsewhere, by the runs' names."""
-    rows = {row["run"]: row for row in read_rows(output_dir / "runs")}
-    path = output_dir / RESULTS
-    brought = read_results(path).to_dict("records") if path.is_file() else []
-    merged = {row["run"]: row for row in brought} | rows
-    return [{"phases": "", "corpus_fingerprint": ""} | merged[name] for name in sorted(merged)]
+    """Rows on disk, and those of a results.csv from elsewhere, by the runs' names."""
+    collated = read_results_file(output_dir / RESULTS).to_dict("records")
+    rows = {row["run"]: row for row in (*collated, *read_rows(output_dir / "runs"))}
+    return [{"phases": "", "corpus_fingerprint": ""} | rows[name] for name in sorted(rows)]
 
 
-def _users(output_dir: Path) -> dict[str, list[str]]:
-    """The runs that name each phase and each state of a corpus. A row that cannot be read may name any phase."""
-    users: dict[str, list[str]] = {}
+def row_users(output_dir: Path) -> dict[str, list[str]]:
+    """The runs that name each phase and each state of a corpus; under `ANY` those whose rows cannot be read.
+
+    These are damaged or newer, or set aside and not made again.
+    """
+    users: dict[str, list[str]] = {ANY: []}
     for row in rows_of(output_dir):
-        for used in filter(None, (*row["phases"].split(), row["corpus_fingerprint"])):  # an old row may not say
-            users.setdefault(used, []).append(row["run"])
-    unread = [folder.name for folder in _visible(output_dir / "runs") if _says_of_run(folder).startswith(DAMAGED_ROW)]
-    if unread:
-        for place in (*_visible(output_dir / "phases"), *(output_dir / "phases").glob(".*.work")):
-            users.setdefault(_guarded(place).name, []).extend(unread)
+        for key in filter(None, (*row["phases"].split(), row["corpus_fingerprint"])):  # an old row may lack one
+            users.setdefault(key, []).append(row["run"])
+    runs = output_dir / "runs"
+    aside = {path.name[1:].rpartition(".damaged-")[0] for path in runs.glob(".*.damaged-*")}
+    for name in sorted(aside | {folder.name for folder in _visible(runs)}):
+        try:
+            is_read = read_row(runs / name) is not None or name not in aside
+        except ValueError:
+            is_read = False
+        users[ANY] += [] if is_read else [name]
     return users
 
 
 def _runs(output_dir: Path) -> Iterator[Entry]:
     for folder in _visible(output_dir / "runs"):
-        yield _entry("run", folder.name, folder, _says_of_run(folder))
+        try:
+            row = read_row(folder) or {"status": "no row"}
+            description = ": ".join(filter(None, (row["status"], row.get("reason"))))
+        except ValueError as problem:
+            description = f"row: {problem}"
+        yield _entry("run", folder.name, folder, description)
 
 
-def _says_of_run(folder: Path) -> str:
-    """A run in a few words: its status, and why it failed."""
-    try:
-        row = read_row(folder)
-    except ValueError as problem:
-        return f"{DAMAGED_ROW}{problem}"
-    says = "no row" if row is None else row["status"]
-    return says + (f": {row['reason']}" if row and row.get("reason") else "")
-
-
-def _phases(output_dir: Path, users: dict[str, list[str]]) -> Iterator[Entry]:
+def _phases(output_dir: Path) -> Iterator[Entry]:
     for folder in _visible(output_dir / "phases"):
-        yield _entry("phase", folder.name, folder, _says(folder), users, folder.name)
+        description, is_newer = _read(describe_phase, folder)
+        yield _entry("phase", folder.name, folder, description, key=folder.name, is_newer=is_newer)
     for folder in sorted((output_dir / "phases").glob(".*.work")):
-        place = _guarded(folder)
-        says = "is being trained" if is_held(place) else "goes on when a run asks for it"
-        yield _entry("begun phase", place.name, folder, says, users, place.name)
+        key = folder.name[1:].removesuffix(".work")
+        description, is_newer = _read(_describe_checkpoint, folder)
+        yield _entry("begun phase", key, folder, description, key=key, is_newer=is_newer)
 
 
-def _clips(output_dir: Path, users: dict[str, list[str]]) -> Iterator[Entry]:
+def _clips(output_dir: Path) -> Iterator[Entry]:
     current = {
         fingerprint
         for path in (output_dir / CORPORA).glob("*.csv")
         for fingerprint in pd.read_csv(path, dtype=str, keep_default_na=False).get("corpus_fingerprint", ())
     }
-    for place in _visible(output_dir / "data"):
-        if not (place / "corpus.json").is_file():
+    for folder in _visible(output_dir / "data"):
+        if not (folder / "corpus.json").is_file():
             continue  # recordings, not ours to remove
-        try:
-            state = stored_state(place)[:16]
-        except (OSError, ValueError, KeyError, TypeError):
-            state = ""
-        used = {state: [*users.get(state, ()), *([NOW] if state in current else [])]}
-        yield _entry("clips", place.name, place, f"state {state}" if state else "damaged", used, state)
+        description, is_newer = _read(lambda folder: f"state {stored_state(folder)[:16]}", folder)
+        state = description.removeprefix("state ")
+        users = (NOW,) if state in current else ()
+        yield _entry("clips", folder.name, folder, description, key=state, users=users, is_newer=is_newer)
+
+
+def _read(reader: Callable[[Path], str], folder: Path) -> tuple[str, bool]:
+    """A folder's description, or the problem in reading it; and whether a newer version wrote it."""
+    try:
+        return reader(folder), False
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        return _line(problem).removeprefix(f"{folder}/"), isinstance(problem, Newer)
+
+
+def _line(problem: Exception) -> str:
+    return " ".join(str(problem).split())
 
 
 def _leftovers(output_dir: Path) -> Iterator[Entry]:
@@ -199,119 +249,71 @@ def _leftovers(output_dir: Path) -> Iterator[Entry]:
         yield _entry("remains", str(path.relative_to(output_dir)), path, "half-written")
 
 
-def _says(folder: Path) -> str:
+def describe_phase(folder: Path) -> str:
     """A phase in a few words."""
-    try:
-        phase = StoredPhase(folder).record["phase"]
-    except Damaged as problem:
-        return str(problem)
+    phase = StoredPhase(folder).record["phase"]
     if "says" in phase:
         return f"{phase['name'] or phase['is']}: {phase['says']}"
     return f"{phase['trains']}, {phase['epochs']} epochs, alpha {phase['alpha']:g}, by an earlier version"
 
 
-def _entry(kind: str, name: str, path: Path, says: str, users: Mapping | None = None, known_as: str = "") -> Entry:
-    files = [path, *path.rglob("*")] if path.is_dir() else [path]
+def _describe_checkpoint(folder: Path) -> str:
+    if (folder / CHECKPOINT).exists():
+        read_checkpoint(folder / CHECKPOINT)
+    return "the same run goes on from it"
+
+
+def _entry(kind: str, name: str, path: Path, description: str, **options) -> Entry:
     states = []
-    for file in files:
+    for file in [path, *path.rglob("*")]:
         try:
-            states.append(file.lstat())
-        except FileNotFoundError:  # written to meanwhile
+            states.append((file.lstat(), file.is_dir()))
+        except FileNotFoundError:  # somebody works in the folder
             continue
-    size = sum(state.st_size for file, state in zip(files, states, strict=False) if not file.is_dir())
-    changed = max((state.st_mtime for state in states), default=0.0)
-    used_by = tuple(sorted((users or {}).get(known_as, ())))
-    return Entry(kind, name, path, size, changed, says, used_by, known_as)
+    size = sum(state.st_size for state, is_folder in states if not is_folder)
+    changed = max((state.st_mtime for state, _ in states), default=0.0)
+    return Entry(kind, name, path, description, size=size, changed=changed, **options)
 
 
 def _visible(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _guarded(path: Path) -> Path:
-    """What the lock of an entry is on: a begun phase's is the phase's."""
-    name = path.name
-    return path.with_name(name[1:].removesuffix(".work")) if name.startswith(".") and name.endswith(".work") else path
+    return sorted(path for path in folder.glob("[!.]*") if path.is_dir())
 
 
 def _delete(path: Path) -> None:
-    """Out of sight first, so that nobody meets half of it."""
-    if path.is_dir():
-        hidden = path.with_name(f".{path.name.lstrip('.')}.removed.tmp")
-        path.rename(hidden)
-        shutil.rmtree(hidden)
-    else:
+    """Remove a file, or a folder, which is hidden first: nobody then meets half of it."""
+    if not path.is_dir():
         path.unlink()
+        return
+    hidden = path.with_name(f".{path.name.lstrip('.')}.removed.tmp")
+    path.rename(hidden)
+    shutil.rmtree(hidden)
 
 
-def _phase_fault(folder: Path) -> str:
-    stored = StoredPhase(folder)
-    try:
-        stored.check()
-        for path in sorted((folder / "features").glob("*.npy")):
-            read_features(path)
-    except Damaged as problem:
-        return str(problem)
-    return ""
+def _check_phase(folder: Path) -> None:
+    StoredPhase(folder).check()
+    for path in sorted((folder / "features").glob("*.npy")):
+        read_features(path)
 
 
-def _run_fault(folder: Path) -> str:
-    """What is wrong with a complete run: the metrics that it holds are not those of its predictions."""
-    try:
-        row = read_row(folder)
-        if row is None or row["status"] != COMPLETE:
-            return ""
-        predictions = read_predictions(folder / PREDICTIONS)
-        anew = scores(predictions.targets, predictions.logits, predictions.techniques)
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        return f"{folder} cannot be read ({' '.join(str(problem).split())[:120]})"
-    told = {name: np.nan if row[name] is None else row[name] for name in anew if name in row}
-    wrong = [name for name in told if not np.isclose(told[name], anew[name], rtol=0, atol=1e-9, equal_nan=True)]
-    return f"{folder}: {wrong[0]} is {told[wrong[0]]}, its predictions give {anew[wrong[0]]}" if wrong else ""
-
-
-def _begun_fault(folder: Path) -> str:
-    try:
-        if (folder / CHECKPOINT).exists():
-            read_checkpoint(folder / CHECKPOINT)
-    except (OSError, ValueError) as problem:
-        return str(problem)
-    return ""
-
-
-CHECKS = {"phase": _phase_fault, "run": _run_fault, "begun phase": _begun_fault, "clips": first_fault}
-
-
-def _decides(output_dir: Path, run: str) -> dict[str, str]:
-    """All that decides the outcome of a run, by name."""
-    folder = output_dir / "runs" / run
+def _check_run(folder: Path) -> None:
+    """Compare the metrics of a complete run's row with its predictions, and its files with their digests."""
     row = read_row(folder)
-    if row is None:
-        raise ValueError(f"{folder}: no such run here; `singtech store` lists those there are.")
-    decides = {"test clips": row["data_fingerprint"]}
-    records = [StoredPhase(output_dir / "phases" / key) for key in row["phases"].split()]
-    for number, stored in enumerate(records, 1):
-        try:
-            record = stored.record
-        except Damaged:
-            configuration = yaml.safe_load((folder / CONFIGURATION).read_text(encoding="utf-8"))
-            return decides | _flat(configuration or {})
-        decides |= {
-            f"phase {number}: {name}": value
-            for name, value in _flat(record["phase"]).items()
-            if name not in ("name", "says")
-        }
-        decides |= _flat(record["setup"])
-    return decides
+    if row is None or row["status"] != COMPLETE:
+        return
+    predictions = read_predictions(folder / PREDICTIONS)
+    for name, metric in scores(predictions.targets, predictions.logits, predictions.techniques).items():
+        if name in row and not same_score(row[name], metric):
+            raise Damaged(f"{name} is {row[name]}, its predictions give {metric}")
+    names = [pair.partition("=")[0] for pair in (row.get("files") or "").split()]
+    changed = [name for name in names if digests(folder, [name]) != f"{name}={digest_in(row, name)}"]
+    changed += [ROW] if row.get("digest") and not is_intact(row) else []
+    if changed:
+        raise Damaged(f"{folder / changed[0]} has changed since the run ended")
 
 
-def _flat(value: dict, prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for name, item in value.items():
-        if isinstance(item, dict):
-            flat |= _flat(item, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = json.dumps(item)
-    return flat
+def _check_clips(folder: Path) -> None:
+    if fault := first_fault(folder):
+        raise Damaged(fault)
+
+
+CHECKS = {"phase": _check_phase, "run": _check_run, "begun phase": _describe_checkpoint, "clips": _check_clips}

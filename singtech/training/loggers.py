@@ -1,7 +1,7 @@
-"""Loggers that keep the phases of all sweeps in one place, a run a phase, to filter by what the run is about.
+"""MLflow and Weights & Biases: the phases of all sweeps in one place, one logger's run per phase.
 
-Phases are shared: dc, strategy, alpha and the run's name are those of the run that a phase was first trained for.
-Lightning's own loggers, which write into the phase's folder, need nothing of this.
+Several runs share a phase: its dc, strategy, alpha and run name are those of the run that trained it first.
+Lightning's own loggers write into the phase's folder and need no code here.
 """
 
 import logging
@@ -20,17 +20,16 @@ FAILED = "failed"  # Lightning's word
 
 
 @contextmanager
-def ended(loggers: Sequence[Logger]) -> Iterator[None]:
-    """Whatever ends a phase's training ends its runs with these loggers; Lightning does not in every case."""
-    ours = [logger for logger in loggers if isinstance(logger, MlflowRun | WandbRun)]
+def finish_loggers(loggers: Sequence[Logger]) -> Iterator[None]:
+    """End the runs of these loggers when training ends, however it ends; Lightning does not in every case."""
+    status = FAILED
     try:
         yield
-    except BaseException:
-        for logger in ours:
-            logger.finalize(FAILED)
-        raise
-    for logger in ours:
-        logger.finalize("success")
+        status = "success"
+    finally:
+        for logger in loggers:
+            if isinstance(logger, MlflowRun | WandbRun):
+                logger.finalize(status)
 
 
 class MlflowRun(MLFlowLogger):
@@ -40,7 +39,7 @@ class MlflowRun(MLFlowLogger):
     though never out of the phase's `log.csv`.
 
     Args:
-        about: what to filter by, kept as tags and as parameters; `key` tells the phase, `phase` and `data` name it.
+        about: stored as tags and parameters, to filter by; `key` identifies the phase.
         save_dir: of all phases.
     """
 
@@ -49,7 +48,7 @@ class MlflowRun(MLFlowLogger):
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         folder = Path(save_dir).resolve()
         uri = f"sqlite:///{folder / 'mlflow.db'}"
-        with hold(folder / "mlflow.db", "MLflow's tables are being made"), _mlflow_in_silence():
+        with hold(folder / "mlflow.db", "MLflow's tables are being created"), _quiet_mlflow():
             super().__init__(PROJECT, tracking_uri=uri, run_id=_mlflow_run(uri, folder, about))
 
     def finalize(self, status: str = "success") -> None:
@@ -64,21 +63,23 @@ def _mlflow_run(uri: str, folder: Path, about: Mapping) -> str:
     from mlflow.entities import Param
 
     client = MlflowClient(uri)
-    there = client.get_experiment_by_name(PROJECT)
-    place = there.experiment_id if there else client.create_experiment(PROJECT, (folder / "artifacts").as_uri())
-    for run in client.search_runs([place], f"tags.key = '{about['key']}'", max_results=1):  # the newest
+    experiment = client.get_experiment_by_name(PROJECT)
+    experiment_id = (
+        experiment.experiment_id if experiment else client.create_experiment(PROJECT, (folder / "artifacts").as_uri())
+    )
+    for run in client.search_runs([experiment_id], f"tags.key = '{about['key']}'", max_results=1):  # the newest
         if run.info.status != "FINISHED":
             client.update_run(run.info.run_id, status="RUNNING")
             return run.info.run_id
     tags = {name: str(value) for name, value in about.items()}
-    run_id = client.create_run(place, tags=tags, run_name=_name(about)).info.run_id
+    run_id = client.create_run(experiment_id, tags=tags, run_name=_name(about)).info.run_id
     client.log_batch(run_id, params=[Param(name, value) for name, value in tags.items()])
     return run_id
 
 
 @contextmanager
-def _mlflow_in_silence() -> Iterator[None]:
-    """Without what it says of its tables, and what SQLAlchemy 2.1 says of MLflow."""
+def _quiet_mlflow() -> Iterator[None]:
+    """Hide MLflow's messages about its tables, and SQLAlchemy 2.1's warnings about MLflow."""
     import mlflow  # noqa: F401 - which sets its loggers up
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -93,7 +94,7 @@ class WandbRun(WandbLogger):
     It begins in the process that trains, and its helper process ends with it.
 
     Args:
-        about: what to filter by, kept as configuration and as tags; `key` tells the phase and names the group.
+        about: stored as configuration and tags, to filter by; `key` identifies the phase and names the group.
         save_dir: of all phases.
     """
 
@@ -122,7 +123,7 @@ class WandbRun(WandbLogger):
             settings=settings,
         )
         del self._wandb_init["anonymous"]  # Lightning's None is deprecated
-        self.is_over = False
+        self.is_finished = False
 
     def __getstate__(self) -> dict:
         """For processes that train together: the first of them begins the run, not this one."""
@@ -130,13 +131,13 @@ class WandbRun(WandbLogger):
 
     def finalize(self, status: str = "success") -> None:
         """End the run, if it began in this process."""
-        if self._experiment is None or self.is_over:
+        if self._experiment is None or self.is_finished:
             return
         import wandb
 
         self._experiment.finish(exit_code=int(status == FAILED))
         wandb.teardown()
-        self.is_over = True
+        self.is_finished = True
 
 
 def _name(about: Mapping) -> str:

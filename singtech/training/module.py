@@ -3,42 +3,44 @@
 import inspect
 import math
 import time
-from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
+from singtech.errors import Diverged
 from singtech.models.network import Network
 from singtech.streams import stream_seed
 from singtech.training.protocols import Augmentation, Loss, Optimizer, normalizer
+
+Batch = tuple[Tensor, Tensor, Tensor]  # loss, logits and targets
+GPU_LOSS_BATCHES = 16  # reading losses waits for a GPU, so they are read together
 
 
 class TechniqueModule(LightningModule):
     """A network in training.
 
     `curve` holds a dict for each finished epoch: epoch (counted over the run), loss, accuracy and macro F1 on the
-    training clips, and the same on the validation singers if there are any. It travels in the checkpoints.
+    training clips, and the same on the validation singers if there are any. Checkpoints hold it.
 
     Args:
         network: front end, extractor and head.
         criterion: the loss.
-        optimizer: called with the parameters that are trained.
+        optimizer: called with the parameters to train.
         techniques: K.
         seed: of the run.
         trains: `network`, or `head` alone.
         first_epoch: epochs of training before this phase.
-        optimizer_state: the optimizer's state to go on from.
+        optimizer_state: the optimizer's first state.
         augment: changes the training waveforms.
-        learnable: what is trained in place of the head's own weights.
+        learnable: trained in place of the head's own weights.
         on_features: whether batches hold (B, D) features instead of (B, S) waveforms.
-        whole_checkpoints: False leaves the extractor out of checkpoints, where nothing of it moves.
+        whole_checkpoints: False leaves the extractor out of checkpoints, for phases that do not change it.
         devices: how many share every batch.
-        batch_clips: gives the names of the clips in a batch of an epoch of the phase, for the message of a lost run.
+        batch_clips: gives the names of the clips in a batch of an epoch, for the message of a diverged run.
     """
 
     def __init__(
@@ -66,9 +68,9 @@ class TechniqueModule(LightningModule):
         self.devices, self.batch_clips = devices, batch_clips
         self.strict_loading = whole_checkpoints
         self.curve: list[dict[str, float]] = []
-        self.pending: deque[_Loss] = deque()
-        self.train_batches, self.validation_batches = [], []  # of the epoch: each batch's loss, logits and targets
-        self.train_metrics, self.validation_metrics = _metrics(techniques), _metrics(techniques)
+        self.train_batches: list[Batch] = []  # of the epoch
+        self.validation_batches: list[Batch] = []
+        self.train_metrics, self.validation_metrics = _Metrics(techniques), _Metrics(techniques)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, S) waveforms or (B, D) features -> (B, K) logits."""
@@ -81,26 +83,27 @@ class TechniqueModule(LightningModule):
         return head(inputs)
 
     def trained_parameters(self) -> list[nn.Parameter]:
-        """The parameters that move: the network's, or the head's alone; and the loss's, if it has any."""
+        """The parameters to train: the network's, or the head's alone; and the loss's, if it has any."""
         part = self.network if self.trains == "network" else self.learnable or self.network.classifier
-        own = self.criterion.parameters() if isinstance(self.criterion, nn.Module) else ()
-        return [*part.parameters(), *own]
+        of_loss = self.criterion.parameters() if isinstance(self.criterion, nn.Module) else ()
+        return [*part.parameters(), *of_loss]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The phase's optimizer, with the state that the phase before left it in."""
+        """The phase's optimizer, with the state of the phase before."""
         parameters = self.trained_parameters()
         chosen, settings = getattr(self.optimizer, "func", self.optimizer), getattr(self.optimizer, "keywords", {})
         can_fuse = "fused" in inspect.signature(chosen).parameters and not {"foreach", "differentiable"} & set(settings)
         fused = {"fused": True} if can_fuse and "fused" not in settings and parameters[0].is_cuda else {}
         optimizer = self.optimizer(parameters, **fused)  # fused: one kernel for all weights
         if self.optimizer_state is not None:
-            ours = [{k: group[k] for k in ("lr", "fused") if k in group} for group in optimizer.param_groups]
-            groups = [group | own for group, own in zip(self.optimizer_state["param_groups"], ours, strict=True)]
+            settings = [{k: group[k] for k in ("lr", "fused") if k in group} for group in optimizer.param_groups]
+            stored = self.optimizer_state["param_groups"]
+            groups = [group | new for group, new in zip(stored, settings, strict=True)]
             optimizer.load_state_dict(self.optimizer_state | {"param_groups": groups})
         return optimizer
 
     def on_train_epoch_start(self) -> None:
-        """Seed dropout from the run's seed and the epoch, whatever was drawn before."""
+        """Seed dropout from the run's seed and the epoch alone."""
         self.epoch_start = time.perf_counter()
         if self.trains == "network":
             self.network.train()
@@ -113,15 +116,16 @@ class TechniqueModule(LightningModule):
         gradient of the loss over the whole batch.
 
         Raises:
-            FloatingPointError: the loss of a batch before is not finite.
+            Diverged: the loss of this batch, or on a GPU of one of the last `GPU_LOSS_BATCHES`, is not finite.
         """
         inputs, targets = batch
         if self.augment is not None:
             name = f"augment/{self.absolute_epoch}/{batch_idx}{self._rank_suffix}"
             inputs = self.augment(inputs, torch.Generator().manual_seed(stream_seed(self.seed, name)))
         loss = self._loss(inputs, targets, self.train_batches)
-        self._require_finite()  # of earlier batches: a GPU need not be waited for
-        self.pending.append(_Loss.of(batch_idx, loss))
+        interval = GPU_LOSS_BATCHES if loss.is_cuda else 1
+        if (batch_idx + 1) % interval == 0:
+            self._require_finite(batch_idx + 1 - interval)
         if self.devices == 1:
             return loss
         share = normalizer(self.criterion, targets)
@@ -130,7 +134,7 @@ class TechniqueModule(LightningModule):
         return loss * share * self.devices / whole
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """The same on validation singers, for the curve alone."""
+        """The loss of a batch of the validation singers, for the curve."""
         self._loss(*batch, self.validation_batches)
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -141,25 +145,25 @@ class TechniqueModule(LightningModule):
         """Log the epoch and add it to the curve.
 
         Raises:
-            FloatingPointError: the loss of the last batch, or that on the validation singers, is not finite.
+            Diverged: a loss, or that on the validation singers, is not finite.
         """
-        self._require_finite(wait=True)
-        values = _computed(self.train_metrics, self.train_batches)
+        self._require_finite(0)
+        values = self.train_metrics.compute(self.train_batches)
         if self.validation_batches:
-            of_validation = _computed(self.validation_metrics, self.validation_batches)
-            values |= {f"validation_{name}": value for name, value in of_validation.items()}
+            validation = self.validation_metrics.compute(self.validation_batches)
+            values |= {f"validation_{name}": value for name, value in validation.items()}
         epoch = self.absolute_epoch + 1
         for name, value in values.items():
             if not math.isfinite(value):
-                raise FloatingPointError(f"{name} is {value} in epoch {epoch}: {self._advice}")
+                raise Diverged(f"{name} is {value} in epoch {epoch}: {self._advice}")
         self.log_dict(values)
         seconds = round(time.perf_counter() - self.epoch_start, 4)
         self.curve.append({"epoch": epoch, **values, "seconds": seconds})
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        """Add the curve; leave out what does not move."""
+        """Add the curve; leave out a fixed extractor."""
         checkpoint["curve"] = self.curve
-        checkpoint["state_dict"] = self.moving_state()
+        checkpoint["state_dict"] = self.changing_state()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Restore the curve; the device may be another."""
@@ -168,8 +172,8 @@ class TechniqueModule(LightningModule):
                 group.pop("fused", None)
         self.curve = list(checkpoint["curve"])
 
-    def moving_state(self) -> dict[str, Tensor]:
-        """The state, without the extractor's where nothing of it moves."""
+    def changing_state(self) -> dict[str, Tensor]:
+        """The state, without the extractor's if the phase does not change it."""
         frozen = () if self.whole_checkpoints else ("network.front_end.", "network.extractor.")
         return {name: value for name, value in self.state_dict().items() if not name.startswith(frozen)}
 
@@ -187,63 +191,43 @@ class TechniqueModule(LightningModule):
         rate = getattr(self.optimizer, "keywords", {}).get("lr")
         return f"training has diverged; try a smaller optimizer.lr than {rate}."
 
-    def _require_finite(self, wait: bool = False) -> None:
-        """Stop at a loss that is not finite, among those that have arrived from the device."""
-        while self.pending and (wait or self.pending[0].is_known()):
-            batch, loss, copied = self.pending.popleft()
-            if copied is not None:
-                copied.synchronize()
-            if not math.isfinite(value := float(loss)):
+    def _require_finite(self, first_batch: int) -> None:
+        """Stop at the first loss of the epoch that is not finite, from a batch on."""
+        losses = torch.stack([loss for loss, _, _ in self.train_batches[first_batch:]])
+        for batch, value in enumerate(losses.tolist(), first_batch):
+            if not math.isfinite(value):
                 clips = self.batch_clips(self.current_epoch, batch) if self.batch_clips else []
-                of = f" of {len(clips)} clips ({', '.join(clips)})" if clips else ""
+                names = f" of {len(clips)} clips ({', '.join(clips)})" if clips else ""
                 epoch = self.absolute_epoch + 1
-                raise FloatingPointError(f"the loss is {value} in epoch {epoch}, batch {batch + 1}{of}: {self._advice}")
+                raise Diverged(f"the loss is {value} in epoch {epoch}, batch {batch + 1}{names}: {self._advice}")
 
-    def _loss(self, inputs: Tensor, targets: Tensor, batches: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    def _loss(self, inputs: Tensor, targets: Tensor, batches: list[Batch]) -> Tensor:
         logits = self(inputs).float()
         loss = self.criterion(logits, targets)
         batches.append((loss.detach(), logits.detach(), targets))
         return loss
 
 
-class _Loss(NamedTuple):
-    """A batch's loss, perhaps still on its way from a GPU."""
+class _Metrics(nn.Module):
+    """Mean loss, accuracy and macro F1 of an epoch."""
 
-    batch: int
-    value: Tensor
-    copied: torch.cuda.Event | None
+    def __init__(self, techniques: int) -> None:
+        super().__init__()
+        self.loss = MeanMetric(nan_strategy="disable")  # a loss that is not finite must show
+        scores: dict[str, Metric | MetricCollection] = {
+            "accuracy": MulticlassAccuracy(techniques, average="micro"),
+            "f1": MulticlassF1Score(techniques, average="macro"),
+        }
+        self.scores = MetricCollection(scores, compute_groups=False)
 
-    @classmethod
-    def of(cls, batch: int, loss: Tensor) -> "_Loss":
-        if not loss.is_cuda:
-            return cls(batch, loss.detach(), None)
-        value = torch.empty((), dtype=loss.dtype, pin_memory=True).copy_(loss.detach(), non_blocking=True)
-        copied = torch.cuda.Event()
-        copied.record()
-        return cls(batch, value, copied)
-
-    def is_known(self) -> bool:
-        return self.copied is None or self.copied.query()
-
-
-def _metrics(techniques: int) -> nn.ModuleDict:
-    """Mean loss, and what is computed from logits and targets; both are updated once an epoch."""
-    scores = {
-        "accuracy": MulticlassAccuracy(techniques, average="micro"),
-        "f1": MulticlassF1Score(techniques, average="macro"),
-    }
-    loss = MeanMetric(nan_strategy="disable")  # a loss that is not finite must show
-    return nn.ModuleDict({"loss": loss, "scores": MetricCollection(scores, compute_groups=False)})
-
-
-def _computed(metrics: nn.ModuleDict, batches: list[tuple[Tensor, Tensor, Tensor]]) -> dict[str, float]:
-    """The metrics over an epoch's batches, which are then dropped."""
-    losses, logits, targets = zip(*batches, strict=True)
-    counts = torch.tensor([len(batch) for batch in targets], device=losses[0].device)
-    metrics["loss"].update(torch.stack(losses), counts)
-    metrics["scores"].update(torch.cat(logits), torch.cat(targets))
-    values = {"loss": metrics["loss"].compute(), **metrics["scores"].compute()}
-    for metric in metrics.values():
-        metric.reset()
-    batches.clear()
-    return {name: float(value) for name, value in values.items()}
+    def compute(self, batches: list[Batch]) -> dict[str, float]:
+        """The metrics over an epoch's batches, which are then dropped."""
+        losses, logits, targets = zip(*batches, strict=True)
+        counts = torch.tensor([len(batch) for batch in targets], device=losses[0].device)
+        self.loss.update(torch.stack(losses), counts)
+        self.scores.update(torch.cat(logits), torch.cat(targets))
+        values = {"loss": self.loss.compute(), **self.scores.compute()}
+        self.loss.reset()
+        self.scores.reset()
+        batches.clear()
+        return {name: float(value) for name, value in values.items()}

@@ -1,12 +1,22 @@
-"""The phase store: a phase is obtained by its key, trained if nobody has, taken from the disk if somebody did.
+"""The phase store: `PhaseStore.obtain` takes a phase from the disk, or trains it once.
 
-`<store>/<key>/` holds a finished phase: `weights.safetensors` (the network), `optimizer.pt` (plain tensors, read with
-weights only), `log.csv` (one row an epoch), `phase.json` (what was trained, how long it took, and the SHA-256 of
-each file) and `features/` (what the extractor makes of a set of clips, named after the clips and their own SHA-256).
-It appears in one step when the phase is done. Until then `<store>/.<key>.work/` holds the checkpoint of the last
-finished epoch. What is damaged is set aside as `<store>/.<key>.damaged-<number>` and made again.
+`<store>/<key>/` holds a finished phase. It appears in one step. Its files:
+
+| file | content | reader |
+| --- | --- | --- |
+| `phase.json` | what was trained, seconds, `format`, SHA-256 of each file and of the record | `StoredPhase.record` |
+| `weights.safetensors` | the network | `StoredPhase.load_into` |
+| `optimizer.pt` | the optimizer's state: tensors and plain values | `StoredPhase.optimizer_state` |
+| `log.csv` | one row an epoch | people |
+| `features/<clips>-<sha256>.npy` | (N, D) features of a set of clips | `read_features` |
+
+`<store>/.<key>.work/last.ckpt` is the checkpoint of a phase in training (`write_checkpoint`, `read_checkpoint`).
+
+Reading takes no lock. A damaged file raises `Damaged`: `obtain` and `features` then set the phase, the features or the
+checkpoint aside as `.<name>.damaged-<number>` and make it again. A file of a newer version raises `Newer` and stays.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -24,23 +34,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
+from singtech.errors import Damaged, Newer
 from singtech.io.atomic import atomic_folder, file_digest, remove_remains, set_aside, write_bytes
-from singtech.io.lock import hold, lock_of, require, watch
+from singtech.io.lock import hold, lock_of
 
 log = logging.getLogger(__name__)
 
-# What phase.json held before it held digests: such phases are believed if they are all there.
-RECORD_WITHOUT_DIGESTS = {"key", "phase", "setup", "before", "epoch", "seconds", "device", "torch"}
+FORMAT = 1  # raised when an earlier version would misread a phase or a checkpoint; 0 is a file without the entry
 RECORD, WEIGHTS, OPTIMIZER, LOG = "phase.json", "weights.safetensors", "optimizer.pt", "log.csv"
-
-
-class Damaged(Exception):
-    """Something stored is not what was stored; the sentence says what and where."""
+CHECKPOINT = "last.ckpt"
+CHECKPOINT_ENTRIES = {"state_dict", "optimizer_states", "curve", "epoch"}
+REMEDY = "`singtech store check=true` looks through the store and sets aside what is damaged."
 
 
 @dataclass
 class Outcome:
-    """What training a phase gives, ready to be stored."""
+    """A trained phase, ready to be stored."""
 
     weights: Mapping[str, torch.Tensor]
     optimizer_state: dict
@@ -56,7 +65,7 @@ class StoredPhase:
 
     @property
     def key(self) -> str:
-        """The name that the store knows it by."""
+        """Its name in the store."""
         return self.folder.name
 
     @property
@@ -65,23 +74,27 @@ class StoredPhase:
 
         Raises:
             Damaged: it cannot be read, or is another phase's.
+            Newer: a newer version wrote it.
         """
         path = self.folder / RECORD
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            is_old = set(record) == RECORD_WITHOUT_DIGESTS
-            fits = record["key"] == self.key and (is_old or record.pop("sha256") == _digest(record))
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as problem:
+            is_newer = record.get("format", 0) > FORMAT
+            is_whole = is_newer or (record["key"] == self.key and record.pop("sha256") == _digest(record))
+        except (OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError) as problem:
             raise Damaged(f"{path} cannot be read ({_line(problem)})") from None
-        if not fits:
+        if is_newer:
+            raise Newer(_newer_sentence(path, record["format"]))
+        if not is_whole:
             raise Damaged(f"{path} is not what was stored under {self.key}")
         return record
 
     def check(self) -> dict:
-        """The record, once every file was found to be what was stored; the features are looked at when they are used.
+        """Read the record and the bytes of all files but the features, which are checked when they are used.
 
         Raises:
             Damaged: a file is missing or has changed.
+            Newer: a newer version wrote the phase.
         """
         record = self.record
         for name in (WEIGHTS, OPTIMIZER, LOG):
@@ -90,7 +103,7 @@ class StoredPhase:
                 digest = file_digest(path)
             except OSError as problem:
                 raise Damaged(f"{path} cannot be read ({problem.strerror})") from None
-            if "files" in record and digest != record["files"].get(name):
+            if digest != record["files"].get(name):
                 raise Damaged(f"{path} is not what was stored: its SHA-256 has changed")
         return record
 
@@ -98,102 +111,53 @@ class StoredPhase:
         """Give the network the weights and running statistics that the phase ended with.
 
         Raises:
-            ValueError: the stored weights are damaged or those of another network.
+            Damaged: the stored weights are damaged or those of another network.
         """
         path = self.folder / WEIGHTS
         try:
             network.load_state_dict(load_file(path))
         except (OSError, SafetensorError, RuntimeError) as problem:
-            raise ValueError(f"{path} does not fit ({_line(problem)}): {REMEDY}") from None
+            raise Damaged(f"{path} does not fit ({_line(problem)}): {REMEDY}") from None
 
     def optimizer_state(self) -> dict:
-        """The optimiser's state at the phase's end; nothing but tensors and plain values is read.
+        """The optimizer's state at the phase's end.
 
         Raises:
-            ValueError: it holds anything else.
+            Damaged: it holds anything but tensors and plain values.
         """
         path = self.folder / OPTIMIZER
-        return plain(path.read_bytes(), path)
+        return read_plain(path.read_bytes(), path)
 
     def features(self, clips: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """(N, D) features of a set of clips, computed once.
 
         Args:
             clips: their fingerprint.
-            compute: gives the features if they are not there yet, or are damaged.
+            compute: gives the features where none are stored, or they are damaged.
         """
-        place = self.folder / "features" / clips[:16]
-        with hold(place, f"features of phase {self.key} are being computed"):
-            for path in sorted(place.parent.glob(f"{place.name}-*.npy")):
+        stem = self.folder / "features" / clips[:16]
+        pattern = f"{stem.name}-*.npy"
+        if not lock_of(stem).exists():  # a killed process leaves its lock
+            for path in sorted(stem.parent.glob(pattern)):
+                with contextlib.suppress(Damaged):  # set aside below, under the lock
+                    return read_features(path)
+        with hold(stem, f"features of phase {self.key} are being computed"):
+            for path in sorted(stem.parent.glob(pattern)):
                 try:
                     return read_features(path)
                 except Damaged as problem:
                     log.warning("%s; it is set aside as %s and computed anew.", problem, set_aside(path).name)
-            remove_remains(place)
+            remove_remains(stem)
             features = compute()
             with io.BytesIO() as buffer:
                 np.save(buffer, features, allow_pickle=False)
                 data = buffer.getvalue()
-            write_bytes(place.with_name(features_name(clips, data)), data)
+            write_bytes(stem.with_name(features_name(clips, data)), data)
         return features
 
 
-def plain(data: bytes, path: Path) -> dict:
-    """What torch wrote, if it is a dictionary of tensors and plain values; no code of it is run.
-
-    Args:
-        data: as written.
-        path: where from, for the message.
-    Raises:
-        ValueError: it is not, or is damaged.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch advises about files that it is about to refuse
-            held = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as problem:  # torch has no kind of its own for what it cannot read
-        raise ValueError(f"{path} cannot be read ({_line(problem)}): {REMEDY}") from None
-    if not isinstance(held, dict):
-        raise ValueError(f"{path} holds no dictionary: {REMEDY}")
-    return held
-
-
-def torch_bytes(value: object) -> bytes:
-    """What torch makes of a value, in memory, so that a full disk is Python's OSError when it is written."""
-    with io.BytesIO() as buffer:
-        torch.save(value, buffer)
-        return buffer.getvalue()
-
-
-def write_checkpoint(path: Path, held: dict) -> None:
-    """Write tensors and plain values in one step, behind their SHA-256: torch itself reads a flipped bit as a number.
-
-    Raises:
-        OSError: the disk is full, say; what was there before is as it was.
-    """
-    data = torch_bytes(held)
-    write_bytes(path, hashlib.sha256(data).digest() + data)
-
-
-def read_checkpoint(path: Path) -> dict:
-    """What `write_checkpoint` wrote.
-
-    Raises:
-        ValueError: it is damaged.
-        OSError: it cannot be read.
-    """
-    content = path.read_bytes()
-    digest, data = content[:32], content[32:]
-    if digest != hashlib.sha256(data).digest():
-        raise ValueError(f"{path} is not what was written: its SHA-256 has changed")
-    return plain(data, path)
-
-
-REMEDY = "`singtech store check=true` looks through the store and sets aside what is damaged."
-
-
 def features_name(clips: str, data: bytes) -> str:
-    """The name of a file of features: of which clips, and of its own bytes."""
+    """The name of a file of features: the clips' fingerprint, and the SHA-256 of its own bytes."""
     return f"{clips[:16]}-{hashlib.sha256(data).hexdigest()[:32]}.npy"
 
 
@@ -201,7 +165,7 @@ def read_features(path: Path) -> np.ndarray:
     """(N, D) features.
 
     Raises:
-        Damaged: the file's bytes are not those that its name says.
+        Damaged: the file's name does not fit its bytes.
     """
     try:
         data = path.read_bytes()
@@ -212,6 +176,81 @@ def read_features(path: Path) -> np.ndarray:
     return np.load(io.BytesIO(data), allow_pickle=False)
 
 
+def torch_bytes(value: object) -> bytes:
+    """Torch's bytes of a value, made in memory: a full disk is then an OSError when they are written."""
+    with io.BytesIO() as buffer:
+        torch.save(value, buffer)
+        return buffer.getvalue()
+
+
+def read_plain(data: bytes, path: Path) -> dict:
+    """The dictionary of tensors and plain values in torch's bytes; no code of the file runs.
+
+    Args:
+        data: as `torch_bytes` gives them.
+        path: their file, for the message.
+    Raises:
+        Damaged: they hold anything else.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's advice on files that it refuses next
+            values = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as problem:  # torch has no kind of its own for a file that it cannot read
+        raise Damaged(f"{path} cannot be read ({_line(problem)}): {REMEDY}") from None
+    if not isinstance(values, dict):
+        raise Damaged(f"{path} holds no dictionary: {REMEDY}")
+    return values
+
+
+def write_checkpoint(path: Path, values: dict) -> None:
+    """Write tensors and plain values in one step, behind their SHA-256: torch itself reads a flipped bit as a number.
+
+    Raises:
+        OSError: the disk is full, for example; the file before stays.
+    """
+    data = torch_bytes(values | {"format": FORMAT})
+    write_bytes(path, hashlib.sha256(data).digest() + data)
+
+
+def read_checkpoint(path: Path) -> dict:
+    """The values that `write_checkpoint` wrote.
+
+    Raises:
+        FileNotFoundError: there is none.
+        Damaged: its bytes have changed.
+        Newer: a newer version wrote it.
+    """
+    content = path.read_bytes()
+    digest, data = content[:32], content[32:]
+    if digest != hashlib.sha256(data).digest():
+        raise Damaged(f"{path} is not what was written: its SHA-256 has changed")
+    values = read_plain(data, path)
+    number = values.pop("format", 0)
+    if number > FORMAT:
+        raise Newer(_newer_sentence(path, number))
+    return values
+
+
+def find_checkpoint(path: Path) -> Path | None:
+    """The checkpoint to go on from; None where there is none, or a damaged one, which is set aside with a warning.
+
+    Raises:
+        Newer: a newer version wrote it.
+    """
+    remove_remains(path)
+    try:
+        missing = CHECKPOINT_ENTRIES - set(read_checkpoint(path))
+        if missing:
+            raise Damaged(f"{path} lacks {', '.join(sorted(missing))}")
+    except FileNotFoundError:
+        return None
+    except Damaged:
+        log.warning("%s is damaged and set aside as %s: its phase begins anew.", path, set_aside(path).name)
+        return None
+    return path
+
+
 class PhaseStore:
     """Finished phases under one folder, which processes and machines on one file system can share."""
 
@@ -219,10 +258,11 @@ class PhaseStore:
         self.folder = Path(folder)
 
     def find(self, key: str) -> StoredPhase | None:
-        """The finished phase with that key, if it is there and whole.
+        """The finished phase with that key; None where there is none.
 
         Raises:
-            Damaged: it is there, but not whole.
+            Damaged: it exists, but is not whole.
+            Newer: a newer version wrote it.
         """
         stored = StoredPhase(self.folder / key)
         if not stored.folder.exists():
@@ -237,39 +277,33 @@ class PhaseStore:
 
         Args:
             key: from `phase_keys`.
-            train: trains the phase, keeping its checkpoints in the folder that it is given, and going on from those it
-                finds there; it is also given what raises `Superseded` once another process trains in its stead. Called
-                only if the phase is not stored whole.
-            what: is trained, to say who else is doing it.
+            train: trains the phase. Called, where the phase is not stored whole, with the folder for its checkpoints,
+                from which it goes on, and with a function that raises `Superseded` once another process trains it.
+            what: the phase's name, for the line about a wait.
             wait: for another process that trains it.
         Raises:
-            Busy: another process trains it, and `wait` is False.
+            Busy: another process trains it, and `wait` is False; or took it over.
+            Newer: a newer version wrote it.
         """
-        try:
-            found = self.find(key)
-        except Damaged:
-            found = None  # said and set aside below, under the lock
-        place, work = self.folder / key, self.folder / f".{key}.work"
-        if found and not (work.exists() or lock_of(place).exists()):  # who was killed once it was there left those
-            return found, False
-        with hold(place, f"{what} ({key}) is being trained", wait) as lease:
+        folder, work = self.folder / key, self.folder / f".{key}.work"
+        with contextlib.suppress(Damaged):  # set aside below, under the lock
+            stored = self.find(key)
+            if stored and not (work.exists() or lock_of(folder).exists()):  # a killed process may leave those
+                return stored, False
+        with hold(folder, f"{what} ({key}) is being trained", wait) as require_lease:
             try:
-                found = self.find(key)
+                stored = self.find(key)
             except Damaged as problem:
-                log.warning("%s; the phase is set aside as %s and trained anew.", problem, set_aside(place).name)
-                found = None
-            remove_remains(place)
-            if found:
-                shutil.rmtree(work, ignore_errors=True)
-                return found, False
-            work.mkdir(exist_ok=True)
-            outcome = train(work, watch(lease))
-            require(lease)
-            if place.exists():  # who took over while this process was asleep has finished, and let go
-                return StoredPhase(place), False
-            self._publish(key, outcome, work)
+                log.warning("%s; the phase is set aside as %s and trained anew.", problem, set_aside(folder).name)
+                stored = None
+            remove_remains(folder)
+            if stored is None:
+                work.mkdir(exist_ok=True)
+                outcome = train(work, require_lease)
+                require_lease()
+                self._publish(key, outcome, work)
             shutil.rmtree(work, ignore_errors=True)
-        return StoredPhase(place), True
+        return StoredPhase(folder), stored is None
 
     def _publish(self, key: str, outcome: Outcome, work: Path) -> None:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in outcome.weights.items()}
@@ -280,13 +314,17 @@ class PhaseStore:
             (folder / OPTIMIZER).write_bytes(torch_bytes(outcome.optimizer_state))
             pd.DataFrame(outcome.curve).to_csv(folder / LOG, index=False)
             files = {name: file_digest(folder / name) for name in (WEIGHTS, OPTIMIZER, LOG)}
-            record = {"key": key, **outcome.record, "files": files}
+            record = {"key": key, **outcome.record, "format": FORMAT, "files": files}
             text = json.dumps(record | {"sha256": _digest(record)}, indent=2) + "\n"
             (folder / RECORD).write_text(text, encoding="utf-8")
 
 
 def _digest(record: dict) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _newer_sentence(path: Path, number: int) -> str:
+    return f"{path} has format {number}, this version of singtech reads up to {FORMAT}: install a newer one"
 
 
 def _line(problem: BaseException) -> str:

@@ -1,30 +1,31 @@
 """Kinds of phases, and the keys under which finished phases are stored.
 
-A strategy is a list of phases, written in `conf/strategy`. A phase's key is a hash of all that decides its outcome:
-the setup that all phases of a run share, the phases before it, and its own settings. Of each of these only what differs
-from the defaults in the Python signatures is hashed (`singtech.components.spec`). Paths, loggers and names for people
-are not in it, nor is the machine but for its precision and number of devices.
+A strategy is a list of phases, written in `conf/strategy`. A phase's key is a hash of all that decides its outcome: the
+setup that all phases of a run share, the phases before it, and its own settings. Only differences from the defaults in
+the Python signatures are hashed (`singtech.components.spec`). Paths, loggers, display names and the machine are left
+out, but for its precision and number of devices.
 
-A person's own kind of phase is a subclass of one of these three.
+A user's own kind of phase is a subclass of one of these.
 """
 
 import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from singtech.components import build, instantiate, parameters, spec, unwrapped
+from singtech.errors import InvalidValue
 from singtech.imbalance.losses import WeightedCrossEntropy
 from singtech.imbalance.samplers import Natural
 from singtech.models.network import Network, initialise
 from singtech.training.protocols import Augmentation, Learnable, Loss, Optimizer, Rewrite, Sampler
 
-# Raised whenever a default or the meaning of a setting changes, so that phases stored before are not taken.
+# Raise it whenever a default or the meaning of a setting changes: earlier phases are then not used.
 SCHEMA = 2
 
 
@@ -34,8 +35,8 @@ class Phase:
 
     Attributes:
         trains: `network`, `head`, or `` for a phase without training.
-        name: for people; not part of the key.
-        epochs: how long.
+        name: for display; not part of the key.
+        epochs: number of epochs.
     """
 
     trains: ClassVar[str] = ""
@@ -51,7 +52,7 @@ class Phase:
         """Prepare a network that holds the weights of the phase before.
 
         Returns:
-            What is learned in place of the head's own weights, if anything is.
+            A module that is trained in place of the head's own weights, or None.
         """
 
     def finish(self, network: Network, class_counts: Tensor, learnable: nn.Module | None) -> None:
@@ -59,7 +60,7 @@ class Phase:
 
         Args:
             class_counts: (K,) training clips of each technique.
-            learnable: what `begin` returned, trained.
+            learnable: the trained module from `begin`.
         """
 
     def describe(self) -> str:
@@ -75,22 +76,22 @@ class Training(Phase):
         optimizer: called with the parameters.
         loss: built with the class counts.
         sampler: built with the targets.
-        learning_rate: in place of the optimizer's own `lr`, as in the published code's re-training (1e-5).
+        learning_rate: replaces the optimizer's own `lr`, as in the published code's re-training (1e-5).
     Raises:
-        ValueError: no epochs, or a learning rate that is no number above 0.
+        InvalidValue: no epochs, or a learning rate that is no number above 0.
     """
 
     optimizer: Optimizer
-    loss: Loss = WeightedCrossEntropy
-    sampler: Sampler = Natural
+    loss: Callable[..., Loss] = WeightedCrossEntropy
+    sampler: Callable[..., Sampler] = Natural
     learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         if type(self.epochs) is not int or self.epochs < 1:
-            raise ValueError(f"epochs={self.epochs} in a phase: expected a whole number from 1 up.")
+            raise InvalidValue(f"epochs={self.epochs} in a phase: expected a whole number from 1 up.")
         rate = self.learning_rate
         if rate is not None and not (isinstance(rate, int | float) and rate > 0):
-            raise ValueError(
+            raise InvalidValue(
                 f"learning_rate={rate} in a phase: expected a number above 0, or null for the optimizer's."
             )
         check_optimizer(self.optimizer_settings)
@@ -106,14 +107,14 @@ class Training(Phase):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainNetwork(Training):
-    """Train extractor and head together, going on from the phase before.
+    """Train extractor and head together, from the weights of the phase before.
 
     Args:
         augment: built with the sample rate; None for no augmentation.
     """
 
     trains: ClassVar[str] = "network"
-    augment: Augmentation | None = None
+    augment: Callable[..., Augmentation] | None = None
 
     @property
     def changes_extractor(self) -> bool:
@@ -125,22 +126,22 @@ class TrainHead(Training):
     """Train the head "after fixing the weights of the feature extractor part" (Section 3.3).
 
     Args:
-        init: `scratch` draws new weights first, as Kang et al. (2020) do; `warm` goes on from the head's weights.
+        init: `scratch` draws new weights first, as Kang et al. (2020) do; `warm` keeps the head's weights.
         extractor: `eval` or `train`, the mode of the fixed extractor. In `train` (the authors' published code) dropout
             and batch statistics still move, so features cannot be computed once.
-        learns: built with the head and trained in its place; None trains the head's own weights.
+        learns: is built with the head and trained in its place; None trains the head's own weights.
     """
 
     trains: ClassVar[str] = "head"
     init: str = "warm"
     extractor: str = "eval"
-    learns: Learnable | None = None
+    learns: Callable[..., Learnable] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for setting, choices in (("init", ("warm", "scratch")), ("extractor", ("eval", "train"))):
             if getattr(self, setting) not in choices:
-                raise ValueError(f"{setting}={getattr(self, setting)} in a phase: expected {' or '.join(choices)}.")
+                raise InvalidValue(f"{setting}={getattr(self, setting)} in a phase: expected {' or '.join(choices)}.")
 
     @property
     def changes_extractor(self) -> bool:
@@ -151,7 +152,7 @@ class TrainHead(Training):
             initialise(network.classifier, seed, prefix="anew/classifier")
         return build(self.learns, head=network.classifier) if self.learns is not None else None
 
-    def finish(self, network: Network, class_counts: Tensor, learnable: nn.Module | None) -> None:
+    def finish(self, network: Network, class_counts: Tensor, learnable: Any) -> None:
         if learnable is not None:
             learnable.fold(network.classifier)
 
@@ -164,7 +165,7 @@ class RewriteHead(Phase):
         rewrite: built with its settings, then called with `head` and `class_counts`.
     """
 
-    rewrite: Rewrite
+    rewrite: Callable[..., Rewrite]
 
     def finish(self, network: Network, class_counts: Tensor, learnable: nn.Module | None) -> None:
         self.rewrite()(head=network.classifier, class_counts=class_counts)
@@ -182,22 +183,18 @@ class Pretrained(Phase):
 
 
 def check_optimizer(optimizer: Optimizer) -> None:
-    """Refuse an optimizer that cannot be built, before anything is trained with it.
-
-    Raises:
-        ValueError: it cannot.
-    """
+    """Raise InvalidValue if an optimizer cannot be built, before anything is trained with it."""
     settings = getattr(optimizer, "keywords", {})
     rate = settings.get("lr", 1.0)
     if not isinstance(rate, int | float) or not rate > 0:
-        raise ValueError(f"optimizer.lr={rate}: expected a number above 0.")
+        raise InvalidValue(f"optimizer.lr={rate}: expected a number above 0.")
     name = getattr(optimizer, "func", optimizer).__name__
     try:
-        built = optimizer([torch.zeros(1, requires_grad=True)])
+        instance = optimizer([torch.zeros(1, requires_grad=True)])
     except (TypeError, ValueError) as problem:
-        raise ValueError(f"optimizer: {name} cannot be built with {dict(settings)} ({problem}).") from None
-    if not isinstance(built, torch.optim.Optimizer):
-        raise ValueError(f"optimizer: {name} is no optimizer; derive it from torch.optim.Optimizer.")
+        raise InvalidValue(f"optimizer: {name} cannot be built with {dict(settings)} ({problem}).") from None
+    if not isinstance(instance, torch.optim.Optimizer):
+        raise InvalidValue(f"optimizer: {name} is no optimizer; derive it from torch.optim.Optimizer.")
 
 
 def read_phases(entries: Sequence[Mapping]) -> tuple[Phase, ...]:
@@ -206,10 +203,10 @@ def read_phases(entries: Sequence[Mapping]) -> tuple[Phase, ...]:
     A strategy that begins without training the network begins with the network as it was built.
 
     Raises:
-        ValueError: no phases, a setting that a phase does not have, or one that it lacks.
+        InvalidValue: no phases, a setting that a phase does not have, or one that it lacks.
     """
     if not isinstance(entries, list | tuple) or not entries:
-        raise ValueError("strategy.phases: expected a list of at least one phase.")
+        raise InvalidValue("strategy.phases: expected a list of at least one phase.")
     phases = [_phase(entry, number) for number, entry in enumerate(entries)]
     if phases[0].trains != "network":
         phases.insert(0, Pretrained(name="network"))
@@ -217,20 +214,22 @@ def read_phases(entries: Sequence[Mapping]) -> tuple[Phase, ...]:
 
 
 def _phase(entry: Mapping, number: int) -> Phase:
-    where = f"strategy.phases[{number}]"
-    if not isinstance(entry, Mapping) or not entry.get("_target_"):
-        raise ValueError(f"{where}: expected a phase with a _target_, such as singtech.training.phases.TrainHead.")
-    kind = instantiate(entry, where)
+    setting = f"strategy.phases[{number}]"
+    kind = instantiate(entry, setting) if isinstance(entry, Mapping) and entry.get("_target_") else None
+    if kind is None:
+        raise InvalidValue(f"{setting}: expected a phase with a _target_, such as singtech.training.phases.TrainHead.")
     names = set(parameters(kind.func))
     unknown = [name for name in kind.keywords if name not in names]
     if unknown:
-        raise ValueError(f"{where}: {kind.func.__name__} has no {unknown[0]}; it has {', '.join(sorted(names))}.")
+        raise InvalidValue(f"{setting}: {kind.func.__name__} has no {unknown[0]}; it has {', '.join(sorted(names))}.")
     try:
         phase = kind()
     except TypeError as problem:
-        raise ValueError(f"{where}: {problem}.") from None
+        raise InvalidValue(f"{setting}: {problem}.") from None
     if not isinstance(phase, Phase):
-        raise ValueError(f"{where}: {kind.func.__name__} is no phase; derive it from singtech.training.phases.Phase.")
+        raise InvalidValue(
+            f"{setting}: {kind.func.__name__} is no phase; derive it from singtech.training.phases.Phase."
+        )
     return phase
 
 
@@ -238,8 +237,8 @@ def phase_keys(setup: object, phases: Sequence[Phase]) -> tuple[str, ...]:
     """The key of each phase of a run: 16 hexadecimal digits.
 
     Args:
-        setup: a dataclass with all else that decides the outcome (network, training clips, seed …).
-        phases: in order; each key holds those before it.
+        setup: a dataclass with the other settings that decide the outcome (network, training clips, seed …).
+        phases: in order; each key includes the phases before it.
     """
     keys = []
     before = digest({"schema": SCHEMA, "setup": spec(setup)})
@@ -250,6 +249,6 @@ def phase_keys(setup: object, phases: Sequence[Phase]) -> tuple[str, ...]:
 
 
 def digest(value: object) -> str:
-    """16 hexadecimal digits that stand for a plain value."""
+    """16 hexadecimal digits of the SHA-256 of a plain value."""
     text = json.dumps(spec(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What each kind of component must offer. A person's own class needs nothing else, and no base class of ours.
+"""What each kind of component must offer. A user's own class needs nothing else, and no base class.
 
 A component is built with its own settings, and with those of the arguments named here that its signature has.
 """
@@ -24,8 +24,8 @@ class Sampler(Protocol):
         """N indices of the clips that an epoch trains on, in order; some clips may come twice, others not at all.
 
         Args:
-            generator: the only source of random numbers; it is made of the seed and the epoch.
-            progress: the share of the phase's epochs that is over, from 0.
+            generator: the only source of random numbers, seeded by the run's seed and the epoch.
+            progress: the finished share of the phase's epochs, from 0.
         """
 
 
@@ -40,7 +40,7 @@ class FrontEnd(Protocol):
     """A module built with `sample_rate` in Hz."""
 
     def shape(self, samples: int) -> tuple[int, ...]:
-        """The shape, without the batch, of what it makes of clips of `samples` samples."""
+        """The shape of its output for one clip of `samples` samples."""
 
     def __call__(self, waveforms: Tensor) -> Tensor:
         """(B, S) waveforms -> (B, *shape)."""
@@ -51,7 +51,7 @@ class Extractor(Protocol):
 
     Attributes:
         out_features: D.
-        pretrained: optional; True keeps the weights that it was built with, else they are drawn from the seed.
+        pretrained: optional; True keeps its weights, otherwise they are drawn from the seed.
     It may also have `parts()`, the (name, module) pairs that it applies one after the other, for Table 1.
     """
 
@@ -70,13 +70,13 @@ class Head(Protocol):
 
 @runtime_checkable
 class Learnable(Protocol):
-    """What a head phase learns in place of the head's own weights: a module built with `head`."""
+    """A module built with `head`, trained by a head phase in place of the head's own weights."""
 
     def __call__(self, features: Tensor) -> Tensor:
         """(B, D) features -> (B, K) logits."""
 
     def fold(self, head: nn.Module) -> None:
-        """Write what was learned into the head."""
+        """Write its effect into the head's weights."""
 
 
 Optimizer = Callable[..., torch.optim.Optimizer]  # called with the parameters; its state is tensors and plain values
@@ -84,6 +84,6 @@ Rewrite = Callable[..., None]  # called with `head` and `class_counts`, changes 
 
 
 def normalizer(loss: Loss, targets: Tensor) -> Tensor:
-    """() what a loss's mean over a batch divides by: its own `normalizer`, else the number of clips."""
-    own = getattr(loss, "normalizer", None)
-    return own(targets) if own is not None else torch.tensor(float(len(targets)), device=targets.device)
+    """() the divisor in a loss's mean over a batch: its own `normalizer`, else the number of clips."""
+    function = getattr(loss, "normalizer", None)
+    return function(targets) if function is not None else torch.tensor(float(len(targets)), device=targets.device)

@@ -1,12 +1,13 @@
-"""Batch norm's statistics for evaluation, estimated anew when a phase of network training ends.
+"""Batch norm's statistics for evaluation ("precise BN", Wu and Johnson 2021), estimated after a phase of the network.
 
-Dropout before a convolution raises the variance that batch norm meets while training (Li et al., CVPR 2019), so the
-running statistics that training leaves do not fit the maps that evaluation, with dropout off, feeds it. Here the shift
-grows from layer to layer until the network can name one technique for every clip. The paper says nothing of it; the
-letter of it is `batch_norm=running`.
+Dropout before a convolution raises the variance that batch norm meets while training (Li et al., CVPR 2019). The
+running statistics of training do not fit the maps of evaluation, where dropout is off. Here the shift grows from layer
+to layer until the network names one technique for every clip. The paper does not mention it; `batch_norm=running`
+follows the paper to the letter.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ def has_batch_norm(network: nn.Module) -> bool:
 
 @torch.no_grad()
 def recalibrate(network: nn.Module, waveforms: Iterable[Tensor]) -> None:
-    """Set every running mean and variance that the features rest on to those of the given clips, with dropout off.
+    """Set every running mean and variance that the features depend on to those of some clips, with dropout off.
 
     Each layer's statistics are taken over all clips, whatever their batches' sizes, with the layers before it
     normalising by batch as in training. The network is left in eval mode, its weights untouched.
@@ -31,34 +32,37 @@ def recalibrate(network: nn.Module, waveforms: Iterable[Tensor]) -> None:
         network: with a `features` method, (B, S) -> (B, D).
         waveforms: (B, S) batches of the training clips in a mixed order, on the network's device.
     """
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    norms: list[Any] = [
+        module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats
+    ]
     moments = {norm: _Moments() for norm in norms}
     hooks = [norm.register_forward_pre_hook(moments[norm]) for norm in norms]
-    kept = [norm.num_batches_tracked.clone() for norm in norms]
+    counts = [norm.num_batches_tracked.clone() for norm in norms]
     network.eval()
     for norm in norms:
         norm.train()
     try:
         for waveform in waveforms:
-            network.features(waveform)
+            network.features(waveform)  # type: ignore[operator]
     finally:
         for hook in hooks:
             hook.remove()
         network.eval()
-    for norm, tracked in zip(norms, kept, strict=True):
+    for norm, count in zip(norms, counts, strict=True):
         if not moments[norm].count:
-            continue  # of the head, or of a branch that is not used
+            continue  # in the head, or in a branch without use
         mean, variance = moments[norm].result()
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
-        norm.num_batches_tracked.copy_(tracked)
+        norm.num_batches_tracked.copy_(count)
 
 
 class _Moments:
-    """Mean and variance of each channel over all that was seen, put together in double precision."""
+    """Mean and variance of each channel over all batches, in double precision."""
 
     def __init__(self) -> None:
-        self.count, self.mean, self.square = 0, 0.0, 0.0
+        self.count = 0
+        self.mean = self.square = torch.zeros((), dtype=torch.float64)
 
     def __call__(self, norm: nn.Module, inputs: tuple[Tensor]) -> None:
         maps = inputs[0].detach()

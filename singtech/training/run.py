@@ -22,14 +22,18 @@ import pandas as pd
 import torch
 
 from singtech.corpus.clip_store import Corpus
+from singtech.errors import Damaged, InvalidValue, Newer
 from singtech.io.atomic import remove_remains, set_aside, write_text
-from singtech.io.lock import Busy, hold, is_ours, require
+from singtech.io.lock import Busy, Superseded, hold, lock_of
 from singtech.metrics import confusion, scores
 from singtech.models.deformable import backend_for
 from singtech.models.layers import describe
 from singtech.models.network import Network, parameter_count
-from singtech.results.predictions import PREDICTIONS, VALIDATION, read_predictions
-from singtech.results.rows import COMPLETE, FAILED, INTERRUPTED, ROW, RUNNING, read_row, write_row
+from singtech.results.conditions import describe as describe_condition
+from singtech.results.predictions import PREDICTIONS, VALIDATION, read_predictions, score
+from singtech.results.rows import COMPLETE, FAILED, INTERRUPTED, ROW, RUNNING, digests, is_intact, read_row, write_row
+from singtech.results.schema import protocol
+from singtech.results.settings import read_settings
 from singtech.training.fit import Run, clip_features, train_phase
 from singtech.training.forest import forest_logits
 from singtech.training.phase_store import Outcome, PhaseStore, StoredPhase
@@ -50,7 +54,7 @@ _other_code: set[str] = set()  # versions that this process has mentioned
 class Result:
     """A run's row, and for each of its phases whether it was trained now (True) or taken from the store.
 
-    The row's seconds are those that its phases took to train, whenever that was.
+    The row's seconds are the training time of the phases that this run trained, `seconds_shared` that of all others.
     """
 
     row: dict
@@ -95,42 +99,53 @@ def execute(
     commit = dict(provenance or {}).get("commit", "")
     folder = Path(output_dir) / "runs" / run.name(corpus.fingerprint("test"))
     store = PhaseStore(Path(output_dir) / "phases")
-    with hold(folder, f"run {folder.name} is being made", wait) as lease:
+    if (row := _current(folder, run, corpus)) is not None:
+        return Result(row, folder, (False,) * len(run.phases))
+    with hold(folder, f"run {folder.name} is being made", wait) as require_lease:
         row = _row_there(folder, say)
-        if row is not None and row["status"] == COMPLETE and (folder / PREDICTIONS).is_file():
+        if row is not None and row["status"] == COMPLETE and (row := _whole(row, folder)) is not None:
             trained = [False] * len(run.phases)
             if not _is_judged(folder, row, corpus):  # the split may name others; they decide nothing else
-                stored, trained = _obtain_phases(run, corpus, store, machine, say, wait, commit)
+                stored, trained = _obtain_phases(run, corpus, store, machine, say, wait, commit, folder.name)
                 judged = _validation_logits(run, stored, corpus, machine)
-                require(lease)
+                require_lease()
                 row = _keep_validation(folder, row, corpus, judged)
+                row |= {"files": _digests(folder)} if row.get("files") else {}
                 write_row(folder, row)
             return Result(_followed(folder, row, run, corpus), folder, tuple(trained))
         begun = _condition(run, folder.name, corpus, parameter_count(network)) | dict(provenance or {})
+        begun["protocol"] = protocol(begun)
         folder.mkdir(parents=True, exist_ok=True)
         for name in KEPT:
             remove_remains(folder / name)
         write_text(folder / CONFIGURATION, configuration)
         write_row(folder, begun | {"status": RUNNING})
         try:
-            stored, trained = _obtain_phases(run, corpus, store, machine, say, wait, commit)
+            stored, trained = _obtain_phases(run, corpus, store, machine, say, wait, commit, folder.name)
             logits = _logits(run, stored, corpus, "test", machine)
             judged = _validation_logits(run, stored, corpus, machine)
-            require(lease)
+            require_lease()
             write_text(folder / PREDICTIONS, _predictions(corpus, "test", logits).to_csv(index=False))
             write_text(folder / CONFUSION, _confusion(corpus, logits).to_csv())
             layers = pd.DataFrame(describe(network, corpus.waveforms.shape[1]))
             write_text(folder / LAYERS, layers.to_csv(index=False))
-            row = begun | _circumstances(stored) | scores(corpus.targets("test"), logits, corpus.techniques)
+            row = begun | _circumstances(stored, folder.name)
+            row |= scores(corpus.targets("test"), logits, corpus.techniques)
             row = _keep_validation(folder, row, corpus, judged)
             (folder / FAILURE).unlink(missing_ok=True)
-            write_row(folder, row | {"status": COMPLETE})
+            write_row(folder, row | {"files": _digests(folder), "status": COMPLETE})
         except BaseException as problem:
-            if is_ours(lease):  # if not, the row is somebody's who took over
-                with contextlib.suppress(OSError):  # on a full disk the row stays: running, though nobody works
-                    _end(folder, begun, problem, explain, store)
+            # A full disk leaves the row with status running. After a take-over the row is the other process's.
+            with contextlib.suppress(OSError, Superseded):
+                require_lease()
+                _end(folder, begun, problem, explain, store)
             raise
-    return Result(row | {"status": COMPLETE}, folder, tuple(trained))
+        return Result(read_row(folder) or row, folder, tuple(trained))
+
+
+def _digests(folder: Path) -> str:
+    """The digests of a run's files, for its row."""
+    return digests(folder, (CONFIGURATION, PREDICTIONS, VALIDATION, CONFUSION, LAYERS))
 
 
 def _end(
@@ -156,16 +171,22 @@ def is_complete(folder: Path) -> bool:
     """Whether a run's folder holds its whole result."""
     try:
         row = read_row(folder)
-    except ValueError:
+    except (Damaged, Newer):
         return False
     return row is not None and row["status"] == COMPLETE
 
 
 def _row_there(folder: Path, say: Callable[[str], None]) -> dict | None:
-    """The row of an earlier attempt, and a line about it; a damaged one is set aside with its folder."""
+    """The row of an earlier attempt, and a line about it; a damaged one is set aside with its folder.
+
+    Raises:
+        Newer: a newer version wrote it; it is left as it is.
+    """
     try:
         row = read_row(folder)
-    except ValueError as problem:
+    except Newer as problem:
+        raise Newer(f"{folder / ROW}: {problem}; use that version, or another output_dir.") from None
+    except Damaged as problem:
         log.warning("%s is damaged (%s); it is set aside as %s.", folder, problem, set_aside(folder).name)
         return None
     if row is not None and row["status"] == RUNNING:  # the lock is ours, so whoever ran it was killed
@@ -177,16 +198,50 @@ def _row_there(folder: Path, say: Callable[[str], None]) -> dict | None:
     return row
 
 
-def _followed(folder: Path, row: dict, run: Run, corpus: Corpus) -> dict:
-    """A complete row, brought up to date where what differs decides nothing."""
+def _whole(row: dict, folder: Path) -> dict | None:
+    """A complete row with the scores of its predictions; None where these must be made again."""
+    path = folder / PREDICTIONS
+    try:
+        read_predictions(path)
+        return score(row, folder)
+    except FileNotFoundError:
+        return None
+    except Damaged as problem:
+        log.warning("%s It is now %s; the run makes its predictions again.", problem, set_aside(path).name)
+        return None
+
+
+def _current(folder: Path, run: Run, corpus: Corpus) -> dict | None:
+    """The row of a complete run that nobody works on and that needs no change, read without its lock; else None."""
+    try:
+        row = None if lock_of(folder).exists() else read_row(folder)
+        if row is None or row["status"] != COMPLETE or not is_intact(row) or score(row, folder) is not row:
+            return None
+        contexts = read_predictions(folder / PREDICTIONS).clips["context"]
+    except (FileNotFoundError, Damaged, Newer):
+        return None
+    has_contexts = list(contexts) == list(corpus.clips.iloc[corpus.rows("test")]["context"])
+    is_current = _changed(folder, row, run, corpus).items() <= row.items()
+    return row if has_contexts and is_current and _is_judged(folder, row, corpus) else None
+
+
+def _changed(folder: Path, row: dict, run: Run, corpus: Corpus) -> dict:
+    """The entries of a complete row as they are now, of those that decide nothing."""
     changed = corpus.identity()  # clips that neither train nor are tested may have
     if len(run.names["settings"]) < len(row.get("settings", "")):  # what differed did not matter, or is the default now
         changed |= run.names
     if any(other != folder for other in folder.parent.glob(f"{glob.escape(folder.name[:-8])}*")):
         changed["finished"] = _now()  # of the same condition with other code, tables show the newest
-    if any(row.get(name) != value for name, value in changed.items()):
-        row |= changed
-        write_row(folder, row)
+    return changed
+
+
+def _followed(folder: Path, row: dict, run: Run, corpus: Corpus) -> dict:
+    """A complete row, brought up to date where what differs decides nothing."""
+    changed = _changed(folder, row, run, corpus)
+    is_changed = row.get("digest") and not is_intact(row)  # by hand: it has the scores of its predictions now
+    if is_changed or any(row.get(name) != value for name, value in changed.items()):
+        write_row(folder, row | changed)
+        row = read_row(folder) or row
     _keep_contexts(folder / PREDICTIONS, corpus)
     return row
 
@@ -200,7 +255,7 @@ def _is_judged(folder: Path, row: dict, corpus: Corpus) -> bool:
         return False
     try:
         return list(read_predictions(path).clips["recording"]) == list(clips["recording"])
-    except ValueError:
+    except Damaged:
         return False
 
 
@@ -236,11 +291,11 @@ def runnable(run: Run, corpus: Corpus, machine: Machine) -> Network:
         ComponentError: a component does not do what it must.
     """
     if not len(corpus.rows("test")):
-        raise ValueError(f"data.split names no test singer of {corpus.name}: a run needs clips to be scored on.")
+        raise InvalidValue(f"data.split names no test singer of {corpus.name}: a run needs clips to be scored on.")
     if run.setup.selection == "best" and not len(corpus.rows("validation")):
-        raise ValueError("selection=best: there is no validation clip; name some singers in data.split.validation.")
+        raise InvalidValue("selection=best: there is no validation clip; name some singers in data.split.validation.")
     if run.setup.precision == "16-mixed" and (machine.accelerator == "cpu" or not torch.cuda.is_available()):
-        raise ValueError("precision=16-mixed needs an NVIDIA GPU, and there is none: use bf16-mixed or 32-true.")
+        raise InvalidValue("precision=16-mixed needs an NVIDIA GPU, and there is none: use bf16-mixed or 32-true.")
     backend_for(machine.trainer(devices=machine.devices).strategy.root_device, machine.deformable)
     try_components(run)
     return run.build()
@@ -254,6 +309,7 @@ def _obtain_phases(
     say: Callable[[str], None],
     wait: bool,
     commit: str,
+    name: str,
 ) -> tuple[list[StoredPhase], list[bool]]:
     """Each phase of the run from the store, trained where it is missing."""
     stored: list[StoredPhase] = []
@@ -263,7 +319,7 @@ def _obtain_phases(
 
         def train(work: Path, require_lease: Callable[[], None], n: int = number, title: str = title) -> Outcome:
             outcome = train_phase(run, n, tuple(stored), corpus, work, machine, title, require_lease)
-            outcome.record |= {"version": metadata.version("singtech"), "commit": commit}
+            outcome.record |= {"version": metadata.version("singtech"), "commit": commit, "run": name}
             return outcome
 
         entry, was_trained = store.obtain(key, train, title, wait)
@@ -307,9 +363,12 @@ def _logits(run: Run, stored: list[StoredPhase], corpus: Corpus, split: str, mac
 
 def _condition(run: Run, name: str, corpus: Corpus, parameters: int) -> dict:
     """What a run's row says from its start."""
+    names = run.names
+    settings = read_settings(names["settings"])
     return {
         "run": name,
-        **run.names,
+        "condition": describe_condition(names["model"], names["dc"], names["strategy"], names["alpha"], settings)[0],
+        **names,
         "seed": run.setup.seed,
         "parameters": parameters,
         "epochs": sum(phase.epochs for phase in run.phases),
@@ -325,11 +384,16 @@ def _condition(run: Run, name: str, corpus: Corpus, parameters: int) -> dict:
     }
 
 
-def _circumstances(stored: list[StoredPhase]) -> dict:
-    """What it says once its phases are there, but for its scores."""
+def _circumstances(stored: list[StoredPhase], name: str) -> dict:
+    """The entries of a row that its phases give. A phase records the run that trained it: its time is that row's."""
     records = [entry.record for entry in stored]
+    own, shared = (
+        round(sum(record["seconds"] for record in records if (record.get("run") == name) == is_own), 3)
+        for is_own in (True, False)
+    )
     return {
-        "seconds": round(sum(record["seconds"] for record in records), 3),
+        "seconds": own,
+        "seconds_shared": shared,
         "device": records[0]["device"],
         "made_by": " ".join(map(made_by, stored)),
         "finished": _now(),

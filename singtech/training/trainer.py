@@ -1,4 +1,4 @@
-"""The machine that a phase is trained on: Lightning's Trainer as we use it, and how its checkpoints are written."""
+"""The machine that trains a phase: Lightning's Trainer with our settings, and its checkpoints."""
 
 import ctypes
 import logging
@@ -24,9 +24,10 @@ from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from singtech.components import ComponentError, outside_line_of
 from singtech.corpus.clip_store import Corpus
+from singtech.errors import Diverged, InvalidValue
 from singtech.models.deformable import backend_for, choose_backend
 from singtech.models.network import Network
-from singtech.training.callbacks import KeepSignals
+from singtech.training.callbacks import PreserveSignals
 from singtech.training.phase_store import read_checkpoint, write_checkpoint
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -34,18 +35,18 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how to compute; of it only `precision` and `devices` decide what comes out, but for rounding.
+    """Where and how to compute. Only `precision` and `devices` change results by more than rounding.
 
     Args:
         accelerator: `auto` picks a GPU, Apple's MPS or the CPU; or Lightning's name of one.
         devices: how many train together; everything else is done on one.
         precision: one of `PRECISIONS`.
-        deformable: what computes deformable convolutions, see `singtech.models.deformable.deform_conv2d`.
-        deterministic: let a GPU compute nothing whose result does not repeat to the bit.
+        deformable: the backend of deformable convolutions, see `singtech.models.deformable.deform_conv2d`.
+        deterministic: use only GPU operations that repeat to the bit.
         resident: keep a corpus's clips in a GPU's memory where they take no more than a quarter of it.
         cache_features: re-train classifiers on features computed once, where the extractor is in eval mode.
         progress: show bars.
-        loggers: called with a phase's folder and what it is about (`Run.about`), gives Lightning loggers.
+        loggers: called with a phase's folder and its description (`Run.about`), gives Lightning loggers.
     """
 
     accelerator: str = "auto"
@@ -59,24 +60,31 @@ class Machine:
     loggers: Callable[[Path, Mapping], list] = field(default=lambda folder, about: [])
 
     def trainer(self, callbacks: list[Callback] | None = None, devices: int = 1, **options) -> pl.Trainer:
-        """A quiet Trainer on this machine, on one device or on several that share every batch."""
+        """A quiet Trainer on this machine, on one device or on several that share every batch.
+
+        Raises:
+            InvalidValue: Lightning refuses the machine.
+        """
         make_ready()
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
-        return pl.Trainer(
-            accelerator=self.accelerator,
-            devices=devices,
-            strategy="auto" if devices == 1 else DDPStrategy(start_method="spawn"),
-            use_distributed_sampler=False,  # our loaders know their share
-            precision=self.precision,
-            deterministic=self.deterministic,
-            plugins=[WholeCheckpoints(), LightningEnvironment()],  # processes are ours to start, also in a Slurm job
-            callbacks=[*(callbacks or []), KeepSignals(make_ready)],
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            **{"logger": False, **options},
-        )
+        try:
+            return pl.Trainer(
+                accelerator=self.accelerator,
+                devices=devices,
+                strategy="auto" if devices == 1 else DDPStrategy(start_method="spawn"),
+                use_distributed_sampler=False,  # our loaders know their share
+                precision=self.precision,  # type: ignore[arg-type]  # `PRECISIONS` are among Lightning's names
+                deterministic=self.deterministic,
+                plugins=[WholeCheckpoints(), LightningEnvironment()],  # we start processes, also in a Slurm job
+                callbacks=[*(callbacks or []), PreserveSignals(make_ready)],
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+                **{"logger": False, **options},
+            )
+        except ValueError as problem:
+            raise InvalidValue(f"trainer: {problem}") from None
 
     @property
     def device(self) -> torch.device:
@@ -84,12 +92,12 @@ class Machine:
         return self.trainer().strategy.root_device
 
     def ready(self, network: Network, device: torch.device) -> Network:
-        """The network, its deformable layers computed as this machine is told to, or as is best on the device."""
+        """The network, with this machine's backend for its deformable layers, or the best one on the device."""
         choose_backend(network, backend_for(device, self.deformable))
         return network
 
     def clips_on(self, device: torch.device, corpus: Corpus) -> Tensor | None:
-        """(N, S) int16 all clips of a corpus in a GPU's memory, where `resident` allows and they leave room enough."""
+        """(N, S) int16, all clips of a corpus in a GPU's memory; None if not `resident` or they take too much room."""
         if not self.resident or self.devices > 1 or device.type != "cuda":
             return None
         key = (corpus.folder, corpus.state, device)
@@ -108,50 +116,47 @@ _RESIDENT: dict[tuple, Tensor] = {}  # one corpus at a time, from run to run
 
 @contextmanager
 def interruptible(trainer: pl.Trainer) -> Iterator[None]:
-    """Ctrl-C is ctrl-C: Lightning would end the process without a word, and leave later ones unheard.
+    """Turn Lightning's exit after ctrl-C back into KeyboardInterrupt, and restore the handler of ctrl-C.
 
-    Processes that train together end with this one, before it lets go of what it holds.
+    Kill the processes that train together before this one releases its locks.
     """
-    heard = signal.getsignal(signal.SIGINT)
+    handler = signal.getsignal(signal.SIGINT)
     try:
         yield
     except BaseException as end:
         for process in getattr(trainer.strategy.launcher, "procs", []):
             process.kill()
             process.join()
-        if not isinstance(end, SystemExit):
-            raise
-        if trainer.interrupted:
-            signal.signal(signal.SIGINT, heard)
-            pressed = end.__context__
-            raise (pressed if isinstance(pressed, KeyboardInterrupt) else KeyboardInterrupt) from None
+        if isinstance(end, SystemExit) and trainer.interrupted:
+            signal.signal(signal.SIGINT, handler)
+            raise (end.__context__ if isinstance(end.__context__, KeyboardInterrupt) else KeyboardInterrupt) from None
         raise
 
 
 @contextmanager
-def from_processes() -> Iterator[None]:
-    """What went wrong in one of several processes that train together, as if it had gone wrong in this one."""
+def raise_from_processes() -> Iterator[None]:
+    """Raise here what went wrong in one of several processes that train together."""
     try:
         yield
-    except ProcessRaisedException as problem:  # whose text ends with a traceback and the error
+    except ProcessRaisedException as problem:  # its text ends with a traceback and the error
         lines = str(problem).strip().splitlines()
-        traced = max((number for number, line in enumerate(lines) if line.startswith("  ")), default=-1)
-        kind, _, text = lines[min(traced + 1, len(lines) - 1)].partition(": ")
+        end_of_traceback = max((number for number, line in enumerate(lines) if line.startswith("  ")), default=-1)
+        kind, _, text = lines[min(end_of_traceback + 1, len(lines) - 1)].partition(": ")
         full_disk = re.match(r"\[Errno (\d+)\] ([^:]*)", text) if kind == "OSError" else None
         if full_disk:
             raise OSError(int(full_disk[1]), full_disk[2]) from problem
-        if kind == "FloatingPointError":
-            raise FloatingPointError(text) from problem
-        place = outside_line_of(str(problem))
-        if place and not re.search("out of memory|can't allocate memory", text):
-            raise ComponentError(f"{place}: {kind.rpartition('.')[2]}: {text}") from problem
+        if kind.endswith("Diverged"):
+            raise Diverged(text) from problem
+        line = outside_line_of(str(problem))
+        if line and not re.search("out of memory|can't allocate memory", text):
+            raise ComponentError(f"{line}: {kind.rpartition('.')[2]}: {text}") from problem
         raise RuntimeError(text or kind) from problem
     except ProcessExitedException as problem:
-        killed = "out of memory? " if problem.signal_name == "SIGKILL" else ""
-        raise RuntimeError(f"{killed}a process that trained with others ended: {problem}") from problem
+        cause = "out of memory? " if problem.signal_name == "SIGKILL" else ""
+        raise RuntimeError(f"{cause}a process that trained with others ended: {problem}") from problem
 
 
-# What Lightning and torch advise and we have decided: clips come from memory, epochs may be short.
+# Advice of Lightning and torch on what is meant so: clips come from memory, epochs may be short.
 QUIET = (
     r".*does not have many workers.*",
     r".*number of training batches .* is smaller than the logging interval.*",
@@ -168,7 +173,7 @@ QUIET = (
 
 
 def make_ready() -> None:
-    """Keep memory, and keep from a person's eyes what libraries advise and we have decided."""
+    """Let glibc keep memory, and hide the advice in `QUIET`."""
     keep_memory()
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -177,14 +182,14 @@ def make_ready() -> None:
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Checkpoints that reach the disk before they take the place of the last one, and hold nothing but plain values."""
+    """Lightning's checkpoints by `write_checkpoint` and `read_checkpoint`: in one step, of plain values."""
 
     def save_checkpoint(self, checkpoint: dict, path: str | Path, storage_options: object = None) -> None:
-        """Write in one step."""
+        """Write a checkpoint over the one before."""
         write_checkpoint(Path(path), checkpoint)
 
     def load_checkpoint(self, path: str | Path, map_location: object = None, weights_only: object = True) -> dict:
-        """Read tensors and plain values, onto the CPU; whatever else the file holds is refused."""
+        """Read a checkpoint onto the CPU."""
         return read_checkpoint(Path(path))
 
 

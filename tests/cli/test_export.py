@@ -9,7 +9,9 @@ import soundfile
 import torch
 import yaml
 
+from singtech.inference.model_card import model_card
 from singtech.inference.saved import read_model
+from singtech.results.collate import read_collated
 from singtech.results.predictions import read_predictions
 from tests.conftest import call_command, own_settings, write_corpus
 
@@ -46,9 +48,18 @@ def test_the_card_says_what_it_is(place):
     assert "corpus choir: not VocalSet, not comparable with the paper" in card
     assert "straight, trill, vibrato" in card
     assert "clips of 0.6 s at 8,000 Hz" in card
-    assert "6 clips of the test split, sung by dot." in card
+    assert "6 clips of singers that it never heard: dot." in card
     (line,) = [line for line in card.splitlines() if line.startswith("| macro-F1")]
     assert " to " in line  # its interval
+
+
+def test_the_card_of_a_split_by_recording_claims_no_unheard_singers(place):
+    collated = read_collated(place / "outputs")
+    row = next(row for row in collated.results.to_dict("records") if row["strategy"] == "crt_wc")
+    card = model_card(row, ("straight",), 8000, 0.6, collated, split_by="recording")
+    assert "recordings that it never heard, of singers whom it may have heard: dot" in card
+    assert "singers that it never heard" not in card
+    assert "test singers are few" not in card
 
 
 @pytest.mark.parametrize(
@@ -58,7 +69,7 @@ def test_the_card_says_what_it_is(place):
         (["run=nobody"], "no run is called so; there are choir-"),
         (["run=choir"], "several runs are called so"),
         (["run=late-crt_wc", "to={place}/model"], "is already there"),
-        (["rum=late"], "is not understood"),
+        (["rum=late"], "rum=late: no such option (is run meant?)"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing(place, call, arguments, why):
@@ -198,6 +209,12 @@ def test_a_network_of_ones_own_is_exported_with_its_file_alone(own_network, call
     assert not (tmp_path / "model").exists()
     done = call("export", "run=choir", place, f"to={tmp_path / 'model'}", f"code={own_network / 'kept/mine_export.py'}")
     assert (done.status, done.err) == (0, "")
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "Its network, `own`, is not the method of the paper" in card
+    assert "Yamamoto" not in card
+    assert "deformable" not in card
+    assert 'load("FOLDER", code="mine_export.py")' in card
+    assert "network=FOLDER code=mine_export.py" in card
     assert {path.name for path in (tmp_path / "model").iterdir()} == {"README.md", "config.json", "model.safetensors"}
     assert not trap.exists()
 

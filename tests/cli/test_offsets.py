@@ -1,10 +1,13 @@
 """The looks command: files, numbers by hand, and what it says where it cannot."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from singtech.cli.offsets import measures
+from singtech.models.cnn1d import Waveform
 from tests.conftest import call_command, own_settings, write_corpus
 
 
@@ -65,6 +68,17 @@ def test_a_trained_run_is_looked_at(own, call):
     assert "(all clips)" in of_all.out
 
 
+def test_a_front_end_without_bins_in_hertz_is_named(own, call, monkeypatch):
+    settings, _ = own
+    network = SimpleNamespace(front_end=Waveform())
+    monkeypatch.setattr("singtech.cli.offsets.trained", lambda *_: ("choir", network))
+    monkeypatch.setattr("singtech.models.offsets.deformable_layers", lambda _: {3: None})
+    said = call("offsets", "dc=late", *settings)
+    assert said.status == 1
+    assert "front_end=Waveform: expected n_fft and hop_length" in said.err
+    assert "Traceback" not in said.err
+
+
 def test_a_figure_is_named_after_the_clip_that_it_shows(own, call, monkeypatch):
     drawn = {}
     monkeypatch.setattr(
@@ -87,7 +101,7 @@ def test_one_clip_and_place_can_be_chosen(own, call):
     ("options", "why"),
     [
         (["dc=none"], "dc=none: it has no deformable layer"),
-        (["dc=late", "seed=9"], "is not trained yet; do so with `python -m singtech.run dc=late seed=9"),
+        (["dc=late", "seed=9"], "is not trained yet; do so with `singtech run dc=late seed=9"),
         (["dc=late", "looks.recording=dot_trill"], "2 recordings are called so"),
         (["dc=late", "looks.recording=dot_trill_0", "looks.start=7"], "no clip there"),
         (["dc=late", "looks.hertz=90000"], "expected up to"),
@@ -106,5 +120,5 @@ def test_what_cannot_be_looked_at_is_one_sentence(own, call, options, why):
 def test_without_any_run_no_corpus_is_fetched(call, tmp_path, monkeypatch):
     monkeypatch.setattr("singtech.cli.offsets.corpus_of", lambda cfg: pytest.fail("it asked for the corpus"))
     said = call("offsets", "data=vocalset", "dc=late", f"output_dir={tmp_path}", "looks.layer=3")
-    asked = f"`python -m singtech.run data=vocalset dc=late output_dir={tmp_path}`"
+    asked = f"`singtech run data=vocalset dc=late output_dir={tmp_path}`"
     assert said.err.splitlines()[-1] == f"error: no run on vocalset is in {tmp_path}; train one with {asked}."

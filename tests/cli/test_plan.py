@@ -5,7 +5,7 @@ import re
 import pytest
 from hydra.core.hydra_config import HydraConfig
 
-from singtech.cli.plan import composed
+from singtech.cli.plan import compose_runs
 from singtech.results.rows import read_row, write_row
 from singtech.training.planning import Plan, Speed
 
@@ -21,7 +21,7 @@ def measured(monkeypatch):
     """A machine on which every clip takes a hundredth of a second, and a head's clip a thousandth of that."""
 
     def measure(plan, machine):
-        return {built: Speed(0.01, 1e-5, "a network", "a machine") for built in plan.networks()}
+        return {built: Speed(0.01, 1e-5, "a network", "a machine") for built in plan.sizes}
 
     monkeypatch.setattr(Plan, "measure", measure)
 
@@ -98,7 +98,7 @@ def test_a_plan_knows_what_is_there(call, own):
 def test_a_plan_sweeps_as_the_run_command_does():
     asked = [
         (HydraConfig.get().runtime.choices["strategy"], cfg.alpha, cfg.seed)
-        for _, cfg in composed(["figure3"], ["seed=0,1", "alpha=0.0,1.0"])
+        for _, cfg in compose_runs(["figure3"], ["seed=0,1", "alpha=0.0,1.0"])
     ]
     expected = [(s, a, seed) for s in ("joint", "crt_wfc", "crt_wc") for seed in (0, 1) for a in (0.0, 1.0)]
     assert sorted(asked) == sorted(expected)

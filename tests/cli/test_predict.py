@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import os
 import sys
 
 import librosa
@@ -199,8 +200,7 @@ def test_stopped_and_given_again_it_goes_on_with_what_is_not_done(model, takes, 
 
     monkeypatch.setattr(Predictor, "predict", counted)
     stop_at = 2
-    with pytest.raises(SystemExit):
-        main([*command, f"to={again}"])
+    assert main([*command, f"to={again}"]) == 130
     assert "interrupted" in capsys.readouterr().err
     assert len((again / "summary.csv").read_text().splitlines()) == 3  # what was done till then
     stop_at = None
@@ -248,6 +248,18 @@ def test_no_timeline_takes_the_place_of_anothers(model, takes, tmp_path, capsys)
     assert f"a.json is that of {takes / 'a.flac'}; name another folder with to=FOLDER" in capsys.readouterr().err
 
 
+def test_a_name_that_utf_8_cannot_encode_is_escaped(model, takes, tmp_path, capsys):
+    odd = os.fsencode(takes) + b"/caf\xe9.wav"
+    (takes / "a.wav").rename(os.fsdecode(odd))
+    to = tmp_path / "to"
+    for _ in range(2):
+        assert main([f"network={model}", f"input={os.fsdecode(odd)}", f"to={to}"]) == 0
+    assert r"caf\udce9.wav" in (to / "summary.csv").read_text()
+    assert capsys.readouterr().out.count(r"caf\udce9.wav") == 2
+    (result,) = to.glob("*.json")
+    assert json.loads(result.read_text())["recording"] == rf"{takes}/caf\udce9.wav"
+
+
 def test_a_full_disk_is_no_fault_of_a_recording(model, takes, tmp_path, capsys, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -255,7 +267,10 @@ def test_a_full_disk_is_no_fault_of_a_recording(model, takes, tmp_path, capsys, 
     monkeypatch.setattr("singtech.cli.predict.write_text", full)
     assert main([f"network={model}", f"input={takes}", f"to={tmp_path / 'to'}", "picture=false"]) == 1
     said = capsys.readouterr().err.splitlines()
-    assert [line for line in said if "error" in line] == ["error: [Errno 28] No space left on device"]
+    assert [line for line in said if "error" in line] == [
+        "error: no room on the disk (No space left on device): nothing half-written was kept; make room there and run "
+        "the same command again, it goes on where this one stopped."
+    ]
 
 
 def test_from_python_as_from_the_command(model, takes, tmp_path):
@@ -270,9 +285,9 @@ def test_from_python_as_from_the_command(model, takes, tmp_path):
 
 def test_files_globs_and_lists_are_understood(takes, monkeypatch):
     monkeypatch.chdir(takes)
-    assert [str(path) for path in recordings("*.flac")] == ["a.flac"]
+    assert [str(path) for path in recordings(["*.flac"])] == ["a.flac"]
     assert {str(path) for path in recordings(["a.wav", "**/a.wav", "more"])} == {"a.wav", "more/a.wav"}
-    assert recordings(str(takes / "*" / "a.wav")) == [takes / "more" / "a.wav"]
+    assert recordings([str(takes / "*" / "a.wav")]) == [takes / "more" / "a.wav"]
 
 
 @pytest.mark.parametrize(
@@ -281,15 +296,15 @@ def test_files_globs_and_lists_are_understood(takes, monkeypatch):
         (["network={model}"], "input= is missing"),
         (["network={model}", "input=nowhere"], "input=nowhere: no recording there"),
         (["network={model}", "input={takes}", "overlap=1"], "overlap=1"),
-        (["network={model}", "input={takes}", "overlap=much"], "overlap is a number"),
+        (["network={model}", "input={takes}", "overlap=much"], "overlap=much: expected a number"),
         (["network={model}", "input={takes}", "device=tpu"], "device=tpu"),
         (["network={takes}", "input={takes}"], "no model, for it has no config.json"),
         (["network=nobody", "input={takes}", "output_dir={takes}"], "no complete run"),
         (["network={model}/nowhere", "input={takes}"], "no such folder; expected a model folder or the name of a run"),
-        (["netwrok={model}"], "is not understood"),
-        (["--network={model}", "input=a.wav"], "is not understood"),
-        (["network={model}", "song.wav"], "'song.wav' is not understood"),
-        (["network={model}", "input=a,b"], "several inputs stand in brackets"),
+        (["netwrok={model}"], "no such option (is network meant?)"),
+        (["--network={model}", "input=a.wav"], "no such option (is network meant?)"),
+        (["network={model}", "song.wav"], "song.wav: no such option"),
+        (["network={model}", "input=a,b"], "several of these in brackets, as in"),
     ],
 )
 def test_a_mistake_is_one_sentence(model, takes, capsys, arguments, why, tmp_path):

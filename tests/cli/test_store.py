@@ -1,5 +1,6 @@
 """Housekeeping: what is there, what a row came from, what differs, what is damaged, what may go."""
 
+import hashlib
 import os
 import shlex
 import shutil
@@ -15,6 +16,7 @@ from singtech.io.lock import hold
 from singtech.metrics import scores
 from singtech.results.rows import read_row, write_row
 from singtech.training.inventory import check, remove, survey
+from singtech.training.phase_store import torch_bytes
 from tests.conftest import call_command, own_settings, write_corpus
 
 
@@ -78,8 +80,8 @@ def test_any_row_gives_the_command_and_configuration_that_make_it_again(call, ow
     for _, row in rows.iterrows():
         shown = store(f"show={row['run']}")
         assert shown.status == 0, shown.err
-        (command,) = [line for line in shown.out.splitlines() if line.startswith("python -m singtech.run ")]
-        again = call("run", *shlex.split(command)[3:])
+        (command,) = [line for line in shown.out.splitlines() if line.startswith("singtech run ")]
+        again = call("run", *shlex.split(command)[2:])
         assert "nothing had to be trained" in again.out
         configuration = OmegaConf.create(shown.out.split(command)[1])
         assert configuration.alpha == row["alpha"]
@@ -89,7 +91,7 @@ def test_any_row_gives_the_command_and_configuration_that_make_it_again(call, ow
     for name in ("runs", "phases"):  # brought from a cluster: only the collated files
         shutil.rmtree(outputs / name)
     shown = store("show=alpha_0.5")
-    assert "python -m singtech.run" in shown.out
+    assert "singtech run" in shown.out
     assert "with --cfg job the command shows the configuration" in shown.out
 
 
@@ -225,12 +227,42 @@ def test_a_phase_that_a_run_takes_up_meanwhile_is_kept(two_runs, outputs):
     assert [entry for entry in survey(outputs) if entry.is_unused] == []
 
 
+def test_the_phases_of_a_damaged_row_stay_until_the_run_is_made_again(call, own, two_runs, store, outputs):
+    before = phases(outputs)
+    for run in runs(outputs):
+        (run / "row.json").write_text("{")
+    (outputs / "results.csv").unlink()
+    assert store("check=true").status == 1
+    assert runs(outputs) == []
+    assert "Every entry is used by a row" in store("remove=unused").out
+    call("run", "-m", "alpha=0.2,0.5", *own)
+    assert phases(outputs) == before
+    assert "2 entries" in store("remove=unused").out
+
+
+def test_what_a_newer_version_wrote_is_listed_checked_and_removed_by_nobody(two_runs, store, outputs):
+    newer, begun = phases(outputs)[0], outputs / "phases" / ".0123456789abcdef.work"
+    shutil.rmtree(outputs / "runs")
+    (outputs / "results.csv").unlink()
+    (newer / "phase.json").write_text('{"format": 2}')
+    begun.mkdir()
+    data = torch_bytes({"format": 2})
+    (begun / "last.ckpt").write_bytes(hashlib.sha256(data).digest() + data)
+    assert store().out.count("has format 2") == 2
+    checked = store("check=true")
+    assert checked.status == 0
+    assert checked.out.count("was not looked at") == 2
+    store("remove=unused", "sure=true")
+    assert phases(outputs) == [newer]
+    assert (begun / "last.ckpt").exists()
+
+
 def test_rows_that_were_brought_from_elsewhere_are_shown_and_stay(two_runs, store, outputs):
     brought = pd.read_csv(outputs / "results.csv", dtype=str, keep_default_na=False)
-    theirs = brought.iloc[:1].assign(run="from_the_cluster", command="python -m singtech.run alpha=0.9")
+    theirs = brought.iloc[:1].assign(run="from_the_cluster", command="singtech run alpha=0.9")
     pd.concat([brought, theirs]).to_csv(outputs / "results.csv", index=False)
     before = (outputs / "results.csv").read_bytes()
-    assert "python -m singtech.run alpha=0.9" in store("show=from_the_cluster").out
+    assert "singtech run alpha=0.9" in store("show=from_the_cluster").out
     assert (outputs / "results.csv").read_bytes() == before
 
 
@@ -248,7 +280,8 @@ def test_a_check_leaves_a_run_alone_that_got_nothing_right(two_runs, store, outp
     techniques = tuple(order.values())
     targets = predictions["technique"].map(techniques.index).to_numpy()
     logits = predictions.filter(like="logit_").to_numpy(dtype="float32")
-    write_row(run, read_row(run) | nothing | {"top2_accuracy": scores(targets, logits, techniques)["top2_accuracy"]})
+    changed = nothing | {"files": ""}
+    write_row(run, read_row(run) | changed | {"top2_accuracy": scores(targets, logits, techniques)["top2_accuracy"]})
     checked = store("check=true")
     assert checked.status == 0, checked.out
 
@@ -293,7 +326,7 @@ def test_a_check_sets_aside_what_is_damaged_and_the_next_run_makes_it_again(call
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["chekc=true"], "'chekc=true' is not understood"),
+        (["chekc=true"], "chekc=true: no such option (is check meant?); singtech store takes show,"),
         (["check=yes"], "check=yes: expected true or false"),
         (["remove=all"], "remove=all: expected unused"),
         (["compare=one"], "expected two runs with a comma between them"),
@@ -317,10 +350,34 @@ def test_ctrl_c_ends_the_other_commands_in_one_line_too(call, outputs, monkeypat
         monkeypatch.setattr(long_work, press)
     done = call(command, f"output_dir={outputs}")
     assert done.status == 130
-    assert done.err == "interrupted: the same command does it again.\n"
+    assert done.err == "interrupted: the same command goes on where this one stopped.\n"
 
 
 def test_where_nothing_is_it_says_so(store):
     done = store()
     assert done.status == 1
     assert "nothing is there yet" in done.err
+
+
+@pytest.mark.parametrize("content", ["{", "", "[]"])
+def test_a_damaged_row_never_makes_its_phases_unused(call, own, two_runs, store, outputs, content):
+    before = [path.name for path in phases(outputs)]
+    row = runs(outputs)[0] / "row.json"
+    row.write_text(content)
+    assert not [entry.name for entry in survey(outputs) if entry.is_unused]
+    store("check=true")
+    call("tables", f"output_dir={outputs}")
+    assert not [entry.name for entry in survey(outputs) if entry.is_unused]
+    store("remove=unused", "sure=true")
+    assert [path.name for path in phases(outputs)] == before
+    again = call("run", "-m", "alpha=0.2,0.5", *own)
+    assert again.out.count(" trained (") == 0
+    store("remove=unused", "sure=true")
+    assert [path.name for path in phases(outputs)] == before
+    assert not list((outputs / "runs").glob(".*damaged*"))
+
+
+def test_the_data_dictionary_is_printed(store):
+    done = store("columns=true")
+    assert done.status == 0
+    assert "training time of the phases that this run trained" in done.out

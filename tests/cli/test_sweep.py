@@ -13,7 +13,7 @@ from singtech.cli.sweep import Failure, repeat
 from singtech.io.lock import Busy
 from singtech.results.rows import read_rows
 
-RUN = "python -m singtech.run"
+RUN = "singtech run"
 
 
 @pytest.mark.parametrize(
@@ -46,26 +46,26 @@ def test_what_failed_is_repeated_by_one_command_where_one_asks_for_just_that(fai
 
 
 @pytest.fixture
-def nothing_put_off(monkeypatch):
-    monkeypatch.setattr(sweep, "_put_off", [])
+def nothing_postponed(monkeypatch):
+    monkeypatch.setattr(sweep, "_postponed", [])
     monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
 
 
-def test_rounds_pause_only_where_nothing_moved(nothing_put_off, monkeypatch, capsys, tmp_path):
+def test_rounds_pause_only_where_nothing_moved(nothing_postponed, monkeypatch, capsys, tmp_path):
     late, none = Busy("late is being trained", tmp_path / "late"), Busy("none is being trained", tmp_path / "none")
-    held, taken_up = {late.place: 2}, []
+    held, taken_up = {late.path: 2}, []
 
     def pause(seconds):
         assert seconds == sweep.ROUND_SECONDS
-        held[late.place] -= 1
+        held[late.path] -= 1
 
     monkeypatch.setattr(sweep.time, "sleep", pause)
     monkeypatch.setattr(sweep, "is_held", lambda place: held.get(place, 0) > 0)
-    sweep.put_off(taken_up.append, "late", late)
-    sweep.put_off(taken_up.append, "none", none)
-    sweep._take_up()
+    sweep.postpone(taken_up.append, "late", late)
+    sweep.postpone(taken_up.append, "none", none)
+    sweep._run_postponed()
     assert taken_up == ["none", "late"]
-    assert held == {late.place: 0}  # two pauses
+    assert held == {late.path: 0}  # two pauses
     said = capsys.readouterr().out
     assert said.count("going on with other runs") == 2
     assert said.count("waiting for what others work on: 1 to go.") == 1
@@ -79,18 +79,6 @@ def test_a_sweep_in_the_same_folder_tries_again_what_failed(call, own, tmp_path,
     again = call("run", *sweeps)
     assert again.status == 0, again.err
     assert [row["status"] for row in read_rows(tmp_path / "outputs" / "runs")] == ["complete", "complete"]
-
-
-def test_what_failed_in_one_of_several_processes_is_not_tried_by_the_others(call, own, tmp_path, monkeypatch):
-    folder = tmp_path / "sweep"
-    (folder / "failed").mkdir(parents=True)
-    (folder / "failed" / "0.json").write_text('{"settings": ["alpha=0"], "reason": "out of memory"}')
-    monkeypatch.setenv(sweep.WORKER, "2")
-    monkeypatch.setattr("singtech.training.run.train_phase", failing(torch.OutOfMemoryError("CUDA out of memory")))
-    done = call("run", "-m", "alpha=0,0.2", *own, f"hydra.sweep.dir={folder}")
-    assert done.status == 0  # the process that began the others lists what failed
-    assert [row["alpha"] for row in read_rows(tmp_path / "outputs" / "runs")] == [0.2]
-    assert sorted(path.name for path in (folder / "failed").iterdir()) == ["0.json", "1.json"]
 
 
 def test_a_full_disk_stops_a_sweep_at_once(call, own, tmp_path, monkeypatch):

@@ -1,51 +1,83 @@
-"""--help teaches, fast and without torch, and a shell completes groups, choices and settings."""
+"""--help teaches, fast and without torch, and a shell completes verbs, groups, choices, settings and options."""
 
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from singtech.__main__ import VERBS
+from singtech.__main__ import main as singtech
+from singtech.cli.usage import WITH_OPTIONS
 from singtech.places import CONF, EXPERIMENTS
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = {
+DOCS = {
     "run": "Train and score one run, or a sweep of them.",
-    "prepare": "Make a corpus ready and say what is in it.",
+    "prepare": "Fetch a corpus, cut it into clips, and say what is in it.",
     "verify": "Compare VocalSet with what is known of it.",
-    "plan": "What a sweep would do, before it does it.",
+    "plan": "Count what a sweep would train, and estimate its time and disk.",
+    "tables": "Collate all runs and render the paper's tables and figures from them, without",
+    "report": "Write a report of a corpus: one HTML page, to open in a browser.",
     "offsets": "Draw where a trained network's kernels look.",
+    "predict": "Name the techniques in recordings.",
+    "export": "Write the network of a run as a folder that stands alone.",
     "examples": "Draw a clip of each technique as the network takes it in.",
+    "pack": "Pack all complete runs into one file, without weights or sound.",
+    "merge": "Add the runs of a packed file to a results folder.",
+    "store": "Show what `outputs/` holds, check it, or remove what no row uses.",
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_says_what_a_command_does_within_65_lines(call, command):
-    done = call(command, "--help")
-    assert done.status == 0, done.err
+def test_the_verbs_are_listed_with_a_line_each(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["singtech", "--help"])
+    assert singtech() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2 : 2 + len(VERBS)]] == list(VERBS)
+    assert max(map(len, lines)) <= 80
+
+
+def test_an_unknown_verb_is_one_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["singtech", "trian"])
+    assert singtech() == 2
+    assert capsys.readouterr().err.startswith("error: trian: no such verb; there are run, prepare,")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_says_what_a_verb_does_within_80_columns(call, verb):
+    done = call(verb, "--help")
+    assert (done.status, done.err) == (0, "")
     lines = done.out.splitlines()
-    assert lines[0] == COMMANDS[command]
-    assert f"python -m singtech.{command} [group=choice …]" in lines[2]
-    assert len(lines) <= 65
-    assert max(map(len, lines)) <= 110
+    assert lines[0].startswith(f"usage: singtech {verb} [")
+    assert lines[2] == DOCS[verb]
+    assert len(lines) <= 75
+    assert max(map(len, lines)) <= 80
     assert "win_lengths" not in done.out  # no dump of the configuration
 
 
-def test_help_has_a_commands_own_settings(call):
+def test_help_has_a_verbs_own_settings(call):
     settings = call("run", "--cfg", "job", "--package", "looks").out
-    told = call("offsets", "--help").out
+    text = call("offsets", "--help").out
     for name in re.findall(r"^(\w+):", settings, flags=re.MULTILINE):
-        assert f"looks.{name}=" in told
+        assert f"looks.{name}=" in text
     assert "looks." not in call("run", "--help").out
 
 
-@pytest.mark.parametrize("command", ["run", "tables"])
-def test_help_whose_reader_has_gone_ends_without_a_word(command):
-    piped = f"set -o pipefail; '{sys.executable}' -m singtech.{command} --help | true"
+@pytest.mark.parametrize("verb", WITH_OPTIONS)
+def test_help_has_every_option(call, verb):
+    out = call(verb, "--help").out
+    for option in fields(import_module(f"singtech.cli.{verb}").Options):
+        assert re.search(rf"^  {option.name}=\S+ +\S", out, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("verb", ["run", "tables"])
+def test_help_whose_reader_has_gone_ends_without_a_word(verb):
+    piped = f"set -o pipefail; '{sys.executable}' -m singtech {verb} --help | true"
     done = subprocess.run(["bash", "-c", piped], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (141, "")
 
@@ -57,8 +89,8 @@ def test_help_names_every_choice_of_every_group_and_stars_the_defaults(call):
     assert len(files) > 60
     assert {path.stem for path in files} <= {word.rstrip("*") for word in words}
     starred = {word for word in words if word.endswith("*")} - {"*"}
-    ours = {"vocalset*", "late*", "crt_wc*", "oblong*", "auto*", "none*", "paper*", "cross_entropy*", "natural*"}
-    assert starred == ours | {"adam*", "linear*"}
+    papers = {"vocalset*", "late*", "crt_wc*", "oblong*", "auto*", "none*", "paper*", "cross_entropy*", "natural*"}
+    assert starred == papers | {"adam*", "linear*"}
 
 
 @pytest.mark.parametrize("group", [path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"])
@@ -67,17 +99,13 @@ def test_help_has_a_line_for_every_group(call, group):
     assert all(len(word) > 1 for word in line.split())
 
 
-@pytest.mark.parametrize("command", ["tables", "store"])
-def test_commands_without_hydra_answer_too(call, command):
-    done = call(command, "--help")
-    assert (done.status, done.err) == (0, "")
-    assert "output_dir=FOLDER" in done.out
-
-
-def test_hydras_own_help_and_configuration_are_left_alone(call):
+def test_hydras_own_flags_are_left_alone(call):
     assert "https://hydra.cc" in call("run", "--hydra-help").out
     assert "win_lengths" in call("run", "--cfg", "job").out
     assert call("run", "--cfg", "hydra").status == 0
+    done = call("run", "--info")
+    assert (done.status, done.err) == (0, "")
+    assert "win_lengths" in done.out
 
 
 def test_help_imports_no_torch():
@@ -86,24 +114,21 @@ def test_help_imports_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
 
 
-def test_every_command_has_a_console_script():
+def test_the_one_command_is_a_console_script():
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    modules = {path.stem for path in (ROOT / "singtech").glob("*.py") if '__name__ == "__main__"' in path.read_text()}
-    assert set(scripts) == {f"singtech-{name}" for name in modules}
-    for name, target in scripts.items():
-        module, function = target.split(":")
-        assert module == f"singtech.{name.removeprefix('singtech-')}"
-        assert callable(getattr(import_module(module), function))
+    assert scripts == {"singtech": "singtech.__main__:main"}
 
 
 TYPED = [
-    ("singtech-run strat", {"strategy="}),
-    ("singtech-run strategy=crt_w", {"strategy=crt_wc", "strategy=crt_wfc"}),
-    ("singtech-run -m dc=late experiments=table", {"experiments=table1", "experiments=table2", "experiments=table3"}),
-    ("singtech-run loss=", {"loss=cross_entropy", "loss=own"}),
-    ("singtech-run abl", {"ablation="}),
-    ("singtech-run model=cnn1d model.", {"model.features=", "model.dropout="}),
-    ("singtech-run data=demo schedule.", {"schedule.features=", "schedule.classifier=", "schedule.max_batches="}),
+    ("singtech pre", {"prepare", "predict"}),
+    ("singtech run strat", {"strategy="}),
+    ("singtech run strategy=crt_w", {"strategy=crt_wc", "strategy=crt_wfc"}),
+    ("singtech run -m dc=late experiments=table", {f"experiments=table{n}" for n in (1, 2, 3)}),
+    ("singtech prepare da", {"data="}),
+    ("singtech run abl", {"ablation="}),
+    ("singtech run model=cnn1d model.", {"model.features=", "model.dropout="}),
+    ("singtech run data=demo schedule.", {"schedule.features=", "schedule.classifier=", "schedule.max_batches="}),
+    ("singtech store co", {"compare="}),
 ]
 
 
@@ -111,35 +136,34 @@ TYPED = [
 def scripts(tmp_path_factory):
     """A folder with the console script, as an installation makes it."""
     folder = tmp_path_factory.mktemp("bin")
-    script = folder / "singtech-run"
-    script.write_text(f"#!{sys.executable}\nimport sys\nfrom singtech.run import main\nsys.exit(main())\n")
+    script = folder / "singtech"
+    script.write_text(f"#!{sys.executable}\nimport sys\nfrom singtech.__main__ import main\nsys.exit(main())\n")
     script.chmod(0o755)
     return folder
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
-@pytest.mark.parametrize(("typed", "offered"), TYPED)
-def test_bash_completes(scripts, typed, offered):
+@pytest.mark.parametrize(("typed", "offers"), TYPED)
+def test_bash_completes(scripts, typed, offers):
     words = typed.split(" ")
-    asked = f"""
+    script = f"""
         PATH={scripts}:$PATH PYTHONPATH={ROOT}
         export PATH PYTHONPATH
-        eval "$(singtech-run -sc install=bash)"
-        complete -p singtech-run > /dev/null || exit 1
+        eval "$(singtech -sc install=bash)"
+        complete -p singtech > /dev/null || exit 1
         COMP_LINE='{typed}' COMP_POINT={len(typed)} COMP_CWORD={len(words) - 1}
         hydra_bash_completion
         printf '%s\\n' "${{COMPREPLY[@]}}"
     """
-    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=False)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert offered <= set(done.stdout.split())
+    assert offers <= set(done.stdout.split())
     assert all(word.startswith(words[-1]) for word in done.stdout.split())
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_installs_for_the_console_script_also_when_python_is_asked(shell):
-    asked = [sys.executable, "-m", "singtech.run", "--shell-completion", f"install={shell}"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+def test_completion_installs_for_singtech_also_when_python_runs_it(shell):
+    words = [sys.executable, "-m", "singtech", "-sc", f"install={shell}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "singtech-run" in done.stdout
-    assert "run.py" not in done.stdout
+    assert re.search(r"(hydra_bash_completion|-c|source) singtech\b|singtech -sc", done.stdout)

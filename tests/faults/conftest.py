@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-CIRCUMSTANCES = ["seconds", "commit", "device", "status", "finished", "command"]  # the last names output_dir
+# The command names output_dir.
+CIRCUMSTANCES = ["seconds", "seconds_shared", "commit", "device", "status", "finished", "command"]
 ROOT = Path(__file__).parents[2]
 ALONE = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 

@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from singtech.errors import SingtechError
-from singtech.training.phase_store import Damaged
 
 SECONDS = 10  # of one thread's computing for one file; the slowest takes a twentieth
 HANGS_AFTER = 120  # seconds by the clock, after which the process ends with a traceback of where it stood
@@ -50,7 +49,7 @@ def kept(call, *arguments, refused=(ValueError, OSError), **options):
 def require_sentence(problem):
     """That an error is a sentence on one line, and ours: those of codecs, parsers and the system name no cause."""
     said = str(problem)
-    assert isinstance(problem, SingtechError | Damaged) or type(problem) in (ValueError, OSError), repr(problem)
+    assert isinstance(problem, SingtechError) or type(problem) in (ValueError, OSError), repr(problem)
     assert len(said.splitlines()) == 1, said
     assert len(said.split()) >= 3, said
     assert not said.startswith("["), said

@@ -9,20 +9,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singtech.training.fit import usable
+from singtech.errors import Damaged, Newer
 from singtech.training.phase_store import (
     LOG,
     OPTIMIZER,
     RECORD,
     WEIGHTS,
-    Damaged,
     Outcome,
     PhaseStore,
     StoredPhase,
     features_name,
-    plain,
+    find_checkpoint,
     read_checkpoint,
     read_features,
+    read_plain,
     write_checkpoint,
 )
 from tests.fuzz.contract import JSON, bounded, damaged, kept
@@ -48,7 +48,7 @@ def refound(stored, name, data):
     whole = path.read_bytes()
     path.write_bytes(data)
     try:
-        return kept(PhaseStore(stored.folder.parent).find, KEY, refused=Damaged)
+        return kept(PhaseStore(stored.folder.parent).find, KEY, refused=(Damaged, Newer))
     finally:
         path.write_bytes(whole)
 
@@ -83,7 +83,7 @@ def test_an_optimisers_state_that_was_made_to_fit_is_plain_values_or_refused(sto
     @bounded(60)
     @given(damaged([whole], hot=-200) | st.binary(max_size=64))
     def each(data):
-        held = kept(plain, data, path)
+        held = kept(read_plain, data, path)
         assert held is None or isinstance(held, dict)
 
     each()
@@ -104,7 +104,7 @@ def test_code_in_a_checkpoint_or_optimisers_state_is_not_run(tmp_path):
     checkpoint.parent.mkdir()
     write_checkpoint(checkpoint, {"state_dict": {}, "curve": Hostile(trap)})
     assert kept(read_checkpoint, checkpoint) is None
-    assert usable(checkpoint) is None
+    assert find_checkpoint(checkpoint) is None
     assert not checkpoint.exists()
     torch.save(Hostile(trap), tmp_path / OPTIMIZER)
     assert kept(StoredPhase(tmp_path).optimizer_state) is None
@@ -122,7 +122,7 @@ def test_a_damaged_checkpoint_is_whole_or_set_aside(tmp_path):
     @given(damaged([whole], hot=-300) | st.binary(max_size=64))
     def each(data):
         place.write_bytes(data)
-        found = kept(usable, place)
+        found = kept(find_checkpoint, place)
         assert (found is place) == place.exists() == (data == whole)
         asides = list(place.parent.glob(".*damaged*"))
         assert [aside.read_bytes() for aside in asides] == ([] if data == whole else [data])
@@ -143,7 +143,7 @@ def test_damaged_features_are_noticed(tmp_path):
     @given(damaged([whole], hot=128) | st.binary(max_size=64))
     def each(data):
         path.write_bytes(data)
-        found = kept(read_features, path, refused=Damaged)
+        found = kept(read_features, path, refused=(Damaged, Newer))
         assert (found is not None) == (data == whole)
 
     each()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from singtech.io import lock as locks
-from singtech.io.lock import Busy, Superseded, hold, is_held, lock_of, require
+from singtech.io.lock import Busy, Superseded, hold, is_held, lock_of
 
 HOLDER = """
 import sys, time
@@ -134,13 +134,13 @@ def test_a_holder_in_another_process_namespace_lives_until_it_is_killed(place, s
 
 
 def test_who_slept_through_its_lease_learns_that_it_was_taken_over(place, short_lease):
-    with hold(place, "it is being made") as lease:
-        require(lease)
+    with hold(place, "it is being made") as require_lease:
+        require_lease()
         lock_of(place).unlink()
         left_by("elsewhere", place, 1.0)
         with pytest.raises(Superseded):  # at once, before its heart has noticed
-            require(lease)
+            require_lease()
         time.sleep(1.5)  # two heartbeats
-        with pytest.raises(Superseded, match="was taken over while this process was not heard of"):
-            require(lease)
+        with pytest.raises(Superseded, match="another process took over"):
+            require_lease()
     assert lock_of(place).exists()  # it is theirs, not ours to remove

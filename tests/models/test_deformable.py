@@ -16,7 +16,7 @@ from singtech.models.deformable import (
     backends_on,
     deform_conv2d,
     paddings,
-    triton_holds,
+    triton_works,
 )
 from singtech.models.network import initialise
 
@@ -153,7 +153,7 @@ def test_a_batch_of_none_and_strided_inputs_are_taken(backend):
     assert weight.grad.count_nonzero() == 0
 
 
-@pytest.mark.parametrize("backend", OURS)
+@pytest.mark.parametrize("backend", [*OURS, "torchvision"])
 @pytest.mark.parametrize("spoilt", [0, 1, 2], ids=["features", "offset", "mask"])
 def test_what_is_not_a_number_is_seen(backend, spoilt):
     arguments = example((1, 4), spread=0.2)
@@ -161,6 +161,17 @@ def test_what_is_not_a_number_is_seen(backend, spoilt):
     output = deform_conv2d(*arguments, (0, 1), backend)
     assert output[:, :, 4, 5].isnan().all()
     assert not output[:, :, 0].isnan().any()
+
+
+@pytest.mark.parametrize("backend", [*OURS, "torchvision"])
+@pytest.mark.parametrize("far", [1e30, math.inf, -math.inf])
+def test_a_tap_infinitely_far_away_sees_nothing(backend, far):
+    features, offset, mask, weight = example((1, 4))
+    offset[:, 2, 4, 5] = far
+    unseen = mask.clone()
+    unseen[:, 1, 4, 5] = 0
+    expected = deform_conv2d(features, offset.clamp(-50, 50), unseen, weight, (0, 1), backend)
+    torch.testing.assert_close(deform_conv2d(features, offset, mask, weight, (0, 1), backend), expected)
 
 
 @pytest.mark.parametrize("size", [(9, 11), (60, 70)], ids=["several clips at once", "a clip in pieces"])
@@ -264,14 +275,14 @@ def test_a_gpu_on_which_the_fused_kernels_fail_takes_torchvisions(monkeypatch, c
     monkeypatch.setattr("singtech.models.deformable.backends_on", lambda device: ("triton", "torchvision"))
     for failing, problem in ((broken, "ptxas failed"), (lambda *operands: 1.1 * right(*operands), "not close")):
         monkeypatch.setattr("singtech.models.deformable.fused", failing)
-        triton_holds.cache_clear()
+        triton_works.cache_clear()
         assert backend_for(torch.device("cpu")) == "torchvision"
         assert "deformable=triton fails on this GPU, torchvision is taken" in caplog.messages[-1]
         assert problem in caplog.messages[-1]
     monkeypatch.setattr("singtech.models.deformable.fused", right)  # as a kernel that works
-    triton_holds.cache_clear()
+    triton_works.cache_clear()
     assert backend_for(torch.device("cpu")) == "triton"
-    triton_holds.cache_clear()
+    triton_works.cache_clear()
 
 
 def test_a_gpu_without_triton_takes_the_gather_where_torch_is_to_be_deterministic(monkeypatch):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from singtech.errors import InvalidValue
 from singtech.models.network import initialise, oblong_network, parameter_count
 
 SAMPLES = 3 * 44100
@@ -76,10 +77,11 @@ def test_drawing_the_weights_leaves_the_global_generator_alone():
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("samples", [16000, 47616])
-def test_a_clip_too_short_for_the_pooling_is_one_clear_error(samples):
+@pytest.mark.parametrize(("samples", "seconds"), [(16000, "1.12"), (47616, "1.11")])  # 95 hops of 512 and a bit
+def test_a_clip_too_short_for_the_pooling_is_one_clear_error(samples, seconds):
     with pytest.raises(
-        ValueError, match=r"too few for the pooling of Table 1, which needs 96 of each: use clips that are longer"
+        InvalidValue,
+        match=rf"too few for the pooling of Table 1, which needs 96 of each: use clips of {seconds} s or more",
     ):
         network(samples=samples)
 

@@ -7,7 +7,7 @@ from torch import nn
 from singtech.models.deformable import paddings
 from singtech.models.network import oblong_network
 from singtech.models.oblong import LAYERS, PaddedConv2d
-from singtech.models.offsets import deformable_layers, input_places, kernel_grid, look
+from singtech.models.offsets import deformable_layers, input_coordinates, kernel_grid, look
 
 FRONT_END = {"n_fft": 256, "win_lengths": [256, 128], "hop_length": 40}
 
@@ -47,7 +47,7 @@ def test_the_grid_of_an_even_kernel_by_hand():
 
 def test_places_on_the_spectrogram_by_hand(network):
     """Layer 1 pools 4 bins, their middle 1.5 on, behind a kernel of 4, its middle 0.5 on: 4 x + 2, and so on."""
-    places = input_places(network)
+    places = input_coordinates(network)
     assert places[1] == ((1, 1), (0, 0))
     assert places[2] == ((4, 4), (2, 1.5))
     assert places[3] == ((16, 16), (4 * 2 + 2, 4 * 1.5 + 1.5))
@@ -67,13 +67,13 @@ def test_places_are_the_middle_of_what_a_cell_depends_on(network):
     gradient = spectrogram.grad[0, 0]
     along = torch.arange(900.0)
     middle = [float((gradient.sum(dim=1 - axis) * along).sum() / gradient.sum()) for axis in (0, 1)]
-    (scale, origin) = input_places(network)[4]
+    (scale, origin) = input_coordinates(network)[4]
     assert middle == pytest.approx([9 * scale[0] + origin[0], 8 * scale[1] + origin[1]], abs=1e-2)
 
 
 def test_the_cell_nearest_to_a_place_is_found_and_stays_on_the_map(network):
     seen = look(network, torch.randn(1, 4800))[0]
-    (scale, origin) = input_places(network)[3]
+    (scale, origin) = input_coordinates(network)[3]
     middle = seen.grid.mean(dim=0)
     place = [(c + float(m)) * s + o for c, m, s, o in zip((5, 2), middle, scale, origin, strict=True)]
     assert seen.cell_of(*place) == (5, 2)

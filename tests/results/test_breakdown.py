@@ -11,9 +11,11 @@ from scipy.stats import binom
 
 from singtech.metrics import scores
 from singtech.places import EXPERIMENTS
-from singtech.results.breakdown import Cell, by_recording, calibration_error, context_only, render_breakdown
+from singtech.results.breakdown import Part, by_recording, calibration_error, context_only, summarize
 from singtech.results.experiments import read_experiment
+from singtech.results.index import render
 from singtech.results.predictions import Predictions
+from singtech.results.resampling import Draws
 
 EXPERIMENT = read_experiment(EXPERIMENTS / "breakdown.yaml")
 TECHNIQUES = ("belt", "spoken", "straight")
@@ -94,7 +96,7 @@ def page(run, put_predictions, put_corpus, collated, tmp_path):
     path = put_corpus("vocalset", {("belt", "train"): (3, 1, 30), ("spoken", "train"): (2, 1, 5)})
     text = path.read_text().replace("technique,split", "technique,split,context")
     path.write_text(text.replace("belt,train", "belt,train,scales").replace("spoken,train", "spoken,train,excerpts"))
-    paths, _ = render_breakdown(EXPERIMENT, replace(collated(), output_dir=tmp_path), {}, "vocalset", tmp_path)
+    paths, _ = render(EXPERIMENT, replace(collated(), output_dir=tmp_path), {}, "vocalset", tmp_path)
     return paths[0].read_text(), list(csv.DictReader(paths[1].read_text().splitlines()))
 
 
@@ -145,10 +147,21 @@ def test_numbers_have_intervals_by_hand(page):
     assert [cell.strip() for cell in below.split("|")[1:-1]] == ["", "95 %", *["1.000 to 1.000"] * 2]
 
 
-def test_where_a_seed_has_no_number_there_is_a_mean_of_the_others_and_no_interval():
-    some = Cell([np.nan, 0.5], [np.full(4, np.nan), np.full(4, 0.5)])
-    assert (some.mean, some.deviation, some.interval) == (0.5, None, None)
-    assert (Cell().mean, Cell().interval) == (None, None)
+def test_where_a_seed_has_no_number_there_is_a_mean_of_the_others_and_no_interval(tmp_path):
+    """The first seed names no belt and so has no score: whatever is drawn, the second's is 0.5."""
+    seeds = [
+        Predictions(clips(("a", "ann", "belt", "", 0.0)), TECHNIQUES, np.array([logits], "f4"))
+        for logits in ([0, 1, 0], [1, 0, 0])
+    ]
+
+    def score(predictions, weights):
+        return {"half": np.full(len(weights), 0.5 if predictions.logits.argmax() == 0 else np.nan)}
+
+    numbers = summarize(Part("Halves", "", "", score), {"both": seeds, "second": seeds[1:]}, Draws(tmp_path))
+    both, second = numbers.itertuples()
+    assert (both.label, both.mean, both.units) == ("both", 0.5, 2)
+    assert np.isnan([both.deviation, both.low, both.high]).all()
+    assert (second.label, second.mean, second.low, second.high) == ("second", 0.5, 0.5, 0.5)
 
 
 def test_thirds_and_probabilities_by_hand(page):
@@ -168,7 +181,7 @@ def test_a_recording_is_right_whose_clips_are_right_on_the_whole(run, put_predic
     rows = [("ann", "belt", named, "scales", 1) for named in ("belt", "spoken", "belt")]
     put_predictions(run(), [*rows, ("ann", "spoken", "spoken", "scales", 2)])
     put_corpus("vocalset", {("belt", "train"): (3, 1, 30)})
-    paths, _ = render_breakdown(EXPERIMENT, replace(collated(), output_dir=tmp_path), {}, "vocalset", tmp_path)
+    paths, _ = render(EXPERIMENT, replace(collated(), output_dir=tmp_path), {}, "vocalset", tmp_path)
     lines = list(csv.DictReader(paths[1].read_text().splitlines()))
     assert number(lines, "Clips and whole recordings", "4 clips", "Acc.") == pytest.approx(3 / 4)
     assert number(lines, "Clips and whole recordings", "2 recordings", "Acc.") == 1
@@ -180,7 +193,7 @@ def test_a_singers_interval_is_that_of_their_recordings(run, put_predictions, pu
     rows = [("ann", "belt", name, "scales", n) for n, name in enumerate(named)]
     put_predictions(run(), [*rows, ("ben", "spoken", "spoken", "scales", 40)])
     put_corpus("vocalset", {("belt", "train"): (3, 1, 30)})
-    paths, _ = render_breakdown(EXPERIMENT, replace(collated(), output_dir=tmp_path), {}, "vocalset", tmp_path)
+    paths, _ = render(EXPERIMENT, replace(collated(), output_dir=tmp_path), {}, "vocalset", tmp_path)
     lines = list(csv.DictReader(paths[1].read_text().splitlines()))
     expected = [hits / 40 for hits in binom.interval(0.95, 40, 0.7)]
     assert interval(lines, "Each test singer", "ann (40 clips)", "Acc.") == pytest.approx(expected)
@@ -189,6 +202,7 @@ def test_a_singers_interval_is_that_of_their_recordings(run, put_predictions, pu
 
 def test_without_predictions_the_page_says_so(run, collated, tmp_path):
     run()
-    paths, found = render_breakdown(EXPERIMENT, replace(collated(), output_dir=tmp_path), {}, "vocalset", tmp_path)
+    paths, page = render(EXPERIMENT, replace(collated(), output_dir=tmp_path), {}, "vocalset", tmp_path)
     assert "1 runs are left out" in paths[0].read_text()
-    assert found.made == 1
+    assert len(page.runs) == 1
+    assert not len(page.frame)

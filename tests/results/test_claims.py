@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from singtech.places import EXPERIMENTS
-from singtech.results.claims import by_singer, grounds_of, render_claims
+from singtech.results.claims import by_singer, claims_page
 from singtech.results.experiments import read_experiment
+from singtech.results.index import render
 from singtech.results.summaries import answer
 
 EXPERIMENT = read_experiment(EXPERIMENTS / "verdicts.yaml")
@@ -26,6 +27,12 @@ def test_the_families_are_those_of_the_papers_comparisons():
     assert len(pairs["alpha"]) == 4 + 6
 
 
+def verdicts(page):
+    """On these singers and for new ones: (better, worse, metric) -> row of the page's frame."""
+    grounds = [page.frame[page.frame["on"] == ground] for ground in ("these singers", "new singers")]
+    return [{(row.better, row.worse, row.metric): row for row in ground.itertuples()} for ground in grounds]
+
+
 @pytest.fixture
 def six_seeds(run, collated):
     """cRT-WC is 0.05 or 0.06 above cRT-WFC with each of six seeds; joint training was run with the first alone."""
@@ -37,17 +44,17 @@ def six_seeds(run, collated):
 
 
 def test_verdicts_on_these_singers_pair_the_seeds(six_seeds):
-    _, (here, new) = grounds_of(EXPERIMENT, six_seeds, "vocalset")
-    verdict = here.verdicts[WC_LATE]
-    assert (verdict.units, verdict.mean) == (6, pytest.approx(0.055))
-    assert (verdict.p, verdict.adjusted) == pytest.approx((2 / 64, 6 / 64))  # the smallest of three, by Holm
-    assert (verdict.word, verdict.needed) == ("undecided", 7)  # 2 / 2**7 is below 0.05 / 3
-    assert here.verdicts["late_crt_wc", "late_joint", "f1"].units == 1
-    assert new.verdicts[WC_LATE].word == "not run"
+    here, new = verdicts(claims_page(answer(EXPERIMENT, six_seeds, "vocalset")))
+    verdict = here[WC_LATE]
+    assert (verdict.units, verdict.difference) == (6, pytest.approx(0.055))
+    assert (verdict.p, verdict.p_holm) == pytest.approx((2 / 64, 6 / 64))  # the smallest of three, by Holm
+    assert (verdict.verdict, verdict.needed) == ("undecided", 7)  # 2 / 2**7 is below 0.05 / 3
+    assert here["late_crt_wc", "late_joint", "f1"].units == 1
+    assert new[WC_LATE].verdict == "not run"
 
 
 def test_each_claim_is_one_sentence_and_each_comparison_a_line(six_seeds, tmp_path):
-    paths, found = render_claims(EXPERIMENT, six_seeds, {}, "vocalset", tmp_path)
+    paths, found = render(EXPERIMENT, six_seeds, {}, "vocalset", tmp_path)
     page = paths[0].read_text()
     assert page.count("\n- Section 5.") == len(EXPERIMENT.claims)
     assert (
@@ -73,10 +80,10 @@ def test_verdicts_for_new_singers_pair_singers_over_folds_and_average_seeds(run,
             put_predictions(run(strategy="crt_wfc", fold=fold, seed=seed), worse)
     there = replace(collated(), output_dir=tmp_path)
     found = answer(replace(EXPERIMENT, folds=5, metrics=("f1",)), there, "vocalset")
-    rows = {summary.condition.reference: summary for summary in found.summaries}
-    differences = by_singer(rows["late_crt_wc"], rows["late"], "f1", there.draws)
+    runs = dict(iter(found.runs.groupby("condition")))
+    differences = by_singer(runs["late_crt_wc"], runs["late"], "f1", there.draws)
     # ann with seed 0: F1 of trill 0 and of belt 2/3, mean 1/3, so 2/3 less than 1; with seed 1 none less
     assert differences == pytest.approx([(2 / 3 + 0) / 2, 0])
-    _, (_, new) = grounds_of(EXPERIMENT, there, "vocalset")
-    assert new.verdicts[WC_LATE].units == 2
-    assert by_singer(rows["late_crt_wc"], rows["late"], "recall_vibrato", there.draws) == []
+    _, new = verdicts(claims_page(answer(EXPERIMENT, there, "vocalset")))
+    assert new[WC_LATE].units == 2
+    assert by_singer(runs["late_crt_wc"], runs["late"], "recall_vibrato", there.draws) == []

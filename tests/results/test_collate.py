@@ -1,14 +1,27 @@
 """results.csv: one row a run, the same bytes from the same runs, types that survive."""
 
 import csv
+import errno
+import json
+import math
 import re
+import shutil
 import threading
 
+import pandas as pd
 import pytest
 
+from singtech import metrics
+from singtech.errors import Damaged, Newer
 from singtech.io.lock import hold
+from singtech.places import HOME
+from singtech.results import collate as collating
 from singtech.results.collate import collate, read_collated, read_results
+from singtech.results.predictions import read_predictions
+from singtech.results.rows import digests, read_row, write_row
+from singtech.results.schema import SCHEMA
 from singtech.techniques import TECHNIQUES
+from singtech.training.inventory import check
 
 
 def header(path):
@@ -21,7 +34,7 @@ def test_one_row_a_run_sorted_by_condition_and_seed(tmp_path, run):
     for alpha, seed in [(0.5, 0), (0.2, 10), (0.2, 2), (0, 1)]:
         run(alpha=alpha, seed=seed)
     run(data="demo", seed=7)
-    frame = collate(tmp_path)
+    frame = collate(tmp_path).results
     found = list(zip(frame["data"], frame["alpha"], frame["seed"], strict=True))
     later = [(0.0, 1), (0.2, 2), (0.2, 10), (0.2, 0), (0.5, 0)]
     assert found == [("demo", 0.2, 7), *(("vocalset", *each) for each in later)]
@@ -32,11 +45,13 @@ def test_columns_stand_in_a_fixed_order(tmp_path, run):
     run(f1_yodel=0.1, f1_growl=0.2, recall_growl=0.3, gpu_hours=1.5)
     collate(tmp_path)
     first = (
-        "run data fold model dc strategy alpha seed settings f1 accuracy balanced_accuracy top2_accuracy top3_accuracy"
+        "run condition data fold model dc strategy alpha seed settings "
+        "f1 accuracy balanced_accuracy top2_accuracy top3_accuracy"
     )
     last = (
-        "validation_f1 parameters epochs seconds clips_train clips_test singers_test device precision torch commit "
-        "status reason data_fingerprint corpus_fingerprint recipe phases made_by finished versions command"
+        "validation_f1 parameters epochs seconds seconds_shared clips_train clips_test singers_test device precision "
+        "torch commit status reason protocol data_fingerprint corpus_fingerprint recipe phases made_by finished "
+        "versions command variant schema"
     )
     f1 = [*(f"f1_{technique}" for technique in TECHNIQUES), "f1_growl", "f1_yodel"]
     recall = [*(f"recall_{technique}" for technique in TECHNIQUES), "recall_growl"]
@@ -55,8 +70,6 @@ def test_collating_again_changes_no_byte_and_does_not_write(tmp_path, run):
 
 
 def test_the_order_in_which_runs_end_leaves_no_trace(tmp_path, make_row):
-    from singtech.results.rows import write_row
-
     rows = [make_row(0.1 * seed, seed=seed, alpha=alpha) for seed in range(3) for alpha in (0, 0.2, 1.0)]
     for name, ordered in (("one", rows), ("two", rows[::-1])):
         for row in ordered:
@@ -67,7 +80,7 @@ def test_the_order_in_which_runs_end_leaves_no_trace(tmp_path, make_row):
 
 def test_types_survive_the_file(tmp_path, run):
     run(0.1 + 0.2, alpha=0, commit="1e10", f1_trillo=None, dc="none")
-    frame = collate(tmp_path)
+    frame = collate(tmp_path).results
     row = frame.iloc[0]
     assert (row["alpha"], row["f1"], row["seed"]) == (0.0, 0.1 + 0.2, 0)
     assert (row["commit"], row["settings"], row["dc"]) == ("1e10", "{}", "none")
@@ -80,7 +93,7 @@ def test_a_removed_run_leaves_the_file(tmp_path, run):
     run(seed=0)
     (run(seed=1) / "row.json").unlink()
     run(seed=2)
-    assert collate(tmp_path)["seed"].tolist() == [0, 2]
+    assert collate(tmp_path).results["seed"].tolist() == [0, 2]
 
 
 def test_a_file_brought_without_its_runs_is_kept(tmp_path, run):
@@ -89,13 +102,13 @@ def test_a_file_brought_without_its_runs_is_kept(tmp_path, run):
     brought = tmp_path / "laptop"
     brought.mkdir()
     (tmp_path / "results.csv").rename(brought / "results.csv")
-    assert collate(brought)["f1"].tolist() == [0.25]
+    assert collate(brought).results["f1"].tolist() == [0.25]
     (brought / "runs").mkdir()
-    assert collate(brought)["f1"].tolist() == [0.25]
+    assert collate(brought).results["f1"].tolist() == [0.25]
 
 
 def test_where_nothing_was_run_there_is_nothing_and_no_file(tmp_path):
-    assert len(collate(tmp_path / "absent")) == 0
+    assert len(collate(tmp_path / "absent").results) == 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -120,27 +133,39 @@ def test_half_a_collated_file_that_a_killed_process_left_is_cleared_away(tmp_pat
 def test_a_missing_or_damaged_file_says_what_to_do(tmp_path):
     path = tmp_path / "results.csv"
     with pytest.raises(FileNotFoundError, match=r"results\.csv: no results yet\. Make some with `make demo`"):
-        read_results(path)
+        read_results(tmp_path)
     for text in ("", "run,data\na,b\n", 'run,"data\n'):
         path.write_text(text)
-        with pytest.raises(ValueError, match=r"results\.csv is damaged .* remove it and run `make tables`"):
-            read_results(path)
+        with pytest.raises(Damaged, match=r"results\.csv is damaged .*bring it again from where it was made"):
+            read_results(tmp_path)
 
 
-def test_a_file_cut_short_says_what_to_do(tmp_path, run):
+def test_a_file_that_a_spreadsheet_saved_with_semicolons_is_named_so(brought):
+    brought.write_text(brought.read_text().replace(",", ";"))
+    with pytest.raises(Damaged, match="separated by semicolons, expected commas"):
+        read_results(brought.parent)
+
+
+@pytest.fixture
+def brought(tmp_path, run):
+    """results.csv of one run, without the run."""
     run()
     collate(tmp_path)
-    path = tmp_path / "results.csv"
-    path.write_text(path.read_text().replace(",0.5,", ",half,", 1))
-    with pytest.raises(ValueError, match="damaged .*half"):
-        read_results(path)
+    shutil.rmtree(tmp_path / "runs")
+    return tmp_path / "results.csv"
+
+
+def test_a_file_cut_short_says_what_to_do(brought):
+    brought.write_text(brought.read_text().replace(",0.5,", ",half,", 1))
+    with pytest.raises(Damaged, match="damaged .*half"):
+        read_results(brought.parent)
 
 
 @pytest.mark.parametrize(
     ("said", "forged", "why"),
     [
         (b"\nvocalset-", b"\nx,vocalset-", "its lines have more or fewer fields than names"),
-        (b",2026-01-01T00:00:00+00:00,,\n", b"\n", "its lines have more or fewer fields than names"),
+        (b",2026-01-01T00:00:00+00:00,,,,1\n", b"\n", "its lines have more or fewer fields than names"),
         (b",oblong,", b",obl\xffng,", "'utf-8' codec can't decode byte 0xff"),
         (b",oblong,", b",obl\0ng,", "it holds zero bytes"),
         (b",vocalset,", b",../elsewhere,", "data is '../elsewhere', expected a name that a folder can have"),
@@ -149,22 +174,152 @@ def test_a_file_cut_short_says_what_to_do(tmp_path, run):
         (b",0.5,", b",1e999,", "f1 is infinite"),
     ],
 )
-def test_a_file_that_says_what_cannot_be_says_why(said, forged, why, tmp_path, run):
-    run()
+def test_a_file_that_says_what_cannot_be_says_why(said, forged, why, brought):
+    assert said in brought.read_bytes()
+    brought.write_bytes(brought.read_bytes().replace(said, forged, 1))
+    with pytest.raises(Damaged, match=rf"results\.csv is damaged \(.*{re.escape(why)}.*bring it again"):
+        read_results(brought.parent)
+
+
+def test_a_file_of_schema_0_has_no_folds_conditions_and_shared_seconds(brought):
+    whole = read_results(brought.parent)
+    names = ["fold", "condition", "seconds_shared", "protocol", "schema", "variant"]
+    pd.read_csv(brought).drop(columns=names).to_csv(brought, index=False)
+    (row,) = read_results(brought.parent).to_dict("records")
+    assert list(row) == list(whole)
+    assert [row[name] for name in ("fold", "condition", "protocol", "schema")] == ["", "late_crt_wc", "", 0]
+    assert math.isnan(row["seconds_shared"])
+
+
+def test_the_frame_of_runs_is_the_frame_of_their_files(tmp_path, run, put_layers, put_confusion):
+    folder = run(gpu_hours=1.5, reason='a, "b"\nc', f1_trillo=None)
+    put_layers(folder, "late")
+    put_confusion(folder, ("trill", "trillo"), [[5, 0], [2, 3]])
+    run(variant="old", seed=-1, parameters=None)
+    run(settings={"schedule": "demo", "optimizer.lr": 0.001}, alpha=1 / 3, fold="2", data="choir")
+    of_runs = collate(tmp_path)
+    (tmp_path / "runs").rename(tmp_path / "elsewhere")
+    of_files = read_collated(tmp_path)
+    for name in ("results", "layers", "confusions"):
+        pd.testing.assert_frame_equal(getattr(of_runs, name), getattr(of_files, name))
+
+
+def test_a_plain_groupby_by_condition_mixes_no_schedules_folds_settings_or_corpora(tmp_path, run):
+    for seed in (0, 1):
+        run(0.6 + 0.1 * seed, seed=seed)
+        run(0.9, seed=seed, alpha=0.5)
+    run(0.1, settings={"schedule": "smoke"})
+    run(0.2, settings={"model.hidden": None, "schedule": "demo"})
+    run(0.3, fold="2")
+    run(0.4, data="demo")
+    run(0.5, variant="schedule.features=1")
+    run(0.6, dc="none", model="mine", strategy="joint", settings={"loss": "focal", "loss.gamma": 2.0})
+    results = read_results(tmp_path)
+    means = results.groupby("condition")["f1"].mean().round(9).to_dict()
+    assert means == {
+        "late_crt_wc": 0.65,
+        "late_crt_wc@0.5": 0.9,
+        "late_crt_wc schedule=smoke": 0.1,
+        "late_crt_wc+no_hidden schedule=demo": 0.2,
+        "late_crt_wc data.fold=2": 0.3,
+        "late_crt_wc data=demo": 0.4,
+        "late_crt_wc (stored by an earlier version, schedule.features=1)": 0.5,
+        "model=mine dc=none strategy=joint alpha=0.2 loss=focal loss.gamma=2.0": 0.6,
+    }
+    of = results.set_index("condition")["differences"]
+    assert of["late_crt_wc data=demo"] == {}
+    assert of["late_crt_wc+no_hidden schedule=demo"] == {"model.hidden": None, "schedule": "demo"}
+    assert repr(of[next(name for name in of.index if "focal" in name)]) == "{'loss': 'focal', 'loss.gamma': 2.0}"
+
+
+def test_the_documented_line_of_pandas_gives_the_rows_of_table_3(tmp_path, run):
+    for k, strategy in enumerate(("joint", "crt_wfc", "crt_wc")):
+        run(0.1 * k, strategy=strategy, seed=0)
+        run(0.1 * k + 0.2, strategy=strategy, seed=1)
+        run(0.9, strategy=strategy, settings={"schedule": "smoke"})
+    text = (HOME / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^table3 = .*$", text, re.M)
+    names = {"results": read_results(tmp_path)}
+    exec(line, names)
+    assert names["table3"]["f1"].round(9).to_dict() == {"late_joint": 0.1, "late": 0.2, "late_crt_wc": 0.3}
+
+
+def test_a_row_of_a_newer_version_is_left_alone_and_named(tmp_path, run, caplog):
+    run(seed=0)
+    path = run(seed=1) / "row.json"
+    newer = json.loads(path.read_text()) | {"schema": SCHEMA + 1, "scores": [1, 2]}
+    path.write_text(json.dumps(newer))
+    assert collate(tmp_path).results["seed"].tolist() == [0]
+    assert "a newer version of singtech wrote it" in caplog.text
+    assert json.loads(path.read_text()) == newer
+    check(tmp_path)
+    assert json.loads(path.read_text()) == newer
+
+
+def test_a_results_file_of_a_newer_version_is_never_overwritten(tmp_path, brought, run, caplog):
+    text = re.sub(rf",{SCHEMA}$", f",{SCHEMA + 1}", brought.read_text(), flags=re.M)
+    brought.write_text(text)
+    with pytest.raises(Newer, match=r"results\.csv: a newer version of singtech wrote it"):
+        read_results(tmp_path)
+    run(seed=5)
+    assert collate(tmp_path).results["seed"].tolist() == [5]
+    assert brought.read_text() == text
+    assert "is left as it is" in caplog.text
+
+
+@pytest.mark.parametrize("has_predictions", [True, False])
+def test_a_changed_score_or_count_is_taken_from_the_predictions(
+    tmp_path, run, put_predictions, put_confusion, has_predictions, caplog
+):
+    folder = run(0.0)
+    clips = [("ann", "trill", "trill", "scales", 0), ("ben", "belt", "trill", "scales", 1)]
+    put_predictions(folder, clips)
+    predictions = read_predictions(folder / "predictions.csv")
+    put_confusion(folder, TECHNIQUES, metrics.confusion(predictions.targets, predictions.logits).tolist())
+    row = read_row(folder) | metrics.scores(predictions.targets, predictions.logits, TECHNIQUES)
+    write_row(folder, row | {"files": digests(folder, ("predictions.csv", "confusion.csv"))})
+    whole = collate(tmp_path)
+    assert whole.results["f1_trill"].tolist() == [pytest.approx(2 / 3)]
+    assert (check(tmp_path)[1], caplog.text) == ([], "")
+    text = (folder / "row.json").read_text()
+    (folder / "row.json").write_text(re.sub('"f1_trill": [0-9.]+', '"f1_trill": 0.9', text))
+    (folder / "confusion.csv").write_text((folder / "confusion.csv").read_text().replace(",1", ",77", 1))
+    if not has_predictions:
+        (folder / "predictions.csv").unlink()
+        run(seed=1)
+    changed = collate(tmp_path)
+    if has_predictions:
+        assert changed.results.equals(whole.results)
+        assert changed.confusions.equals(whole.confusions)
+        assert "f1_trill is 0.9 in its row" in caplog.text
+        assert "f1_trill is 0.9" in check(tmp_path)[1][0]
+    else:
+        assert changed.results["seed"].tolist() == [1]
+        assert "its row was changed, and no predictions are there" in caplog.text
+
+
+def test_changed_predictions_are_named(run, put_predictions):
+    folder = run()
+    put_predictions(folder, [("ann", "trill", "trill", "scales", 0)])
+    write_row(folder, read_row(folder) | {"files": digests(folder, ["predictions.csv"])})
+    put_predictions(folder, [("ann", "trill", "belt", "scales", 0)])
+    with pytest.raises(Damaged, match=r"predictions\.csv is damaged \(it has changed since the run was scored\)"):
+        read_predictions(folder / "predictions.csv")
+
+
+def test_a_read_only_folder_is_read_as_it_is_now(tmp_path, run, monkeypatch):
+    run(seed=0)
     collate(tmp_path)
-    path = tmp_path / "results.csv"
-    assert said in path.read_bytes()
-    path.write_bytes(path.read_bytes().replace(said, forged, 1))
-    with pytest.raises(ValueError, match=rf"results\.csv is damaged \(.*{re.escape(why)}.*; remove it and run `make"):
-        read_results(path)
+    before = sorted(tmp_path.rglob("*"))
+    run(seed=1)
 
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
 
-def test_a_file_from_before_there_were_folds_has_none(tmp_path, run):
-    run()
-    path = tmp_path / "results.csv"
-    frame = collate(tmp_path)
-    frame.drop(columns="fold").to_csv(path, index=False)
-    assert read_results(path)["fold"].tolist() == [""]
+    monkeypatch.setattr(collating, "hold", refuse)
+    assert collate(tmp_path).results["seed"].tolist() == [0, 1]
+    assert read_results(tmp_path)["seed"].tolist() == [0, 1]
+    assert len(sorted(tmp_path.rglob("*"))) == len(before) + 2
 
 
 def test_layers_are_those_of_the_newest_complete_run_of_each_network(tmp_path, run, put_layers, collated):

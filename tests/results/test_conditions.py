@@ -9,7 +9,7 @@ import yaml
 
 from singtech.places import CONF, HOME
 from singtech.results import conditions
-from singtech.results.conditions import condition_of, printed_label, read_condition, retrains, what_differs
+from singtech.results.conditions import column_heads, condition_of, printed_label, read_condition, retrains
 from singtech.results.experiments import read_experiment
 from singtech.results.settings import Settings
 from singtech.results.summaries import answer
@@ -103,7 +103,7 @@ def test_a_reference_to_nothing_is_named(reference):
 
 def test_columns_are_headed_by_what_differs():
     def heads(*references):
-        return list(what_differs([condition_of(reference) for reference in references]).values())
+        return list(column_heads([condition_of(reference) for reference in references]).values())
 
     assert heads("late", "late@1") == ["α = 0.2", "α = 1"]
     assert heads("last", "late") == ["last", "late"]
@@ -153,8 +153,8 @@ def test_a_condition_of_ones_own_is_a_row_with_its_settings(own_conf, run, colla
     run(0.5, dc="all")
     run(0.7, dc="all", settings={"model.features": 60})
     found = answer(read_experiment(own_conf), collated(), "vocalset", Settings())
-    rows = {summary.condition.label: summary.values["f1"] for summary in found.summaries}
-    assert rows == {"Wide": (0.6,), "All (1,2,3,4), crt_wc": (0.5,)}
+    means = found.frame[found.frame["metric"] == "f1"].set_index("label")["mean"]
+    assert means.to_dict() == {"Wide": 0.6, "All (1,2,3,4), crt_wc": 0.5}
 
 
 def test_a_condition_without_a_label_says_so(own_conf):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from singtech.places import EXPERIMENTS
-from singtech.results.confusions import confusion, draw, render_confusion
+from singtech.results.confusions import confusion, draw
 from singtech.results.experiments import read_experiment
+from singtech.results.index import render
 from singtech.results.summaries import answer
 
 EXPERIMENT = read_experiment(EXPERIMENTS / "confusion.yaml")
@@ -25,12 +26,12 @@ def two_seeds(run, put_confusion):
 
 
 def rendered(tmp_path, collated, data="vocalset"):
-    return render_confusion(EXPERIMENT, collated(), {}, data, tmp_path / "tables")[0]
+    return render(EXPERIMENT, collated(), {}, data, tmp_path / "tables")[0]
 
 
 def test_shares_are_of_each_true_technique_and_run(two_seeds, collated):
     there = collated()
-    runs = answer(EXPERIMENT, there, "vocalset").summaries[0].runs
+    runs = answer(EXPERIMENT, there, "vocalset").runs["run"]
     techniques, shares = confusion(there.confusions, runs)
     assert tuple(techniques) == NAMES
     assert shares == pytest.approx(np.array([ONE, TWO]) / np.array([4, 10, 4, 20])[:, None])
@@ -62,7 +63,7 @@ def test_shares_have_intervals_where_the_predictions_are_here(run, put_confusion
     rows = [("ann", "trill", "trill"), ("ann", "trill", "vibrato"), ("ben", "trillo", "trillo")]
     rows.append(("cid", "vibrato", "vibrato"))
     put_predictions(folder, [(*row, "long_tones", number) for number, row in enumerate(rows)])
-    paths, _ = render_confusion(EXPERIMENT, replace(collated(), output_dir=tmp_path), {}, "vocalset", tmp_path)
+    paths, _ = render(EXPERIMENT, replace(collated(), output_dir=tmp_path), {}, "vocalset", tmp_path)
     page = paths[0].read_text(encoding="utf-8").splitlines()
     (place,) = [number for number, line in enumerate(page) if line.startswith("| trill ")]
     assert [cell.strip() for cell in page[place].split("|")[1:-1]] == ["trill", "", "0.500", "0.500", "0.000", "0.000"]
@@ -76,7 +77,7 @@ def test_shares_have_intervals_where_the_predictions_are_here(run, put_confusion
 def test_the_figure_has_the_mean_of_every_pair(two_seeds, collated):
     there = collated()
     found = answer(EXPERIMENT, there, "vocalset")
-    axes, bar = draw(found, *confusion(there.confusions, found.summaries[0].runs)).axes
+    axes, bar = draw(found, *confusion(there.confusions, found.runs["run"])).axes
     image = np.asarray(axes.images[0].get_array())
     assert image[1].tolist() == pytest.approx([0, 0.7, 0.1, 0.2])
     assert [tick.get_text() for tick in axes.get_yticklabels()] == list(NAMES)
@@ -95,7 +96,7 @@ def test_all_pairs_are_in_the_csv(tmp_path, two_seeds, collated):
         for line in csv.DictReader(path.read_text(encoding="utf-8").splitlines())
     }
     assert len(lines) == 16
-    assert [lines["trillo", "trillo"][name] for name in ("share", "deviation", "seeds")] == ["0.75", "0.353553", "2"]
+    assert [lines["trillo", "trillo"][name] for name in ("share", "deviation", "units")] == ["0.75", "0.353553", "2"]
 
 
 def test_files_are_the_same_each_time(tmp_path, two_seeds, collated):
@@ -114,7 +115,7 @@ def test_runs_whose_confusions_are_not_there_are_named(tmp_path, run, collated):
     assert "- 2 of 2 runs in confusions.csv, where they were made: `singtech tables`" in page
     there = collated()
     found = answer(EXPERIMENT, there, "vocalset")
-    figure = draw(found, *confusion(there.confusions, found.summaries[0].runs))
+    figure = draw(found, *confusion(there.confusions, found.runs["run"]))
     assert ([text.get_text() for text in figure.texts], figure.axes) == (
         ["not in confusions.csv, see confusion.md"],
         [],
@@ -125,7 +126,7 @@ def test_without_runs_the_figure_is_empty_and_the_command_named(tmp_path, collat
     paths = rendered(tmp_path, collated, "demo")
     assert [path.suffix for path in paths] == [".md", ".csv", ".png", ".pdf"]
     page = paths[0].read_text(encoding="utf-8")
-    assert "- Late, cRT-WC, seed 0: `python -m singtech.run condition=late_crt_wc seed=0 data=demo`" in page
+    assert "- Late, cRT-WC, seed 0: `singtech run condition=late_crt_wc seed=0 data=demo`" in page
     assert "demo corpus (synthetic voices): not VocalSet" in page
     there = collated()
     figure = draw(answer(EXPERIMENT, there, "demo"), *confusion(there.confusions, ()))

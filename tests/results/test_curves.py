@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 
 from singtech.places import EXPERIMENTS
-from singtech.results.curves import APART, BAND, draw, points, render_curve
+from singtech.results.curves import APART, BAND, draw, points
 from singtech.results.experiments import read_experiment, read_published
+from singtech.results.index import render
+from singtech.results.pages import pipes
 from singtech.results.summaries import answer
 
 PAPER = read_published(EXPERIMENTS / "paper.csv")
@@ -16,7 +18,7 @@ FIGURE = read_experiment(EXPERIMENTS / "figure3.yaml")
 
 @pytest.fixture
 def answered(collated):
-    return lambda data="vocalset": answer(FIGURE, collated(), data)
+    return lambda data="vocalset": answer(FIGURE, collated(), data, published=PAPER)
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def lines(figure):
 
 def test_lines_run_through_the_means(sweep, answered):
     sweep()
-    drawn = lines(draw(answered(), PAPER))
+    drawn = lines(draw(answered()))
     for label in ("Late, joint", "Late, cRT-WFC"):
         assert drawn[label].get_ydata() == pytest.approx([0.5, 0.52, 0.55, 0.6])
         assert drawn[label].get_xdata() == pytest.approx([0, 0.2, 0.5, 1], abs=0.03)
@@ -52,13 +54,13 @@ def test_lines_run_through_the_means(sweep, answered):
 
 def test_the_strategies_are_told_apart_without_colour(sweep, answered):
     sweep()
-    drawn = [line for label, line in lines(draw(answered(), PAPER)).items() if "paper" not in label]
+    drawn = [line for label, line in lines(draw(answered())).items() if "paper" not in label]
     assert len({line.get_marker() for line in drawn}) == len({line.get_linestyle() for line in drawn}) == 3
 
 
 def test_alpha_has_the_papers_ticks(sweep, answered):
     sweep()
-    figure = draw(answered(), PAPER)
+    figure = draw(answered())
     figure.draw_without_rendering()
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["0", "0.2", "0.5", "1"]
 
@@ -66,28 +68,28 @@ def test_alpha_has_the_papers_ticks(sweep, answered):
 def test_the_papers_printed_points_are_marked_on_vocalset_only(sweep, answered):
     sweep()
     sweep("demo")
-    drawn = lines(draw(answered(), PAPER))
+    drawn = lines(draw(answered()))
     for label, f1 in (("Late, joint", 0.559), ("Late, cRT-WFC", 0.582), ("Late, cRT-WC", 0.62)):
         marked = drawn[f"{label}, paper"]
         assert list(marked.get_ydata()) == [f1]
         assert list(marked.get_xdata()) == pytest.approx([0.2], abs=0.03)
         assert marked.get_markerfacecolor() == "none"
-    assert not [label for label in lines(draw(answered("demo"), PAPER)) if "paper" in label]
+    assert not [label for label in lines(draw(answered("demo"))) if "paper" in label]
 
 
 def test_the_demos_figure_says_so_in_its_title(sweep, answered):
     sweep("demo")
-    title = " ".join(draw(answered("demo"), PAPER).get_suptitle().split())
+    title = " ".join(draw(answered("demo")).get_suptitle().split())
     assert (
         title
         == "Figure 3: macro F1 over α — demo corpus (synthetic voices): not VocalSet, not comparable with the paper"
     )
-    assert draw(answered(), PAPER).get_suptitle() == ""
+    assert draw(answered()).get_suptitle() == ""
 
 
 def test_every_seed_is_a_dot(sweep, answered):
     sweep()
-    axes = draw(answered(), PAPER).axes[0]
+    axes = draw(answered()).axes[0]
     dots = [line for line in axes.get_lines() if line.get_marker() == "."]
     assert sum(len(line.get_ydata()) for line in dots) == 11 * 2
 
@@ -100,7 +102,7 @@ def test_a_light_bar_is_the_interval_where_there_is_one(run, put_predictions, co
             folder = run(0.4, strategy=strategy, alpha=alpha)
             if (strategy, alpha) != ("crt_wc", 0.2):
                 put_predictions(folder, clips)
-    figure = draw(answer(FIGURE, replace(collated(), output_dir=tmp_path), "vocalset"), PAPER)
+    figure = draw(answer(FIGURE, replace(collated(), output_dir=tmp_path), "vocalset", published=PAPER))
     bars = [bar for bar in figure.axes[0].collections if bar.get_linewidth() == [BAND]]
     drawn = [[segment.tolist() for segment in bar.get_segments()] for bar in bars]
     joint, weighted = sorted(drawn, key=len, reverse=True)
@@ -112,41 +114,41 @@ def test_a_light_bar_is_the_interval_where_there_is_one(run, put_predictions, co
 
 def test_what_is_not_drawn_is_not_explained(sweep, answered):
     sweep()  # two seeds, no predictions
-    (legend,) = draw(answered(), PAPER).legends
+    (legend,) = draw(answered()).legends
     assert legend.get_title().get_text() == "thin bars: ± deviation over seeds; dots: seeds"
 
 
 def test_the_numbers_stand_below_the_figure_with_what_is_missing(sweep, answered):
     sweep()
     found = answered()
-    table = points(found, PAPER)
+    table = pipes(points(found))
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     assert rows[0] == ["Methods", "", "α = 0", "α = 0.2", "α = 0.5", "α = 1"]
     assert ["Late, cRT-WC", "ours", "0.500 ± 0.014", "0.520 ± 0.014", "—", "0.600 ± 0.014"] in rows
     assert ["", "seeds", "2", "2", "0", "2"] in rows
     assert ["", "paper", "", "0.620", "", ""] in rows
     assert ["", "difference", "", "-0.100", "", ""] in rows
-    command = "python -m singtech.run -m condition=late_crt_wc alpha=0.5 seed=0,1"
+    command = "singtech run -m condition=late_crt_wc alpha=0.5 seed=0,1"
     assert found.missing == (("Late, cRT-WC, α = 0.5, seeds 0, 1", command),)
 
 
 def test_files_are_written_and_the_same_each_time(tmp_path, sweep, collated):
     sweep()
     folder = tmp_path / "tables" / "vocalset"
-    paths, _ = render_curve(FIGURE, collated(), PAPER, "vocalset", folder)
-    assert [path.name for path in paths] == ["figure3.md", "figure3.csv", "figure3.png", "figure3.pdf"]
+    paths, _ = render(FIGURE, collated(), PAPER, "vocalset", folder)
+    assert [path.name for path in paths] == ["figure3.md", "figure3.csv", "figure3.tex", "figure3.png", "figure3.pdf"]
     before = [path.read_bytes() for path in paths]
-    assert before[2].startswith(b"\x89PNG")
-    assert before[3].startswith(b"%PDF")
-    assert b"CreationDate" not in before[3]
-    render_curve(FIGURE, collated(), PAPER, "vocalset", folder)
+    assert before[3].startswith(b"\x89PNG")
+    assert before[4].startswith(b"%PDF")
+    assert b"CreationDate" not in before[4]
+    render(FIGURE, collated(), PAPER, "vocalset", folder)
     assert [path.read_bytes() for path in paths] == before
     assert "](figure3.png)" in before[0].decode()
     assert before[1].decode().count("\n") == 1 + 12
 
 
 def test_a_figure_without_runs_is_one_line_that_says_so(answered):
-    figure = draw(answered(), PAPER)
+    figure = draw(answered())
     assert ([text.get_text() for text in figure.texts], figure.axes) == (["no run yet"], [])
     assert len(answered().missing) == 12
 
@@ -155,6 +157,6 @@ def test_a_figure_of_runs_that_do_not_count_says_how_many_and_where_the_reason_s
     sweep("demo")
     clips = {("trill", "train"): (1, 1.0, 3)}
     put_corpus("demo", clips, corpus_fingerprint="new", data_fingerprint="new", settings="data=demo")
-    figure = draw(answered("demo"), PAPER)
+    figure = draw(answered("demo"))
     said = "no run counts yet: 22 left out, see figure3.md"
     assert ([text.get_text() for text in figure.texts], figure.axes) == ([said], [])

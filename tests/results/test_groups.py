@@ -11,7 +11,7 @@ from singtech.cli.tables import main, render
 from singtech.places import EXPERIMENTS
 from singtech.results.experiments import read_experiment
 from singtech.results.groups import groups_of, main_group
-from singtech.results.report import everything_run
+from singtech.results.report import answer_everything
 from singtech.results.settings import Settings
 from singtech.results.summaries import answer
 
@@ -28,7 +28,7 @@ def cells(page):
 
 
 def values(found):
-    return {s.condition.reference: s.values.get("f1", ()) for s in found.summaries if s.values}
+    return found.runs.groupby("condition")["f1"].agg(tuple).to_dict()
 
 
 @pytest.mark.parametrize("rate", [3e-3, 1e-3])  # the second is what an ablation sets too
@@ -75,7 +75,7 @@ def test_a_run_of_an_ablation_is_in_its_row_and_makes_no_group(run, collated):
     rows["late_crt_wc+published_retraining"] = 0.8
     assert values(found) == {name: (f1,) for name, f1 in rows.items()}
     assert values(answer(TABLE3, there, "vocalset")) == {"late_crt_wc": (0.5,)}
-    assert {summary.condition.label for summary in everything_run(there, "vocalset").summaries} == {
+    assert {condition.label for condition in answer_everything(there, "vocalset").experiment.conditions} == {
         *("Late, cRT-WC", "Late, cRT-WC, no_hidden", "Late, cRT-WC, sampler"),
         "Late, cRT-WC, published_retraining",
     }
@@ -111,7 +111,7 @@ def test_runs_of_an_earlier_version_are_read_and_stand_apart(run, collated):
     found = answer(TABLE3, there, "vocalset", group)
     assert values(found) == {"late_crt_wc": (0.7, 0.7)}
     assert (found.missing, found.sweep, found.progress) == ((), "", "2 of 6 runs")
-    assert "These runs were stored by an earlier version" in found.notes[0]
+    assert "These runs were stored by an earlier version" in found.notes["settings"]
     assert values(answer(TABLE3, there, "vocalset", Settings())) == {"late_crt_wc": (0.5,)}
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from singtech.cli.tables import RENDER
 from singtech.places import EXPERIMENTS
 from singtech.results.experiments import read_experiments, read_published
+from singtech.results.index import render
 from singtech.techniques import TECHNIQUES
 
 PAPER = read_published(EXPERIMENTS / "paper.csv")
@@ -50,7 +50,7 @@ def latex_files(tmp_path, run, put_layers, put_confusion, put_predictions, put_c
         path
         for data in there.corpora
         for experiment in asked
-        for path in RENDER[experiment.kind](experiment, there, PAPER, data, tmp_path / "tables" / data)[0]
+        for path in render(experiment, there, PAPER, data, tmp_path / "tables" / data)[0]
     ]
     files = [path for path in paths if path.suffix == ".tex"]
     assert len(files) == 2 * 13
@@ -77,8 +77,8 @@ def test_every_file_is_well_formed(latex_files):
         assert all(table.count(r"\caption{") == 1 for table in tables)
         assert all(len(re.findall(r"\\\\$", table, re.MULTILINE)) <= 55 for table in tables), path  # as a page holds
         labels += re.findall(r"\\label{(tab:[\w-]+)}", "\n".join(lines))
-        assert len(tables) == (6 if path.stem == "breakdown" else 1)
-    assert len(set(labels)) == len(labels) == len(latex_files) + 2 * 5
+        assert len(tables) == {"breakdown": 6, "table1": 2}.get(path.stem, 1)
+    assert len(set(labels)) == len(labels) == len(latex_files) + 2 * (5 + 1)
 
 
 def assert_braces_and_environments_close_in_order(text):

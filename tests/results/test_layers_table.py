@@ -6,7 +6,7 @@ import pytest
 
 from singtech.places import EXPERIMENTS
 from singtech.results.experiments import read_experiment, read_published
-from singtech.results.layers import render_layers
+from singtech.results.index import render as render_page
 
 PAPER = read_published(EXPERIMENTS / "paper.csv")
 TABLE = read_experiment(EXPERIMENTS / "table1.yaml")
@@ -17,7 +17,7 @@ def page(tmp_path, collated):
     """The Markdown page on a corpus."""
 
     def render(data="vocalset"):
-        paths, _ = render_layers(TABLE, collated(), PAPER, data, tmp_path / "tables")
+        paths, _ = render_page(TABLE, collated(), PAPER, data, tmp_path / "tables")
         assert [path.name for path in paths] == ["table1.md", "table1.csv", "table1.tex"]
         return paths[0].read_text(encoding="utf-8")
 
@@ -81,7 +81,7 @@ def test_a_short_run_says_the_layers_and_another_network_does_not(page, run, put
     said = page()
     assert cells(said)[3] == ["Conv(1×4), MP(3×3)", "128", "128×21×5", "?", "?", "✓", "?"]
     assert ["total, ours", "—", "—", "—", "438,690", "—"] in cells(said)
-    assert "- Early (1,2): `python -m singtech.run condition=early seed=0 schedule=smoke`" in said
+    assert "- Early (1,2): `singtech run condition=early seed=0 schedule=smoke`" in said
     assert said.count("schedule=smoke`") == 5  # four and the sweep
     assert "- Late, " not in said
 
@@ -89,7 +89,7 @@ def test_a_short_run_says_the_layers_and_another_network_does_not(page, run, put
 def test_without_runs_the_papers_counts_and_every_command_are_shown(page):
     said = page("demo")
     assert cells(said)[0] == ["Layer Configuration", "none", "all", "early", "late", "last"]
-    assert "`python -m singtech.run -m experiments=table1 seed=0 data=demo schedule=smoke`" in said
+    assert "`singtech run -m experiments=table1 seed=0 data=demo schedule=smoke`" in said
 
 
 def test_the_demo_takes_no_difference_and_says_what_it_is(page, all_run):

@@ -6,8 +6,9 @@ import pytest
 
 from singtech.places import EXPERIMENTS
 from singtech.results.experiments import read_experiment
-from singtech.results.lengths import draw, render_lengths
-from singtech.results.summaries import Answer
+from singtech.results.index import render
+from singtech.results.lengths import lengths_page
+from singtech.results.summaries import answer
 
 FIGURE = read_experiment(EXPERIMENTS / "figure2.yaml")
 LENGTHS = {  # recordings, minutes, clips
@@ -26,7 +27,7 @@ def drawn(put_corpus, collated):
 
     def draw_corpus(data="vocalset", lengths=LENGTHS):
         put_corpus(data, lengths)
-        return draw(Answer(FIGURE, data), collated().lengths_of(data))
+        return lengths_page(answer(FIGURE, collated(), data)).figure
 
     return draw_corpus
 
@@ -59,9 +60,9 @@ def test_another_corpus_says_so_in_the_figure(drawn):
 
 def test_numbers_stand_below_the_figure_and_in_a_csv(tmp_path, put_corpus, collated):
     put_corpus("vocalset", LENGTHS)
-    paths, found = render_lengths(FIGURE, collated(), {}, "vocalset", tmp_path / "tables")
+    paths, found = render(FIGURE, collated(), {}, "vocalset", tmp_path / "tables")
     assert found.progress == "complete"
-    assert [path.name for path in paths] == ["figure2.md", "figure2.csv", "figure2.png", "figure2.pdf"]
+    assert [path.name for path in paths] == ["figure2.md", "figure2.csv", "figure2.tex", "figure2.png", "figure2.pdf"]
     page = paths[0].read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
     heads = ["train, min", "validation, min", "test, min", "all, min", "Recordings"]
@@ -74,13 +75,13 @@ def test_numbers_stand_below_the_figure_and_in_a_csv(tmp_path, put_corpus, colla
         ("vibrato", "train"),
     ]
     before = [path.read_bytes() for path in paths]
-    render_lengths(FIGURE, collated(), {}, "vocalset", tmp_path / "tables")
+    render(FIGURE, collated(), {}, "vocalset", tmp_path / "tables")
     assert [path.read_bytes() for path in paths] == before
 
 
 def test_a_corpus_that_was_not_prepared_here_is_named_with_the_command(tmp_path, collated):
-    paths, found = render_lengths(FIGURE, collated(), {}, "demo", tmp_path / "tables")
+    paths, found = render(FIGURE, collated(), {}, "demo", tmp_path / "tables")
     assert found.progress == "lacks the clips of the corpus"
     assert "- the clips of the corpus: `singtech prepare data=demo`" in paths[0].read_text(encoding="utf-8")
-    figure = draw(Answer(FIGURE, "demo"), collated().lengths_of("demo"))
+    figure = lengths_page(answer(FIGURE, collated(), "demo")).figure
     assert ([text.get_text() for text in figure.texts], figure.axes) == (["not prepared yet, see figure2.md"], [])

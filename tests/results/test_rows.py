@@ -6,12 +6,15 @@ import logging
 import numpy as np
 import pytest
 
-from singtech.results.rows import read_rows, write_row
+from singtech.results.rows import is_intact, read_rows, write_row
 
 
 def test_a_row_is_read_as_it_was_written(tmp_path, run, make_row):
     run(0.61, seed=3, alpha=0.5)
-    assert read_rows(tmp_path / "runs") == [make_row(0.61, seed=3, alpha=0.5)]
+    (row,) = read_rows(tmp_path / "runs")
+    assert {name: row[name] for name in row if name not in ("schema", "digest")} == make_row(0.61, seed=3, alpha=0.5)
+    assert is_intact(row)
+    assert not is_intact(row | {"f1": 0.62})
 
 
 def test_numbers_of_numpy_and_a_technique_without_clips_become_plain_json(tmp_path, make_row):
@@ -39,7 +42,7 @@ def test_numbers_of_numpy_and_a_technique_without_clips_become_plain_json(tmp_pa
         ({"data": "../elsewhere"}, "expected a name that a folder can have"),
         ({"run": "../elsewhere"}, "expected the name of its folder"),
         ({"seed": 2**63}, "seed holds 9223372036854775808, expected a number of at most 64 bits"),
-        ({"f1": float("inf")}, "f1 is inf, expected a finite number"),
+        ({"f1": float("inf")}, "f1 holds inf, expected a finite number"),
         ({"device": "\ud800"}, "expected text that UTF-8 can hold"),
     ],
 )
@@ -54,7 +57,7 @@ def test_a_row_that_names_no_fold_is_of_the_corpus_s_own_split(tmp_path, make_ro
     del row["fold"]
     (tmp_path / "older").mkdir()
     (tmp_path / "older" / "row.json").write_text(json.dumps(row))
-    assert read_rows(tmp_path) == [make_row()]
+    assert read_rows(tmp_path) == [make_row() | {"schema": 0}]
     assert json.loads(write_row(tmp_path / "newer", row).read_text())["fold"] == ""
 
 
@@ -84,7 +87,7 @@ def test_damaged_rows_are_left_out_and_named_in_one_line(tmp_path, run, make_row
         (tmp_path / "runs" / name).mkdir()
         (tmp_path / "runs" / name / "row.json").write_bytes(content if name == "bytes" else content.encode())
     with caplog.at_level(logging.WARNING):
-        assert read_rows(tmp_path / "runs") == [make_row()]
+        assert [row["run"] for row in read_rows(tmp_path / "runs")] == [make_row()["run"]]
     (record,) = caplog.records
     assert "\n" not in record.getMessage()
     assert "5 unusable rows left out" in record.getMessage()

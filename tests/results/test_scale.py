@@ -28,6 +28,7 @@ FILES = ("results.csv", "layers.csv", "confusions.csv")
 DOCUMENTED = ["data", "model", "dc", "strategy", "alpha", "settings", "fold", "seed", "run"]
 COUNTING = """
 import json, sys, tracemalloc
+import pandas
 opened, listed = [], []
 def note(event, arguments):
     if event == "open" and str(arguments[0]).startswith(sys.argv[1]):
@@ -72,7 +73,7 @@ def some_runs(tmp_path):
 
 def test_the_order_in_which_folders_were_made_or_come_leaves_no_trace(some_runs, monkeypatch):
     one, two = some_runs("one", 120, seed=1), some_runs("two", 120, seed=2)
-    assert collate(one).equals(collate(two))
+    assert collate(one).results.equals(collate(two).results)
     assert contents(one) == contents(two)
     read_rows = collating.read_rows
     monkeypatch.setattr(collating, "read_rows", lambda runs: random.Random(3).sample(read_rows(runs), 120))
@@ -131,7 +132,7 @@ def test_results_are_sorted_by_condition_then_fold_seed_and_run(tmp_path):
     for condition in islice(conditions(), 1100):
         if condition["seed"] in (2, 10):
             write_run(tmp_path, condition)
-    results = collate(tmp_path)
+    results = collate(tmp_path).results
     assert results[DOCUMENTED].equals(results[DOCUMENTED].sort_values(DOCUMENTED, ignore_index=True))
     assert results["seed"].tolist()[:2] == [2, 10]  # as numbers, not as text
 
@@ -221,7 +222,7 @@ def test_a_tables_runs_are_asked_for_the_state_of_their_corpus_once(some_runs, m
     state = Collated.state
     monkeypatch.setattr(Collated, "state", lambda self, *place: asked.append(place) or state(self, *place))
     folds = next(experiment for experiment in read_experiments(EXPERIMENTS) if experiment.name == "folds")
-    assert answer(folds, there, "vocalset").made
+    assert len(answer(folds, there, "vocalset").runs)
     assert sorted(asked) == [("vocalset", str(fold)) for fold in range(5)]
 
 
@@ -275,7 +276,7 @@ def test_runs_that_are_not_complete_stand_in_the_results_and_count_in_no_table_o
         run(0.99, fold=str(k), run=f"{status}_fold", status=status, data_fingerprint="newer", finished="2027-01-01")
         run(0.99, settings={"schedule.features": 1}, run=f"{status}_settings", status=status, finished="2027-01-01")
     render(tmp_path)
-    counts = collate(tmp_path)["status"].value_counts().to_dict()
+    counts = collate(tmp_path).results["status"].value_counts().to_dict()
     assert counts == {"complete": 11, "failed": 4, "interrupted": 8}  # nobody works on those that say they are running
     assert numbers(tmp_path) == before
     page = (tmp_path / "tables" / "vocalset" / "table3.md").read_text()

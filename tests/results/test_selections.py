@@ -1,10 +1,13 @@
 """Selecting on the test singers: what would have been selected otherwise, and by how much it flatters."""
 
+import math
+
 import pytest
 
 from singtech.places import EXPERIMENTS
 from singtech.results.experiments import read_experiment
-from singtech.results.selections import render_selection, select, sentence
+from singtech.results.index import render
+from singtech.results.selections import select, sentence
 from singtech.results.summaries import answer
 
 EXPERIMENT = read_experiment(EXPERIMENTS / "select_dc.yaml")
@@ -28,12 +31,13 @@ def test_the_validation_singers_select_and_the_test_singers_flatter(put, collate
     put()
     found = answer(EXPERIMENT, collated(), "vocalset")
     selection = select(found)
-    assert (selection.on_validation.condition.dc, selection.on_test.condition.dc) == ("early", "late")
-    assert selection.optimism("f1") == (pytest.approx(0.06), None)
+    assert (selection.on_validation, selection.on_test) == ("early+validation_singers", "late+validation_singers")
+    assert selection.optimism == pytest.approx(0.06)
+    assert math.isnan(selection.deviation)
     assert sentence(selection, found).endswith(
         "**Late, cRT-WFC, validation_singers**, with 0.600: selecting on the test singers flatters by 0.060."
     )
-    paths, _ = render_selection(EXPERIMENT, collated(), {}, "vocalset", tmp_path)
+    paths, _ = render(EXPERIMENT, collated(), {}, "vocalset", tmp_path)
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in paths[0].read_text().splitlines()]
     assert ["Early (1,2), validation_singers", "1", "0.520", "0.540", "—", "-0.060", "validation"] in lines
     assert ["Late, cRT-WFC, validation_singers", "1", "0.510", "0.600", "—", "+0.000", "test"] in lines
@@ -41,8 +45,8 @@ def test_the_validation_singers_select_and_the_test_singers_flatter(put, collate
 
 def test_means_over_seeds_select(put, collated):
     put(seeds=(0, 1))
-    selection = select(answer(EXPERIMENT, collated(), "vocalset"))
-    assert selection.on_test.mean("f1") == pytest.approx(0.65)
+    found = answer(EXPERIMENT, collated(), "vocalset")
+    assert found.wide("mean").at[select(found).on_test, "f1"] == pytest.approx(0.65)
 
 
 def test_conditions_that_are_alike_on_the_test_singers_flatter_nobody(run, collated):
@@ -50,7 +54,7 @@ def test_conditions_that_are_alike_on_the_test_singers_flatter_nobody(run, colla
         run(0.6, validation_f1=validation, dc=dc, strategy="crt_wfc", settings=HELD_OUT)
     found = answer(EXPERIMENT, collated(), "vocalset")
     selection = select(found)
-    assert selection.on_test is selection.on_validation
+    assert selection.on_test == selection.on_validation
     assert "would have selected the same" in sentence(selection, found)
 
 
@@ -59,7 +63,7 @@ def test_the_optimism_has_a_deviation_over_seeds(put, run, collated):
     for dc, test in {"none": 0.5, "all": 0.5, "early": 0.50, "late": 0.60, "last": 0.5}.items():
         run(test, validation_f1=SCORES[dc][0], dc=dc, strategy="crt_wfc", settings=HELD_OUT, seed=1)
     selection = select(answer(EXPERIMENT, collated(), "vocalset"))
-    assert selection.optimism("f1") == pytest.approx((0.08, 0.02 * 2**0.5))  # of 0.06 and 0.10
+    assert (selection.optimism, selection.deviation) == pytest.approx((0.08, 0.02 * 2**0.5))  # of 0.06 and 0.10
 
 
 def test_nothing_is_selected_before_all_were_run(put, collated):

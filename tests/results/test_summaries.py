@@ -1,5 +1,6 @@
 """Which runs count for a condition, what they say together, and what is said of those that are missing."""
 
+import math
 import shlex
 import statistics
 from dataclasses import replace
@@ -9,7 +10,7 @@ import pytest
 
 from singtech.metrics import heading
 from singtech.results import commands
-from singtech.results.commands import command, place_of
+from singtech.results.commands import command, command_end
 from singtech.results.conditions import Condition, read_condition
 from singtech.results.experiments import Experiment
 from singtech.results.settings import Settings
@@ -27,28 +28,40 @@ def answered(collated):
     return lambda data="vocalset", experiment=TABLE, group=None: answer(experiment, collated(), data, group)
 
 
+def of_wc(found, metric="f1"):
+    """The numbers of cRT-WC."""
+    return found.numbers.loc[("late_crt_wc", metric)]
+
+
+def wc_scores(found, column="f1"):
+    """A column of the runs of cRT-WC that count."""
+    return tuple(found.runs_of(WC)[column])
+
+
 def test_mean_and_deviation_are_over_seeds(run, answered):
     values = [0.5, 0.6, 0.7]
     for seed, f1 in enumerate(values):
         run(f1, seed=seed)
-    joint, wc = answered().summaries
-    assert (wc.units, wc.values["f1"]) == ((0, 1, 2), tuple(values))
-    assert wc.mean("f1") == pytest.approx(0.6)
-    assert wc.deviation("f1") == pytest.approx(0.1) == pytest.approx(statistics.stdev(values))
-    assert (joint.units, joint.mean("f1"), joint.deviation("f1")) == ((), None, None)
+    joint, wc = (answered().numbers.loc[(name, "f1")] for name in ("late_joint", "late_crt_wc"))
+    assert wc["units"] == 3
+    assert wc["mean"] == pytest.approx(0.6)
+    assert wc["deviation"] == pytest.approx(0.1) == pytest.approx(statistics.stdev(values))
+    assert joint["units"] == 0
+    assert joint[["mean", "deviation"]].isna().all()
 
 
 def test_one_seed_has_no_deviation_and_the_reader_is_told(run, answered):
     run(0.5)
     found = answered()
-    assert found.summaries[1].mean("f1") == 0.5
-    assert found.summaries[1].deviation("f1") is None
-    assert "Ours: one seed, so no deviation." in found.notes
+    assert of_wc(found)["mean"] == 0.5
+    assert math.isnan(of_wc(found)["deviation"])
+    assert found.notes["statistic"] == "Ours: one seed, so no deviation."
 
 
 def test_an_unknown_metric_is_no_number(run, answered):
     run(0.5)
-    assert answered().summaries[1].mean("f1_yodel") is None
+    found = answered(experiment=replace(TABLE, metrics=("f1", "f1_yodel")))
+    assert found.wide("mean").notna().to_numpy().tolist() == [[False, False], [True, False]]
 
 
 def test_runs_with_other_settings_are_no_part_of_the_answer_and_unfinished_ones_are_counted(run, answered):
@@ -57,8 +70,8 @@ def test_runs_with_other_settings_are_no_part_of_the_answer_and_unfinished_ones_
     run(0.9, seed=1, settings={"schedule.features": 1})
     run(0.9, seed=3, status="failed")
     found = answered()
-    assert found.summaries[1].values["f1"] == (0.5,) * 3
-    assert "Runs left out: 1 not complete." in found.notes
+    assert wc_scores(found) == (0.5,) * 3
+    assert "Runs left out: 1 not complete." in found.notes.values()
     assert found.left_out == 1
 
 
@@ -66,7 +79,7 @@ def test_runs_of_a_near_alpha_are_no_part_of_the_answer(run, answered):
     run(0.5)
     run(0.9, seed=1, alpha=0.19)
     run(0.9, seed=2, alpha=0.2001)
-    assert answered().summaries[1].values["f1"] == (0.5,)
+    assert wc_scores(answered()) == (0.5,)
 
 
 def test_runs_on_another_state_of_the_corpus_are_never_averaged_in(run, answered):
@@ -74,8 +87,8 @@ def test_runs_on_another_state_of_the_corpus_are_never_averaged_in(run, answered
         run(0.9, seed=seed, run=f"old{seed}", data_fingerprint="old", finished="2026-01-01")
     run(0.5, seed=0, run="new0", data_fingerprint="new", finished="2026-02-01")
     found = answered()
-    assert found.summaries[1].values["f1"] == (0.5,)
-    assert f"Runs left out: 2 {CHANGED}." in found.notes
+    assert wc_scores(found) == (0.5,)
+    assert f"Runs left out: 2 {CHANGED}." in found.notes.values()
 
 
 @pytest.mark.parametrize("fingerprint", ["corpus_fingerprint", "data_fingerprint"])
@@ -86,25 +99,25 @@ def test_the_current_state_is_the_one_that_the_corpus_says_whatever_was_run_last
     run(0.9, seed=1, **{fingerprint: "tried"}, finished="2026-02-01")
     put_corpus("vocalset", CLIPS, corpus_fingerprint="c", data_fingerprint="f", settings="")
     found = answered()
-    assert (found.summaries[1].units, found.summaries[1].values["f1"]) == ((0,), (0.5,))
-    assert f"Runs left out: 1 {CHANGED}." in found.notes
+    assert (wc_scores(found, "seed"), wc_scores(found)) == ((0,), (0.5,))
+    assert f"Runs left out: 1 {CHANGED}." in found.notes.values()
 
 
 def test_where_the_corpus_is_in_a_state_that_nothing_was_run_on_no_run_counts(run, put_corpus, answered):
     run(0.5)
     put_corpus("vocalset", CLIPS, corpus_fingerprint="new", data_fingerprint="new", settings="")
     found = answered(experiment=replace(TABLE, references=("chance",)))
-    assert [summary.units for summary in found.summaries] == [(), ()]
-    assert [reference.label for reference in found.references] == ["Chance"]
-    assert found.notes == (f"Runs left out: 1 {CHANGED}.",)
-    assert (found.made, found.asked, found.progress) == (0, 2, "0 of 2 runs, 1 left out")
+    assert not len(found.runs)
+    assert found.frame["label"].tolist() == ["Late, joint", "Late, cRT-WC", "Chance"]
+    assert list(found.notes.values()) == [f"Runs left out: 1 {CHANGED}."]
+    assert (found.expected, found.progress) == (2, "0 of 2 runs, 1 left out")
 
 
 def test_a_corpus_that_does_not_say_its_state_has_that_of_the_newest_run(run, put_corpus, answered):
     run(0.9, seed=0, corpus_fingerprint="old", finished="2026-01-01")
     run(0.5, seed=1, corpus_fingerprint="new", finished="2026-02-01")
     put_corpus("vocalset", CLIPS)
-    assert answered().summaries[1].values["f1"] == (0.5,)
+    assert wc_scores(answered()) == (0.5,)
 
 
 def test_progress_is_told_in_runs_and_complete_means_nothing_is_missing(run, put_corpus, answered):
@@ -124,33 +137,33 @@ def test_a_short_run_on_another_state_of_the_corpus_leaves_the_whole_ones_counti
     run(0.5, finished="2026-01-01")
     part = {"data_fingerprint": "part", "corpus_fingerprint": "part"}
     run(0.9, settings={"schedule.features": 1}, **part, finished="2026-02-01")
-    assert answered(group=Settings()).summaries[1].values["f1"] == (0.5,)
+    assert wc_scores(answered(group=Settings())) == (0.5,)
 
 
 def test_seeds_of_other_code_do_not_enter_a_mean(run, answered):
     run(0.9, seed=0, recipe="wrong sign", finished="2026-01-01")
     run(0.5, seed=1, recipe="mended", finished="2026-02-01")
     found = answered()
-    assert (found.summaries[1].units, found.summaries[1].values["f1"]) == ((1,), (0.5,))
-    assert "Runs left out: 1 of other code or settings files than the newest run of the row." in found.notes
+    assert (wc_scores(found, "seed"), wc_scores(found)) == ((1,), (0.5,))
+    assert found.notes["left out"] == "Runs left out: 1 of other code or settings files than the newest run of the row."
 
 
 def test_a_seed_run_twice_counts_once_the_later(run, answered):
     run(0.9, run="zz", finished="2026-01-01")
     run(0.5, run="aa", finished="2026-02-01")
     found = answered()
-    assert (found.summaries[1].units, found.summaries[1].values["f1"]) == ((0,), (0.5,))
-    assert "Runs left out: 1 made anew since." in found.notes
+    assert (wc_scores(found, "seed"), wc_scores(found)) == ((0,), (0.5,))
+    assert "Runs left out: 1 replaced by a newer run." in found.notes.values()
 
 
 def test_another_corpus_is_another_answer(run, answered):
     run(0.5)
     run(0.9, data="demo")
-    assert answered("demo").summaries[1].values["f1"] == (0.9,)
-    assert answered("vocalset").title == "Table 3"
+    assert wc_scores(answered("demo")) == (0.9,)
+    assert answered("vocalset").heading == "Table 3"
     demo = "Table 3 — demo corpus (synthetic voices): not VocalSet, not comparable with the paper"
-    assert answered("demo").title == demo
-    assert "corpus choir: not VocalSet" in answered("choir").title
+    assert answered("demo").heading == demo
+    assert "corpus choir: not VocalSet" in answered("choir").heading
 
 
 def test_missing_cells_are_named_with_the_command_that_fills_them(run, answered):
@@ -158,29 +171,29 @@ def test_missing_cells_are_named_with_the_command_that_fills_them(run, answered)
     run(0.5, seed=3)
     run(0.5, seed=3, strategy="joint")
     found = answered()
-    joint = "python -m singtech.run condition=late_joint seed=0"
+    joint = "singtech run condition=late_joint seed=0"
     assert found.missing == (("Late, joint, seed 0", joint),)
-    assert found.sweep == "python -m singtech.run -m experiments=table3 seed=0,3"
-    assert "Seeds are uneven, so the means do not pair: seeds 0, 3, but Late, joint has seed 3." in found.notes
+    assert found.sweep == "singtech run -m experiments=table3 seed=0,3"
+    assert "Seeds are uneven, so the means do not pair: seeds 0, 3, but Late, joint has seed 3." in found.notes.values()
 
 
 def test_where_nothing_was_run_seed_0_is_missing(answered):
     assert [what for what, _ in answered().missing] == ["Late, joint, seed 0", "Late, cRT-WC, seed 0"]
-    assert answered().notes == ()
+    assert answered().notes == {}
 
 
 def test_a_command_names_all_that_is_not_the_default(monkeypatch, tmp_path, collated):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "demo.yaml").write_text("")
     monkeypatch.setattr(commands, "CONF", tmp_path)
-    place = {data: place_of(collated(), data) for data in ("demo", "vocalset", "choir")}
+    place = {data: command_end(collated(), data) for data in ("demo", "vocalset", "choir")}
     assert command(JOINT, place["demo"], [0]).endswith("run condition=late_joint seed=0 data=demo")
-    assert command(WC, place["vocalset"], [0]) == "python -m singtech.run condition=late_crt_wc seed=0"
-    assert command(WC, place["vocalset"], [0], [""]) == "python -m singtech.run condition=late_crt_wc seed=0"
-    folds = "python -m singtech.run -m condition=late_crt_wc data.fold=0,4 seed=0"
+    assert command(WC, place["vocalset"], [0]) == "singtech run condition=late_crt_wc seed=0"
+    assert command(WC, place["vocalset"], [0], [""]) == "singtech run condition=late_crt_wc seed=0"
+    folds = "singtech run -m condition=late_crt_wc data.fold=0,4 seed=0"
     assert command(WC, "", [0], ["0", "4"]) == folds
     several = command(Condition("", "", "cnn1d", "none", "joint", 0.0), "", [1, 2])
-    assert several == "python -m singtech.run -m model=cnn1d dc=none strategy=joint alpha=0.0 seed=1,2"
+    assert several == "singtech run -m model=cnn1d dc=none strategy=joint alpha=0.0 seed=1,2"
     assert place["choir"] == ' data=folder data.name=choir data.root=FOLDER "data.split.test=[SINGERS]"'
 
 
@@ -188,13 +201,13 @@ def test_a_command_names_an_own_corpus_as_it_was_named_when_it_was_opened(put_co
     settings = "data=folder data.name=choir data.root=/x 'data.split.test=[dot]' data.clip_seconds=2.0"
     put_corpus("choir", CLIPS, corpus_fingerprint="c", data_fingerprint="f", settings=settings)
     found = answered("choir")
-    assert found.missing[1][1] == f"python -m singtech.run condition=late_crt_wc seed=0 {settings}"
-    assert found.sweep == f"python -m singtech.run -m experiments=table3 seed=0 {settings}"
+    assert found.missing[1][1] == f"singtech run condition=late_crt_wc seed=0 {settings}"
+    assert found.sweep == f"singtech run -m experiments=table3 seed=0 {settings}"
 
 
 def test_a_cross_validation_names_the_corpus_as_its_folds_do(put_corpus, answered):
     put_corpus("choir-fold_1", CLIPS, settings="data=folder data.name=choir data.root=/x")
-    sweep = "python -m singtech.run -m experiments=folds seed=0 data=folder data.name=choir data.root=/x"
+    sweep = "singtech run -m experiments=folds seed=0 data=folder data.name=choir data.root=/x"
     assert answered("choir", experiment=FOLDS).sweep == sweep
 
 
@@ -204,29 +217,32 @@ def test_a_command_says_where_the_results_are_unless_in_outputs(collated):
     found = answer(experiment, elsewhere, "demo")
     for command_line in (found.sweep, *(made for _, made in found.missing)):
         assert shlex.split(command_line)[-2:] == ["data=demo", "output_dir=my runs"]
-    assert place_of(replace(elsewhere, output_dir=Path.cwd() / "outputs"), "vocalset") == ""
+    assert command_end(replace(elsewhere, output_dir=Path.cwd() / "outputs"), "vocalset") == ""
 
 
 def test_the_reader_sees_what_the_runs_were_made_with(run, answered):
     run(seed=0, device="NVIDIA H200", commit="abc")
     run(seed=1, device="cpu", commit="abc")
-    assert "Runs made with device NVIDIA H200 | cpu; precision 32-true; torch 2.14.1; commit abc." in answered().notes
+    assert (
+        "Runs made with device NVIDIA H200 | cpu; precision 32-true; torch 2.14.1; commit abc."
+        in answered().notes.values()
+    )
 
 
 def test_runs_of_different_versions_say_so_in_one_note(run, answered):
     run(seed=0, made_by="0.1.0@ab12 0.1.0@ab12")
-    assert not [note for note in answered().notes if "different versions" in note]
+    assert not [note for note in answered().notes.values() if "different versions" in note]
     run(seed=1, made_by="0.1.0@ab12 0.2.0@")
-    (note,) = [note for note in answered().notes if "different versions" in note]
+    (note,) = [note for note in answered().notes.values() if "different versions" in note]
     assert note == "The phases of these runs were made by different versions of singtech: 0.1.0@ab12 | 0.2.0@."
-    assert not [other for other in answered().notes if "commit" in other]
+    assert not [other for other in answered().notes.values() if "commit" in other]
 
 
 def test_runs_on_folds_are_no_part_of_the_corpus_s_own_split(run, answered):
     run(0.5)
     run(0.9, fold="1", data_fingerprint="other")
-    assert answered().summaries[1].values["f1"] == (0.5,)
-    assert not [note for note in answered().notes if "left out" in note]
+    assert wc_scores(answered()) == (0.5,)
+    assert not [note for note in answered().notes.values() if "left out" in note]
 
 
 def test_the_units_of_a_cross_validation_are_folds_each_the_mean_of_its_seeds(run, answered):
@@ -235,12 +251,12 @@ def test_the_units_of_a_cross_validation_are_folds_each_the_mean_of_its_seeds(ru
             run(f1, fold=fold, seed=seed, data_fingerprint=f"fold {fold}")
     run(0.1)
     found = answered(experiment=FOLDS)
-    wc = found.summaries[1]
-    assert (found.units, wc.units) == ("folds", (0, 1, 2))
-    assert wc.mean("f1") == pytest.approx(0.6)  # of 0.5, 0.7, 0.6
-    assert wc.deviation("f1") == pytest.approx(0.1)
-    assert "Ours: mean ± sample standard deviation (n - 1) over folds." in found.notes
-    assert "A fold's value is the mean over its seeds (0, 1, where none is missing)." in found.notes
+    wc = of_wc(found)
+    assert (wc["unit"], wc["units"]) == ("folds", 3)
+    assert wc["mean"] == pytest.approx(0.6)  # of 0.5, 0.7, 0.6
+    assert wc["deviation"] == pytest.approx(0.1)
+    assert "Ours: mean ± sample standard deviation (n - 1) over folds." in found.notes.values()
+    assert "A fold's value is the mean over its seeds (0, 1, where none is missing)." in found.notes.values()
 
 
 def test_folds_that_lack_runs_are_named_with_the_command_that_makes_them(run, answered):
@@ -248,13 +264,13 @@ def test_folds_that_lack_runs_are_named_with_the_command_that_makes_them(run, an
     run(fold="0", seed=1)
     run(fold="2", seed=0)
     found = answered(experiment=FOLDS)
-    make = "python -m singtech.run -m"
+    make = "singtech run -m"
     assert found.missing == (
         ("Late, joint, folds 0, 1, 2, seeds 0, 1", f"{make} condition=late_joint data.fold=0,1,2 seed=0,1"),
         ("Late, cRT-WC, fold 1, seeds 0, 1", f"{make} condition=late_crt_wc data.fold=1 seed=0,1"),
-        ("Late, cRT-WC, fold 2, seed 1", "python -m singtech.run condition=late_crt_wc data.fold=2 seed=1"),
+        ("Late, cRT-WC, fold 2, seed 1", "singtech run condition=late_crt_wc data.fold=2 seed=1"),
     )
-    assert found.sweep == "python -m singtech.run -m experiments=folds seed=0,1"
+    assert found.sweep == "singtech run -m experiments=folds seed=0,1"
 
 
 def test_folds_count_on_the_newest_state_of_the_corpus_and_none_beyond_those_asked_for(run, answered):
@@ -262,8 +278,8 @@ def test_folds_count_on_the_newest_state_of_the_corpus_and_none_beyond_those_ask
     run(0.5, fold="1", corpus_fingerprint="new", finished="2026-02-01")
     run(0.9, fold="7", corpus_fingerprint="new", finished="2026-03-01")
     found = answered(experiment=FOLDS)
-    assert found.summaries[1].units == (1,)
-    assert f"Runs left out: 1 {CHANGED}." in found.notes
+    assert wc_scores(found, "fold") == ("1",)
+    assert f"Runs left out: 1 {CHANGED}." in found.notes.values()
 
 
 def test_folds_count_on_the_state_that_each_of_their_files_says(run, put_corpus, answered):
@@ -273,15 +289,15 @@ def test_folds_count_on_the_state_that_each_of_their_files_says(run, put_corpus,
     run(0.9, fold="1", seed=1, data_fingerprint="tried", finished="2026-02-01")
     put_corpus("vocalset", CLIPS, corpus_fingerprint="another", data_fingerprint="another")
     found = answered(experiment=FOLDS)
-    assert found.summaries[1].mean("f1") == pytest.approx(0.6)
-    assert f"Runs left out: 1 {CHANGED}." in found.notes
+    assert of_wc(found)["mean"] == pytest.approx(0.6)
+    assert f"Runs left out: 1 {CHANGED}." in found.notes.values()
 
 
 def test_folds_of_two_states_are_never_averaged_the_newer_counts(run, put_corpus, answered):
     for fold, state, finished in (("0", "old", "2026-01-01"), ("1", "new", "2026-02-01")):
         run(0.5, fold=fold, corpus_fingerprint=state, finished=finished)
         put_corpus(f"vocalset-fold_{fold}", CLIPS, corpus_fingerprint=state, data_fingerprint="f")
-    assert answered(experiment=FOLDS).summaries[1].units == (1,)
+    assert wc_scores(answered(experiment=FOLDS), "fold") == ("1",)
 
 
 def test_another_number_of_folds_is_another_group_with_as_many_folds(run, answered):
@@ -290,10 +306,10 @@ def test_another_number_of_folds_is_another_group_with_as_many_folds(run, answer
         settings = {"data.folds": 4}
         run(0.9, fold=fold, settings=settings, data_fingerprint=f"quarter {fold}", finished="2026-02-01")
     run(0.9, fold="3", settings=settings, data_fingerprint="quarter 3", finished="2026-02-01")
-    assert answered(experiment=FOLDS, group=Settings()).summaries[1].values["f1"] == (0.5, 0.5, 0.5)
+    assert wc_scores(answered(experiment=FOLDS, group=Settings())) == (0.5, 0.5, 0.5)
     found = answered(experiment=FOLDS)  # of which there are more
-    assert (found.summaries[1].values["f1"], found.experiment.folds) == ((0.9,) * 4, 4)
-    assert "Settings that differ from the paper's: data.folds=4." in found.notes
+    assert (wc_scores(found), found.experiment.folds) == ((0.9,) * 4, 4)
+    assert "Settings that differ from the paper's: data.folds=4." in found.notes.values()
 
 
 def test_a_change_is_the_mean_of_the_differences_over_common_seeds(run, answered):
@@ -303,10 +319,9 @@ def test_a_change_is_the_mean_of_the_differences_over_common_seeds(run, answered
         if wc is not None:
             run(wc, seed=seed)
     found = answered(experiment=replace(TABLE, baseline="late_joint"))
-    change, deviation = found.summaries[1].change(found.baseline, "f1")
-    assert change == pytest.approx(0.2)  # of 0.1 and 0.3
-    assert deviation == pytest.approx(statistics.stdev([0.1, 0.3]))
-    assert found.summaries[1].change(found.baseline, "f1_yodel") == (None, None)
+    assert of_wc(found)["change"] == pytest.approx(0.2)  # of 0.1 and 0.3
+    assert of_wc(found)["change_deviation"] == pytest.approx(statistics.stdev([0.1, 0.3]))
+    assert found.numbers.loc[("late_joint", "f1"), ["change", "change_deviation"]].isna().all()
 
 
 def test_a_change_between_folds_pairs_the_seeds_within_each(run, answered):
@@ -315,7 +330,7 @@ def test_a_change_between_folds_pairs_the_seeds_within_each(run, answered):
             run(joint, strategy="joint", fold=fold, seed=seed)
         run(wc, fold=fold, seed=seed)
     found = answered(experiment=FOLDS)
-    assert found.summaries[1].change(found.baseline, "f1")[0] == pytest.approx(0.1)  # of 0.1 and (0.2 + 0.0) / 2
+    assert of_wc(found)["change"] == pytest.approx(0.1)  # of 0.1 and (0.2 + 0.0) / 2
 
 
 FLAT = read_condition("late_crt_wc", ablation="flatten")
@@ -326,17 +341,17 @@ def test_an_ablation_is_told_by_its_settings(run, answered):
     run(0.7, settings={"model.aggregation": "flatten"})
     run(0.9, settings={"model.aggregation": "flatten", "optimizer.lr": 0.5})
     found = answered(experiment=replace(TABLE, conditions=(WC, FLAT)), group=Settings())
-    assert [summary.values["f1"] for summary in found.summaries] == [(0.5,), (0.7,)]
+    assert found.wide("mean")["f1"].tolist() == [0.5, 0.7]
     missing = answered("demo", experiment=replace(TABLE, conditions=(FLAT,))).missing
-    asked = "python -m singtech.run condition=late_crt_wc ablation=flatten seed=0 data=demo"
+    asked = "singtech run condition=late_crt_wc ablation=flatten seed=0 data=demo"
     assert missing == (("Late, cRT-WC, flatten, seed 0", asked),)
 
 
 def test_ablations_of_vocalsets_singers_have_no_row_on_other_singers(answered):
     experiment = replace(TABLE, conditions=(WC, read_condition("late_crt_wc", ablation="validation_singers")))
     references = ["late_crt_wc", "late_crt_wc+validation_singers"]
-    assert [s.condition.reference for s in answered("demo", experiment).summaries] == references
-    assert [s.condition.reference for s in answered("choir", experiment).summaries] == references[:1]
+    assert list(answered("demo", experiment).wide("mean").index) == references
+    assert list(answered("choir", experiment).wide("mean").index) == references[:1]
 
 
 def test_an_ablation_that_cuts_the_corpus_otherwise_has_its_own_newest_state(run, answered):
@@ -345,7 +360,7 @@ def test_an_ablation_that_cuts_the_corpus_otherwise_has_its_own_newest_state(run
     other = {"settings": {"data.trim_silence": 40}, "data_fingerprint": "trimmed", "corpus_fingerprint": "trimmed"}
     run(0.7, **other, finished="2026-02-01")
     found = answered(experiment=replace(TABLE, conditions=(WC, trimmed)))
-    assert [summary.values["f1"] for summary in found.summaries] == [(0.5,), (0.7,)]
+    assert found.wide("mean")["f1"].tolist() == [0.5, 0.7]
 
 
 def test_metrics_of_all_techniques_are_those_that_the_runs_have(run, answered):
@@ -364,5 +379,5 @@ def test_references_need_the_clips_of_the_corpus(put_corpus, answered):
     assert missing == ("majority and chance, from the clips of the corpus", "singtech prepare data=demo")
     put_corpus("demo", {("trill", "train"): (1, 1, 3), ("trill", "test"): (1, 1, 2), ("belt", "test"): (1, 1, 2)})
     found = answered("demo", experiment=experiment)
-    assert [reference.label for reference in found.references] == ["Majority", "Chance"]
+    assert list(found.frame["label"]) == ["Majority", "Chance"]
     assert found.missing == ()

@@ -2,20 +2,28 @@
 
 import csv
 
+import pandas as pd
 import pytest
 
 from singtech.places import EXPERIMENTS
+from singtech.results import pages
 from singtech.results.experiments import read_experiment, read_published
+from singtech.results.index import render
 from singtech.results.pages import shown, shown_change, tex
 from singtech.results.summaries import answer
-from singtech.results.tables import best, latex, long_form, markdown, render_table
+from singtech.results.tables import best, table_page
 
 PAPER = read_published(EXPERIMENTS / "paper.csv")
 
 
 @pytest.fixture
 def answered(collated):
-    return lambda name, data="vocalset": answer(read_experiment(EXPERIMENTS / f"{name}.yaml"), collated(), data)
+    """The page of an experiment's table."""
+
+    def page(name, data="vocalset"):
+        return table_page(answer(read_experiment(EXPERIMENTS / f"{name}.yaml"), collated(), data, published=PAPER))
+
+    return page
 
 
 @pytest.fixture
@@ -34,7 +42,7 @@ def cells(page):
 
 
 def test_each_row_has_ours_the_papers_and_the_difference(table3):
-    header, *lines = cells(markdown(table3, PAPER))
+    header, *lines = cells(pages.markdown(table3))
     assert header == ["Methods", "", "Seeds", "F1", "Acc.", "B-Acc.", "Top-2", "Top-3"]
     joint, joint_paper, joint_difference, wfc, _, wfc_difference, wc, wc_paper, wc_difference = lines
     assert joint[:5] == ["Late, joint", "ours", "3", "0.600 ± 0.100", "0.600 ± 0.100"]
@@ -55,7 +63,7 @@ def test_each_row_has_ours_the_papers_and_the_difference(table3):
     ],
 )
 def test_the_papers_bold_numbers_are_bold(answered, name, printed):
-    _, *lines = cells(markdown(answered(name), PAPER))
+    _, *lines = cells(pages.markdown(answered(name)))
     bold, label = {}, ""
     for line in lines:
         label = line[0] or label
@@ -66,28 +74,28 @@ def test_the_papers_bold_numbers_are_bold(answered, name, printed):
 
 
 def test_best_numbers_tie_as_printed_and_need_a_rival():
-    both = ("f1", "accuracy")
-    assert best([[0.5004, 0.7], [0.5001, None], [0.4, None]], both) == [[True, False], [True, False], [False, False]]
+    numbers = pd.DataFrame([[0.5004, 0.7], [0.5001, None], [0.4, None]], columns=["f1", "accuracy"])
+    assert best(numbers).to_numpy().tolist() == [[True, False], [True, False], [False, False]]
 
 
 def test_a_table_without_runs_shows_the_papers_and_every_command(answered):
-    page = markdown(answered("table3"), PAPER)
+    page = pages.markdown(answered("table3"))
     assert ["Late, joint", "ours", "0", "—", "—", "—", "—", "—"] in cells(page)
     assert "difference" not in page
-    assert page.count("python -m singtech.run condition=late") == 3
-    assert "- Late, cRT-WC, seed 0: `python -m singtech.run condition=late_crt_wc seed=0`" in page
+    assert page.count("singtech run condition=late") == 3
+    assert "- Late, cRT-WC, seed 0: `singtech run condition=late_crt_wc seed=0`" in page
 
 
 def test_missing_cells_are_named_below_the_table(table3):
-    page = markdown(table3, PAPER)
-    assert "- Late, cRT-WC, seeds 1, 2: `python -m singtech.run -m condition=late_crt_wc seed=1,2`" in page
+    page = pages.markdown(table3)
+    assert "- Late, cRT-WC, seeds 1, 2: `singtech run -m condition=late_crt_wc seed=1,2`" in page
     assert "but Late, cRT-WFC has seeds 0, 1; Late, cRT-WC has seed 0." in page
 
 
 def test_a_full_table_names_nothing_missing(run, answered):
     for strategy in ("joint", "crt_wfc", "crt_wc"):
         run(0.5, strategy=strategy)
-    page = markdown(answered("table3"), PAPER)
+    page = pages.markdown(answered("table3"))
     assert "Missing" not in page
     assert "one seed, so no deviation" in page
 
@@ -95,16 +103,16 @@ def test_a_full_table_names_nothing_missing(run, answered):
 def test_tables_of_the_demo_say_so_and_take_no_difference(run, answered):
     run(0.9, data="demo")
     found = answered("table3", "demo")
-    for text in (markdown(found, PAPER), latex(found, PAPER)):
+    for text in (pages.markdown(found), pages.latex(found)):
         assert "demo corpus (synthetic voices): not VocalSet, not comparable with the paper" in text
         assert "difference" not in text
         assert "0.620" in text
-    assert markdown(found, PAPER).startswith("# Table 3: ")
-    assert all(line["difference"] == "" for line in csv.DictReader(long_form(found, PAPER).splitlines()))
+    assert pages.markdown(found).startswith("# Table 3: ")
+    assert all(line["difference"] == "" for line in csv.DictReader(pages.csv(found).splitlines()))
 
 
 def test_the_csv_holds_one_number_a_line(table3):
-    lines = list(csv.DictReader(long_form(table3, PAPER).splitlines()))
+    lines = list(csv.DictReader(pages.csv(table3).splitlines()))
     assert len(lines) == 3 * 5
     joint = {
         **{"data": "vocalset", "artefact": "table3", "condition": "late_joint", "label": "Late, joint"},
@@ -118,17 +126,18 @@ def test_the_csv_holds_one_number_a_line(table3):
             "deviation": "0.1",
             "low": "",
             "high": "",
-            "seeds": "3",
+            "units": "3",
+            "unit": "seeds",
         },
-        **{"paper": "0.559", "difference": "0.041"},
+        **{"paper": "0.559", "difference": "0.041", "change": "", "change_deviation": ""},
     }
     assert lines[0] == joint
-    assert (lines[-1]["label"], lines[-1]["seeds"], lines[-1]["deviation"]) == ("Late, cRT-WC", "1", "")
+    assert (lines[-1]["label"], lines[-1]["units"], lines[-1]["deviation"]) == ("Late, cRT-WC", "1", "")
 
 
 def test_latex_has_the_lines_of_the_table(table3):
-    lines = latex(table3, PAPER).splitlines()
-    assert r" & difference &  & $+0.041$ & $-0.010$ & $-0.035$ & $-0.174$ & $-0.274$ \\" in lines
+    lines = pages.latex(table3).splitlines()
+    assert r" & difference &  & $+$0.041 & $-$0.010 & $-$0.035 & $-$0.174 & $-$0.274 \\" in lines
     assert r"Late, joint & ours & 3 & 0.600 $\pm$ 0.100 & 0.600 $\pm$ 0.100 & 0.600 $\pm$ 0.100 &" in "\n".join(lines)
     assert any(line.startswith(r"Late, cRT-WC & ours & 1 & \textbf{0.640} & ") for line in lines)
     assert lines.count(r"\addlinespace") == 2
@@ -156,11 +165,12 @@ def test_changes_have_a_sign(change, deviation, text):
 
 
 def test_a_table_is_written_three_times_and_the_same_each_time(tmp_path, table3, collated):
-    asked = (table3.experiment, collated(), PAPER, "vocalset", tmp_path / "tables" / "vocalset")
-    paths, _ = render_table(*asked)
+    experiment = read_experiment(EXPERIMENTS / "table3.yaml")
+    asked = (experiment, collated(), PAPER, "vocalset", tmp_path / "tables" / "vocalset")
+    paths, _ = render(*asked)
     assert [path.name for path in paths] == ["table3.md", "table3.csv", "table3.tex"]
     before = [path.read_bytes() for path in paths]
-    render_table(*asked)
+    render(*asked)
     assert [path.read_bytes() for path in paths] == before
 
 
@@ -169,32 +179,32 @@ def test_chance_and_majority_stand_below_never_bold_and_never_compared(run, answ
         run(f1, model=condition, dc="none", strategy="joint")
     put_corpus("vocalset", {("trill", "train"): (1, 1, 9), ("trill", "test"): (1, 1, 3), ("belt", "test"): (1, 1, 1)})
     found = answered("table2")
-    _, *lines = cells(markdown(found, PAPER))
+    _, *lines = cells(pages.markdown(found))
     assert lines[-2][:3] == ["Chance", "computed", ""]
     assert lines[-2][4:] == ["0.500", "0.500", "1.000", "1.000"]
     # always trill: F1 6/7 and 0, accuracy 3/4, recall 1 and 0
     assert lines[-1] == ["Majority", "computed", "", "0.429", "0.750", "0.500", "1.000", "1.000"]
     ours = [line for line in lines if line[1] == "ours"]
     assert [line[0] for line in ours if line[3].startswith("**")] == ["Oblong weighted"]  # the best of the runs
-    in_csv = [line for line in csv.DictReader(long_form(found, PAPER).splitlines()) if line["label"] == "Majority"]
+    in_csv = [line for line in csv.DictReader(pages.csv(found).splitlines()) if line["label"] == "Majority"]
     assert [line["mean"] for line in in_csv[:2]] == ["0.428571", "0.75"]
     assert {line["difference"] + line["paper"] + line["model"] for line in in_csv} == {""}
 
 
 def test_the_joint_reading_stands_beside_the_numbers_of_table_2(run, answered):
     run(0.6, strategy="joint", dc="last")
-    _, *lines = cells(markdown(answered("table2_joint"), PAPER))
+    _, *lines = cells(pages.markdown(answered("table2_joint")))
     last = lines[-3:]
     assert [line[3] for line in last] == ["0.600", "0.517", "+0.083"]
     assert len(lines) == 5 * 2 + 3
-    assert "condition=none_plain strategy=joint seed=0`" in markdown(answered("table2_joint"), PAPER)
+    assert "condition=none_plain strategy=joint seed=0`" in pages.markdown(answered("table2_joint"))
 
 
 def test_metrics_by_technique_are_lines_with_the_change_from_the_baseline(run, answered):
     for seed, (last, late) in enumerate([(0.4, 0.5), (0.4, 0.7)]):
         run(0.5, strategy="crt_wfc", dc="last", seed=seed, recall_lip_trill=last)
         run(0.5, strategy="crt_wfc", dc="late", seed=seed, recall_lip_trill=late)
-    header, seeds, lip_trill, vocal_fry, *others = cells(markdown(answered("late_last"), PAPER))
+    header, seeds, lip_trill, vocal_fry, *others = cells(pages.markdown(answered("late_last")))
     assert header == ["Technique", "last, ours", "late, ours", "late, to last"]
     assert seeds == ["Seeds", "2", "2", ""]
     assert lip_trill == ["lip trill", "0.400 ± 0.000", "**0.600 ± 0.141**", "+0.200 ± 0.141"]
@@ -205,7 +215,7 @@ def test_metrics_by_technique_are_lines_with_the_change_from_the_baseline(run, a
 def test_class_wise_f1_stands_beside_the_papers_where_it_prints_one(run, answered):
     run(0.5, alpha=0.2, f1_trill=0.6)
     run(0.5, alpha=1.0)
-    header, _, *lines = cells(markdown(answered("techniques"), PAPER))
+    header, _, *lines = cells(pages.markdown(answered("techniques")))
     first, second = (["α = 0.2, ours", "α = 0.2, paper", "α = 0.2, difference"], ["α = 1, ours", "α = 1, paper"])
     assert header == ["Technique", *first, *second, "α = 1, difference", "α = 1, to α = 0.2"]
     trill = next(line for line in lines if line[0] == "trill")
@@ -218,7 +228,7 @@ def test_ablations_stand_in_groups_with_their_change_from_the_default(run, answe
         run(default, seed=seed)
         run(flat, seed=seed, settings={"model.aggregation": "flatten"})
     found = answered("ablations")
-    header, default, network, *lines = cells(markdown(found, PAPER))
+    header, default, network, *lines = cells(pages.markdown(found))
     assert default[:4] == ["Late, cRT-WC", "ours", "2", "**0.600 ± 0.141**"]
     assert network == ["*Network*", *[""] * (len(header) - 1)]
     flat = next(k for k, line in enumerate(lines) if line[0] == "Late, cRT-WC, flatten")
@@ -230,30 +240,30 @@ def test_ablations_stand_in_groups_with_their_change_from_the_default(run, answe
         "*Re-training*",
         "*Data*",
     ]
-    in_csv = list(csv.DictReader(long_form(found, PAPER).splitlines()))
+    in_csv = list(csv.DictReader(pages.csv(found).splitlines()))
     row = next(line for line in in_csv if line["condition"] == "late_crt_wc+flatten")
     assert (row["settings"], row["change"], row["change_deviation"]) == (
         "model.aggregation=flatten",
         "0.0",
         "0.141421",
     )
-    assert "condition=late_crt_wc ablation=dcn_v1 seed=0,1`" in markdown(found, PAPER)
+    assert "condition=late_crt_wc ablation=dcn_v1 seed=0,1`" in pages.markdown(found)
 
 
 def test_a_cross_validation_counts_folds(run, answered):
     for fold in range(5):
         run(0.5 + fold / 10, fold=str(fold), data_fingerprint=str(fold))
     found = answered("folds")
-    header, *lines = cells(markdown(found, PAPER))
+    header, *lines = cells(pages.markdown(found))
     assert header[2] == "Folds"
     best_row = next(line for line in lines if line[0] == "Late, cRT-WC")
     assert best_row[1:4] == ["ours", "5", "0.700 ± 0.158"]
-    assert next(csv.DictReader(long_form(found, PAPER).splitlines()))["folds"] == "0"
+    assert next(csv.DictReader(pages.csv(found).splitlines()))["units"] == "0"
 
 
 def test_bold_is_said_to_be_no_verdict_where_there_is_something_to_compare(run, answered):
     run(0.64, strategy="crt_wc")
-    alone = markdown(answered("table3", "vocalset"), PAPER)
+    alone = pages.markdown(answered("table3", "vocalset"))
     run(0.60, strategy="joint")
     assert "which may be luck" not in alone
-    assert "Bold is the best of a column, which may be luck" in markdown(answered("table3", "vocalset"), PAPER)
+    assert "Bold is the best of a column, which may be luck" in pages.markdown(answered("table3", "vocalset"))

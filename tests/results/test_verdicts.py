@@ -11,7 +11,6 @@ from singtech.results.verdicts import (
     NOT_SUPPORTED,
     SUPPORTED,
     UNDECIDED,
-    Verdict,
     judge,
     needed_units,
     overall,
@@ -48,41 +47,41 @@ def test_many_differences_are_tested_by_drawn_patterns_near_students_p():
 
 def test_five_seeds_cannot_decide_but_enough_can():
     (five,) = judge([[0.05] * 5])
-    assert (five.word, five.p) == (UNDECIDED, 2 / 32)
+    assert (five.verdict, five.p) == (UNDECIDED, 2 / 32)
     assert five.needed == 6  # 2 / 2**6 is below 0.05
     (six,) = judge([[0.05, 0.06, 0.05, 0.06, 0.05, 0.06]])
-    assert six.word == SUPPORTED
+    assert six.verdict == SUPPORTED
     (other_way,) = judge([[-0.05, -0.06, -0.05, -0.06, -0.05, -0.06]])
-    assert other_way.word == NOT_SUPPORTED
+    assert other_way.verdict == NOT_SUPPORTED
 
 
 def test_holm_by_hand():
     """p-values 2/64, 2/64 and 1: three, two and one times, and no smaller than the one before."""
     verdicts = judge([[1, 2, 3, 4, 5, 6], [1, 1, 1, 2, 2, 2], [1, -1]])
-    assert [v.adjusted for v in verdicts] == pytest.approx([3 * 2 / 64, 3 * 2 / 64, 1])
-    assert [v.word for v in verdicts] == [UNDECIDED] * 3
+    assert [v.p_holm for v in verdicts] == pytest.approx([3 * 2 / 64, 3 * 2 / 64, 1])
+    assert [v.verdict for v in verdicts] == [UNDECIDED] * 3
 
 
 def test_what_was_not_run_counts_in_the_family_all_the_same():
     alone, *_ = judge([[1, 2, 3, 4, 5, 6]])
     among, missing = judge([[1, 2, 3, 4, 5, 6], []])
-    assert (alone.adjusted, among.adjusted) == pytest.approx((2 / 64, 4 / 64))
-    assert missing == Verdict(NOT_RUN)
+    assert (alone.p_holm, among.p_holm) == pytest.approx((2 / 64, 4 / 64))
+    assert (missing.verdict, missing.units) == (NOT_RUN, 0)
 
 
 def test_a_difference_that_is_surely_small_is_not_supported():
     differences = [0.004, -0.006, 0.003, -0.004, 0.0, 0.002]
     (verdict,) = judge([differences])
-    assert verdict.word == NOT_SUPPORTED
-    assert verdict.interval == pytest.approx(ttest_1samp(differences, 0).confidence_interval(0.95))
-    assert verdict.interval[1] < 0.01
+    assert verdict.verdict == NOT_SUPPORTED
+    assert (verdict.low, verdict.high) == pytest.approx(ttest_1samp(differences, 0).confidence_interval(0.95))
+    assert verdict.high < 0.01
     among = judge([differences] * 2 + [[0.0]] * 500)[0]
-    assert among.word == UNDECIDED  # among hundreds of comparisons it could be chance
+    assert among.verdict == UNDECIDED  # among hundreds of comparisons it could be chance
 
 
 def test_mean_deviation_and_effect_by_hand():
     (verdict,) = judge([[0.1, 0.3]])
-    assert (verdict.units, verdict.mean, verdict.deviation) == (
+    assert (verdict.units, verdict.difference, verdict.deviation) == (
         2,
         pytest.approx(0.2),
         pytest.approx(0.1 * math.sqrt(2)),
@@ -119,7 +118,7 @@ def test_who_has_as_many_as_it_needs_is_asked_for_one_more():
 @pytest.mark.parametrize("differences", [[0.0, 0.0], [0.0] * 9, [-0.05, -0.05]])
 def test_alike_differences_have_no_interval_and_sink_no_claim(differences):
     (verdict,) = judge([differences])
-    assert verdict.word == UNDECIDED
+    assert verdict.verdict == UNDECIDED
 
 
 @pytest.mark.parametrize(
@@ -132,4 +131,4 @@ def test_alike_differences_have_no_interval_and_sink_no_claim(differences):
     ],
 )
 def test_a_claim_stands_only_with_all_its_comparisons(words, word):
-    assert overall([Verdict(each) for each in words]) == word
+    assert overall(words) == word

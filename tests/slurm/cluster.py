@@ -111,10 +111,12 @@ class Cluster:
         lines = [line for line in self.ask("scontrol", "--oneliner", "show", "job").splitlines() if "JobId=" in line]
         return [dict(field.partition("=")[::2] for field in line.split() if "=" in field) for line in lines]
 
-    def job(self, folder, number=0):
-        """The job of a sweep's run with that number, or its only one, whose results go below a folder; {} if none."""
-        found = [job for job in self.jobs() if job.get("StdOut", "").startswith(f"{folder}/")]
-        return next((job for job in found if job.get("ArrayTaskId", "0") == str(number)), {})
+    def job(self, folder, number=0, array=0):
+        """The job with that number in a sweep's first or second array, whose results go below a folder; {} if none."""
+        jobs = [job for job in self.jobs() if job.get("StdOut", "").startswith(f"{folder}/")]
+        arrays = sorted({int(job.get("ArrayJobId", job["JobId"])) for job in jobs})[array : array + 1]
+        jobs = [job for job in jobs if int(job.get("ArrayJobId", job["JobId"])) in arrays]
+        return next((job for job in jobs if job.get("ArrayTaskId", "0") == str(number)), {})
 
     def _daemon(self, *words):
         with (self.folder / f"{words[0]}.out").open("wb") as out:

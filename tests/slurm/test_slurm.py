@@ -77,18 +77,22 @@ def process_of(number):
 
 
 def test_preempted_and_killed_jobs_go_on_and_a_sweep_ends_as_if_undisturbed(cluster, sweep, logs, tmp_path):
-    settings = ("dc=late", "strategy=crt_wc", "alpha=0,0.2,0.5,1", "schedule.features=160", "schedule.classifier=300")
+    settings = ("dc=late", "strategy=crt_wc", "seed=0,1", "alpha=0,0.2", "schedule.features=160")
+    settings += ("schedule.classifier=300",)
     assert sweep(*settings, place="undisturbed").wait(300) == 0, (tmp_path / "undisturbed.out").read_text()
-    phases = pd.read_csv(tmp_path / "undisturbed" / "results.csv")["phases"].str.split()
+    rows = pd.read_csv(tmp_path / "undisturbed" / "results.csv").set_index(["seed", "alpha"])
+    features, classifier = rows.loc[(0, 0.2), "phases"].split()
 
     def is_begun(key):
         return (tmp_path / "outputs" / "phases" / f".{key}.work" / "last.ckpt").exists()
 
     command = sweep(*settings, *SLURM)
-    until(lambda: is_begun(phases[0][0]), 120, "an epoch of the features is stored")
+    until(lambda: is_begun(features), 120, "an epoch of the features is stored")
+    until(lambda: process_of(0) and process_of(1), 60, "the first run of each seed is being made")
     gpus = [process_of(number)[1][b"CUDA_VISIBLE_DEVICES"] for number in (0, 1)]
     assert sorted(gpus) == [b"0", b"1"]
     assert [cluster.job(tmp_path, number)["TresPerNode"] for number in (0, 1)] == ["gres:gpu:1"] * 2
+    assert "afterany" in cluster.job(tmp_path, array=1)["Dependency"]  # the others hold no GPU meanwhile
     cluster.ask("sbatch", "--partition=high", "--gpus-per-node=2", "--output=/dev/null", "--wrap=true")
     until(
         lambda: [cluster.job(tmp_path, number).get("Restarts") for number in (0, 1)] == ["1", "1"],
@@ -96,21 +100,21 @@ def test_preempted_and_killed_jobs_go_on_and_a_sweep_ends_as_if_undisturbed(clus
         "both are pre-empted",
     )
 
-    until(lambda: is_begun(phases[2][1]), 300, "an epoch of a classifier is stored")
-    os.kill(process_of(2)[0], signal.SIGKILL)
-    until(lambda: cluster.job(tmp_path, 2).get("Restarts") == "1", 60, "the killed job is queued again")
+    until(lambda: is_begun(classifier), 300, "an epoch of a dependent run's classifier is stored")
+    os.kill(process_of(0)[0], signal.SIGKILL)
+    until(lambda: cluster.job(tmp_path, array=1).get("Restarts") == "1", 60, "the killed job is queued again")
     assert command.wait(400) == 0, (tmp_path / "outputs.out").read_text()
 
     rows = pd.read_csv(tmp_path / "outputs" / "results.csv")
-    assert rows["alpha"].tolist() == [0.0, 0.2, 0.5, 1.0]
+    assert set(zip(rows["seed"], rows["alpha"], strict=True)) == {(0, 0.0), (0, 0.2), (1, 0.0), (1, 0.2)}
     assert set(rows["status"]) == {"complete"}
     assert predictions(tmp_path / "outputs") == predictions(tmp_path / "undisturbed")
     assert len(set(predictions(tmp_path / "outputs").values())) == 4
-    told = [begun_phases(logs(number)) for number in range(4)]
-    features = [batches for log in told for phase, batches in log if phase == "features"]
-    assert len(features) == 2, "trained once, and gone on with once"
-    assert sorted(features)[1] > 0, "gone on with from the start"
-    assert [batches > 0 for phase, batches in told[2] if phase == "classifier"] == [False, True]
+    batches = {"features": [], "classifier": []}
+    for phase, count in begun_phases(logs()):
+        batches[phase].append(count > 0)
+    assert sorted(batches["features"]) == [False, False, True, True], "trained once each, and gone on with once"
+    assert sorted(batches["classifier"]) == [False] * 4 + [True]
 
 
 def test_a_job_out_of_time_is_queued_again_and_needs_no_command_that_waits(cluster, sweep, logs, tmp_path):
@@ -135,7 +139,7 @@ def test_a_failing_run_says_why_in_its_log_and_in_one_sentence_to_who_waits(swee
     said = (tmp_path / "outputs.out").read_text()
     assert "1 run of this sweep failed:" in said
     assert "too few for the pooling of Table 1" in said
-    assert said.splitlines()[-1].startswith("  python -m singtech.run ")
+    assert said.splitlines()[-1].startswith("  singtech run ")
     assert " front_end.hop_length=4000 " in said.splitlines()[-1]
     assert "Traceback" not in said
     assert "Traceback" in logs(0)

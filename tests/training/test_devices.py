@@ -13,11 +13,12 @@ from torch.multiprocessing import ProcessRaisedException
 from singtech import components
 from singtech.components import ComponentError
 from singtech.corpus.datamodule import EpochSampler, SharedBatches
+from singtech.errors import Diverged
 from singtech.imbalance.rewrites import LearnableScaling
 from singtech.training.fit import train_phase
 from singtech.training.module import TechniqueModule
 from singtech.training.phase_store import PhaseStore
-from singtech.training.trainer import Machine, from_processes
+from singtech.training.trainer import Machine, raise_from_processes
 from tests.training.test_run import ADAM, a_run, classifier, loss, network, run, weights
 
 ALONE, TOGETHER = (Machine(accelerator="cpu", progress=False, devices=devices) for devices in (1, 2))
@@ -82,7 +83,7 @@ class Own(Exception):
     [
         (Own("tired"), ComponentError, r".*mine\.py, line 2, in step: Own: tired$"),
         (Own(), ComponentError, r".*mine\.py, line 2, in step: Own: $"),
-        (FloatingPointError("the loss is nan"), FloatingPointError, "^the loss is nan$"),
+        (Diverged("the loss is nan"), Diverged, "^the loss is nan$"),
         (torch.OutOfMemoryError("CUDA out of memory."), RuntimeError, "^CUDA out of memory.$"),
     ],
 )
@@ -95,7 +96,7 @@ def test_an_exception_in_a_persons_own_file_names_its_line(tmp_path, monkeypatch
         step(problem)
     traced = "".join(traceback.format_exception(raised.value))
     ended = ProcessRaisedException(f"\n\n-- Process 1 terminated with the following error:\n{traced}", 1, 0)
-    with pytest.raises(kind, match=message), from_processes():
+    with pytest.raises(kind, match=message), raise_from_processes():
         raise ended
 
 

@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 import pytest
 from pytorch_lightning.loggers.logger import DummyLogger
 
-from singtech.training.loggers import ended
+from singtech.training.loggers import finish_loggers
 from singtech.training.trainer import Machine
 from tests.training.test_run import classifier, network, run
 
@@ -48,7 +48,7 @@ def test_csv_and_tensorboard_write_into_the_phases_folder_alone(call, own, tmp_p
 
 def test_loggers_of_other_makers_are_left_to_lightning():
     logger = DummyLogger()
-    with ended([logger]):
+    with finish_loggers([logger]):
         pass
-    with pytest.raises(KeyboardInterrupt), ended([logger]):
+    with pytest.raises(KeyboardInterrupt), finish_loggers([logger]):
         raise KeyboardInterrupt

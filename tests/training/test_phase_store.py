@@ -1,5 +1,6 @@
 """The phase store: one at a time makes a phase or its features, and what killed processes left is cleared away."""
 
+import hashlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from singtech.errors import Damaged, Newer
 from singtech.io import lock as locks
 from singtech.io.atomic import write_text
 from singtech.io.lock import Superseded, lock_of
-from singtech.training.fit import usable
-from singtech.training.phase_store import Damaged, Outcome, PhaseStore, write_checkpoint
+from singtech.training import phase_store
+from singtech.training.phase_store import Outcome, PhaseStore, find_checkpoint, torch_bytes, write_checkpoint
 from tests.io.test_lock import in_another_process, left_by
 
 KEY, CLIPS = "0123456789abcdef", "ab" * 8
@@ -39,17 +41,6 @@ def test_a_record_that_says_something_else_is_noticed(phase):
     write_text(path, json.dumps(record | {"setup": {"seed": 1}}))
     with pytest.raises(Damaged, match=rf"phase.json is not what was stored under {KEY}"):
         phase.check()
-
-
-def test_a_phase_that_was_stored_before_there_were_digests_is_whole_while_all_of_it_is_there(store, phase):
-    """Its record says what a phase was under the names of that time."""
-    old = {"key": KEY, "before": [], "epoch": 1, "seconds": 1.5, "device": "cpu (x86_64)", "torch": "2.11.0"}
-    old |= {"phase": {"trains": "network", "epochs": 1, "alpha": 0}, "setup": {"keep_last": True, "seed": 0}}
-    (phase.folder / "phase.json").write_text(json.dumps(old))
-    assert store.find(KEY).record["setup"] == {"keep_last": True, "seed": 0}
-    (phase.folder / "log.csv").unlink()
-    with pytest.raises(Damaged, match="log.csv cannot be read"):
-        store.find(KEY)
 
 
 def test_features_that_two_ask_for_at_once_are_computed_once(phase):
@@ -81,7 +72,7 @@ def test_half_a_checkpoint_is_cleared_away_beside_the_one_before(tmp_path):
     checkpoint = tmp_path / "last.ckpt"
     write_checkpoint(checkpoint, dict.fromkeys(("state_dict", "optimizer_states", "curve", "epoch"), 1))
     (tmp_path / ".last.ckpt.x1y2z3.tmp").write_bytes(b"half")
-    assert usable(checkpoint) == checkpoint
+    assert find_checkpoint(checkpoint) == checkpoint
     assert names(tmp_path) == ["last.ckpt"]
 
 
@@ -112,7 +103,33 @@ def test_who_lost_a_phase_to_another_learns_so_and_does_not_publish_it(store, mo
         learned.append(True)
         return OUTCOME
 
-    with pytest.raises(Superseded, match="was taken over"):
+    with pytest.raises(Superseded, match="took over"):
         store.obtain(KEY, train)
     assert learned
     assert not place.exists()
+
+
+def test_a_phase_of_a_newer_version_is_named_and_stays(store, phase):
+    path = phase.folder / "phase.json"
+    newer = json.dumps({"format": 2, "phase": "told in another way"})
+    write_text(path, newer)
+    with pytest.raises(Newer, match=rf"{path} has format 2, this version of singtech reads up to 1"):
+        store.obtain(KEY, lambda work, require_lease: OUTCOME)
+    assert names(store.folder) == [KEY]
+    assert path.read_text() == newer
+
+
+def test_a_checkpoint_of_a_newer_version_is_named_and_stays(tmp_path):
+    checkpoint = tmp_path / "last.ckpt"
+    data = torch_bytes({"format": 2, "network": {}})
+    checkpoint.write_bytes(hashlib.sha256(data).digest() + data)
+    with pytest.raises(Newer, match="has format 2"):
+        find_checkpoint(checkpoint)
+    assert names(tmp_path) == ["last.ckpt"]
+
+
+def test_reading_takes_no_lock(store, phase, monkeypatch):
+    features = phase.features(CLIPS, lambda: np.ones((2, 3), dtype=np.float32))
+    monkeypatch.setattr(phase_store, "hold", None)
+    assert store.obtain(KEY, None) == (phase, False)
+    assert np.array_equal(phase.features(CLIPS, None), features)

@@ -1,5 +1,5 @@
-"""How a deformable convolution is computed: `reference`, `gathered`, `compiled` and `fused`, all of them one operation.
+"""Four ways to compute a deformable convolution, which agree: `reference`, `gathered`, `compiled` and `fused`.
 
 Each takes features (B, C, F, T), offset (B, 2·M, F', T'), mask (B, M, F', T') or None, weight (O, C, kh, kw) and the
-rows and columns of padding before the map, as `singtech.models.deformable.deform_conv2d` says, which picks one.
+rows and columns of padding before the map, see `singtech.models.deformable.deform_conv2d`, which picks one.
 """

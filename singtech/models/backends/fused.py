@@ -1,15 +1,14 @@
-"""Deformable convolution in one Triton kernel per direction, which samples and multiplies without writing the columns.
+"""Deformable convolution in one Triton kernel per direction, which never writes the sampled columns to memory.
 
-torchvision writes what every tap sees to memory (M·C numbers per position) before it multiplies, and reads and rewrites
-that several times to get the gradients. Here a program samples the columns of a block of positions into registers,
-multiplies them there, and keeps the sums; backward, the gradient of the columns is used as soon as it is made. The
-kernels are in `kernels`, imported when they are first needed, as Triton comes with torch for NVIDIA GPUs only.
+torchvision writes the columns (M·C numbers per position) before it multiplies them, and reads and rewrites them several
+times for the gradients. Here a program samples the columns of a block of positions into registers and multiplies them
+there. Backward, it uses the gradient of the columns at once. The module `kernels` is imported at its first use, because
+Triton comes with torch for NVIDIA GPUs only.
 
-The gradient of the features is added up by atomic additions, in an order that no two runs share. `deterministic` adds
-integers instead, whose sum has no order.
+Atomic additions sum the gradient of the features, in another order in each run. Under
+`torch.use_deterministic_algorithms` they add integers, whose sum has no order.
 """
 
-import contextlib
 import math
 from types import ModuleType
 from typing import NamedTuple
@@ -18,22 +17,24 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
-PLANAR_CHANNELS = 8  # up to so many, each channel is a plane of its own
-LIMIT = 2**31  # what an index within one image, or a count of positions, has to stay below
+from singtech.errors import InvalidValue
+
+PLANAR_CHANNELS = 8  # up to this number, each channel is a plane in memory
+LIMIT = 2**31  # of an index within one image, and of a count of positions
 MARGIN = 2**20  # positions that a kernel may count beyond the last
 SUM_BITS = 61  # bits of a 64-bit sum that the largest possible contributions may fill
 PROGRAMS = 1056  # 8 for each of the 132 multiprocessors of an H100 or H200
 
 
 class Tile(NamedTuple):
-    """What one program of a kernel works on at a time.
+    """The block that one program of a kernel computes at a time.
 
     Args:
-        positions, outputs, channels, taps: powers of two; positions, outputs and taps × channels are at least 16, and
-            taps are one unless the channels are few (`PLANAR_CHANNELS`).
-        splits: programs that share the work's longest loop: over the taps forward and backward, over the positions for
-            the weight.
-        warps, stages: warps of a program, and loads of its loop that are under way at once.
+        positions, outputs, channels, taps: powers of two. Positions, outputs and taps × channels are at least 16. Taps
+            are 1 for more than `PLANAR_CHANNELS` channels.
+        splits: programs that share the longest loop: over the taps forward and backward, over the positions for the
+            weight.
+        warps, stages: warps of a program, and loads of its loop that run at once.
     """
 
     positions: int
@@ -59,54 +60,41 @@ def fused(
     mask: Tensor | None,
     weight: Tensor,
     padding: tuple[int, int],
-    deterministic: bool = False,
-    blocks: Blocks | None = None,
 ) -> Tensor:
-    """`deform_conv2d` on an NVIDIA GPU: y(p0) = sum over the taps m of w(p_m) · mask_m(p0) · x(p0 + p_m + Δp_m(p0)).
+    """Compute `deform_conv2d` on an NVIDIA GPU.
 
-    Sums are kept in float32 whatever the features' type, positions and mask are read as float32 (as float64 for float64
-    features). Products of float32 are exact unless torch is told to use TF32. An offset that is not a number makes the
-    output at its position not a number; an infinite one sees nothing.
+    Sums are float32, and positions and mask are read as float32 (all are float64 for float64 features). Products of
+    float32 are exact unless torch allows TF32. An offset of NaN gives an output of NaN at its position; a tap with an
+    infinite offset reads 0.
 
     Args:
-        features: (B, C, F, T) on a CUDA device. Quickest in channels-last memory.
-        offset: (B, 2·M, F', T') vertical, then horizontal for each of the M = kh·kw taps.
-        mask: (B, M, F', T') modulation of each tap, or None for 1.
-        weight: (O, C, kh, kw) of the features' type. Quickest in channels-last memory.
-        padding: rows above and columns left of the map at which the kernel starts.
-        deterministic: repeat the features' gradient to the bit, as torch.use_deterministic_algorithms also asks for.
-        blocks: how to cut the work, or None for `choose`.
+        features: (B, C, F, T) on a CUDA device. Fastest in channels-last memory.
+        offset, mask, padding: as for `deform_conv2d`.
+        weight: (O, C, kh, kw) of the features' type. Fastest in channels-last memory.
     Returns:
         (B, O, F', T') in channels-last memory.
     Raises:
-        RuntimeError: Triton is not installed, or the features are not on a CUDA device.
-        TypeError: features and weight of two types, or of a type that is not a floating-point one.
-        ValueError: an image or a batch too large for the kernels' indices, or tiles of several taps for many channels.
+        InvalidValue: an image or a batch is too large for the kernels' indices.
     """
-    dtype = features.dtype
-    if dtype != weight.dtype or not dtype.is_floating_point:
-        raise TypeError(f"features of {dtype} and weight of {weight.dtype}: expected one floating-point type for both.")
-    real = torch.float64 if dtype == torch.float64 else torch.float32
+    real = torch.float64 if features.dtype == torch.float64 else torch.float32
     return _convolve(
-        _laid_out(features),
+        _arrange(features),
         offset.to(real),
         None if mask is None else mask.to(real),
         weight.permute(0, 2, 3, 1).flatten(1, 2).contiguous(),
         weight.shape[3],
         list(padding),
-        deterministic,
-        None if blocks is None else [number for tile in blocks for number in tile],
     )
 
 
 def choose(channels: int, outputs: int, taps: int, positions: int, dtype: torch.dtype) -> Blocks:
-    """Tiles for a deformable convolution of C channels, O outputs, M taps and B·F'·T' positions.
+    """Choose tiles for a deformable convolution of C channels, O outputs, M taps and B·F'·T' positions.
 
-    The tensor cores take 16-bit tiles as they come; float32 is multiplied by plain instructions, whose operands live in
-    registers, so its tiles are smaller. Few positions are cut finer, so that every multiprocessor has some.
+    float32 tiles are smaller than 16-bit tiles: tensor cores multiply the latter, plain instructions with operands in
+    registers the former. Few positions give smaller tiles, so that each multiprocessor has some.
     """
     few = positions < 2**15
-    places = 32 if few else 64
+    block = 32 if few else 64
     o, c = max(16, _power_of_two(outputs)), max(16, _power_of_two(channels))
     wide = min(o, 128)
     warps = 8 if wide > 64 else 4
@@ -115,16 +103,16 @@ def choose(channels: int, outputs: int, taps: int, positions: int, dtype: torch.
         c = _power_of_two(channels)
         forward = backward = weight = Tile(128, min(o, 32), c, 16 // c, 1, 4, 1)
     elif dtype.itemsize == 2:
-        forward = Tile(places, wide, min(c, 64), 1, shares, 4 if few else warps, 2)
-        backward = Tile(places, min(o, 64), min(c, 32), 1, taps, 4 if few else 8, 1)
+        forward = Tile(block, wide, min(c, 64), 1, shares, 4 if few else warps, 2)
+        backward = Tile(block, min(o, 64), min(c, 32), 1, taps, 4 if few else 8, 1)
         weight = Tile(64, wide, min(c, 64), 1, 1, warps, 2)
     else:
-        forward = Tile(places, min(o, 64), c if c <= 32 else 16, 1, shares, 4, 2)
-        backward = Tile(places, 16, min(c, 32), 1, taps, 4 if few else 8, 1)
+        forward = Tile(block, min(o, 64), c if c <= 32 else 16, 1, shares, 4, 2)
+        backward = Tile(block, 16, min(c, 32), 1, taps, 4 if few else 8, 1)
         weight = Tile(32, wide, min(c, 32), 1, 1, warps, 1)
     tiles = math.prod(
-        _ceil(size, block)
-        for size, block in ((channels, weight.channels), (taps, weight.taps), (outputs, weight.outputs))
+        _ceil(size, tile)
+        for size, tile in ((channels, weight.channels), (taps, weight.taps), (outputs, weight.outputs))
     )
     splits = min(_ceil(PROGRAMS, tiles), _ceil(positions, weight.positions))
     return Blocks(forward, backward, weight._replace(splits=max(splits, 1)))
@@ -138,8 +126,6 @@ def _convolve(
     weight: Tensor,
     kernel_width: int,
     padding: list[int],
-    deterministic: bool,
-    blocks: list[int] | None,
 ) -> Tensor:
     """`fused` on float positions and mask and a weight of (O, M, C)."""
     batch, _, *grid = offset.shape
@@ -147,7 +133,7 @@ def _convolve(
     output = _channels_last((batch, outputs, *grid), features, features.dtype)
     if output.numel() == 0:
         return output
-    call = _Call(features, offset, mask, weight, kernel_width, padding, blocks)
+    call = _Call(features, offset, mask, weight, kernel_width, padding)
     tile = call.blocks.forward
     partial = output
     if tile.splits > 1:
@@ -160,7 +146,7 @@ def _convolve(
 
 
 @_convolve.register_fake
-def _(features, offset, mask, weight, kernel_width, padding, deterministic, blocks):
+def _(features, offset, mask, weight, kernel_width, padding):
     return _channels_last((offset.shape[0], weight.shape[0], *offset.shape[2:]), features, features.dtype)
 
 
@@ -173,21 +159,19 @@ def _differentiate(
     weight: Tensor,
     kernel_width: int,
     padding: list[int],
-    deterministic: bool,
-    blocks: list[int] | None,
-    wanted: list[bool],
+    needs: list[bool],
 ) -> list[Tensor]:
-    """Gradients of features, offset, mask and weight, those that are not wanted left empty."""
-    grads = _empty_grads(features, offset, mask, weight, wanted)
+    """Gradients of features, offset, mask and weight; empty where `needs` is false."""
+    grads = _empty_grads(features, offset, mask, weight, needs)
     if grad_output.numel() == 0 or features.numel() == 0:
         return [grad.zero_() for grad in grads]
     grad_features, grad_offset, grad_mask, grad_weight = grads
-    call = _Call(features, offset, mask, weight, kernel_width, padding, blocks)
-    given = grad_output.to(features.dtype).contiguous(memory_format=torch.channels_last)
-    if any(wanted[:3]):
-        fixed_point = deterministic or torch.are_deterministic_algorithms_enabled()
+    call = _Call(features, offset, mask, weight, kernel_width, padding)
+    gradient = grad_output.to(features.dtype).contiguous(memory_format=torch.channels_last)
+    if any(needs[:3]):
+        fixed_point = torch.are_deterministic_algorithms_enabled()
         sums = units = grad_features
-        if wanted[0]:
+        if needs[0]:
             kind = torch.int64 if fixed_point else call.real
             if kind != grad_features.dtype:
                 sums = torch.empty_strided(
@@ -195,53 +179,55 @@ def _differentiate(
                 )
             sums.zero_()
             if fixed_point:
-                units = _units(given, mask, weight, math.prod(offset.shape[2:]))
+                units = _units(gradient, mask, weight, math.prod(offset.shape[2:]))
         tile = call.blocks.backward
         flat_grads = [grad.flatten(2) if grad.dim() == 4 else grad for grad in (grad_offset, grad_mask)]
         call.launch(
             "backward_kernel",
             tile.splits * _ceil(call.positions, tile.positions),
             tile,
-            (given, call.features, *call.fields, call.weight, units, sums, *flat_grads),
+            (gradient, call.features, *call.fields, call.weight, units, sums, *flat_grads),
             [stride for grad in flat_grads for stride in (grad.stride() if grad.dim() == 3 else (0, 0, 0))],
-            FEATURES=wanted[0],
-            OFFSET=wanted[1],
-            MASK=wanted[2],
-            FIXED_POINT=wanted[0] and fixed_point,
+            FEATURES=needs[0],
+            OFFSET=needs[1],
+            MASK=needs[2],
+            FIXED_POINT=needs[0] and fixed_point,
         )
         if sums is not grad_features:
             grad_features.copy_(sums.to(call.real) / units[0] / units[1] if fixed_point else sums)
-    if wanted[3]:
+    if needs[3]:
         tile = call.blocks.weight
         outputs, taps, channels = weight.shape
         partial = weight.new_empty((tile.splits, *weight.shape), dtype=call.real)
         tiles = _ceil(channels, tile.channels) * _ceil(taps, tile.taps) * _ceil(outputs, tile.outputs)
-        call.launch("backward_weight_kernel", tile.splits * tiles, tile, (given, call.features, *call.fields, partial))
+        call.launch(
+            "backward_weight_kernel", tile.splits * tiles, tile, (gradient, call.features, *call.fields, partial)
+        )
         grad_weight.copy_(partial.sum(0))
     return grads
 
 
 @_differentiate.register_fake
-def _(grad_output, features, offset, mask, weight, kernel_width, padding, deterministic, blocks, wanted):
-    return _empty_grads(features, offset, mask, weight, wanted)
+def _(grad_output, features, offset, mask, weight, kernel_width, padding, needs):
+    return _empty_grads(features, offset, mask, weight, needs)
 
 
-def _remember(ctx, inputs: tuple, output: Tensor) -> None:
+def _save_context(ctx, inputs: tuple, output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:4])
     ctx.settings = inputs[4:]
 
 
 def _backward(ctx, grad_output: Tensor) -> tuple:
-    wanted = list(ctx.needs_input_grad[:4])
-    grads = _differentiate(grad_output, *ctx.saved_tensors, *ctx.settings, wanted)
-    return *(grad if wants else None for grad, wants in zip(grads, wanted, strict=True)), None, None, None, None
+    needs = list(ctx.needs_input_grad[:4])
+    grads = _differentiate(grad_output, *ctx.saved_tensors, *ctx.settings, needs)
+    return *(grad if needed else None for grad, needed in zip(grads, needs, strict=True)), None, None
 
 
-_convolve.register_autograd(_backward, setup_context=_remember)
+_convolve.register_autograd(_backward, setup_context=_save_context)
 
 
 class _Call:
-    """What the kernels of one call share: tensors in the layouts they read, sizes, strides and settings."""
+    """Tensors in the kernels' layouts, sizes, strides and settings, which the kernels of one call share."""
 
     def __init__(
         self,
@@ -251,9 +237,8 @@ class _Call:
         weight: Tensor,
         kernel_width: int,
         padding: list[int],
-        blocks: list[int] | None,
     ) -> None:
-        self.features, self.weight = _laid_out(features), weight.contiguous()
+        self.features, self.weight = _arrange(features), weight.contiguous()
         batch, channels, height, width = features.shape
         outputs, taps, _ = weight.shape
         area, columns_out = math.prod(offset.shape[2:]), offset.shape[3]
@@ -264,27 +249,20 @@ class _Call:
         self.fields = (offset, mask)
         spans = [_span(tensor) for tensor in (self.features, *self.fields, self.weight[None])]
         if max(self.positions + MARGIN, 2 * taps * area, *spans) >= LIMIT:
-            raise ValueError(
+            raise InvalidValue(
                 f"features of shape {tuple(features.shape)} and offsets for {taps} taps: more than the kernels can "
-                "count in 32 bits. Give them fewer images at a time."
+                "count in 32 bits; use a smaller batch_size."
             )
         self.numbers = [self.positions, area, columns_out, height, width, *padding]
         self.numbers += [self.features.stride(axis) for axis in (0, 1, 2, 3)] + [*offset.stride(), *mask.stride()]
-        if blocks is None:
-            self.blocks = choose(channels, outputs, taps, self.positions, features.dtype)
-        else:
-            numbers = len(Tile._fields)
-            self.blocks = Blocks(*(Tile(*blocks[i : i + numbers]) for i in range(0, len(blocks), numbers)))
-        planar = channels <= PLANAR_CHANNELS
-        if not planar and any(tile.taps != 1 for tile in self.blocks):
-            raise ValueError(f"{self.blocks}: expected one tap at a time for more than {PLANAR_CHANNELS} channels.")
+        self.blocks = choose(channels, outputs, taps, self.positions, features.dtype)
         self.constants = {
             "CHANNELS": channels,
             "OUTPUTS": outputs,
             "TAPS": taps,
             "KERNEL_WIDTH": kernel_width,
             "MASKED": mask is not offset,
-            "PLANAR": planar,
+            "PLANAR": channels <= PLANAR_CHANNELS,
         }
 
     def launch(
@@ -298,14 +276,8 @@ class _Call:
     ) -> None:
         """Run one kernel on the device of its tensors."""
         kernels = _kernels()
-        kernel = getattr(kernels, name)
-        device = self.features.device
-        if device.type != "cuda" and isinstance(kernel, kernels.triton.JITFunction):
-            raise RuntimeError(
-                f"features on {device}: the kernels run on CUDA devices. Use another backend of deform_conv2d there."
-            )
-        with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
-            kernel[(programs,)](
+        with torch.cuda.device_of(self.features):
+            getattr(kernels, name)[(programs,)](
                 *tensors,
                 *self.numbers,
                 *strides,
@@ -324,35 +296,30 @@ class _Call:
 
 
 def _kernels() -> ModuleType:
-    try:
-        from singtech.models.backends import kernels
-    except ModuleNotFoundError as error:
-        if error.name != "triton":
-            raise
-        raise RuntimeError(
-            "Triton is not installed: install it (pip install triton) or use another backend of deform_conv2d."
-        ) from error
+    """Import the kernels at their first use: only NVIDIA GPUs have Triton."""
+    from singtech.models.backends import kernels
+
     return kernels
 
 
 def _span(tensor: Tensor) -> int:
-    """How far apart in memory two numbers of one image can be."""
+    """Largest distance in memory between two numbers of one image."""
     return sum((size - 1) * stride for size, stride in zip(tensor.shape[1:], tensor.stride()[1:], strict=True))
 
 
-def _laid_out(features: Tensor) -> Tensor:
-    """Features as the kernels read them: few channels as planes, many as rows."""
+def _arrange(features: Tensor) -> Tensor:
+    """Features in the kernels' layout: few channels as planes, many as rows."""
     planar = features.shape[1] <= PLANAR_CHANNELS
     return features.contiguous(memory_format=torch.contiguous_format if planar else torch.channels_last)
 
 
 def _units(grad_output: Tensor, mask: Tensor | None, weight: Tensor, area: int) -> Tensor:
-    """Two powers of two by which a contribution to the features' gradient is multiplied to become an integer.
+    """Two powers of two whose product turns a contribution to the features' gradient into an integer.
 
-    Their product is as large as it can be without a sum of contributions that overflows. Each contribution is at most
-    max|grad| · max over (tap, channel) of the sum over the outputs of |w| · max|mask|, and at most M·F'·T' of them meet
-    at one point. The product may be out of float32's range, hence two. Where the bound is not finite, neither are they,
-    nor any gradient that they divide.
+    The product is the largest for which no sum of contributions overflows. Each contribution is at most max|grad| · max
+    over (tap, channel) of the sum over the outputs of |w| · max|mask|, and at most M·F'·T' of them meet at one point.
+    They are two because their product may exceed float32. Where the bound is not finite, they are NaN, and so is the
+    gradient.
     """
     wide = torch.float64
     largest = torch.linalg.vector_norm(grad_output, math.inf).to(wide) * weight.to(wide).abs().sum(0).max()
@@ -365,17 +332,17 @@ def _units(grad_output: Tensor, mask: Tensor | None, weight: Tensor, area: int) 
 
 
 def _empty_grads(
-    features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, wanted: list[bool]
+    features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, needs: list[bool]
 ) -> list[Tensor]:
-    laid_out = _laid_out(features)
-    grads = [features.new_empty(0) for _ in wanted]
-    if wanted[0]:
-        grads[0] = torch.empty_strided(laid_out.shape, laid_out.stride(), dtype=features.dtype, device=features.device)
+    arranged = _arrange(features)
+    grads = [features.new_empty(0) for _ in needs]
+    if needs[0]:
+        grads[0] = torch.empty_strided(arranged.shape, arranged.stride(), dtype=features.dtype, device=features.device)
     for i, field in ((1, offset), (2, mask)):
-        if wanted[i]:
+        if field is not None and needs[i]:
             rows = field.stride(1) == 1 and field.shape[1] > 1
             grads[i] = _channels_last(field.shape, field, field.dtype) if rows else field.new_empty(field.shape)
-    if wanted[3]:
+    if needs[3]:
         grads[3] = weight.new_empty(weight.shape)
     return grads
 
@@ -389,5 +356,5 @@ def _ceil(size: int, block: int) -> int:
 
 
 def _power_of_two(size: int) -> int:
-    """The least power of two that is not less."""
+    """The smallest power of two from `size` up."""
     return 1 << (size - 1).bit_length()

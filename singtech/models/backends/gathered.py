@@ -1,4 +1,4 @@
-"""Plain PyTorch: runs on any device, and remembers nothing but what autograd does."""
+"""Deformable convolution in plain PyTorch, for any device."""
 
 import torch
 import torch.nn.functional as F
@@ -6,10 +6,10 @@ from torch import Tensor
 
 
 def gathered(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, padding: tuple[int, int]) -> Tensor:
-    """Each tap as a weighted sum of the four grid points around it, then one matrix product over taps and channels.
+    """Sum the four grid points around each tap with their shares, then multiply by the weights in one matrix product.
 
-    The sums are one `embedding_bag` over the map laid out position by position, which reads and writes whole rows of C
-    channels, so memory is touched in order whichever way the offsets point.
+    The sums are one `embedding_bag` over the channels-last map. It reads and writes whole rows of C channels, so memory
+    access is in order wherever the offsets point.
     """
     with torch.autocast(features.device.type, enabled=False):
         dtype = weight.dtype
@@ -49,7 +49,7 @@ def _corners(
     tap = torch.arange(taps, device=device)
     vertical = torch.arange(grid[0], device=device).view(-1, 1, 1) + tap // kernel[1] - padding[0]
     horizontal = torch.arange(grid[1], device=device).view(1, -1, 1) + tap % kernel[1] - padding[1]
-    # beyond one step outside, nothing is seen; the clamp keeps far offsets within the integers
+    # a position more than one step outside reads nothing; the clamp keeps far ones within the integers
     y = (vertical.to(dtype) + offset[..., 0]).clamp(-1, height)
     x = (horizontal.to(dtype) + offset[..., 1]).clamp(-1, width)
     top, left = y.detach().floor(), x.detach().floor()

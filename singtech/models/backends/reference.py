@@ -1,4 +1,6 @@
-"""torchvision's operator: the reference, and what a GPU without Triton takes."""
+"""torchvision's operator: the reference, and the choice for a GPU without Triton."""
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -8,10 +10,13 @@ from torch import Tensor
 def reference(
     features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, padding: tuple[int, int]
 ) -> Tensor:
-    """In the weight's precision. It pads alike on both sides: the input is padded here, as far as the result needs.
+    """torchvision's operator in weight.dtype, asymmetric padding applied first.
+
+    The operator pads both sides alike, so the features are padded here. It reads wild memory where an offset is NaN, so
+    NaN is set to 0 before it and shown in the output after it.
 
     Raises:
-        ValueError: a result smaller than the padded map allows, which this operator cannot make.
+        ValueError: the output is smaller than the padded map allows; this operator cannot make it.
     """
     from torchvision.ops import deform_conv2d
 
@@ -20,7 +25,10 @@ def reference(
     right = offset.shape[3] - 1 + weight.shape[3] - left - features.shape[3]
     if bottom < 0 or right < 0:
         raise ValueError(f"an output of {tuple(offset.shape[2:])}: torchvision's operator covers the whole map.")
+    far = sum(features.shape[2:]) + sum(offset.shape[2:]) + sum(weight.shape[2:])  # outside the map from everywhere
     with torch.autocast(features.device.type, enabled=False):
         mask = None if mask is None else mask.float().to(weight.dtype)
-        offset, padded = offset.to(weight.dtype), F.pad(features.to(weight.dtype), (left, right, top, bottom))
-        return deform_conv2d(padded, offset, weight, mask=mask)
+        is_nan = offset.isnan().any(dim=1, keepdim=True)  # (B, 1, F', T')
+        finite = offset.to(weight.dtype).nan_to_num(0, far, -far).clamp(-far, far)
+        padded = F.pad(features.to(weight.dtype), (left, right, top, bottom))
+        return deform_conv2d(padded, finite, weight, mask=mask).masked_fill(is_nan, math.nan)

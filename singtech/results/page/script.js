@@ -25,7 +25,8 @@ const natural = (one, other) => {
   return a.length - b.length;
 };
 const sort = (table, header, column) => {
-  const direction = header.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
+  const first = header.dataset.best || "ascending";
+  const direction = header.getAttribute("aria-sort") !== first ? first : first === "ascending" ? "descending" : "ascending";
   table.querySelectorAll("th[aria-sort]").forEach((other) => other.removeAttribute("aria-sort"));
   header.setAttribute("aria-sort", direction);
   const sign = direction === "ascending" ? 1 : -1;
@@ -40,7 +41,7 @@ let filters = 0;
 const equip = (table) => {
   [...table.tHead.rows[0].cells].forEach((header, column) => {
     if (!header.textContent.trim()) return;
-    const button = make("button", { type: "button", title: "sort by this column" }, ...header.childNodes);
+    const button = make("button", { type: "button", title: header.dataset.best ? "sort by this column, best first" : "sort by this column" }, ...header.childNodes);
     header.replaceChildren(button);
     button.addEventListener("click", () => sort(table, header, column));
   });

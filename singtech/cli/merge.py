@@ -1,0 +1,33 @@
+"""Add the runs of a packed file to a results folder.
+
+Every run is added, or none if the folder holds one of the same name with other content. `singtech tables` renders them.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from singtech.cli.options import command, option
+
+
+@dataclass(kw_only=True)
+class Options:
+    """What `singtech merge` takes."""
+
+    file: Path = option("FILE", "a file that `singtech pack` wrote")
+    output_dir: Path = option("FOLDER", "where to add the runs", Path("outputs"))
+
+
+@command(Options)
+def main(options: Options) -> None:
+    """Merge the runs, and print how many were added."""
+    from singtech.results.collate import rebuild
+    from singtech.results.packing import merge
+
+    added, before = merge(options.file, options.output_dir)
+    rebuild(options.output_dir)
+    print(f"{options.output_dir}: {added} runs added" + (f", {before} were there before." if before else "."))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

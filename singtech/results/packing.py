@@ -1,0 +1,107 @@
+"""All complete runs in one zip, without weights or sound; and adding such a file to another results folder."""
+
+import json
+import re
+import zipfile
+import zlib
+from pathlib import Path
+
+from singtech.errors import Conflict, Damaged, Newer, NotThere
+from singtech.io.atomic import atomic_folder, atomic_path, write_bytes
+from singtech.io.lock import hold
+from singtech.results.collate import CORPORA, RESULTS
+from singtech.results.predictions import PREDICTIONS, VALIDATION
+from singtech.results.rows import COMPLETE, ROW, parse_row, read_rows
+from singtech.results.schema import SCHEMA
+
+RUN_FILES = (ROW, "config.yaml", PREDICTIONS, VALIDATION, "confusion.csv", "layers.csv")
+ABOUT = "singtech.json"  # the version of a packed file
+MOST_BYTES = 1 << 28  # of each file; a run has a few hundred kilobytes
+_PATH = re.compile(rf"(runs/[^/\\:\0]+/({'|'.join(map(re.escape, RUN_FILES))})|{CORPORA}/[^/\\:\0]+\.csv)")
+
+
+def pack(output_dir: Path, path: Path) -> tuple[int, int]:
+    """Write rows, predictions, settings, layers and corpora into one zip; the same results give the same bytes.
+
+    Returns:
+        How many runs it holds, and how many were left out because they are not complete.
+    Raises:
+        NotThere: there is no complete run.
+    """
+    rows = read_rows(output_dir / "runs")
+    names = [row["run"] for row in rows if row["status"] == COMPLETE]
+    if not names:
+        raise NotThere(f"{output_dir / 'runs'}: no complete run to pack. Make some with `singtech run`.")
+    files = [Path("runs", name, each) for name in names for each in RUN_FILES]
+    files += [each.relative_to(output_dir) for each in sorted((output_dir / CORPORA).glob("*.csv"))]
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        _put(archive, ABOUT, json.dumps({"schema": SCHEMA}).encode())
+        for file in files:
+            if (output_dir / file).is_file():
+                _put(archive, file.as_posix(), (output_dir / file).read_bytes())
+    return len(names), len(rows) - len(names)
+
+
+def merge(path: Path, output_dir: Path) -> tuple[int, int]:
+    """Add the runs and corpora of a packed file to a results folder: every one, or none if one contradicts it.
+
+    Returns:
+        How many runs were added, and how many were there before.
+    Raises:
+        NotThere: there is no such file.
+        Damaged, Newer: it is no packed file, or of a newer version.
+        Conflict: the folder holds a run or corpus of the same name with other content.
+    """
+    if not path.is_file():
+        raise NotThere(f"{path}: no such file. Make one with `singtech pack to=FILE`.")
+    try:
+        with zipfile.ZipFile(path) as archive, hold(output_dir / RESULTS, f"{path} is being merged"):
+            names = _checked_names(archive, path)
+            runs = {name.split("/")[1] for name in names if name.startswith("runs/")}
+            new = sorted(run for run in runs if not (output_dir / "runs" / run).exists())
+            for name in names:
+                target = output_dir / name
+                is_expected = target.exists() or (name.startswith("runs/") and name.split("/")[1] not in new)
+                if is_expected and not (target.is_file() and target.read_bytes() == archive.read(name)):
+                    raise Conflict(f"{target} is not what {path} holds under this name. Nothing was merged: keep one.")
+            for run in new:
+                with atomic_folder(output_dir / "runs" / run) as folder:
+                    for name in names:
+                        if name.startswith(f"runs/{run}/"):
+                            (folder / name.split("/")[2]).write_bytes(archive.read(name))
+            for name in names:
+                if name.startswith(CORPORA) and not (output_dir / name).exists():
+                    write_bytes(output_dir / name, archive.read(name))
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as problem:  # also encrypted, cut short
+        raise Damaged(f"{path} is no packed file ({' '.join(str(problem).split())[:120]}).") from None
+    return len(new), len(runs) - len(new)
+
+
+def _put(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    entry = zipfile.ZipInfo(name)  # of a fixed date, so that the same results give the same bytes
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    archive.writestr(entry, content)
+
+
+def _checked_names(archive: zipfile.ZipFile, path: Path) -> list[str]:
+    """The names of a packed file's entries; each is a results file of a bounded size, each row whole and complete."""
+    large = [entry.filename for entry in archive.infolist() if entry.file_size > MOST_BYTES]
+    names = [name for name in archive.namelist() if name != ABOUT]
+    strange = [name for name in names if not _PATH.fullmatch(name) or ".." in name.split("/") or name in large]
+    if strange or len(set(names)) < len(names) or ABOUT not in archive.namelist() or ABOUT in large:
+        why = f"it holds {strange[0]!r:.80}" if strange else f"it holds no {ABOUT}, or a name twice"
+        raise Damaged(f"{path} is no packed file ({why}).")
+    try:
+        if json.loads(archive.read(ABOUT))["schema"] > SCHEMA:
+            raise Newer("a newer version of singtech packed it")
+        runs = {name.split("/")[1] for name in names if name.startswith("runs/")}
+        for run in sorted(runs):
+            row = parse_row(archive.read(f"runs/{run}/{ROW}"))
+            if row is None or row["run"] != run or row["status"] != COMPLETE:
+                raise Damaged(f"the row of {run} is not complete, or of another run")
+    except Newer as problem:
+        raise Newer(f"{path}: {problem}; merge it with that version.") from None
+    except (ValueError, KeyError, TypeError) as problem:
+        raise Damaged(f"{path} is no packed file ({' '.join(str(problem).split())[:120]}).") from None
+    return names

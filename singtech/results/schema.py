@@ -1,0 +1,103 @@
+"""The data dictionary: every column of a run's row and of results.csv, with its type, unit and meaning.
+
+`singtech store columns=true` prints it. A change that older code would misread raises `SCHEMA`; older code leaves such
+a row alone.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from singtech import metrics
+from singtech.techniques import TECHNIQUES
+
+SCHEMA = 1  # 0: rows without a schema, whose `seconds` include shared phases and which hold no digests
+PROTOCOL = 1  # raise it when a metric changes its meaning
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its type is text, number (a float), count (a whole number) or whole (one that is never unknown)."""
+
+    name: str
+    type: str
+    unit: str
+    meaning: str
+
+
+CONDITION = (
+    Column("run", "text", "", "name of the run's folder below runs/"),
+    Column("condition", "text", "", "condition, then all other settings, corpus and fold that differ from the paper's"),
+    Column("data", "text", "", "corpus"),
+    Column("fold", "text", "", 'fold of the singers; "" on the corpus\'s own split'),
+    Column("model", "text", "", "network, a file of conf/model"),
+    Column("dc", "text", "", "which layers are deformable, a file of conf/dc"),
+    Column("strategy", "text", "", "training strategy, a file of conf/strategy"),
+    Column("alpha", "number", "", "smoothing of the loss weights (Eq. 2)"),
+    Column("seed", "whole", "", "seed of initial weights, clip order and dropout"),
+    Column(
+        "settings", "text", "JSON", "typed settings that differ from the paper's, by the names of Hydra's overrides"
+    ),
+)
+METRICS = tuple(Column(name, "number", "0 to 1", metrics.METRICS[name].label) for name in metrics.overall())
+TECHNIQUE_METRICS = tuple(
+    Column(f"{prefix}{technique}", "number", "0 to 1", metrics.label(f"{prefix}{technique}"))
+    for prefix in metrics.prefixes()
+    for technique in TECHNIQUES
+)
+CIRCUMSTANCES = (
+    Column("validation_f1", "number", "0 to 1", "macro-F1 on validation singers"),
+    Column("parameters", "count", "", "parameters of the network"),
+    Column("epochs", "count", "epochs", "epochs of all phases, shared ones included"),
+    Column("seconds", "number", "s", "training time of the phases that this run trained: sums over rows are right"),
+    Column("seconds_shared", "number", "s", "training time of phases that another run trained: part of its `seconds`"),
+    Column("clips_train", "count", "clips", "training clips"),
+    Column("clips_test", "count", "clips", "test clips"),
+    Column("singers_test", "text", "", "test singers"),
+    Column("device", "text", "", "processor that trained the first phase"),
+    Column("precision", "text", "", "floating-point precision of training"),
+    Column("torch", "text", "", "version of torch"),
+    Column("commit", "text", "", "commit of the code; +dirty if files were changed"),
+    Column("status", "text", "", "running, interrupted, failed or complete"),
+    Column("reason", "text", "", "why the run failed"),
+    Column("protocol", "text", "", "version of the protocol and hash of clips, split and meaning of the metrics"),
+    Column("data_fingerprint", "text", "", "hash of the training and test clips"),
+    Column("corpus_fingerprint", "text", "", "hash of all clips of the corpus"),
+    Column("recipe", "text", "", "hash of the code and settings files outside the package that the run uses"),
+    Column("phases", "text", "", "keys of the stored phases"),
+    Column("made_by", "text", "", "version and commit that trained each phase"),
+    Column("finished", "text", "UTC", "when the run ended"),
+    Column("versions", "text", "", "versions of the libraries that decide numbers"),
+    Column("command", "text", "", "command that makes the run again"),
+    Column("variant", "text", "", "settings of a run that an earlier version stored, instead of `settings`"),
+    Column("schema", "whole", "", "version of this dictionary that the row follows; 0 for rows without one"),
+)
+INTEGRITY = (
+    Column("files", "text", "", "SHA-256, first 16 digits, of the run's other files; in row.json only"),
+    Column("digest", "text", "", "SHA-256, first 16 digits, of the row's other entries; in row.json only"),
+)
+DIFFERENCES = Column("differences", "dict", "", "typed settings that differ from the condition's; in the frame only")
+COLUMNS = (*CONDITION, *METRICS, *TECHNIQUE_METRICS, *CIRCUMSTANCES, *INTEGRITY, DIFFERENCES)
+_TYPES = {column.name: column.type for column in COLUMNS}
+
+
+def type_of(name: str) -> str:
+    """The type of a column; number for a metric that was registered or is of another technique, "" if unknown."""
+    is_metric = metrics.is_metric(name.removeprefix("validation_"))
+    return _TYPES.get(name, "number" if is_metric else "")
+
+
+def protocol(row: Mapping) -> str:
+    """What makes scores comparable, as "1:0123456789abcdef": the hash covers clips, split and version."""
+    names = ("data_fingerprint", "fold", "singers_test", "clips_train", "clips_test")
+    content = json.dumps([PROTOCOL, *(row.get(name) for name in names)])
+    return f"{PROTOCOL}:{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+
+
+def dictionary() -> str:
+    """The data dictionary as a table."""
+    from tabulate import tabulate
+
+    lines = [(column.name, column.type, column.unit, column.meaning) for column in COLUMNS]
+    return tabulate(lines, ["column", "type", "unit", "meaning"], disable_numparse=True)
