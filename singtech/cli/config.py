@@ -218,12 +218,12 @@ def differences(cfg: DictConfig) -> dict[str, object]:
     ignored |= {"data.folds"} if cfg.data.fold is None else {"data.split"}
     ignored |= set() if any("retraining" in str(phase) for phase in phases) else {"retraining"}
     is_own = run_settings["data"]["name"] != paper_settings["data"]["name"]
-    ours, papers = (_without(flatten(each), ignored) for each in (run_settings, paper_settings))
+    values, papers = (_without(flatten(each), ignored) for each in (run_settings, paper_settings))
     if is_own:
         compared = {"data.folds", *_ablation_settings(choices.get("ablation"))}
-        papers |= {name: ours[name] for name in ours if name.startswith("data.") and name not in compared}
-    changed = {name: value for name, value in ours.items() if name in papers and papers[name] != value}
-    added = {f"+{name}": value for name, value in ours.items() if name not in papers}
+        papers |= {name: values[name] for name in values if name.startswith("data.") and name not in compared}
+    changed = {name: value for name, value in values.items() if name in papers and papers[name] != value}
+    added = {f"+{name}": value for name, value in values.items() if name not in papers}
     return dict(sorted((chosen | changed | added).items()))
 
 

@@ -42,7 +42,7 @@ from singtech.training.trial import try_components
 
 CONFIGURATION, CONFUSION, LAYERS = "config.yaml", "confusion.csv", "layers.csv"
 FAILURE = "failure.txt"  # the traceback of a run that failed
-KEPT = (ROW, CONFIGURATION, PREDICTIONS, VALIDATION, CONFUSION, LAYERS, FAILURE)
+RUN_FILES = (ROW, CONFIGURATION, PREDICTIONS, VALIDATION, CONFUSION, LAYERS, FAILURE)
 VERSIONED = ("torch", "torchvision", "pytorch-lightning", "numpy", "scikit-learn", "librosa", "soxr")
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ def execute(
     if (row := _current(folder, run, corpus)) is not None:
         return Result(row, folder, (False,) * len(run.phases))
     with hold(folder, f"run {folder.name} is being made", wait) as require_lease:
-        row = _row_there(folder, say)
+        row = _earlier_row(folder, say)
         if row is not None and row["status"] == COMPLETE and (row := _whole(row, folder)) is not None:
             trained = [False] * len(run.phases)
             if not _is_judged(folder, row, corpus):  # the split may name others; they decide nothing else
@@ -116,7 +116,7 @@ def execute(
         begun = _condition(run, folder.name, corpus, parameter_count(network)) | dict(provenance or {})
         begun["protocol"] = protocol(begun)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in KEPT:
+        for name in RUN_FILES:
             remove_remains(folder / name)
         write_text(folder / CONFIGURATION, configuration)
         write_row(folder, begun | {"status": RUNNING})
@@ -176,7 +176,7 @@ def is_complete(folder: Path) -> bool:
     return row is not None and row["status"] == COMPLETE
 
 
-def _row_there(folder: Path, say: Callable[[str], None]) -> dict | None:
+def _earlier_row(folder: Path, say: Callable[[str], None]) -> dict | None:
     """The row of an earlier attempt, and a line about it; a damaged one is set aside with its folder.
 
     Raises:
@@ -276,11 +276,11 @@ def _keep_validation(folder: Path, row: dict, corpus: Corpus, logits: np.ndarray
 
 def _keep_contexts(path: Path, corpus: Corpus) -> None:
     """Tell the context of each clip in predictions that were written before they held it."""
-    there = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     clips = corpus.clips.iloc[corpus.rows("test")]
-    if "context" not in there and list(there["recording"]) == list(clips["recording"]):
-        there.insert(3, "context", list(clips["context"]))
-        write_text(path, there.to_csv(index=False))
+    if "context" not in frame and list(frame["recording"]) == list(clips["recording"]):
+        frame.insert(3, "context", list(clips["context"]))
+        write_text(path, frame.to_csv(index=False))
 
 
 def runnable(run: Run, corpus: Corpus, machine: Machine) -> Network:
@@ -333,10 +333,10 @@ def _obtain_phases(
 
 def _say_of_other_code(entry: StoredPhase, commit: str, title: str, say: Callable[[str], None]) -> None:
     """Say in one line, once in a process, that phases were made by another version of the code."""
-    ours, theirs = f"{metadata.version('singtech')}@{commit}", made_by(entry)
-    if ours != theirs and theirs not in _other_code:
-        _other_code.add(theirs)
-        say(f"{title} was made by {theirs}, not by this version, {ours}: the row names both.")
+    this_version, maker = f"{metadata.version('singtech')}@{commit}", made_by(entry)
+    if this_version != maker and maker not in _other_code:
+        _other_code.add(maker)
+        say(f"{title} was made by {maker}, not by this version, {this_version}: the row names both.")
 
 
 def made_by(entry: StoredPhase) -> str:
