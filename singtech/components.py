@@ -324,8 +324,3 @@ def _outside(frames: Sequence[tuple]) -> str:
         if path.is_file() and path.parent in _folders and PACKAGE not in path.parents:
             return f"{file}, line {line}, in {name}"
     return ""
-
-
-def short_name(target: str) -> str:
-    """Return the last part of a dotted path, to print it in a table."""
-    return re.split(r"[.:]", target)[-1]

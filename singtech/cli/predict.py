@@ -22,7 +22,7 @@ from pathlib import Path
 
 from singtech.cli.options import command, option
 from singtech.errors import InvalidValue, NotThere, SingtechError
-from singtech.io.atomic import write_text
+from singtech.io.atomic import encodable, write_text
 
 SUFFIXES = (".wav", ".flac")
 SUMMARY = ("recording", "seconds", "technique", "probability", "timeline", "note", "problem")
@@ -58,7 +58,7 @@ def main(options: Options) -> int:
     for note, count in Counter(line["note"] for line in lines if line["note"]).items():
         print(f"\n{count} recording{'s' * (count > 1)}: {note}")
     print("\nOne of the techniques is always named, and probabilities are not calibrated: silence has one too.")
-    print(f"\ntimelines and summary.csv in {printable(folder)}")
+    print(f"\ntimelines and summary.csv in {encodable(folder)}")
     skipped = [line for line in lines if line["problem"]]
     for line in skipped[:SHOWN]:
         print(f"skipped {line['recording']}: {line['problem']}", file=sys.stderr)
@@ -135,7 +135,7 @@ def predict_all(predictor, paths: Sequence[Path], folder: Path, overlap: float, 
     try:
         with tqdm(paths, unit="recording", disable=len(paths) < 2, dynamic_ncols=True) as bar:
             for path in bar:
-                line = dict.fromkeys(SUMMARY, "") | {"recording": printable(path)}
+                line = dict.fromkeys(SUMMARY, "") | {"recording": encodable(path)}
                 try:
                     result = _predict_one(predictor, path, overlap, folder / names[path], picture)
                     timeline = ", ".join(f"{name} {share:.0%}" for name, share in list(result["shares"].items())[:3])
@@ -166,9 +166,9 @@ def _predict_one(predictor, path: Path, overlap: float, stem: Path, picture: boo
         raise InvalidValue(problem.strerror or str(problem)) from None
     origin = {"sha256": sha256, "network": predictor.fingerprint, "overlap": overlap}
     earlier = _read_result(stem)
-    if earlier and Path(str(earlier["recording"])).absolute() != Path(printable(path)).absolute():
+    if earlier and Path(str(earlier["recording"])).absolute() != Path(encodable(path)).absolute():
         raise InvalidValue(
-            f"{printable(_with(stem, 'json'))} is that of {earlier['recording']}; name another folder with to=FOLDER"
+            f"{encodable(_with(stem, 'json'))} is that of {earlier['recording']}; name another folder with to=FOLDER"
         )
     if _is_done(earlier, origin, stem, picture):
         return earlier
@@ -184,7 +184,7 @@ def _predict_one(predictor, path: Path, overlap: float, stem: Path, picture: boo
 
         edges, probabilities = timeline.pieces()
         figure = draw_timeline(
-            printable(path.name),
+            encodable(path.name),
             waveform,
             sample_rate,
             timeline.techniques,
@@ -194,7 +194,7 @@ def _predict_one(predictor, path: Path, overlap: float, stem: Path, picture: boo
         )
         save(figure, stem, kinds=("png",), dpi=110)
     result = {
-        "recording": printable(path),
+        "recording": encodable(path),
         "seconds": round(timeline.seconds, 3),
         "technique": timeline.technique,
         "note": " ".join(note for note in (_on_length(predictor, timeline), _note(predictor)) if note),
@@ -252,11 +252,6 @@ def _names(paths: Sequence[Path]) -> dict[Path, Path]:
         taken.add(str(name).casefold())
         names[path] = name
     return names
-
-
-def printable(path: str | Path) -> str:
-    """A path as text; characters that UTF-8 cannot encode are escaped."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _with(stem: Path, suffix: str) -> Path:

@@ -27,6 +27,7 @@ from singtech.corpus.archive import Source, is_recording
 from singtech.corpus.audio import Header, read_header
 from singtech.corpus.download import bar_interval
 from singtech.errors import Damaged, InvalidValue, SingtechError
+from singtech.io.atomic import encodable
 from singtech.techniques import MISSPELT
 
 BYTES_AT_ONCE = 1 << 31  # of the recordings being worked on and their results
@@ -268,7 +269,7 @@ def counted(count: int, noun: str) -> str:
 
 def printable(path: str) -> str:
     """Escape control characters and those that UTF-8 cannot encode."""
-    return CONTROLS.sub(lambda match: repr(match[0])[1:-1], path.encode("utf-8", "backslashreplace").decode())
+    return CONTROLS.sub(lambda match: repr(match[0])[1:-1], encodable(path))
 
 
 def require_printable(path: str) -> None:

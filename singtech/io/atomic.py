@@ -127,3 +127,8 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def encodable(text: object) -> str:
+    """Escape the characters of a text or path that UTF-8 cannot encode."""
+    return str(text).encode("utf-8", "backslashreplace").decode()

@@ -3,12 +3,11 @@
 A signal raises an exception at once. It is also remembered, because Python drops an exception raised in a finalizer.
 """
 
-import functools
 import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 
@@ -48,21 +47,6 @@ def end_if_asked() -> None:
     """
     if _signals:
         raise KINDS[_signals[0]]
-
-
-def quietly_interrupted(main: Callable) -> Callable:
-    """Make ctrl-C end a command with one line and status 130, and a closed output pipe end it silently."""
-
-    @functools.wraps(main)
-    def guarded(*arguments):
-        try:
-            with reader_may_go():
-                return main(*arguments)
-        except KeyboardInterrupt:
-            print("interrupted: the same command does it again.", file=sys.stderr)
-            raise SystemExit(128 + signal.SIGINT) from None
-
-    return guarded
 
 
 @contextmanager

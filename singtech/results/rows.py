@@ -23,7 +23,7 @@ from singtech.results.settings import read_settings
 log = logging.getLogger(__name__)
 
 ROW = "row.json"
-RUNNING, INTERRUPTED, FAILED, COMPLETE = STATUSES = ("running", "interrupted", "failed", "complete")
+RUNNING, INTERRUPTED, FAILED, COMPLETE = ("running", "interrupted", "failed", "complete")
 VARIANT = "variant"  # what a row that an earlier version stored has in place of settings
 REQUIRED = ("run", "data", "fold", "model", "dc", "strategy", "alpha", "seed", "settings", "status")
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # what a UTF-8 file cannot hold, or a CSV reader stumbles over

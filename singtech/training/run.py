@@ -23,7 +23,7 @@ import torch
 
 from singtech.corpus.clip_store import Corpus
 from singtech.errors import Damaged, InvalidValue, Newer
-from singtech.io.atomic import remove_remains, set_aside, write_text
+from singtech.io.atomic import encodable, remove_remains, set_aside, write_text
 from singtech.io.lock import Busy, Superseded, hold, lock_of
 from singtech.metrics import confusion, scores
 from singtech.models.deformable import backend_for
@@ -91,9 +91,10 @@ def execute(
     Returns:
         The row, with what was trained for it.
     Raises:
-        ValueError: the split has no test clips, or settings that do not fit together; the run then leaves no row.
-        Busy: another process works on it, and `wait` is False; or it has taken it over.
-        FloatingPointError: training diverged.
+        InvalidValue: the split has no test clips, or settings do not fit together; the run then leaves no row.
+        Busy: another process works on it, and `wait` is False; or it took the run over.
+        Newer: a newer version wrote the row, or one of the phases.
+        Diverged: a loss is not finite.
     """
     network = runnable(run, corpus, machine)
     commit = dict(provenance or {}).get("commit", "")
@@ -157,14 +158,9 @@ def _end(
         return
     ended = {"status": INTERRUPTED}
     if isinstance(problem, Exception) and not isinstance(problem, Busy):
-        write_text(folder / FAILURE, _writable("".join(traceback.format_exception(problem))))
-        ended = {"status": FAILED, "reason": _writable(explain(problem))}
+        write_text(folder / FAILURE, encodable("".join(traceback.format_exception(problem))))
+        ended = {"status": FAILED, "reason": encodable(explain(problem))}
     write_row(folder, begun | ended | {"finished": _now()})
-
-
-def _writable(text: str) -> str:
-    """Text that any file can hold: what of a path is no character is spelled out."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def is_complete(folder: Path) -> bool:
@@ -228,7 +224,8 @@ def _current(folder: Path, run: Run, corpus: Corpus) -> dict | None:
 def _changed(folder: Path, row: dict, run: Run, corpus: Corpus) -> dict:
     """The entries of a complete row as they are now, of those that decide nothing."""
     changed = corpus.identity()  # clips that neither train nor are tested may have
-    if len(run.names["settings"]) < len(row.get("settings", "")):  # what differed did not matter, or is the default now
+    settings, stored = (read_settings(text).items for text in (run.names["settings"], row.get("settings", "")))
+    if len(settings) < len(stored):  # what differed did not matter, or is the default now
         changed |= run.names
     if any(other != folder for other in folder.parent.glob(f"{glob.escape(folder.name[:-8])}*")):
         changed["finished"] = _now()  # of the same condition with other code, tables show the newest
