@@ -114,7 +114,8 @@ def noise_corpus(clips: int, folder: Path):
     table["digest"] = [f"{n:032x}" for n in range(clips)]
     table["technique"] = [TECHNIQUES[n % len(TECHNIQUES)] for n in range(clips)]
     opened = np.load(folder / WAVEFORMS, mmap_mode="r")
-    return Corpus("noise", tuple(TECHNIQUES), RATE, 3.0, table, opened, [], folder, pd.DataFrame())
+    settings = {"name": "noise", "sample_rate": RATE, "clip_seconds": 3.0}
+    return Corpus(folder, "", settings, tuple(TECHNIQUES), [], [], [], table, opened, pd.DataFrame())
 
 
 if __name__ == "__main__":

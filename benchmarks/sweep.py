@@ -95,4 +95,5 @@ def feature_corpus() -> Corpus:
     clips["digest"] = [hashlib.blake2b(str(n).encode(), digest_size=16).hexdigest() for n in range(CLIPS)]
     clips["split"] = "train"
     waveforms = np.broadcast_to(np.int16(0), (CLIPS, 132_300))
-    return Corpus("bench", tuple(TECHNIQUES), 44100, 3.0, clips, waveforms, [], Path(), pd.DataFrame())
+    settings = {"name": "bench", "sample_rate": 44100, "clip_seconds": 3.0}
+    return Corpus(Path(), "", settings, tuple(TECHNIQUES), [], [], [], clips, waveforms, pd.DataFrame())

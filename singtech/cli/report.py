@@ -31,7 +31,7 @@ from singtech.results.report import (
 )
 
 if TYPE_CHECKING:
-    from singtech.corpus.clip_store import Store
+    from singtech.corpus.clip_store import Corpus
 
 AUDIO = ("all", "hardest", "none")
 MOST_BYTES = 40_000_000  # of pictures and audio, encoded in the page
@@ -94,7 +94,7 @@ def recordings(
         sounds["silent"] = f"The clips are not here, so no recording is heard or seen; `{command}` makes them."
         return {}, sounds
     rows_of = dict(list(store.clips.groupby("recording")))
-    rate = int(store.settings["sample_rate"])
+    rate = store.sample_rate
     hardness = clips.clips.assign(true=clips.true).groupby("recording")["true"].min().sort_values(kind="stable")
     order = [recording for recording in hardness.index if recording in rows_of]
     chosen = {"all": set(order), "hardest": set(hardest_clips(clips)["recording"]) & set(order), "none": set()}[audio]
@@ -110,7 +110,7 @@ def recordings(
             room -= len(sound)
         takes[recording] = Take(sound if room >= 0 else "", picture, width)  # no room: easier ones have none either
     silent = _silence(audio, sum(bool(take.audio) for take in takes.values()), len(chosen), len(takes))
-    return takes, {"clip_seconds": store.settings["clip_seconds"], "khz": rate / 2000, "silent": silent}
+    return takes, {"clip_seconds": store.clip_seconds, "khz": rate / 2000, "silent": silent}
 
 
 def _silence(audio: str, heard: int, chosen: int, recordings: int) -> str:
@@ -123,15 +123,16 @@ def _silence(audio: str, heard: int, chosen: int, recordings: int) -> str:
     return f"{heard} of {recordings} recordings can be heard: {'; '.join(why)}." if why else ""
 
 
-def _store(collated: Collated, data: str) -> "Store | None":
+def _store(collated: Collated, data: str) -> "Corpus | None":
     """Read the clip store of a corpus's current state; None if there is none."""
-    from singtech.corpus.clip_store import read_store, stored_state
+    from singtech.corpus.clip_store import read_store
 
     state = collated.state(data)
     for folder in sorted((collated.output_dir / "data").glob(f"{glob.escape(data)}-*")):
         with contextlib.suppress(SingtechError):  # another store may serve
-            if state is not None and stored_state(folder)[:16] == state[0]:
-                return read_store(folder)
+            store = read_store(folder)
+            if state is not None and store.state[:16] == state[0]:
+                return store
     return None
 
 

@@ -5,10 +5,10 @@ A zip is read in place and never unpacked. Below its base a source is laid out a
 VocalSet 1.2 (its other two folders hold the same audio again), or the source itself. One folder may wrap the base.
 """
 
+import contextlib
 import hashlib
 import os
 import zipfile
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -27,15 +27,11 @@ SUFFIXES = (".wav", ".flac")
 LARGEST_BYTES = 1 << 30  # of one recording's file: 100 minutes of CD sound
 
 
-def fetch_vocalset(
-    root: str | os.PathLike, url: str = ZENODO_URL, size: int = ZENODO_SIZE, md5: str = ZENODO_MD5, **options
-) -> Path:
+def fetch_vocalset(root: str | os.PathLike) -> Path:
     """Return the zip or folder at `root`; download VocalSet's zip if nothing is there.
 
     Args:
         root: a zip, or a folder that holds one or its unpacked content.
-        url, size, md5: the zip to download.
-        options: see `download`.
     Raises:
         NoConnection: nothing is there and the server cannot be reached.
     """
@@ -45,7 +41,7 @@ def fetch_vocalset(
         return path
     target = root if root.suffix == ".zip" else root / ZIPS[0]
     try:
-        return download(url, target, size, md5, **options)
+        return download(ZENODO_URL, target, ZENODO_SIZE, ZENODO_MD5)
     except NoConnection as error:
         raise NoConnection(
             f"VocalSet is not at {root} and {error} Bring {ZIPS[0]} from {ZENODO_RECORD} to {target} yourself, "
@@ -86,13 +82,11 @@ def open_source(path: str | os.PathLike, by_folders: bool = True) -> "Source":
     Args:
         by_folders: see `Source`.
     Raises:
-        NotThere: nothing is at `path`.
+        FileNotFoundError: nothing is at `path`.
         Damaged: the zip cannot be read.
         InvalidValue: no recording is in the layout that singtech reads.
     """
     path = Path(path)
-    if not path.exists():
-        raise NotThere(f"{path}: nothing is there; expected a folder or a zip with recordings.")
     return (FolderSource if path.is_dir() else ZipSource)(path, by_folders)
 
 
@@ -108,8 +102,9 @@ class Source:
         stamps = {name: stamp for name, stamp in stamps.items() if not _is_clutter(name)}
         self.base = _base(stamps) if by_folders else ""
         self._stamps = {name[len(self.base) :]: stamps[name] for name in stamps if name.startswith(self.base)}
+        found = f"{len(stamps)} files such as {min(stamps)!r}" if stamps else "no file"
         if by_folders and not any(is_recording(name) and name.count("/") >= 2 for name in self._stamps):
-            raise InvalidValue(f"{path}: expected <singer>/…/<technique>/<name>.wav or .flac, found {_sample(stamps)}.")
+            raise InvalidValue(f"{path}: expected <singer>/…/<technique>/<name>.wav or .flac, found {found}.")
 
     def names(self) -> list[str]:
         """Return the sorted paths of all files below the base, with forward slashes, without hidden files."""
@@ -120,9 +115,8 @@ class Source:
         return hashlib.sha256(repr(sorted(self._stamps.items())).encode()).hexdigest()
 
     def size(self, name: str) -> int:
-        """Return the size of a file in bytes; 0 for a broken link."""
-        size = self._stamps[name].split()[0]
-        return int(size) if size.isdigit() else 0
+        """Return the size of a file in bytes."""
+        return int(self._stamps[name].split()[0])
 
     def read(self, name: str) -> bytes:
         """Return the content of a file.
@@ -152,21 +146,18 @@ class Source:
 
 
 class FolderSource(Source):
-    """A folder. Links are followed."""
+    """A folder. Links are followed; a broken one is an OSError that names it."""
 
     def __init__(self, path: Path, by_folders: bool = True) -> None:
-        walk = os.walk(path, onerror=_raise, followlinks=True)
-        files = (Path(folder, name) for folder, _, names in walk for name in names)
-        super().__init__(path, {file.relative_to(path).as_posix(): _stamp(file) for file in files}, by_folders)
+        stamps = {}
+        for folder, _, names in os.walk(path, onerror=_raise, followlinks=True):
+            for file in (Path(folder, name) for name in names):
+                state = file.stat()
+                stamps[file.relative_to(path).as_posix()] = f"{state.st_size} {state.st_mtime_ns}"
+        super().__init__(path, stamps, by_folders)
 
     def _content(self, path: str) -> bytes:
-        file = self.path / path
-        if file.exists() and not file.is_file():
-            raise Damaged("it is no file")
-        try:
-            return file.read_bytes()
-        except OSError as error:
-            raise OSError(f"it cannot be read ({error.strerror})") from error
+        return (self.path / path).read_bytes()
 
 
 class ZipSource(Source):
@@ -181,11 +172,10 @@ class ZipSource(Source):
             self._zip = zipfile.ZipFile(path)
             members = [member for member in self._zip.infolist() if not member.is_dir()]
         except (zipfile.BadZipFile, NotImplementedError, ValueError, IndexError) as error:
-            size = path.stat().st_size
-            whole = f", VocalSet 1.1 has {ZENODO_SIZE:,}" if path.name == ZIPS[0] and size != ZENODO_SIZE else ""
             raise Damaged(
-                f"{path}: no zip, or one that is damaged or cut short ({size:,} bytes{whole}); "
-                "bring it again, or, if it is VocalSet, remove it and it is downloaded again."
+                f"{path}: no zip, or one that is damaged or cut short ({in_bytes(path.stat().st_size)}, VocalSet 1.1 "
+                f"has {in_bytes(ZENODO_SIZE)}); bring it again, or, if it is VocalSet, remove it and it is downloaded "
+                "again."
             ) from error
         self._members = {member.filename.replace("\\", "/"): member for member in members}
         # size and checksum, but no time: a copy of the zip is the same source
@@ -197,17 +187,12 @@ class ZipSource(Source):
             raise
 
     def _content(self, path: str) -> bytes:
-        member = self._members[path]
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile limits no others
-            raise Damaged("its compression in the zip is neither stored nor deflated; pack it again")
-        try:
-            with self._zip.open(member) as stream:
-                data = stream.read(member.file_size + 1)  # unpacks no more; zipfile checks the checksum
-        except Exception as error:  # zipfile and zlib raise many kinds for an encrypted or damaged member
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise Damaged(f"it is damaged in the zip or encrypted ({reason})") from error
-        if len(data) != member.file_size:
-            raise Damaged("it is damaged in the zip (it is shorter than the zip says)")
+        member, data = self._members[path], None
+        if member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile bounds no others
+            with contextlib.suppress(Exception), self._zip.open(member) as stream:  # it raises many kinds
+                data = stream.read(member.file_size + 1)  # unpacks no more, and checks the checksum
+        if data is None or len(data) != member.file_size:
+            raise Damaged("it is damaged in the zip, encrypted, or neither stored nor deflated; pack it again")
         return data
 
     def close(self) -> None:
@@ -218,15 +203,6 @@ class ZipSource(Source):
 def is_recording(name: str) -> bool:
     """Whether a file's name is that of a WAV or FLAC recording."""
     return name.lower().endswith(SUFFIXES)
-
-
-def _stamp(file: Path) -> str:
-    """Return the size and modification time of a file; the error for a broken link."""
-    try:
-        state = file.stat()
-    except OSError as error:
-        return f"{error.strerror}"
-    return f"{state.st_size} {state.st_mtime_ns}"
 
 
 def _raise(error: OSError) -> None:
@@ -252,13 +228,3 @@ def _base(names: Iterable[str]) -> str:
     # a corpus has at least two singers, so a single top folder with several folders in it is not a singer
     is_around_singers = len(inner) > 1 and all(len(parts) >= 4 for parts in recordings if len(parts) > 2)
     return wrapping if is_around_singers else ""
-
-
-def _sample(names: Iterable[str]) -> str:
-    """Describe files in a few words: how many of each kind, and the name of one."""
-    names = sorted(names)
-    if not names:
-        return "no file"
-    kinds = Counter(Path(name).suffix.lower() or "no suffix" for name in names)
-    kinds_in_words = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
-    return f"{len(names):,} files ({kinds_in_words}) such as {names[0]!r}"

@@ -1,9 +1,10 @@
-"""Decode one recording: from a file's bytes to its header, its waveform and 16-bit samples.
+"""One recording, from a file's bytes to clips: decode, mix, resample, trim if wanted, cut, as 16-bit samples.
 
 Waveforms are (S,) float32, full scale at 1. The error sentences do not name the file; the caller does.
 """
 
 import io
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -27,29 +28,30 @@ class Header(NamedTuple):
     ends_early: bool
 
 
-def read_header(data: bytes) -> Header:
-    """Read the header of a recording.
-
-    Raises:
-        Damaged: it is empty, no recording, cut short, too long to read at once, or of an impossible sample rate.
-    """
-    with _open(data) as recording:
-        return _checked_header(recording, data)
-
-
 def read_channels(data: bytes) -> tuple[np.ndarray, Header]:
-    """Decode a recording to (S, C) float32 samples; return them and the header.
+    """Decode a WAV or FLAC recording to (S, C) float32 samples; return them and the header.
 
     Raises:
-        Damaged: as `read_header`; or it cannot be decoded to its end, or holds NaN, infinity or sounds beyond
-            `LOUDEST`.
+        Damaged: it is no such recording, is cut short, is too long to read at once, or holds NaN, infinity or sounds
+            beyond `LOUDEST`.
     """
-    with _open(data) as recording:
-        header = _checked_header(recording, data)
-        try:
-            channels = recording.read(dtype="float32", always_2d=True)
-        except (RuntimeError, ValueError) as error:
-            raise Damaged("it is damaged or cut short: it cannot be decoded to its end") from error
+    if not data:
+        raise Damaged("it is empty (0 bytes)")
+    if not data.startswith(BEGINNINGS):  # decoders of other formats write to the terminal
+        raise Damaged("it is no readable WAV or FLAC recording")
+    missing, promised = _missing_bytes(data)
+    try:
+        recording = soundfile.SoundFile(io.BytesIO(data))
+    except RuntimeError as error:
+        raise Damaged("it is no readable WAV or FLAC recording") from error
+    if missing > promised / 100:
+        raise Damaged(f"it is cut short: {missing:,} of its {promised:,} bytes of sound are missing")
+    header = Header(recording.frames, recording.samplerate, recording.channels, missing > 0)
+    _check(header)
+    try:
+        channels = recording.read(dtype="float32", always_2d=True)
+    except (RuntimeError, ValueError) as error:
+        raise Damaged("it is damaged or cut short: it cannot be decoded to its end") from error
     if len(channels) < header.samples:
         raise Damaged(f"it is cut short: {header.samples - len(channels):,} of its {header.samples:,} samples miss")
     loudest = max(channels.max(), -channels.min())  # NaN if one sample is
@@ -58,21 +60,6 @@ def read_channels(data: bytes) -> tuple[np.ndarray, Header]:
     if loudest > LOUDEST:
         raise Damaged(f"its loudest sample is {loudest:.0e} times full scale")
     return channels, header
-
-
-def read_waveform(data: bytes, sample_rate: int) -> np.ndarray:
-    """Decode a recording to a waveform: mix its channels by their mean, resample it to `sample_rate`.
-
-    Raises:
-        Damaged: as `read_channels`.
-    """
-    channels, header = read_channels(data)
-    waveform = mixed(channels)
-    if header.sample_rate == sample_rate:
-        return waveform
-    import librosa
-
-    return librosa.resample(waveform, orig_sr=header.sample_rate, target_sr=sample_rate, res_type="soxr_hq")
 
 
 def mixed(channels: np.ndarray) -> np.ndarray:
@@ -90,30 +77,68 @@ def to_int16(waveform: np.ndarray) -> tuple[np.ndarray, int]:
     return scaled.clip(-32768, 32767).astype(np.int16), beyond
 
 
-def _open(data: bytes) -> soundfile.SoundFile:
-    """Open a WAV or FLAC recording. Other formats are refused first: their decoders write to the terminal."""
-    if not data:
-        raise Damaged("it is empty (0 bytes)")
-    try:
-        if not data.startswith(BEGINNINGS):
-            raise Damaged("it is no readable WAV or FLAC recording (Format not recognised)")
-        return soundfile.SoundFile(io.BytesIO(data))
-    except RuntimeError as error:
-        reason = " ".join(getattr(error, "error_string", "").split()).rstrip(".")
-        raise Damaged(f"it is no readable WAV or FLAC recording{f' ({reason})' if reason else ''}") from error
+def clip_spans(samples: int, clip_samples: int, remainder: str = "drop") -> list[tuple[int, int]]:
+    """Return (start, valid samples) of each clip of a recording, one after the other (Section 4.1).
+
+    What is left after the last whole clip is dropped, as the authors' published code does (the paper does not say), or
+    padded to a clip. A recording shorter than a clip gives one padded clip: dropping it would lose the recording.
+    """
+    whole = [(start, clip_samples) for start in range(0, samples - clip_samples + 1, clip_samples)]
+    left = samples - len(whole) * clip_samples
+    return [*whole, (samples - left, left)] if left and (remainder == "pad" or not whole) else whole
 
 
-def _checked_header(recording: soundfile.SoundFile, data: bytes) -> Header:
-    missing, promised = _missing_bytes(data)
-    if missing > promised / 100:
-        raise Damaged(f"it is cut short: {missing:,} of its {promised:,} bytes of sound are missing")
-    header = Header(recording.frames, recording.samplerate, recording.channels, missing > 0)
+class CutRecording(NamedTuple):
+    """A recording's clips: (n, S) int16, the start and valid samples of each, and samples beyond full scale."""
+
+    header: Header
+    clips: np.ndarray
+    spans: list[tuple[int, int]]
+    beyond: int
+
+
+def cut_recording(data: bytes, settings: Mapping) -> CutRecording:
+    """Decode, mix, resample, trim and cut one recording.
+
+    Raises:
+        Damaged: it cannot be decoded, holds NaN, or is silent.
+    """
+    channels, header = read_channels(data)
+    waveform = mixed(channels)
+    if header.sample_rate != settings["sample_rate"]:
+        import librosa
+
+        rates = {"orig_sr": header.sample_rate, "target_sr": settings["sample_rate"]}
+        waveform = librosa.resample(waveform, **rates, res_type="soxr_hq")
+    samples, beyond = to_int16(waveform)
+    if not samples.any():
+        raise Damaged("it is silent: at 16 bits every sample is 0")
+    first = 0
+    if settings["trim_silence"] is not None:
+        import librosa
+
+        _, (first, last) = librosa.effects.trim(waveform, top_db=settings["trim_silence"])
+        samples = samples[first:last]
+    spans = clip_spans(len(samples), clip_length(settings), settings["remainder"])
+    clips = np.zeros((len(spans), clip_length(settings)), dtype=np.int16)
+    for row, (start, valid) in zip(clips, spans, strict=True):
+        row[:valid] = samples[start : start + valid]
+    return CutRecording(header, clips, [(int(first) + start, valid) for start, valid in spans], beyond)
+
+
+def clip_length(settings: Mapping) -> int:
+    """Return S, the samples of a clip (`clip_seconds` at `sample_rate`)."""
+    return round(settings["clip_seconds"] * settings["sample_rate"])
+
+
+def _check(header: Header) -> None:
+    """Refuse a header of no samples, of more than fit the memory, or of an impossible sample rate."""
     if header.samples == 0:
         raise Damaged("it holds no samples")
-    seconds = header.samples / max(header.sample_rate, 1)
-    if seconds > LONGEST_SECONDS or header.samples * header.channels > MOST_SAMPLES:
+    hours = header.samples / max(header.sample_rate, 1) / 3600
+    if hours > LONGEST_SECONDS / 3600 or header.samples * header.channels > MOST_SAMPLES:
         raise Damaged(
-            f"its header speaks of {header.channels} x {header.samples:,} samples ({seconds / 3600:,.1f} h); "
+            f"its header speaks of {header.channels} x {header.samples:,} samples ({hours:,.1f} h); "
             f"at most {LONGEST_SECONDS // 3600} h and {MOST_SAMPLES:,} samples are read at once"
         )
     if header.sample_rate not in SAMPLE_RATES:
@@ -121,7 +146,6 @@ def _checked_header(recording: soundfile.SoundFile, data: bytes) -> Header:
             f"its header speaks of {header.sample_rate:,} samples a second; "
             f"{SAMPLE_RATES[0]:,} to {SAMPLE_RATES[-1]:,} are read"
         )
-    return header
 
 
 def _missing_bytes(data: bytes) -> tuple[int, int]:

@@ -4,7 +4,7 @@ A corpus's folder `<name>-<key>` holds, whole or not at all:
     manifest.csv   a row a recording (see `singtech.corpus.manifest`)
     clips.csv      a row a clip: recording, singer, technique, context, start (seconds), samples (unpadded), digest
     clips.npy      (N, S) int16, row n the audio of clip n, zeros after its samples
-    corpus.json    the schema, settings, singers, notes, and a hash of the texts
+    corpus.json    the schema, settings, singers, notes, a hash of the texts, and size and time of clips.npy
 The key is a hash of the settings and of the source's content, so that a changed source is prepared again. The split is
 no part of the key: every split or fold shares the store (`singtech.corpus.splits`).
 """
@@ -17,26 +17,25 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from singtech.corpus.archive import Source
-from singtech.corpus.cutting import CutRecording, clip_length, cut_recording
+from singtech.corpus.audio import CutRecording, clip_length, cut_recording
 from singtech.corpus.download import report_full_disk, require_room
 from singtech.corpus.manifest import (
     COLUMNS,
-    Survey,
+    choose_recordings,
     counted,
     list_recordings,
     names_of,
     process_recordings,
     recording_name,
-    survey,
     unusable_line,
 )
 from singtech.corpus.sources import LabelledSource, checked_source
@@ -44,8 +43,8 @@ from singtech.corpus.splits import (
     SPLITS,
     Split,
     checked_split,
+    fold_singers,
     require_names,
-    resolved,
     split_notes,
     subsets,
     unusable_in_words,
@@ -58,38 +57,55 @@ WAVEFORMS = "clips.npy"
 TABLES = ("clips.csv", "manifest.csv")
 SCHEMA = 2  # raised when the code's meaning changes: older stores are then made again
 CLIP_COLUMNS = ["recording", "singer", "technique", "context", "start", "samples", "digest"]
-TYPES = {
-    **dict.fromkeys(("path", "recording", "singer", "technique", "context", "digest"), str),
-    **{"samples": np.int64, "sample_rate": np.int64, "start": np.float64},
-}
+TYPES = dict.fromkeys([*CLIP_COLUMNS, *COLUMNS], str) | {"samples": int, "sample_rate": int, "start": float}
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Prepared clips under a split.
+    """Prepared clips, as `read_store` reads them or, from `prepare`, under a split.
 
     Attributes:
-        techniques: K names, in the order of the targets.
-        clips: N rows (see the module), with the split of each; "" where data.split names it in no subset.
-        waveforms: (N, S) int16, memory-mapped and read-only.
-        notes: a line for each thing that was corrected, left out or odd.
         folder: of the clip store.
-        recordings: a row for each recording with clips in a subset (see `singtech.corpus.manifest`), with its split.
+        settings: see `checked_settings`.
+        techniques: K names, in the order of the targets.
+        singers: all of the source.
+        notes: a line for each thing that was corrected, left out or odd.
+        unusable: a line for each recording that could not be used.
+        clips: N rows (see the module); under a split with the split of each, "" where data.split names it in no subset.
+        waveforms: (N, S) int16, memory-mapped and read-only.
+        recordings: a row for each recording with clips (see `singtech.corpus.manifest`); under a split with its split,
+            and without those in no subset.
         fold: None, or the fold whose singers are tested.
     """
 
-    name: str
+    folder: Path
+    key: str
+    settings: dict
     techniques: tuple[str, ...]
-    sample_rate: int
-    clip_seconds: float
+    singers: list[str]
+    notes: list[str]
+    unusable: list[str]
     clips: pd.DataFrame
     waveforms: np.ndarray
-    notes: list[str]
-    folder: Path
     recordings: pd.DataFrame
     fold: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the corpus in folders and rows."""
+        return self.settings["name"]
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second of the clips."""
+        return self.settings["sample_rate"]
+
+    @property
+    def clip_seconds(self) -> float:
+        """Length of a clip in seconds."""
+        return self.settings["clip_seconds"]
 
     def __getstate__(self) -> dict:
         """Leave the waveforms out: another process opens them from the disk."""
@@ -132,7 +148,8 @@ class Corpus:
         return {"data_fingerprint": data[:16], "corpus_fingerprint": self.state[:16]}
 
     def _digest(self, digests: Iterable[str]) -> str:
-        return _hash(self.techniques, self.sample_rate, self.waveforms.shape[1], digests)
+        form = [self.techniques, self.sample_rate, self.waveforms.shape[1]]
+        return hashlib.sha256(json.dumps([*form, *digests]).encode()).hexdigest()
 
     def lengths(self) -> pd.DataFrame:
         """Return the recordings, minutes and clips of each technique, split and context that occurs."""
@@ -146,36 +163,16 @@ class Corpus:
         return table.loc[[cell for cell in order if cell in table.index]].reset_index()
 
 
-class Store(NamedTuple):
-    """The content of a corpus's folder."""
-
-    folder: Path
-    key: str
-    settings: dict
-    techniques: list[str]
-    singers: list[str]
-    notes: list[str]
-    unusable: list[str]
-    clips: pd.DataFrame
-    waveforms: np.ndarray
-    recordings: pd.DataFrame
-
-
 def prepare(
     source: str | os.PathLike | LabelledSource,
     folder: str | os.PathLike,
     *,
-    name: str,
-    techniques: Sequence[str] | None,
     split: Mapping[str, object],
     fold: int | None = None,
     folds: int = 5,
-    clip_seconds: float = 3.0,
-    sample_rate: int = 44100,
-    remainder: str = "drop",
-    trim_silence: float | None = None,
     strict: bool = False,
     make: bool = True,
+    **form: Any,
 ) -> Corpus | None:
     """Cut a source's recordings to clips, or open the clips that were cut before.
 
@@ -184,23 +181,20 @@ def prepare(
     Args:
         source: a folder or zip whose folders name singer and technique, or an object with its own labels.
         folder: the corpus becomes `folder/<name>-<key>`.
-        techniques: in the order of the targets; None for all, sorted.
         split: singers, or recordings, of each subset (see `checked_split`).
         fold: None, or test the singers of this fold of `folds` instead of those of `split` (see `fold_singers`).
-        remainder: of a recording after its last whole clip: `drop` it, or `pad` it with zeros to a clip. A recording
-            shorter than a clip gives one padded clip either way.
-        trim_silence: None, or remove the beginning and end that stay this many dB below the recording's peak.
         strict: stop at an unusable recording, instead of leaving it out with a note.
         make: False returns None where the clips are not cut yet, instead of cutting them.
+        form: name, techniques and how to cut the clips (see `checked_settings`).
     Raises:
         SingtechError: a setting or the source is wrong; one sentence says which and how.
         OSError: the source cannot be read, or the store not written.
     """
     view = checked_split(split, fold, folds)
-    settings = checked_settings(name, techniques, clip_seconds, sample_rate, remainder, trim_silence)
+    settings = checked_settings(**form)
     with checked_source(source) as opened:
         key = hashlib.sha256(json.dumps([SCHEMA, settings, opened.signature()]).encode()).hexdigest()
-        path = Path(folder) / f"{name}-{key[:8]}"
+        path = Path(folder) / f"{settings['name']}-{key[:8]}"
         store = _read_if_whole(path, key)
         if store is None and make:
             with hold(path, f"{path} is being prepared"):
@@ -215,11 +209,11 @@ def prepare(
             return None
         if strict and store.unusable:
             raise Damaged(f"{store.unusable[0]}; mend or remove it, or leave it out with data.strict=false.")
-        recordings = list_recordings(opened).names() if view.by == "recording" else []
-    return _corpus(store, view, recordings)
+        names = list_recordings(opened).names() if view.by == "recording" else store.singers
+    return _under_split(store, view, names)
 
 
-def _read_if_whole(path: Path, key: str) -> Store | None:
+def _read_if_whole(path: Path, key: str) -> Corpus | None:
     try:
         store = read_store(path)
     except (NotThere, Damaged):
@@ -230,13 +224,18 @@ def _read_if_whole(path: Path, key: str) -> Store | None:
 def checked_settings(
     name: str,
     techniques: Sequence[str] | None,
-    clip_seconds: float,
-    sample_rate: int,
-    remainder: str,
-    trim_silence: float | None,
+    clip_seconds: float = 3.0,
+    sample_rate: int = 44100,
+    remainder: str = "drop",
+    trim_silence: float | None = None,
 ) -> dict:
     """Return the settings as plain values of one form, so that equal settings have one key.
 
+    Args:
+        techniques: in the order of the targets; None for all, sorted.
+        remainder: of a recording after its last whole clip: `drop` it, or `pad` it with zeros to a clip. A recording
+            shorter than a clip gives one padded clip either way.
+        trim_silence: None, or remove the beginning and end that stay this many dB below the recording's peak.
     Raises:
         InvalidValue: one of them is out of range.
     """
@@ -277,16 +276,6 @@ def report(corpus: Corpus) -> str:
     return "\n".join([f"{name}: {audio}, in {corpus.folder}", "", table, "", *(f"- {n}" for n in corpus.notes)])
 
 
-def stored_state(folder: Path) -> str:
-    """Return the `state` of the corpus that is stored in a folder.
-
-    Raises:
-        NotThere, Damaged, Newer: as `read_store`.
-    """
-    store = read_store(folder)
-    return _hash(store.techniques, store.settings["sample_rate"], store.waveforms.shape[1], store.clips["digest"])
-
-
 def first_fault(folder: Path) -> str:
     """Read each clip in a store and say what is wrong with the first bad one; "" if all are whole.
 
@@ -295,17 +284,30 @@ def first_fault(folder: Path) -> str:
     """
     try:
         store = read_store(folder)
+        require_clips(store)
     except (NotThere, Damaged) as problem:
         return str(problem)
-    for clip, audio in zip(store.clips.itertuples(), store.waveforms, strict=True):
-        start = round(clip.start * store.settings["sample_rate"])
-        if _clip_digest([clip.recording, clip.singer, clip.technique, start, clip.samples], audio) != clip.digest:
-            return f"{folder}: clip {clip.Index} ({clip.recording} at {clip.start:g} s) is not what was stored"
     return ""
 
 
-def read_store(folder: Path) -> Store:
+def require_clips(store: Corpus) -> None:
+    """Compare each clip of a store with its digest.
+
+    Raises:
+        Damaged: a clip is not what was stored.
+    """
+    for clip, audio in zip(store.clips.itertuples(), store.waveforms, strict=True):
+        start = round(clip.start * store.sample_rate)
+        if _clip_digest([clip.recording, clip.singer, clip.technique, start, clip.samples], audio) != clip.digest:
+            where = f"clip {clip.Index} ({clip.recording} at {clip.start:g} s)"
+            raise Damaged(f"{store.folder}: {where} is not what was stored")
+
+
+def read_store(folder: Path) -> Corpus:
     """Read a clip store. Takes no lock; the waveforms are memory-mapped.
+
+    The texts are compared with their hash. The clips are compared with theirs if `clips.npy` has another size or time
+    than when it was written.
 
     Raises:
         NotThere: there is no such folder.
@@ -325,81 +327,77 @@ def read_store(folder: Path) -> Store:
             pd.read_csv(folder / name, dtype=TYPES, usecols=columns, na_filter=False)[columns]
             for name, columns in zip(TABLES, (CLIP_COLUMNS, COLUMNS), strict=True)
         )
-        header = _npy_header(len(clips), stored["settings"])
+        stamp, settings = stored.pop("stamp", None), stored["settings"]
+        header, shape = _npy_header(len(clips), settings), (len(clips), clip_length(settings))
         with (folder / WAVEFORMS).open("rb") as file:
             if file.read(len(header)) != header:
                 raise ValueError(f"{WAVEFORMS} and clips.csv do not fit together")
-        shape = (len(clips), clip_length(stored["settings"]))
         waveforms = np.memmap(folder / WAVEFORMS, "<i2", "r", offset=len(header), shape=shape)
-        return Store(folder, **stored, clips=clips, waveforms=waveforms, recordings=recordings)
-    except Newer:
+        stored["techniques"] = tuple(stored["techniques"])
+        corpus = Corpus(folder, **stored, clips=clips, waveforms=waveforms, recordings=recordings)
+        if stamp not in (None, _stamp(folder)):
+            require_clips(corpus)
+    except (Newer, Damaged):
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise Damaged(f"{folder} is damaged ({' '.join(str(problem).split())[:120]}).") from problem
+    return corpus
 
 
 def write_store(source: Source, folder: Path, key: str, settings: dict, view: Split, strict: bool) -> None:
-    """Survey a source and write its clips. A wrong split is refused before a recording is read, or else before cutting.
+    """List a source's recordings and write their clips. A wrong split is refused before a recording is decoded.
 
     Raises:
         SingtechError: the split or the source is wrong, or the disk is full. No folder is left.
     """
     listing = list_recordings(source)
     require_names(view, listing.names() if view.by == "recording" else listing.singers())
-    surveyed = survey(source, listing, settings["techniques"], strict)
+    recordings, techniques, notes = choose_recordings(source, listing, settings["techniques"])
     if view.fold is None:
-        subsets(view, surveyed.recordings, surveyed.techniques, "recording", surveyed.unusable)
-    needed, what = _bytes_needed(surveyed.recordings, settings), f"preparing {folder.name}"
+        subsets(view, recordings, techniques, "recording", [])
+    needed, what = sum(map(source.size, recordings["path"])), f"preparing {folder.name}"
     require_room(folder.parent, what, needed)
     with report_full_disk(folder.parent, what, needed), atomic_folder(folder) as temporary:
-        clips, notes, unusable = _cut(source, surveyed, temporary / WAVEFORMS, settings, strict)
-        recordings = surveyed.recordings[surveyed.recordings["path"].isin(clips.pop("path"))]
-        for name, table in zip(TABLES, (clips, recordings), strict=True):
+        clips, samples, unusable, oddities = _cut(source, recordings, temporary / WAVEFORMS, settings, strict)
+        missing = [technique for technique in techniques if technique not in set(clips["technique"])]
+        if missing:
+            reasons = unusable_in_words(unusable)
+            raise InvalidValue(f"no clip of {', '.join(missing)}: leave it out of data.techniques.{reasons}")
+        for name, table in zip(TABLES, (clips, recordings.merge(samples)), strict=True):
             table.to_csv(temporary / name, index=False, lineterminator="\n")
-        lines = [*surveyed.notes, *notes, *(f"left out {line}" for line in unusable)]
+        notes += [*oddities, *(f"left out {line}" for line in unusable)]
         if unusable:
-            lines.append(f"{counted(len(unusable), 'recording')} left out because they could not be used")
+            notes.append(f"{counted(len(unusable), 'recording')} left out because they could not be used")
             log.warning("%s could not be used: singtech prepare says which.", counted(len(unusable), "recording"))
         stored: dict[str, Any] = {
             "key": key,
             "settings": settings,
-            "techniques": surveyed.techniques,
+            "techniques": techniques,
             "singers": listing.singers(),
-            "notes": lines,
+            "notes": notes,
             "unusable": unusable,
+            "stamp": _stamp(temporary),
         }
         stored |= {"schema": SCHEMA, "digest": _digest_of_texts(temporary, stored)}
         (temporary / "corpus.json").write_text(json.dumps(stored, indent=1), encoding="utf-8")
 
 
-def _corpus(store: Store, view: Split, recordings: Sequence[str]) -> Corpus:
+def _under_split(store: Corpus, view: Split, names: Sequence[str]) -> Corpus:
     """Put a store under a split.
 
     Args:
-        recordings: all of the source, for a split by recording.
+        names: all singers of the source, or all recordings for a split by recording.
     Raises:
         InvalidValue: the split does not fit the store.
     """
-    require_names(view, recordings if view.by == "recording" else store.singers)
-    view = resolved(view, store.clips)
+    require_names(view, names)
+    if view.fold is not None:
+        view = view._replace(test=fold_singers(store.clips, view.fold, view.folds))
     clips = store.clips.assign(split=subsets(view, store.clips, store.techniques, "clip", store.unusable))
     table = store.recordings.assign(split=view.subsets(store.recordings))
-    return Corpus(
-        store.settings["name"],
-        tuple(store.techniques),
-        store.settings["sample_rate"],
-        store.settings["clip_seconds"],
-        clips,
-        store.waveforms,
-        [*store.notes, *split_notes(view, table, clips, store.techniques)],
-        store.folder,
-        table[table["split"] != ""].reset_index(drop=True),
-        view.fold,
-    )
-
-
-def _hash(techniques: Sequence[str], sample_rate: int, samples: int, digests: Iterable[str]) -> str:
-    return hashlib.sha256(json.dumps([techniques, sample_rate, samples, *digests]).encode()).hexdigest()
+    notes = [*store.notes, *split_notes(view, table, clips, store.techniques)]
+    in_subset = table[table["split"] != ""].reset_index(drop=True)
+    return replace(store, clips=clips, recordings=in_subset, notes=notes, fold=view.fold)
 
 
 def _clip_digest(identity: list, audio: np.ndarray) -> str:
@@ -410,66 +408,58 @@ def _clip_digest(identity: list, audio: np.ndarray) -> str:
 
 
 def _cut(
-    source: Source, surveyed: Survey, path: Path, settings: dict, strict: bool
-) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """Write `path`; return its clips (with their recording's path), notes and unusable recordings."""
+    source: Source, recordings: pd.DataFrame, path: Path, settings: dict, strict: bool
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str], list[str]]:
+    """Write `path`; return its clips, the samples and sample rate of each recording, unusable recordings and notes."""
     rows: list[list] = []
-    unusable = list(surveyed.unusable)
+    samples: list[list] = []
+    unusable: list[str] = []
     counts: Counter[tuple[int, str, str]] = Counter()
-    recordings: dict[str, Any] = {recording.path: recording for recording in surveyed.recordings.itertuples()}
-    rate = settings["sample_rate"]
+    labels = {recording.path: recording for recording in recordings.itertuples()}
 
-    def cut(name: str) -> tuple[CutRecording, list[list]]:
-        result, recording = cut_recording(source.read(name), settings), recordings[name]
-        labels = [recording_name(name), recording.singer, recording.technique]
-        clips = [
-            [name, *labels, recording.context, start / rate, valid, _clip_digest([*labels, start, valid], audio)]
-            for (start, valid), audio in zip(result.spans, result.clips, strict=True)
-        ]
-        return result, clips
-
-    def needed(name: str) -> int:
-        recording = recordings[name]
-        return source.size(name) + 12 * max(recording.samples, recording.samples * rate // recording.sample_rate)
+    def cut(name: str, data: bytes) -> tuple[CutRecording, list[str]]:
+        result, label = cut_recording(data, settings), labels[name]
+        identity = [recording_name(name), label.singer, label.technique]
+        spans = zip(result.spans, result.clips, strict=True)
+        return result, [_clip_digest([*identity, *span], audio) for span, audio in spans]
 
     with path.open("wb") as file:
         file.write(_npy_header(0, settings))
-        for name, result in process_recordings(cut, recordings, "cutting clips", needed):
+        for name, result in process_recordings(source, cut, labels, "cutting clips"):
             if isinstance(result, Exception):
                 unusable.append(unusable_line(name, result, strict))
                 continue
-            recording, clips = result
-            counts += _oddities(recording, recordings[name].sample_rate, settings)
+            recording, digests = result
+            label = labels[name]
+            for (start, valid), digest in zip(recording.spans, digests, strict=True):
+                identity = [recording_name(name), label.singer, label.technique, label.context]
+                rows.append([*identity, start / settings["sample_rate"], valid, digest])
+            samples.append([name, recording.header.samples, recording.header.sample_rate])
+            counts += _oddities(recording, settings)
             file.write(np.ascontiguousarray(recording.clips, "<i2").data)
-            rows += clips
         file.seek(0)
         file.write(_npy_header(len(rows), settings))
-    table = pd.DataFrame(rows, columns=["path", *CLIP_COLUMNS])
-    missing = [technique for technique in surveyed.techniques if technique not in set(table["technique"])]
-    if missing:
-        raise InvalidValue(
-            f"no clip of {', '.join(missing)}: leave it out of data.techniques.{unusable_in_words(unusable)}"
-        )
     notes = [f"{counted(count, noun)} {text}" for (_, noun, text), count in sorted(counts.items())]
-    return table, notes, unusable
+    clips = pd.DataFrame(rows, columns=CLIP_COLUMNS)
+    return clips, pd.DataFrame(samples, columns=["path", "samples", "sample_rate"]), unusable, notes
 
 
-def _oddities(recording: CutRecording, sample_rate: int, settings: dict) -> Counter[tuple[int, str, str]]:
+def _oddities(recording: CutRecording, settings: dict) -> Counter[tuple[int, str, str]]:
     """Count what the notes say of a recording: by the note's rank, noun and text."""
-    is_padded = bool(recording.spans) and recording.spans[-1][1] < clip_length(settings)
-    counts: Counter[tuple[int, str, str]] = Counter()
-    if sample_rate != settings["sample_rate"]:
-        counts[0, "recording", f"resampled from {sample_rate:,} Hz to {settings['sample_rate']:,} Hz"] = 1
-    if is_padded and len(recording.spans) == 1:
-        text = f"shorter than a clip of {settings['clip_seconds']:g} s, padded with zeros to one"
-        counts[1, "recording", text] = 1
-    elif is_padded:
-        counts[2, "recording", "whose end was padded with zeros to a clip"] = 1
-    if recording.beyond:
-        counts[3, "recording", "beyond full scale at 16 bits, clipped"] = 1
-    if silent := int((~recording.clips.any(axis=1)).sum()):
-        counts[4, "clip", "of digital silence in recordings that are not silent"] = silent
-    return counts
+    header, spans = recording.header, recording.spans
+    is_padded = bool(spans) and spans[-1][1] < clip_length(settings)
+    silent = int((~recording.clips.any(axis=1)).sum())
+    seconds, rate = settings["clip_seconds"], settings["sample_rate"]
+    oddities = [
+        ("recording", header.ends_early, "up to 1 % shorter than the header says; what is there is used"),
+        ("recording", header.channels > 1, f"mixed from {header.channels} channels to mono"),
+        ("recording", header.sample_rate != rate, f"resampled from {header.sample_rate:,} Hz to {rate:,} Hz"),
+        ("recording", is_padded and len(spans) == 1, f"shorter than a clip of {seconds:g} s, padded with zeros to one"),
+        ("recording", is_padded and len(spans) > 1, "whose end was padded with zeros to a clip"),
+        ("recording", recording.beyond > 0, "beyond full scale at 16 bits, clipped"),
+        ("clip", silent, "of digital silence in recordings that are not silent"),
+    ]
+    return Counter({(rank, noun, text): int(n) for rank, (noun, n, text) in enumerate(oddities) if n})
 
 
 def _npy_header(clips: int, settings: dict) -> bytes:
@@ -480,14 +470,13 @@ def _npy_header(clips: int, settings: dict) -> bytes:
     return file.getvalue()
 
 
+def _stamp(folder: Path) -> list[int]:
+    """Return size and time of a store's clips: a cheap sign that they may have changed."""
+    state = (folder / WAVEFORMS).stat()
+    return [state.st_size, state.st_mtime_ns]
+
+
 def _digest_of_texts(folder: Path, stored: dict) -> str:
     """Return the hash of a store's tables and of the rest of its corpus.json."""
     texts = [json.dumps(stored), *(file_digest(folder / name) for name in TABLES)]
     return hashlib.sha256("".join(texts).encode()).hexdigest()
-
-
-def _bytes_needed(recordings: pd.DataFrame, settings: dict) -> int:
-    """Return the most bytes of the store: what the headers promise, and 1 MB for the tables of each 1,000 clips."""
-    samples = recordings["samples"] * settings["sample_rate"] / recordings["sample_rate"]
-    clips = np.ceil(samples / clip_length(settings)).sum()
-    return int(clips) * (2 * clip_length(settings) + 1000)

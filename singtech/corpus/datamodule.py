@@ -44,8 +44,10 @@ class EpochSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(stream_seed(self.seed, f"order/{self.first_epoch + self.epoch}"))
         if self.draw is None:
-            return iter(torch.randperm(self.clips, generator=generator).tolist())
-        return iter(torch.as_tensor(self.draw(generator, self.epoch / self.epochs)).tolist())
+            order = torch.randperm(self.clips, generator=generator)
+        else:
+            order = torch.as_tensor(self.draw(generator, self.epoch / self.epochs))
+        return iter(order.tolist())
 
 
 class SharedBatches(BatchSampler):
@@ -59,7 +61,11 @@ class SharedBatches(BatchSampler):
         devices: how many.
     """
 
-    def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool, rank: int = 0, devices: int = 1) -> None:
+    sampler: EpochSampler
+
+    def __init__(
+        self, sampler: EpochSampler, batch_size: int, drop_last: bool, rank: int = 0, devices: int = 1
+    ) -> None:
         super().__init__(sampler, batch_size, drop_last)
         self.rank, self.devices = rank, devices
 
@@ -125,18 +131,10 @@ class VocalSetDataModule(pl.LightningDataModule):
         self.resident, self.predict = resident, predict
         self.datasets: dict[str, Dataset] = {}
 
-    def setup(self, stage: str) -> None:
-        """Open the clips, or the features, of what the stage reads."""
-        subsets = [self.predict] if stage == "predict" else ["train", "validation"]
-        for subset in subsets:
-            self._dataset(subset)
-
     def train_dataloader(self) -> DataLoader:
         """Return the training clips, shuffled (or drawn) again for every epoch."""
         rank, devices = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        sampler, drop_last = self._order(devices)
-        batches = SharedBatches(sampler, self.batch_size, drop_last, rank, devices)
-        return self._loader(self._dataset("train"), batch_sampler=batches)
+        return self._loader(self._dataset("train"), batch_sampler=self._batches(rank, devices))
 
     def val_dataloader(self) -> DataLoader | list:
         """Return the validation clips, if the split has any."""
@@ -168,17 +166,18 @@ class VocalSetDataModule(pl.LightningDataModule):
 
     def batch_clips(self, epoch: int, batch: int) -> list[str]:
         """Name the clips of a batch of an epoch of the phase, over all devices: "recording at start s"."""
-        sampler, drop_last = self._order()
-        sampler.set_epoch(epoch)
-        items = list(BatchSampler(sampler, self.batch_size, drop_last))[batch]
+        batches = self._batches()
+        batches.sampler.set_epoch(epoch)
+        items = list(batches)[batch]
         clips = self.corpus.clips.iloc[self.corpus.rows("train")[items]]
         return [f"{clip.recording} at {clip.start:g} s" for clip in clips.itertuples()]
 
-    def _order(self, devices: int = 1) -> tuple[EpochSampler, bool]:
-        """Return the order of the training clips, and whether the last, smaller batch is left out."""
+    def _batches(self, rank: int = 0, devices: int = 1) -> SharedBatches:
+        """Return one device's share of the batches of training clips."""
         clips = len(self.corpus.rows("train"))
         sampler = EpochSampler(clips, self.seed, self.first_epoch, self.draw, self.epochs)
-        return sampler, self._drops_last(clips, devices) or (self.drop_last and clips >= self.batch_size)
+        drop_last = self._drops_last(clips, devices) or (self.drop_last and clips >= self.batch_size)
+        return SharedBatches(sampler, self.batch_size, drop_last, rank, devices)
 
     def _drops_last(self, clips: int, devices: int = 1) -> bool:
         """Whether the last batch is too small: batch norm needs two clips on every device."""

@@ -7,8 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,12 @@ from singtech.io.lock import hold
 
 RETRIED = (403, 408, 425, 429, *range(500, 600))  # Zenodo throttles with 429 and 403
 CHUNK_BYTES = 1 << 16
+ATTEMPTS = 6  # in a row without a new byte, before giving up
+LONGEST_PAUSE = 300  # seconds between attempts
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def download(
-    url: str,
-    path: Path,
-    size: int,
-    md5: str,
-    *,
-    attempts: int = 8,
-    first_pause: float = 2.0,
-    longest_pause: float = 300.0,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Path:
+def download(url: str, path: Path, size: int, md5: str) -> Path:
     """Download `url` to `path`, whole and verified.
 
     `<path>.part` holds what has arrived, so that a transfer that broke or was stopped continues there. After a failure
@@ -40,9 +31,6 @@ def download(
     Args:
         size: bytes that the file must have.
         md5: of the file, in hexadecimal.
-        attempts: in a row without a new byte, before giving up (three while the server has never answered).
-        first_pause, longest_pause: seconds between attempts.
-        sleep: waits these seconds; tests replace it.
     Raises:
         NoConnection: the server was not reached, or refused every time.
         Damaged: the server has another file there, or what came has another md5.
@@ -62,19 +50,18 @@ def download(
         with tqdm(
             desc=path.name, total=size, initial=most, unit="B", unit_scale=True, mininterval=bar_interval()
         ) as bar:
-            failures, is_answered = 0, False
+            failures = 0
             while _bytes_in(part) < size:
                 try:
                     _transfer(url, part, size, bar)
                 except _BrokenOff as cut:
-                    is_answered = is_answered or cut.is_answered
                     failures = 0 if _bytes_in(part) > most else failures + 1
                     most = max(most, _bytes_in(part))
-                    if failures >= (attempts if is_answered else min(3, attempts)):
-                        raise NoConnection(f"{url} could not be downloaded ({cut.reason}).") from cut
-                    pause = min(longest_pause, max(first_pause * 2 ** max(0, failures - 1), cut.pause))
-                    bar.write(f"{path.name}: {cut.reason}; trying again in {pause:.0f} s", file=sys.stderr)
-                    sleep(pause)
+                    if failures == ATTEMPTS:
+                        raise NoConnection(f"{url} could not be downloaded ({cut}).") from cut
+                    pause = min(LONGEST_PAUSE, max(2 ** max(1, failures), cut.pause))
+                    bar.write(f"{path.name}: {cut}; trying again in {pause:.0f} s", file=sys.stderr)
+                    time.sleep(pause)
         with part.open("rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         if digest != md5:
@@ -87,11 +74,11 @@ def download(
 
 
 class _BrokenOff(Exception):
-    """A transfer that may be tried again: why it ended, the seconds to wait, whether the server answered."""
+    """A transfer that may be tried again: why it ended, and the seconds that the server asks to wait."""
 
-    def __init__(self, reason: str, pause: float = 0.0, is_answered: bool = True) -> None:
+    def __init__(self, reason: str, pause: float = 0.0) -> None:
         super().__init__(reason)
-        self.reason, self.pause, self.is_answered = reason, pause, is_answered
+        self.pause = pause
 
 
 def _transfer(url: str, part: Path, size: int, bar: Any) -> None:
@@ -108,13 +95,13 @@ def _transfer(url: str, part: Path, size: int, bar: Any) -> None:
     try:
         answer = requests.get(url, headers=headers, stream=True, timeout=(10, 60))
     except requests.RequestException as error:
-        raise _BrokenOff(f"no connection: {type(error).__name__}", is_answered=False) from error
+        raise _BrokenOff(f"no connection: {type(error).__name__}") from error
     with answer:
         if answer.status_code == 416:  # the part is no beginning of the server's file
             part.unlink(missing_ok=True)
         if answer.status_code in (*RETRIED, 416):
-            pause = _retry_after(answer.headers.get("Retry-After"))
-            raise _BrokenOff(f"the server answered {answer.status_code}", pause)
+            pause = answer.headers.get("Retry-After", "")
+            raise _BrokenOff(f"the server answered {answer.status_code}", int(pause) if pause.isdigit() else 0)
         if answer.status_code not in (200, 206):
             raise NoConnection(f"{url} could not be downloaded (the server answered {answer.status_code}).")
         is_rest = answer.status_code == 206  # 200 is the file from its start, whatever the request
@@ -129,21 +116,10 @@ def _transfer(url: str, part: Path, size: int, bar: Any) -> None:
                 for chunk in answer.iter_content(CHUNK_BYTES):
                     file.write(chunk)
                     bar.update(len(chunk))
-                    if bar.n > size:
-                        raise Damaged(f"{url} is not the file expected (longer than {size} bytes).")
             except requests.RequestException as error:
                 raise _BrokenOff("the transfer broke off") from error
     if _bytes_in(part) < size:
         raise _BrokenOff("the transfer ended too soon")
-
-
-def _retry_after(value: str | None) -> float:
-    """Return the seconds of a Retry-After header, which is a number or a date; 0 without one."""
-    with contextlib.suppress(ValueError, TypeError):
-        return float(value or 0)
-    with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, parsedate_to_datetime(value or "").timestamp() - time.time())
-    return 0.0
 
 
 def _bytes_in(path: Path) -> int:

@@ -24,13 +24,13 @@ import pandas as pd
 
 from singtech.components import ComponentError
 from singtech.corpus.archive import Source, is_recording
-from singtech.corpus.audio import Header, read_header
 from singtech.corpus.download import bar_interval
 from singtech.errors import Damaged, InvalidValue, SingtechError
 from singtech.io.atomic import encodable
 from singtech.techniques import MISSPELT
 
 BYTES_AT_ONCE = 1 << 31  # of the recordings being worked on and their results
+BYTES_A_BYTE = 10  # that a byte of a recording becomes, decoded
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # break a line or steer a terminal
 
 LABELS = ["path", "singer", "technique", "context"]
@@ -52,43 +52,36 @@ class Listing(NamedTuple):
         return list(map(recording_name, self.recordings["path"]))
 
 
-class Survey(NamedTuple):
-    """A manifest, its techniques in order, a note for each oddity, and a line for each unusable recording."""
-
-    recordings: pd.DataFrame
-    notes: list[str]
-    techniques: tuple[str, ...]
-    unusable: list[str]
-
-
 def list_recordings(source: Source) -> Listing:
     """List the recordings of a source by its labels, or by folders if it has none. No file is read."""
     labels = source.labels()
     return _by_folders(source.names()) if labels is None else _by_labels(source.names(), labels)
 
 
-def survey(source: Source, listing: Listing, techniques: Sequence[str] | None, strict: bool = False) -> Survey:
-    """Read the headers of the recordings of some techniques.
+def choose_recordings(
+    source: Source, listing: Listing, techniques: Sequence[str] | None
+) -> tuple[pd.DataFrame, tuple[str, ...], list[str]]:
+    """Return the recordings of some techniques without copies, the techniques in order, and a note for each oddity.
 
     Args:
         techniques: in the order of the targets; None for all, sorted.
-        strict: stop at an unusable recording instead of leaving it out.
     Raises:
         InvalidValue: an unknown technique.
-        Damaged: an unusable recording, if strict.
     """
     notes = list(listing.notes)
     counts = listing.recordings["technique"].value_counts()
     techniques = tuple(sorted(counts.index) if techniques is None else techniques)
     require_techniques(techniques, sorted(counts.index))
     is_chosen = listing.recordings["technique"].isin(techniques)
-    chosen = listing.recordings[is_chosen].reset_index(drop=True)
+    chosen = listing.recordings[is_chosen]
     if not is_chosen.all():
         others = in_words(counts.drop(list(techniques)).to_dict())
         notes.append(f"left out {counted((~is_chosen).sum(), 'recording')} of other techniques: {others}")
     if source.labels() is None:
         notes += _notes_of_names(chosen)
-    return _with_headers(source, chosen, techniques, strict, notes)
+    copies = _find_copies(source, chosen["path"])
+    notes += [f"left out {printable(copy)}: byte for byte {printable(path)}" for copy, path in sorted(copies.items())]
+    return chosen[~chosen["path"].isin(copies)], techniques, notes
 
 
 def _by_labels(names: Iterable[str], labels: Mapping[str, Sequence[str]]) -> Listing:
@@ -133,51 +126,29 @@ def _by_folders(names: Iterable[str]) -> Listing:
 
 
 def _notes_of_names(recordings: pd.DataFrame) -> list[str]:
-    """Note each VocalSet file that is named after another singer than its folder (m9_… in male8), or after none."""
-    folder = recordings["singer"].str.extract(r"^(female|male)(\d+)$")
-    name = recordings["path"].str.extract(r"/([fm])(\d+)_[^/]*$")  # to the underscore, or m10 would be m1
-    is_vocalset, is_named = folder[0].notna(), name[0].notna()
-    differs = is_vocalset & is_named & ((name[0] != folder[0].str[0]) | (name[1] != folder[1]))
-    others = name[0].map({"f": "female", "m": "male"}) + name[1]
-    notes = [
-        f"{printable(path)} is named after {other}, but lies in {singer}'s folder, which counts"
-        for path, other, singer in zip(
-            recordings["path"][differs], others[differs], recordings["singer"][differs], strict=True
-        )
-    ]
-    if nameless := (is_vocalset & ~is_named).sum():
-        notes.append(f"{counted(nameless, 'recording')} without the singer in the name; the folder says who sings")
+    """Note each VocalSet file that is named after another singer than its folder: m9_… in male8."""
+    notes = []
+    for path, singer in zip(recordings["path"], recordings["singer"], strict=True):
+        folder, name = re.fullmatch(r"(f|m)e?m?ale(\d+)", singer), re.match(r"(f|m)(\d+)_", PurePosixPath(path).name)
+        if folder and name and folder.groups() != name.groups():
+            notes.append(
+                f"{printable(path)} is named after {name[0][:-1]}, but lies in {singer}'s folder, which counts"
+            )
     return notes
 
 
-def _with_headers(
-    source: Source, recordings: pd.DataFrame, techniques: tuple[str, ...], strict: bool, notes: list[str]
-) -> Survey:
-    """Keep the usable recordings, each once, with samples and sample_rate."""
-    sizes = Counter(source.size(path) for path in recordings["path"])  # only files of one size can be copies
+def _find_copies(source: Source, paths: Iterable[str]) -> dict[str, str]:
+    """Map each copy to the path of its original. Only files of one size can be copies, so no others are read."""
+    sizes = {path: source.size(path) for path in paths}
+    count = Counter(sizes.values())
+    twins = [path for path, size in sizes.items() if count[size] > 1]
+    digests = process_recordings(source, lambda _, data: content_digest(data), twins, "comparing")
+    return copies_of({path: digest for path, digest in digests if isinstance(digest, str)})
 
-    def read(path: str) -> tuple[Header, str]:
-        require_printable(path)
-        data = source.read(path)
-        is_alone = sizes[source.size(path)] == 1
-        return read_header(data), "" if is_alone else hashlib.blake2b(data, digest_size=16).hexdigest()
 
-    headers, digests, unusable = {}, {}, []
-    for path, result in process_recordings(read, recordings["path"], "reading headers", source.size):
-        if isinstance(result, Exception):
-            unusable.append(unusable_line(path, result, strict))
-        else:
-            headers[path], digests[path] = result
-    copies = copies_of({path: digest for path, digest in digests.items() if digest})
-    notes += [f"left out {printable(copy)}: byte for byte {printable(path)}" for copy, path in sorted(copies.items())]
-    usable = recordings[recordings["path"].isin(headers.keys() - copies.keys())].reset_index(drop=True)
-    rows = pd.DataFrame([headers[path] for path in usable["path"]], columns=Header._fields)
-    if early := rows["ends_early"].sum():
-        notes.append(f"{counted(early, 'recording')} up to 1 % shorter than the header says; what is there is used")
-    for channels, count in sorted(Counter(rows["channels"]).items()):
-        if channels > 1:
-            notes.append(f"{counted(count, 'recording')} mixed from {channels} channels to mono")
-    return Survey(usable.join(rows[["samples", "sample_rate"]])[COLUMNS], notes, techniques, unusable)
+def content_digest(data: bytes) -> str:
+    """Return a hash of a recording's file."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def copies_of(digests: Mapping[str, str]) -> dict[str, str]:
@@ -199,9 +170,8 @@ def require_techniques(techniques: Sequence[str], available: Sequence[str]) -> N
             near = difflib.get_close_matches(technique, available, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise InvalidValue(f"data.techniques names {technique}, found are {', '.join(available)}.{hint}")
-    twice = [technique for technique, count in Counter(techniques).items() if count > 1]
-    if twice or not techniques:
-        raise InvalidValue(f"data.techniques {f'names {twice[0]} twice' if twice else 'is empty'}: name each one once.")
+    if not techniques or len(set(techniques)) < len(techniques):
+        raise InvalidValue(f"data.techniques={list(techniques)}: name each one once, and at least one.")
 
 
 def unusable_line(path: str, problem: Exception, strict: bool) -> str:
@@ -217,49 +187,44 @@ def unusable_line(path: str, problem: Exception, strict: bool) -> str:
 
 
 def process_recordings(
-    work: Callable[[str], Any], paths: Iterable[str], title: str, needed: Callable[[str], int]
+    source: Source, work: Callable[[str, bytes], Any], paths: Iterable[str], title: str
 ) -> Iterator[tuple[str, Any]]:
-    """Yield (path, work(path)) in order, from as many threads as there are cores, with a progress bar.
+    """Yield (path, work(path, content)) in order, from as many threads as there are cores, with a progress bar.
 
-    A SingtechError, OSError or MemoryError of `work` is yielded in place of its result, but no ComponentError.
+    A SingtechError, OSError or MemoryError is yielded in place of a result, but no ComponentError. Work begins on a few
+    recordings at a time, and on no more than `BYTES_AT_ONCE`, except one recording that needs more by itself.
 
     Args:
         title: of the progress bar.
-        needed: bytes of a path's recording and result. Work begins on a few recordings at a time, and on no more than
-            `BYTES_AT_ONCE`, except one recording that needs more by itself.
     """
     from tqdm import tqdm
 
     def attempt(path: str) -> Any:
         try:
-            return work(path)
+            require_printable(path)
+            return work(path, source.read(path))
         except ComponentError:
             raise
         except (SingtechError, OSError, MemoryError) as problem:
             return problem
 
-    remaining = deque(paths)
+    paths = list(paths)
     pending: deque[tuple[str, Future]] = deque()
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with (
         ThreadPoolExecutor(workers) as pool,
-        tqdm(desc=title, total=len(remaining), unit=" recordings", mininterval=bar_interval()) as bar,
+        tqdm(desc=title, total=len(paths), unit=" recordings", mininterval=bar_interval()) as bar,
     ):
-        while remaining or pending:
-            begun = sum(needed(path) for path, _ in pending)
-            if (
-                remaining
-                and len(pending) < 2 * workers
-                and not (pending and begun + needed(remaining[0]) > BYTES_AT_ONCE)
-            ):
-                path = remaining.popleft()
+        while paths or pending:
+            sizes = sum(source.size(path) for path in [*(path for path, _ in pending), *paths[:1]])
+            is_full = len(pending) == 2 * workers or BYTES_A_BYTE * sizes > BYTES_AT_ONCE
+            if paths and not (pending and is_full):
+                path = paths.pop(0)
                 pending.append((path, pool.submit(attempt, path)))
-                continue
-            path, future = pending[0]
-            bar.update()
-            yield path, future.result()
-            pending.popleft()
-            del future
+            else:
+                path, future = pending.popleft()
+                bar.update()
+                yield path, future.result()
 
 
 def counted(count: int, noun: str) -> str:

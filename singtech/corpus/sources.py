@@ -8,18 +8,16 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from difflib import get_close_matches
 from inspect import signature
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import pandas as pd
 
 from singtech.components import ComponentError, instantiate, outside_line, unwrapped
 from singtech.corpus.archive import Source, is_recording, open_source, own_recordings
-from singtech.corpus.manifest import printable, recording_name
 from singtech.errors import Damaged, InvalidValue, NotThere
 
 COLUMNS = ("path", "singer", "technique")  # of a table of labels; context is optional
@@ -95,52 +93,36 @@ def read_labels(content: bytes, file: str, names: set[str]) -> dict[str, Label]:
     try:
         text = io.StringIO(content.decode("utf-8-sig"))
         table = pd.read_csv(text, dtype=str, na_filter=False, skip_blank_lines=False)
-    except pd.errors.EmptyDataError:
-        table = pd.DataFrame()
     except UnicodeDecodeError:
         raise InvalidValue(f"{file}: expected text in UTF-8; save it so.") from None
-    except pd.errors.ParserError as problem:
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as problem:
         raise InvalidValue(f"{file}: it is no CSV ({' '.join(str(problem).split())}).") from None
-    table.columns = [str(column).strip() for column in table.columns]
+    table.columns = [column.strip() for column in table.columns]
     if not {*COLUMNS} <= {*table.columns} or not isinstance(table.index, pd.RangeIndex):
         raise InvalidValue(
             f"{file}: expected the columns path, singer, technique and, optionally, context, with commas between, "
-            f"found {', '.join(table.columns) or 'nothing'}."
+            f"found {', '.join(table.columns)}."
         )
-    if "context" not in table:
-        table["context"] = ""
-    labels: dict[str, Label] = {}
-    for index, *cells in table[[*COLUMNS, "context"]].fillna("").itertuples():
-        path, *label = (cell.strip() for cell in cells)
-        if any([path, *label]):
-            mistake = _mistake(path, label, names, labels)
-            if mistake:
-                raise InvalidValue(f"{file}, line {index + 2}: {mistake}")
-            labels[path] = Label(*label)
-    if not labels:
+    table = table.reindex(columns=[*COLUMNS, "context"], fill_value="").apply(lambda column: column.str.strip())
+    table = table[(table != "").any(axis="columns")]
+    recordings = [name for name in names if is_recording(name)]
+    mistakes = {
+        "a cell is empty": (table[[*COLUMNS]] == "").any(axis="columns"),
+        "the path is there twice; keep one line": table["path"].duplicated(),
+        "there is no such .wav or .flac": ~table["path"].isin(recordings),
+    }
+    for mistake, is_wrong in mistakes.items():
+        for line in table.index[is_wrong]:
+            raise InvalidValue(f"{file}, line {line + 2} ({table['path'][line]}): {mistake}.")
+    if table.empty:
         raise InvalidValue(f"{file}: it has no line below its columns; write one for each recording.")
-    return labels
+    return {path: Label(*label) for path, *label in table.itertuples(index=False)}
 
 
-def _mistake(path: str, label: list[str], names: set[str], labels: Mapping[str, Label]) -> str:
-    """Say what is wrong with a line of a table of labels; "" if nothing is."""
-    for column, cell in zip(COLUMNS, (path, *label), strict=False):
-        if not cell:
-            return f"the {column} is empty."
-    if path in labels:
-        return f"{path} is there twice; keep one line."
-    if path not in names:
-        near = [name for name in names if PurePosixPath(name).name == PurePosixPath(path).name]
-        near = near or get_close_matches(path, names, n=1)
-        return f"there is no file {path}{f'; did you mean {printable(min(near))}?' if near else '.'}"
-    return "" if is_recording(path) else f"{path} is neither .wav nor .flac."
-
-
-class CheckedSource(Source):
-    """Your own source, checked against `LabelledSource`; an exception inside it names your file and line."""
+class OwnSource(Source):
+    """Your own source (see `LabelledSource`). An exception inside it names your file and line."""
 
     def __init__(self, source: LabelledSource) -> None:
-        self._source = source
         kind = type(source).__name__
         for method in ("names", "signature", "size", "read", "labels"):
             if not callable(getattr(source, method, None)):
@@ -148,14 +130,12 @@ class CheckedSource(Source):
                     f"data.source: {kind} has no {method}(); expected the path of a folder or zip, or an object with "
                     "names, signature, size, read and labels (LabelledSource in singtech/corpus/sources.py)."
                 )
-        self.path = Path(getattr(source, "path", kind))
         with _own_line():
-            self._names, labels = sorted(map(str, source.names())), source.labels()
-        self._labels = _checked_labels(labels, set(self._names), kind)
-
-    def names(self) -> list[str]:
-        """Return the sorted names of all files."""
-        return self._names
+            sizes = {name: str(source.size(name)) for name in source.names()}
+            labels, signature = source.labels(), str(source.signature())
+        super().__init__(Path(getattr(source, "path", kind)), sizes, by_folders=False)
+        self._source, self._labels = source, _checked_labels(labels, sizes.keys(), kind)
+        self._signature = hashlib.sha256(json.dumps([signature, sorted(self._labels.items())]).encode()).hexdigest()
 
     def labels(self) -> dict[str, Label]:
         """Return the label of each recording."""
@@ -163,38 +143,24 @@ class CheckedSource(Source):
 
     def signature(self) -> str:
         """Return a hash of the source's signature and the labels."""
-        with _own_line():
-            text = str(self._source.signature())
-        return hashlib.sha256(json.dumps([text, sorted(self._labels.items())]).encode()).hexdigest()
-
-    def size(self, name: str) -> int:
-        """Return the bytes of a file."""
-        with _own_line():
-            return self._source.size(name)
-
-    def read(self, name: str) -> bytes:
-        """Return a file's content (see `LabelledSource.read`).
-
-        Raises:
-            Damaged, OSError: the source cannot read it.
-        """
-        with _own_line(but=(ValueError, OSError, MemoryError)):
-            try:
-                data = self._source.read(name)
-            except ValueError as problem:
-                raise Damaged(str(problem)) from problem
-        if not isinstance(data, bytes):
-            raise ComponentError(
-                f"data.source: read() gives {type(data).__name__} for {printable(name)}; expected bytes."
-            )
-        return data
+        return self._signature
 
     def close(self) -> None:
         """Close the source, if it can be closed."""
         getattr(self._source, "close", bool)()
 
+    def _content(self, path: str) -> bytes:
+        with _own_line(but=(ValueError, OSError, MemoryError)):
+            try:
+                data = self._source.read(path)
+            except ValueError as problem:
+                raise Damaged(str(problem)) from problem
+        if not isinstance(data, bytes):
+            raise ComponentError(f"data.source: read() gives {type(data).__name__} for {path}; expected bytes.")
+        return data
 
-def _checked_labels(labels: object, names: set[str], kind: str) -> dict[str, Label]:
+
+def _checked_labels(labels: object, names: Collection[str], kind: str) -> dict[str, Label]:
     """Return the labels as one mapping of one form.
 
     Raises:
@@ -202,22 +168,13 @@ def _checked_labels(labels: object, names: set[str], kind: str) -> dict[str, Lab
     """
     if not isinstance(labels, Mapping) or not labels:
         value = "no label" if isinstance(labels, Mapping) else type(labels).__name__
-        raise InvalidValue(
-            f"data.source: {kind}.labels() gives {value}; expected a Label for the name of each recording."
-        )
-    stems: dict[str, str] = {}
+        raise InvalidValue(f"data.source: {kind}.labels() gives {value}; expected a Label for each recording.")
     for name, label in labels.items():
         if name not in names:
-            raise InvalidValue(f"data.source: {kind}.labels() has {printable(str(name))}, which names() has not.")
+            raise InvalidValue(f"data.source: {kind}.labels() has {name}, which names() has not.")
         is_label = isinstance(label, tuple) and len(label) in (2, 3) and all(isinstance(x, str) for x in label)
         if not (is_label and label[0] and label[1]):
-            raise InvalidValue(
-                f"data.source: {kind}.labels() gives {label!r} for {printable(name)}; expected Label(singer, "
-                "technique), two texts that are not empty, or three with the context."
-            )
-        other = stems.setdefault(recording_name(name), name)
-        if other != name:
-            raise InvalidValue(f"data.source: {printable(other)} and {printable(name)} differ by .wav or .flac alone.")
+            raise InvalidValue(f"data.source: {kind}.labels() gives {label!r}; expected Label(singer, technique).")
     return {name: Label(*label) for name, label in labels.items()}
 
 
@@ -265,4 +222,4 @@ def checked_source(source: str | os.PathLike | LabelledSource) -> Source:
         SingtechError, OSError: it is not one.
         ComponentError: it is your own and raises an exception.
     """
-    return open_source(source) if isinstance(source, str | os.PathLike) else CheckedSource(source)
+    return open_source(source) if isinstance(source, str | os.PathLike) else OwnSource(source)

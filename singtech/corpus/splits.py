@@ -1,17 +1,21 @@
 """Decide which clips train, validate and test: a corpus is split by singer, or by the recordings of an official list.
 
 The clip store does not depend on the split, so all splits and folds of a corpus share one store.
+
+Five test singers are few, so a corpus can also be cross-validated over its singers (the paper has one split). Folds
+share no singer, and each has about the same part of every technique. The clips alone decide which singers a fold holds,
+so all runs on a corpus have the same folds.
 """
 
 import difflib
 import unicodedata
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pandas as pd
 
-from singtech.corpus.folds import fold_singers, require_fold
 from singtech.corpus.manifest import counted, names_of, printable, recording_name
 from singtech.errors import InvalidValue, NotThere
 
@@ -57,55 +61,47 @@ def checked_split(split: Mapping[str, object], fold: int | None = None, folds: i
     Each subset is a list of names, or a text file with one name per line.
 
     Raises:
-        InvalidValue: a name is in two subsets, a setting is unknown, or the fold does not exist.
+        InvalidValue: a name is in two subsets, or the fold does not exist.
         NotThere: there is no such text file.
     """
-    unknown = sorted(set(split) - {*SPLITS, "by"})
-    if unknown:
-        raise InvalidValue(f"data.split.{unknown[0]}: no such setting; there are by, {', '.join(SPLITS)}.")
     by = split.get("by", "singer")
     if by not in BY:
         raise InvalidValue(f"data.split.by={by}: expected {' or '.join(BY)}.")
-    require_fold(fold, folds)
+    if folds < 2 or not (fold is None or 0 <= fold < folds):
+        raise InvalidValue(
+            f"data.fold={fold}, data.folds={folds}: expected null or a fold from 0, of two or more folds."
+        )
     test, validation = (_names(f"data.split.{name}", split.get(name) or [], by) for name in ("test", "validation"))
     train = None if split.get("train") is None else _names("data.split.train", split["train"], by)
+    if fold is not None:
+        if validation or train:
+            raise InvalidValue(
+                f"data.split names {'validation' if validation else 'training'} {by}s: with data.fold={fold} none "
+                "validates and all others train; leave validation empty and train null."
+            )
+        return Split([], [], fold=fold, folds=folds)
     checked = Split(test, validation, train, str(by), fold, folds)
     subset_of: dict[str, str] = {}
     for subset, names in checked.names().items():
         for name in names:
             if subset_of.setdefault(name, subset) != subset:
                 raise InvalidValue(f"data.split names {name} in {subset_of[name]} and in {subset}: choose one of them.")
-    if fold is None:
-        return checked
-    for subset, names in checked.names().items():
-        if names and subset != "test":
-            raise InvalidValue(
-                f"data.split.{subset} names {names[0]}: with data.fold={fold} none validates and all others train; "
-                f"leave it {'null' if subset == 'train' else 'empty'}."
-            )
-    return Split([], [], fold=fold, folds=folds)
+    return checked
 
 
 def _names(setting: str, names: object, by: object) -> list[str]:
-    """Return the sorted names of a list or text file; names of recordings without .wav or .flac."""
+    """Return the sorted names of a list, or of a text file without blank lines and lines that begin with #."""
     if isinstance(names, str):
-        names = _read_list(setting, names)
+        path = Path(names).expanduser()
+        if not path.is_file():
+            raise NotThere(
+                f"{setting}={names}: there is no such file; expected a list, [{names}], or a text file with a name a "
+                "line."
+            )
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        names = [line for line in lines if line and not line.startswith("#")]
     names = names_of(setting, names)
     return sorted({recording_name(name) if by == "recording" else name for name in names})
-
-
-def _read_list(setting: str, file: str) -> list[str]:
-    """Read the names in a text file, one per line. Skip blank lines and lines that begin with #."""
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise NotThere(
-            f"{setting}={file}: there is no such file; expected a list, [{file}], or a text file with a name a line."
-        )
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except UnicodeDecodeError:
-        raise InvalidValue(f"{setting}={file}: expected text in UTF-8; save it so.") from None
-    return [line for line in lines if line and not line.startswith("#")]
 
 
 def require_names(split: Split, available: Sequence[str]) -> None:
@@ -121,35 +117,18 @@ def require_names(split: Split, available: Sequence[str]) -> None:
     if split.fold is not None:
         return
     available = [unicodedata.normalize("NFC", name) for name in available]
-    if not split.test:
-        some = ", ".join(available) if split.by == "singer" else f"the recordings, such as {printable(available[0])}"
-        raise InvalidValue(f"data.split.test names no {split.by}: name at least one of {some}.")
+    some = printable(", ".join(available) if split.by == "singer" else f"{available[0]} and others")
+    if not split.test or split.train == []:
+        subset = "train" if split.test else "test"
+        raise InvalidValue(f"data.split.{subset} names no {split.by}; there are {some}.")
     for subset, names in split.names().items():
         for name in sorted(set(names).difference(available)):
-            raise InvalidValue(
-                f"data.split.{subset} names {printable(name)}, {_alternatives(name, available, split.by)}"
-            )
-    if split.train == []:
-        raise InvalidValue(f"data.split.train names no {split.by}: name those that train, or say null for all others.")
+            near = [other for other in available if PurePosixPath(other).name.lower() == name.lower()]
+            near = near or difflib.get_close_matches(name, available, n=1)
+            hint = f" Did you mean {printable(near[0])}?" if near else ""
+            raise InvalidValue(f"data.split.{subset} names {name}; there are {some}.{hint}")
     if split.train is None and {*split.test, *split.validation} >= set(available):
-        everything = f"singers found, {', '.join(available)}" if split.by == "singer" else "recordings"
-        raise InvalidValue(f"data.split leaves nobody to train: it names all {everything}.")
-
-
-def _alternatives(name: str, available: Sequence[str], by: str) -> str:
-    """Say which names the corpus has, and which of them resembles an unknown name."""
-    last = {PurePosixPath(other).name.lower(): other for other in available}  # a singer has no folder part
-    near = [last[name.lower()]] if name.lower() in last else difflib.get_close_matches(name, available, n=1)
-    hint = f" Did you mean {printable(near[0])}?" if near else ""
-    if by == "singer":
-        layout = " Unless data.source says otherwise, a singer is a folder in data.root with folders of techniques."
-        return f"found are {', '.join(map(printable, available))}.{hint or layout}"
-    return f"which is none of the {counted(len(available), 'recording')}, such as {printable(available[0])}.{hint}"
-
-
-def resolved(split: Split, clips: pd.DataFrame) -> Split:
-    """Return the split with the singers of its fold as the test singers."""
-    return split if split.fold is None else split._replace(test=fold_singers(clips, split.fold, split.folds))
+        raise InvalidValue(f"data.split leaves nobody to train: it names all {split.by}s.")
 
 
 def subsets(
@@ -158,7 +137,7 @@ def subsets(
     """Return the subset, one of `SPLITS` or "", of each row of a table of recordings or clips.
 
     Args:
-        split: a split without a fold, from `resolved`.
+        split: a split without a fold, or with the singers of its fold.
         what: the name of a row in errors: "recording" or "clip".
         unusable: a line for each unusable recording. The table does not have these.
     Raises:
@@ -167,16 +146,14 @@ def subsets(
     subset = pd.Series(split.subsets(table), index=table.index)
     trained = set(table["technique"][subset == "train"])
     missing = [technique for technique in techniques if technique not in trained]
+    reasons = unusable_in_words(unusable)
     if missing:
         raise InvalidValue(
             f"no training {what} of {', '.join(missing)}: leave it out of data.techniques, "
-            f"or let one of its {split.by}s train (data.split).{unusable_in_words(unusable)}"
+            f"or let one of its {split.by}s train (data.split).{reasons}"
         )
-    if not (subset == "test").any():
-        raise InvalidValue(
-            f"no test {what} of these techniques: choose other {split.by}s in data.split.test."
-            f"{unusable_in_words(unusable)}"
-        )
+    if "test" not in subset.values:
+        raise InvalidValue(f"no test {what} of these techniques: choose other {split.by}s in data.split.test.{reasons}")
     return subset.tolist()
 
 
@@ -212,3 +189,32 @@ def split_notes(split: Split, recordings: pd.DataFrame, clips: pd.DataFrame, tec
 def unusable_in_words(unusable: Sequence[str]) -> str:
     """Say how many recordings could not be used, and why the first could not; "" if there are none."""
     return f" {counted(len(unusable), 'recording')} could not be used, first: {unusable[0]}." if unusable else ""
+
+
+def fold_singers(clips: pd.DataFrame, fold: int, folds: int) -> list[str]:
+    """Return the test singers of one of `folds` folds, by scikit-learn's StratifiedGroupKFold without shuffling.
+
+    Args:
+        clips: a row a clip, with its singer and technique.
+        fold: from 0.
+    Returns:
+        Sorted names; over all folds every singer once.
+    Raises:
+        InvalidValue: there are fewer singers than folds, or a technique that no other fold's singer has.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    singers = clips["singer"].nunique()
+    if singers < folds:
+        raise InvalidValue(f"data.folds={folds}: more folds than singers, of whom the corpus has {singers}.")
+    with warnings.catch_warnings():  # a technique with fewer clips than folds: some folds have no test clip of it
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        parts = list(StratifiedGroupKFold(folds).split(clips, clips["technique"], clips["singer"]))
+    train, test = (clips.iloc[rows] for rows in parts[fold])
+    missing = sorted(set(clips["technique"]) - set(train["technique"]))
+    if missing:
+        raise InvalidValue(
+            f"data.fold={fold}: all clips of {', '.join(missing)} are in this fold, none is left to train on; leave it "
+            "out of data.techniques."
+        )
+    return sorted(test["singer"].unique())

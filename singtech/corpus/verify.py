@@ -1,18 +1,17 @@
 """Verify recordings: decode each to its end, and compare all with what VocalSet should hold."""
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from singtech.corpus.archive import Source
-from singtech.corpus.audio import mixed, read_channels, to_int16
-from singtech.corpus.cutting import clip_spans
+from singtech.corpus.audio import clip_spans, mixed, read_channels, to_int16
 from singtech.corpus.manifest import (
+    content_digest,
     copies_of,
     counted,
     in_words,
@@ -20,7 +19,6 @@ from singtech.corpus.manifest import (
     printable,
     process_recordings,
     recording_name,
-    require_printable,
 )
 from singtech.corpus.vocalset import CLIP_SECONDS, SAMPLE_RATE, ExpectedContents
 
@@ -55,67 +53,90 @@ class Verification:
             recordings (how many it concerns), detail.
         notes: a line for each other oddity of the files.
         expected: the contents that the recordings were compared with, or None.
-        problems: why the paper's protocol cannot be run on them, a clause each.
+        clips: by side and technique, that the recordings give in the paper's protocol; None if not compared.
     """
 
     recordings: pd.DataFrame
     findings: pd.DataFrame
     notes: list[str]
     expected: ExpectedContents | None
-    problems: list[str]
+    clips: dict[str, dict[str, int]] | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the paper's protocol can be run on the recordings, or nothing is known of them."""
+        return self.expected is None or self.clips == self.expected.clips
 
     def conclusion(self) -> str:
         """Say in one sentence whether the paper's protocol can be run on them."""
-        if self.expected is None:
-            usable, total = int(self.recordings["is_usable"].sum()), counted(len(self.recordings), "recording")
+        if self.expected is None or self.clips is None:
+            usable, total = self.recordings["is_usable"].sum(), counted(len(self.recordings), "recording")
             return f"Compared with nothing, for only VocalSet's content is known: {usable:,} of {total} can be used."
-        if self.problems:
-            return f"The paper's protocol cannot be run on it: {'; '.join(self.problems)}."
-        in_protocol = self.recordings["is_usable"] & self.recordings["technique"].isin(self.expected.clips["train"])
-        recordings = counted(in_protocol.sum(), "recording")
-        return f"The paper's protocol can be run on it: {recordings} after copies, {_sums(self.expected.clips)}."
+        clips, expected = self.clips, self.expected.clips
+        if self.is_whole:
+            return f"The paper's protocol can be run on it: it gives {_sums(clips)}."
+        differing = [t for t in expected["train"] if any(clips[side][t] != expected[side][t] for side in clips)]
+        return (
+            f"The paper's protocol cannot be run on it: it gives {_sums(clips)}, expected {_sums(expected)}; "
+            f"different are {', '.join(differing)}."
+        )
 
 
 class _Sound(NamedTuple):
-    """What decoding a recording shows."""
+    """What decoding a recording shows; its findings are pairs of kind and detail."""
 
     samples: int
     sample_rate: int
-    ends_early: bool
     is_silent: bool
-    clipped: list[int]
     digest: str
+    findings: list[tuple[str, str]]
 
 
 def verify(source: Source, sample_rate: int = SAMPLE_RATE, expected: ExpectedContents | None = None) -> Verification:
     """Decode every recording of a source, of any technique, and compare the source with the expected contents."""
     recordings, notes = list_recordings(source)
-
-    def decode(path: str) -> _Sound:
-        require_printable(path)
-        data = source.read(path)
-        channels, header = read_channels(data)
-        is_silent = not to_int16(mixed(channels))[0].any()
-        digest = hashlib.blake2b(data, digest_size=16).hexdigest()
-        return _Sound(len(channels), header.sample_rate, header.ends_early, is_silent, clipped_runs(channels), digest)
-
-    results = dict(process_recordings(decode, recordings["path"], "decoding", lambda path: 10 * source.size(path)))
-    sounds = {path: sound for path, sound in results.items() if isinstance(sound, _Sound)}
+    sounds: dict[str, _Sound] = {}
+    findings: list[tuple[str, str, int, str]] = []
+    for path, result in process_recordings(
+        source, lambda _, data: _decode(data, sample_rate), recordings["path"], "decoding"
+    ):
+        if isinstance(result, _Sound):
+            sounds[path] = result
+            findings += [(kind, path, 1, detail) for kind, detail in result.findings]
+        else:
+            findings.append(("damaged", printable(path), 1, str(result) or type(result).__name__))
     copies = copies_of({path: sound.digest for path, sound in sounds.items()})
-    columns = pd.DataFrame(sounds, index=_Sound._fields).T.reindex(recordings["path"])
-    for name in ("samples", "sample_rate"):
-        recordings[name] = columns[name].fillna(0).to_numpy(int)
+    for copy, original in copies.items():
+        kind = "known copy" if expected and recording_name(copy) in expected.copies else "copy"
+        findings.append((kind, copy, 1, f"byte for byte {original}"))
+    lengths = pd.DataFrame({path: sound[:2] for path, sound in sounds.items()}, ["samples", "sample_rate"], dtype=int).T
+    recordings = recordings.join(lengths, on="path").fillna(0).astype(lengths.dtypes)
     recordings["seconds"] = recordings["samples"] / recordings["sample_rate"].clip(lower=1)
     recordings["is_copy"] = recordings["path"].isin(copies)
-    recordings["is_usable"] = ~recordings["is_copy"] & (columns["is_silent"] == False).to_numpy()  # noqa: E712
-    findings = _of_recordings(results, copies, sample_rate, expected.copies if expected else ())
-    problems: list[str] = []
+    heard = [path for path, sound in sounds.items() if not sound.is_silent]
+    recordings["is_usable"] = recordings["path"].isin(heard) & ~recordings["is_copy"]
     if expected:
-        groups = _compare(recordings, expected)
-        findings = [*_of_groups(groups, expected), *findings]
-        problems = _problems(groups, recordings, expected)
+        findings = _compare(recordings, expected) + findings
     table = pd.DataFrame(findings, columns=["finding", "where", "recordings", "detail"])
-    return Verification(recordings, table, notes, expected, problems)
+    clips = _clips(recordings[recordings["is_usable"]], expected) if expected else None
+    return Verification(recordings, table, notes, expected, clips)
+
+
+def _decode(data: bytes, sample_rate: int) -> _Sound:
+    """Decode a recording; say what is odd in it."""
+    channels, header = read_channels(data)
+    is_silent = not to_int16(mixed(channels))[0].any()
+    runs = clipped_runs(channels)
+    findings = []
+    if header.ends_early:
+        findings.append(("short", "what is there is used"))
+    if is_silent:
+        findings.append(("silent", "at 16 bits every sample is 0"))
+    if runs:
+        findings.append(("clipped", f"{counted(len(runs), 'run')}, the longest of {max(runs):,} samples"))
+    if header.sample_rate != sample_rate:
+        findings.append(("sample rate", f"{header.sample_rate:,} Hz"))
+    return _Sound(len(channels), header.sample_rate, is_silent, content_digest(data), findings)
 
 
 def report(verification: Verification) -> str:
@@ -132,8 +153,6 @@ def report(verification: Verification) -> str:
         amount = counted(part["recordings"].sum(), "recording") if len(part) else "none"
         if kind == "sample rate" and len(part):
             amount += f" ({in_words(Counter(part['detail']))})"
-        if kind == "missing" and len(part) and expected:
-            amount += f", not counting known copies ({len(expected.copies)})"
         lines.append(f"{title}: {amount}")
         lines += [f"  {item}: {detail}" for item, detail in part[["where", "detail"]].head(MOST_SHOWN).to_numpy()]
         if len(part) > MOST_SHOWN:
@@ -149,95 +168,35 @@ def clipped_runs(channels: np.ndarray) -> list[int]:
     return runs[runs >= CLIPPED_RUN].tolist()
 
 
-def _of_recordings(
-    results: Mapping[str, Any], copies: Mapping[str, str], sample_rate: int, known_copies: Iterable[str]
-) -> list[tuple[str, str, int, str]]:
-    """Return the findings about single recordings."""
-    rows = []
-    for path, sound in results.items():
-        if not isinstance(sound, _Sound):
-            rows.append(("damaged", path, str(sound) or type(sound).__name__))
-            continue
-        if sound.ends_early:
-            rows.append(("short", path, "what is there is used"))
-        if sound.is_silent:
-            rows.append(("silent", path, "at 16 bits every sample is 0"))
-        if path in copies:
-            kind = "known copy" if recording_name(path) in known_copies else "copy"
-            rows.append((kind, path, f"byte for byte {copies[path]}"))
-        if sound.clipped:
-            runs = f"{counted(len(sound.clipped), 'run')}, the longest of {max(sound.clipped):,} samples"
-            rows.append(("clipped", path, runs))
-        if sound.sample_rate != sample_rate:
-            rows.append(("sample rate", path, f"{sound.sample_rate:,} Hz"))
-    return [(kind, printable(path), 1, detail) for kind, path, detail in rows]
-
-
-def _compare(recordings: pd.DataFrame, expected: ExpectedContents) -> pd.DataFrame:
-    """Return a row for each singer, context and technique, copies left out.
-
-    Returns:
-        Expected recordings and seconds; present recordings and their seconds; whether all were decoded; whether the
-        technique is in_protocol.
-    """
+def _compare(recordings: pd.DataFrame, expected: ExpectedContents) -> list[tuple[str, str, int, str]]:
+    """Return the findings about each singer, context and technique, copies left out."""
     table = expected.groups.set_index(GROUP)
     for name, seconds in expected.copies.items():
         singer, *context, technique, _ = name.split("/")
         table.loc[(singer, "/".join(context), technique)] -= [1, seconds]
     once = recordings[~recordings["is_copy"]].assign(is_decoded=recordings["samples"] > 0).groupby(GROUP)
-    present = once.agg(present=("path", "size"), present_seconds=("seconds", "sum"), decoded=("is_decoded", "sum"))
+    present = once.agg(present=("path", "size"), present_seconds=("seconds", "sum"), is_whole=("is_decoded", "all"))
     table = table.reindex(table.index.union(present.index, sort=False)).join(present).fillna(0)
-    table = table.astype({"recordings": int, "present": int}).reset_index()
-    table["is_whole"] = table["decoded"] == table["recordings"]
-    table["in_protocol"] = table["technique"].isin(expected.clips["train"])
-    return table
-
-
-def _of_groups(groups: pd.DataFrame, expected: ExpectedContents) -> list[tuple[str, str, int, str]]:
-    """Return the findings about groups, those of the paper's techniques first."""
-    rows = []
-    for group in groups.sort_values("in_protocol", ascending=False, kind="stable").itertuples():
-        name = printable("/".join(part for part in (group.singer, group.context, group.technique) if part))
+    findings = []
+    for group in table.astype({"recordings": int, "present": int}).itertuples():
+        name = printable("/".join(filter(None, group.Index)))
         minutes = f"{group.present_seconds / 60:.2f} of {group.seconds / 60:.2f} min"
         missing = group.recordings - group.present
         if missing > 0:
             detail = f"{group.present} of {counted(group.recordings, 'recording')}, {minutes}"
-            rows.append(("missing", name, missing, detail))
+            findings.append(("missing", name, missing, detail))
         elif missing < 0:
             detail = f"{counted(group.present, 'recording')}, {group.recordings} known"
-            rows.append(("extra", name, -missing, detail))
+            findings.append(("extra", name, -missing, detail))
         elif group.is_whole and abs(group.present_seconds - group.seconds) > LENGTHS_DIFFER * group.seconds:
-            rows.append(("length", name, group.present, minutes))
-    return rows
-
-
-def _problems(groups: pd.DataFrame, recordings: pd.DataFrame, expected: ExpectedContents) -> list[str]:
-    """Say, a clause each, why the ten techniques, official test singers and clips of the paper are not all there."""
-    groups = groups[groups["in_protocol"]]
-    missing = (groups["recordings"] - groups["present"]).clip(lower=0).sum()
-    extra = (groups["present"] - groups["recordings"]).clip(lower=0).sum()
-    recordings = recordings[recordings["technique"].isin(expected.clips["train"])]
-    unusable = (~recordings["is_usable"] & ~recordings["is_copy"]).sum()
-    problems = []
-    if missing:
-        total = counted(groups["recordings"].sum(), "recording")
-        problems.append(f"{missing:,} of its {total} {'is' if missing == 1 else 'are'} missing")
-    if extra:
-        problems.append(f"it has {counted(extra, 'recording')} more than known")
-    if unusable:
-        problems.append(f"{counted(unusable, 'recording')} cannot be used")
-    clips = _clips(recordings[recordings["is_usable"]], expected)
-    if clips != expected.clips:
-        techniques = [t for t in clips["train"] if any(clips[side][t] != expected.clips[side][t] for side in clips)]
-        names = "all techniques" if len(techniques) == len(clips["train"]) else ", ".join(techniques)
-        problems.append(f"it gives {_sums(clips)}, expected {_sums(expected.clips)}, and differs in {names}")
-    return problems
+            findings.append(("length", name, group.present, minutes))
+    return findings
 
 
 def _clips(recordings: pd.DataFrame, expected: ExpectedContents) -> dict[str, dict[str, int]]:
     """Count by side and technique the clips that recordings give at the paper's length and sample rate."""
     clips = {side: dict.fromkeys(expected.clips[side], 0) for side in expected.clips}
-    for recording in recordings.itertuples():
+    for recording in recordings[recordings["technique"].isin(clips["train"])].itertuples():
         samples = -(-recording.samples * SAMPLE_RATE // recording.sample_rate)
         side = "test" if recording.singer in expected.test_singers else "train"
         clips[side][recording.technique] += len(clip_spans(samples, round(CLIP_SECONDS * SAMPLE_RATE)))

@@ -6,7 +6,6 @@ the waveform's level. Here it is the spectrograms' (`singtech.models.level`), so
 clip.
 """
 
-import math
 from collections import OrderedDict
 
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from singtech.models.level import checked_level, levelled
 
 LAYERS = ((16, 128), (8, 64), (32, 256))  # channels and kernel (samples) of the three convolutions, without padding
 POOL, STRIDE = 64, 8  # of the max pooling after each
+LEAST_SAMPLES = 21_551  # of a clip that gives one position after the last pooling
 
 
 class Waveform(nn.Module):
@@ -41,22 +41,17 @@ class WaveformExtractor(nn.Module):
         shape: (1, S) of one input.
         features: D, width of the dense layer, which ends in ReLU and dropout.
         dropout: after it.
-        clip_seconds: of one input, for the error about a short clip.
     Raises:
         InvalidValue: a clip is too short for the three poolings.
     """
 
-    def __init__(
-        self, shape: tuple[int, int], features: int = 32, dropout: float = 0.4, clip_seconds: float | None = None
-    ) -> None:
+    def __init__(self, shape: tuple[int, int], features: int = 32, dropout: float = 0.4) -> None:
         super().__init__()
         channels, samples = shape
-        if samples < least_samples():
-            seconds = math.ceil(100 * (clip_seconds or 0) * least_samples() / samples) / 100
-            clips = f"clips of {seconds:g} s or more" if clip_seconds else "longer clips"
+        if samples < LEAST_SAMPLES:
             raise InvalidValue(
-                f"a clip has {samples} samples, too few for the poolings of the 1DCNN, which need {least_samples()}: "
-                f"use {clips} (data.clip_seconds)."
+                f"a clip has {samples} samples, too few for the poolings of the 1DCNN, which need {LEAST_SAMPLES}: "
+                "use longer clips (data.clip_seconds)."
             )
         blocks = []
         for number, (out_channels, kernel) in enumerate(LAYERS, start=1):
@@ -82,14 +77,6 @@ class WaveformExtractor(nn.Module):
             for block, (_, kernel) in zip(self.convolutions, LAYERS, strict=True)
         ]
         return [*convolutions, ("Flatten", nn.Flatten()), ("FC (Feature)", self.projection)]
-
-
-def least_samples() -> int:
-    """The fewest samples of a clip that give one position after the last pooling."""
-    samples = 1
-    for _, kernel in reversed(LAYERS):
-        samples = (samples - 1) * STRIDE + POOL + kernel - 1
-    return samples
 
 
 def _block(in_channels: int, channels: int, kernel: int) -> nn.Sequential:

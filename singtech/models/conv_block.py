@@ -5,14 +5,13 @@ the ReLU up to 16 times fewer values.
 
 In float32 training on a CPU, loops that Numba compiles replace all parts after the convolution. They read its map
 twice: once for the batch's statistics, once to normalise, pool and drop. torch's modules read it three times.
-If a module has a hook, the modules run instead. They compute the same statistics and drop the same units, so a hook
-that does nothing changes nothing. (If batch norm rounds two values of a window to the same largest value, the modules
-may send its gradient to the other one.)
+Hooks of the replaced modules do not run then. Where the loops do not fit, the modules run and drop the same units.
 """
 
 import math
 from collections import OrderedDict
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,30 +31,25 @@ class Block(nn.Sequential):
     """
 
     conv: nn.Module
-    norm: "BlockNorm"
-    window: tuple[int, int] | None
+    norm: Any
+    window: Any
     dropout: nn.Dropout
 
     def __init__(self, conv: nn.Module, channels: int, pool: tuple[int, int] | None, dropout: float) -> None:
-        parts = OrderedDict(conv=conv, norm=BlockNorm(channels))
+        parts = OrderedDict(conv=conv, norm=nn.BatchNorm2d(channels))
         if pool:
             parts["pool"] = nn.MaxPool2d(pool)
         super().__init__(parts | {"activation": nn.ReLU(), "dropout": BlockDropout(dropout)})
         self.window = pool
 
     def forward(self, features: Tensor) -> Tensor:
-        """Apply the parts in turn, by compiled loops where these fit and no part has a hook."""
+        """Apply the parts in turn, or the loops where these fit."""
         maps = self.conv(features)
-        fits = self._fits_loops(maps)
-        if fits and not any(_has_hooks(part) for part in self._after_conv()):
+        if self._fits_loops(maps):
             return pooled(maps, self.norm, self.window, self.dropout.p)
-        maps = self.norm(maps, in_double=True) if fits else self.norm(maps)
-        for part in self._after_conv()[1:]:
+        for part in list(self)[1:]:
             maps = part(maps)
         return maps
-
-    def _after_conv(self) -> list[nn.Module]:
-        return list(self)[1:]
 
     def _fits_loops(self, maps: Tensor) -> bool:
         """Whether the loops can replace the parts: float32 on a CPU, all parts train, and torch raises no error."""
@@ -66,20 +60,7 @@ class Block(nn.Sequential):
         _, channels, *grid = maps.shape
         if maps.numel() <= channels or any(size < side for size, side in zip(grid, self.window, strict=True)):
             return False
-        return all(part.training for part in self._after_conv())
-
-
-class BlockNorm(nn.BatchNorm2d):
-    """Batch norm that can sum the batch's statistics in double precision, as `pooled` does."""
-
-    running_mean: Tensor
-    running_var: Tensor
-    num_batches_tracked: Tensor
-    momentum: float
-
-    def forward(self, maps: Tensor, in_double: bool = False) -> Tensor:
-        """(B, C, F, T) -> (B, C, F, T); `in_double` needs training on a CPU."""
-        return pooled(maps, self, (1, 1), floor=-math.inf) if in_double else super().forward(maps)
+        return all(part.training for part in list(self)[1:])
 
 
 class BlockDropout(nn.Dropout):
@@ -92,28 +73,21 @@ class BlockDropout(nn.Dropout):
         return (maps * _gain(self.p)).masked_fill(_dropped_units(maps, self.p), 0)
 
 
-def _has_hooks(part: nn.Module) -> bool:
-    """Whether the part has a hook, forward or backward."""
-    return any((part._forward_hooks, part._forward_pre_hooks, part._backward_hooks, part._backward_pre_hooks))
-
-
-@torch.compiler.disable
-def pooled(maps: Tensor, norm: BlockNorm, window: tuple[int, int], dropout: float = 0.0, floor: float = 0.0) -> Tensor:
+def pooled(maps: Tensor, norm: Any, window: tuple[int, int], dropout: float = 0.0) -> Tensor:
     """Normalise by the batch's statistics, pool, apply ReLU and drop; update the running statistics.
 
     Dropout takes one number from torch's generator. The units it drops do not depend on the number of threads.
 
     Args:
         maps: (B, C, F, T) on the CPU.
-        norm: holds the weights, the running statistics, their momentum and epsilon.
+        norm: the batch norm, with its weights and running statistics.
         window: bins and frames of a pooling window.
         dropout: probability to drop a unit.
-        floor: peaks at or below it become 0; 0 is ReLU, -inf changes nothing.
     Returns:
         (B, C, F // bins, T // frames).
     """
     seed = _draw_seed() if dropout else 0
-    output, mean, variance = _Pooled.apply(maps, norm.weight, norm.bias, norm.eps, window, floor, dropout, seed)
+    output, mean, variance = _Pooled.apply(maps, norm.weight, norm.bias, norm.eps, window, dropout, seed)
     with torch.no_grad():
         count = maps.numel() // maps.shape[1]
         norm.num_batches_tracked.add_(1)
@@ -122,7 +96,6 @@ def pooled(maps: Tensor, norm: BlockNorm, window: tuple[int, int], dropout: floa
     return output
 
 
-@torch.compiler.disable
 def _dropped_units(maps: Tensor, dropout: float) -> Tensor:
     """(B, C, F, T) bool, True at the units that `pooled` drops from an output of this shape."""
     batch, channels, rows, columns = maps.shape
@@ -189,7 +162,6 @@ class _Pooled(torch.autograd.Function):
         bias: Tensor,
         eps: float,
         window: tuple[int, int],
-        floor: float,
         dropout: float,
         seed: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -203,13 +175,13 @@ class _Pooled(torch.autograd.Function):
         output = values.new_empty(batch, rows // window[0], columns // window[1], channels)
         peaks, positions = torch.empty_like(output), torch.empty_like(output, dtype=torch.uint8)
         affine = [part.to(values.dtype).numpy() for part in (scale, shift)]
-        floor, gain = affine[0].dtype.type(floor), affine[0].dtype.type(_gain(dropout))
+        gain = affine[0].dtype.type(_gain(dropout))
         limit = _limit(dropout)
 
         def pool(clip: int) -> None:
             first = np.uint64(clip * output[clip].numel())
             results = (part[clip].numpy() for part in (output, peaks, positions))
-            _loops().pool(values[clip].numpy(), *affine, *window, floor, gain, limit, np.uint64(seed), first, *results)
+            _loops().pool(values[clip].numpy(), *affine, *window, gain, limit, np.uint64(seed), first, *results)
 
         in_threads(pool, batch)
         ctx.save_for_backward(values, peaks, positions, weight, mean, deviation)
@@ -248,7 +220,7 @@ class _Pooled(torch.autograd.Function):
             weight_gradient.to(weight.dtype),
             bias_gradient.to(weight.dtype),
         )
-        return *gradients, None, None, None, None, None
+        return *gradients, None, None, None, None
 
 
 def _loops() -> ModuleType:

@@ -4,7 +4,7 @@ import numpy as np
 
 from singtech.models.backends.loops import loop
 
-NOTHING = np.uint8(255)  # the position of a peak that gives 0: dropped, or not above the floor
+NOTHING = np.uint8(255)  # the position of a peak that gives 0: dropped, or not above 0
 
 
 @loop
@@ -25,14 +25,13 @@ def add_moments(values, sums):
 
 
 @loop
-def pool(values, scale, shift, height, width, floor, gain, limit, seed, first, output, peaks, positions):
-    """Write each window's largest normalised value times the gain, or 0 if it is dropped or not above the floor.
+def pool(values, scale, shift, height, width, gain, limit, seed, first, output, peaks, positions):
+    """Write each window's largest normalised value times the gain, or 0 if it is dropped or not above 0.
 
     Args:
         values: (F, T, C).
         scale, shift: (C,) of batch norm.
         height, width: of a window.
-        floor: 0 for ReLU, -inf for none.
         gain: factor of the values that stay.
         limit: a draw of 32 bits below it drops a value; 0 drops nothing.
         seed, first: output n takes draw `first` + n of the seed.
@@ -63,7 +62,7 @@ def pool(values, scale, shift, height, width, floor, gain, limit, seed, first, o
             start = first + np.uint64((row * columns + column) * channels)
             for channel in range(channels):
                 shifted = best[channel] + shift[channel]
-                is_out = shifted <= floor or (limit > 0 and draw(seed, start + np.uint64(channel)) < limit)
+                is_out = shifted <= 0 or (limit > 0 and draw(seed, start + np.uint64(channel)) < limit)
                 output[row, column, channel] = number(0) if is_out else shifted * gain
                 positions[row, column, channel] = NOTHING if is_out else position[channel]
 

@@ -65,9 +65,7 @@ def deform_conv2d(
         (B, O, F', T').
     Raises:
         InvalidValue: the backend is unknown or not for this device.
-        ValueError: shapes do not fit each other.
     """
-    _validate(features, offset, mask, weight)
     compute = COMPUTE[backend_for(features.device, backend)]
     return compute(features, offset, mask, weight, padding)
 
@@ -85,26 +83,27 @@ def backend_for(device: torch.device, backend: str = "auto") -> str:
         raise InvalidValue(f"deformable={backend}: not on {device.type} here, where there is {' or '.join(available)}.")
     if backend != "auto":
         return backend
-    fastest = available[0] if available[0] != "triton" or triton_works(device) else available[1]
-    return _without_triton() if fastest == "torchvision" else fastest
+    return available[1] if available[0] == "triton" and not triton_works(device) else available[0]
 
 
 def backends_on(device: torch.device) -> tuple[str, ...]:
     """The backends that compute on a device, the fastest first.
 
     They agree to within rounding. On CUDA `triton` and `torchvision` sum the input's gradient in no fixed order, so
-    its bits do not repeat. Under `torch.use_deterministic_algorithms` those of `triton` do.
+    only `gather` is for `torch.use_deterministic_algorithms`.
     """
-    if device.type == "cuda":
-        return ("triton", "torchvision", "gather") if HAS_TRITON else ("torchvision", "gather")
-    return ("numba", "gather", "torchvision") if device.type == "cpu" else ("gather",)
+    if device.type == "cpu":
+        return "numba", "gather", "torchvision"
+    if device.type != "cuda" or torch.are_deterministic_algorithms_enabled():
+        return ("gather",)
+    return ("triton", "torchvision", "gather") if HAS_TRITON else ("torchvision", "gather")
 
 
 @functools.cache
 def triton_works(device: torch.device) -> bool:
     """Whether the fused kernels compile for this GPU and agree with the CPU; one trial a process.
 
-    If they fail, a warning names the reason and the backend that computes instead.
+    If they fail, a warning names the reason, and torchvision's operator computes instead.
     """
     draw = torch.Generator().manual_seed(0)
     try:
@@ -120,14 +119,9 @@ def triton_works(device: torch.device) -> bool:
                     torch.testing.assert_close(result.cpu().float(), exact, rtol=near, atol=near * most)
     except Exception as problem:
         reason = " ".join(str(problem).split())[:300]
-        log.warning("deformable=triton fails on this GPU, %s is taken: %s", _without_triton(), reason)
+        log.warning("deformable=triton fails on this GPU, torchvision is taken: %s", reason)
         return False
     return True
-
-
-def _without_triton() -> str:
-    """torchvision's operator on a GPU; the gather under deterministic algorithms, which that operator is not."""
-    return "gather" if torch.are_deterministic_algorithms_enabled() else "torchvision"
 
 
 def _differentiate(compute: Callable[..., Tensor], operands: list[Tensor], padding: tuple[int, int]) -> list[Tensor]:
@@ -229,14 +223,3 @@ def paddings(kernel_size: tuple[int, int], padding: str) -> tuple[int, int, int,
     less = 1 if padding == "same" else 0
     height, width = kernel_size
     return (width - less) // 2, width // 2, (height - less) // 2, height // 2
-
-
-def _validate(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor) -> None:
-    batch, channels = features.shape[:2]
-    taps = weight.shape[2] * weight.shape[3]
-    if weight.shape[1] != channels:
-        raise ValueError(f"weight of {weight.shape[1]} input channels for features of {channels}.")
-    if offset.shape[0] != batch or offset.shape[1] != 2 * taps:
-        raise ValueError(f"offset of shape {tuple(offset.shape)}: expected ({batch}, {2 * taps}, F', T').")
-    if mask is not None and mask.shape != (batch, taps, *offset.shape[2:]):
-        raise ValueError(f"mask of shape {tuple(mask.shape)}: expected ({batch}, {taps}, *{tuple(offset.shape[2:])}).")

@@ -1,5 +1,6 @@
 """A network layer by layer, as Table 1 shows it: names, channels, what comes out, parameters."""
 
+import copy
 from typing import NamedTuple
 
 import torch
@@ -34,24 +35,18 @@ def describe(network: Network, samples: int) -> list[Layer]:
     """List a network's layers in order; their parameters sum to the network's (the front end has none).
 
     Args:
-        network: its mode, training or evaluation, stays.
+        network: it stays as it is.
         samples: S, samples a clip.
     """
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    layers = []
-    try:
-        values = torch.zeros(1, samples, device=next((p.device for p in network.parameters()), None))
-        values = network.front_end(values)
-        head = "FC (Softmax)" if type(network.classifier) is nn.Linear else type(network.classifier).__name__
-        for number, (name, part) in enumerate([*_parts(network.extractor), (head, network.classifier)], 1):
-            values = part(values)
-            shape = values.shape[1:]
-            deformable = any(isinstance(module, DeformableConv2d) for module in part.modules())
-            layers.append(Layer(number, name, shape[0], "×".join(map(str, shape)), deformable, parameter_count(part)))
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    network, layers = copy.deepcopy(network).eval(), []
+    values = torch.zeros(1, samples, device=next((p.device for p in network.parameters()), None))
+    values = network.front_end(values)
+    head = "FC (Softmax)" if type(network.classifier) is nn.Linear else type(network.classifier).__name__
+    for number, (name, part) in enumerate([*_parts(network.extractor), (head, network.classifier)], 1):
+        values = part(values)
+        shape = values.shape[1:]
+        deformable = any(isinstance(module, DeformableConv2d) for module in part.modules())
+        layers.append(Layer(number, name, shape[0], "×".join(map(str, shape)), deformable, parameter_count(part)))
     return layers
 
 

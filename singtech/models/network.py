@@ -57,7 +57,7 @@ class Architecture:
         with torch.random.fork_rng(devices=[]):  # for layers without `reset_parameters`; `initialise` draws the others
             torch.default_generator.manual_seed(stream_seed(seed, "layers"))
             front_end = build(self.front_end, sample_rate=sample_rate)
-            extractor = build(self.extractor, shape=front_end.shape(samples), clip_seconds=samples / sample_rate)
+            extractor = build(self.extractor, shape=front_end.shape(samples))
             network = Network(front_end, extractor, self.head(extractor.out_features, techniques))
         if getattr(extractor, "pretrained", False):
             initialise(network.classifier, seed, prefix="classifier")

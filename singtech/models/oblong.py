@@ -1,6 +1,5 @@
 """The four-layer oblong CNN (Yamamoto et al. 2021) of Table 1, any of its layers deformable."""
 
-import math
 from collections import OrderedDict
 
 import torch
@@ -36,7 +35,6 @@ class OblongExtractor(nn.Module):
         aggregation: `average` over the map (Section 3.1, footnote 1) or `flatten`.
         padding, modulated, directions: see `DeformableConv2d`.
         pool_deformable: whether to pool deformable layers too (Table 1: yes).
-        clip_seconds: of one input, for the error about a short clip.
     Raises:
         InvalidValue: the input is too small for the pooling; a layer number or the aggregation is unknown.
     """
@@ -54,7 +52,6 @@ class OblongExtractor(nn.Module):
         modulated: bool = True,
         directions: str = "both",
         pool_deformable: bool = True,
-        clip_seconds: float | None = None,
     ) -> None:
         super().__init__()
         unknown = sorted(set(dc) - set(range(1, len(LAYERS) + 1)))
@@ -82,14 +79,9 @@ class OblongExtractor(nn.Module):
                 grid = [side // p for side, p in zip(grid, pool, strict=True)]
             channels = out_channels
         if min(grid) < 1:
-            shortest = ""
-            if clip_seconds is not None and shape[2] < LEAST_SIDE:
-                seconds = clip_seconds * (LEAST_SIDE - 1) / max(shape[2] - 1, 1)  # frames are a hop apart
-                shortest = f" of {math.ceil(100 * seconds) / 100:g} s or more"
             raise InvalidValue(
                 f"a clip gives {shape[1]} bins by {shape[2]} frames, too few for the pooling of Table 1, which needs "
-                f"{LEAST_SIDE} of each: use clips{shortest or ' that are longer'} (data.clip_seconds) or a shorter hop "
-                "(front_end.hop_length)."
+                f"{LEAST_SIDE} of each: use longer clips (data.clip_seconds) or a shorter hop (front_end.hop_length)."
             )
         self.convolutions = nn.Sequential(OrderedDict(blocks)).to(memory_format=torch.channels_last)
         average = [nn.AdaptiveAvgPool2d(1)] if aggregation == "average" else []

@@ -6,12 +6,10 @@ middle of a kernel of k taps that starts b cells before its own position. (An ev
 cell ahead.)
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from singtech.models.deformable import DeformableConv2d
 from singtech.models.network import Network
@@ -90,8 +88,16 @@ def _blocks(network: Network) -> list:
 def look(network: Network, waveforms: Tensor) -> list[Look]:
     """Get the sampling positions of each deformable layer for (B, S) waveforms; the network is in eval mode."""
     layers, coordinates = deformable_layers(network), input_coordinates(network)
-    with _inputs_of(layers) as inputs:
+    inputs: dict[int, Tensor] = {}
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, arguments, number=number: inputs.update({number: arguments[0]}))
+        for number, layer in layers.items()
+    ]
+    try:
         network.features(waveforms)
+    finally:
+        for hook in hooks:
+            hook.remove()
     looks = []
     for number, layer in layers.items():
         offset, mask = layer.offset_and_mask(inputs[number])
@@ -128,22 +134,3 @@ def input_coordinates(network: Network) -> dict[int, tuple[tuple[float, ...], tu
         )
         scale = tuple(s * p for s, p in zip(scale, pool, strict=True))
     return coordinates
-
-
-@contextmanager
-def _inputs_of(layers: Mapping[int, nn.Module]) -> Iterator[dict[int, Tensor]]:
-    """Collect each layer's input while the network runs."""
-    inputs: dict[int, Tensor] = {}
-
-    def hook_of(number: int):
-        def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-            inputs[number] = arguments[0]
-
-        return hook
-
-    handles = [layer.register_forward_pre_hook(hook_of(number)) for number, layer in layers.items()]
-    try:
-        yield inputs
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -20,7 +20,6 @@ from singtech.io.atomic import atomic_folder, remove_remains
 from singtech.io.lock import hold
 from singtech.streams import stream_seed
 from singtech.synth.voice import VOWELS, Note, Singer, sing
-from singtech.techniques import TECHNIQUES
 
 SCHEMA = 1  # raised when the same settings make other recordings than before
 
@@ -85,20 +84,13 @@ def synthesise(
         sample_rate: of the recordings, 16 bit mono, in Hz.
         clips_train, clips_test: clips of 3 s of the 15 training and the 5 test singers, about.
     Raises:
-        InvalidValue: a setting is out of range.
+        InvalidValue: the sample rate is out of range.
         Damaged: the folder is there, and is not what these settings make.
     """
-    limits = {
-        "seed": (seed, 0, 2**31),
-        "sample_rate": (sample_rate, 8000, 48000),
-        "clips_train": (clips_train, len(TECHNIQUES), 10_000),
-        "clips_test": (clips_test, len(TECHNIQUES), 10_000),
-    }
-    for name, (value, low, high) in limits.items():
-        if not isinstance(value, int) or not low <= value <= high:
-            raise InvalidValue(f"data.source.{name}={value}: expected a whole number from {low} to {high}.")
-    settings = {"corpus": "synthetic demo of singtech", "schema": SCHEMA}
-    settings |= {name: value for name, (value, _, _) in limits.items()}
+    if not 8000 <= sample_rate <= 48000:
+        raise InvalidValue(f"data.source.sample_rate={sample_rate}: expected Hz from 8000 to 48000.")
+    settings = {"corpus": "synthetic demo of singtech", "schema": SCHEMA, "seed": seed, "sample_rate": sample_rate}
+    settings |= {"clips_train": clips_train, "clips_test": clips_test}
     folder = Path(root) / f"demo{SCHEMA}-seed{seed}-{sample_rate}Hz-{clips_train}-{clips_test}"
     recordings = repertoire(seed, clips_train, clips_test)
     if not folder.exists():
@@ -121,38 +113,6 @@ def repertoire(seed: int, clips_train: int, clips_test: int) -> list[Recording]:
             share = max(fewest, round(clips * vocalset_clips / total))
             recordings += _deal(technique, singers, share, stream(seed, f"{split}/{technique}"))
     return sorted(recordings, key=lambda recording: recording.path)
-
-
-def virtual_singer(name: str, seed: int) -> Singer:
-    """Draw one of the twenty singers: range, tract, glottis, tempi of vibrato and trills, and the room."""
-    rng = stream(seed, name)
-    voice = name.rstrip("0123456789")
-    is_male = voice == "male"
-    return Singer(
-        name=name,
-        voice=voice,
-        tonic=(46 if is_male else 58) + rng.uniform(0, 5),
-        tract=rng.uniform(0.93, 1.07),
-        ring=rng.uniform(0.3, 0.9) if is_male else rng.uniform(0.1, 0.6),
-        open_quotient=rng.uniform(0.52, 0.66) + (0.0 if is_male else 0.04),
-        closing=rng.uniform(0.18, 0.32),
-        tilt=rng.uniform(2500, 6500),
-        breath=rng.uniform(-34, -27),
-        jitter=rng.uniform(0.003, 0.01),
-        shimmer=rng.uniform(0.02, 0.06),
-        vibrato_rate=rng.uniform(5.0, 6.5),
-        vibrato_extent=rng.uniform(40, 95),
-        trill_rate=rng.uniform(4.7, 6.8),
-        trill_interval=float(rng.choice([1.0, 2.0, 2.0])),
-        trillo_rate=rng.uniform(5.6, 8.6),
-        flap_rate=rng.uniform(17, 28),
-        fry_rate=rng.uniform(26, 55),
-        glide_seconds=rng.uniform(0.08, 0.18),
-        level=rng.uniform(-17, -9),
-        room_seconds=rng.uniform(0.15, 0.5),
-        room_level=rng.uniform(-22, -12),
-        noise_level=rng.uniform(-72, -60),
-    )
 
 
 def notes_of(recording: Recording, singer: Singer, rng: np.random.Generator) -> list[Note]:
@@ -231,7 +191,7 @@ def _write(folder: Path, settings: dict, recordings: Sequence[Recording]) -> Non
     from scipy.io import wavfile
     from tqdm import tqdm
 
-    singers = {name: virtual_singer(name, settings["seed"]) for name in SINGERS}
+    singers = {name: Singer(name, stream(settings["seed"], name)) for name in SINGERS}
     with atomic_folder(folder) as temporary:
         for recording in tqdm(recordings, desc="demo corpus", unit="recording"):
             rng = stream(settings["seed"], recording.path)
@@ -254,10 +214,5 @@ def _check(folder: Path, settings: dict, recordings: Sequence[Recording]) -> Non
         stored = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         stored = None
-    if stored != settings:
-        raise Damaged(f"{folder} is not the demo corpus of these settings: move it away, and it is made again.")
-    missing = sum(not (folder / recording.path).is_file() for recording in recordings)
-    if missing:
-        raise Damaged(
-            f"{folder} lacks {missing} of its {len(recordings)} recordings: move it away, and it is made again."
-        )
+    if stored != settings or not all((folder / recording.path).is_file() for recording in recordings):
+        raise Damaged(f"{folder} is not the whole demo corpus of these settings: move it away, and it is made again.")

@@ -56,57 +56,81 @@ class Note:
     consonant: str = ""
 
 
-@dataclass(frozen=True)
 class Singer:
-    """A virtual singer: what is the same in all recordings."""
+    """A virtual singer: what is the same in all recordings, drawn from the singer's own random stream."""
 
-    name: str
-    voice: str  # female or male
-    tonic: float  # MIDI number of the scale's lowest note
-    tract: float  # resonances relative to the voice type's mean: above 1 is a shorter tract
-    ring: float  # 0 to 1: how far F3, F4 and F5 draw together into a singer's formant
-    open_quotient: float  # share of a period in which the glottis is open
-    closing: float  # share of the open time in which it closes: small is pressed
-    tilt: float  # Hz, corner of the return phase's low-pass
-    breath: float  # dB, breath noise relative to the pulses
-    jitter: float  # deviation of the periods, relative
-    shimmer: float  # deviation of the pulses' strength, relative
-    vibrato_rate: float  # Hz
-    vibrato_extent: float  # cents to either side
-    trill_rate: float  # Hz
-    trill_interval: float  # semitones
-    trillo_rate: float  # Hz
-    flap_rate: float  # Hz, of the lips in a lip trill
-    fry_rate: float  # Hz, pulses a second
-    glide_seconds: float  # from one note to the next
-    level: float  # dB below full scale of a straight tone's peak
-    room_seconds: float  # reverberation time
-    room_level: float  # dB, reverberation relative to the direct sound
-    noise_level: float  # dB below full scale of the room's noise
+    def __init__(self, name: str, rng: np.random.Generator) -> None:
+        is_male = name.startswith("male")
+        self.name = name
+        self.voice = "male" if is_male else "female"
+        self.tonic = (46 if is_male else 58) + rng.uniform(0, 5)  # MIDI number of the scale's lowest note
+        self.tract = rng.uniform(0.93, 1.07)  # resonances relative to the voice type's mean: above 1 is a shorter tract
+        # 0 to 1: how far F3, F4 and F5 draw together into a singer's formant
+        self.ring = rng.uniform(0.3, 0.9) if is_male else rng.uniform(0.1, 0.6)
+        # share of a period in which the glottis is open
+        self.open_quotient = rng.uniform(0.52, 0.66) + (0.0 if is_male else 0.04)
+        self.closing = rng.uniform(0.18, 0.32)  # share of the open time in which it closes: small is pressed
+        self.tilt = rng.uniform(2500, 6500)  # Hz, corner of the return phase's low-pass
+        self.breath = rng.uniform(-34, -27)  # dB, breath noise relative to the pulses
+        self.jitter = rng.uniform(0.003, 0.01)  # deviation of the periods, relative
+        self.shimmer = rng.uniform(0.02, 0.06)  # deviation of the pulses' strength, relative
+        self.vibrato_rate = rng.uniform(5.0, 6.5)  # Hz
+        self.vibrato_extent = rng.uniform(40, 95)  # cents to either side
+        self.trill_rate = rng.uniform(4.7, 6.8)  # Hz
+        self.trill_interval = float(rng.choice([1.0, 2.0, 2.0]))  # semitones
+        self.trillo_rate = rng.uniform(5.6, 8.6)  # Hz
+        self.flap_rate = rng.uniform(17, 28)  # Hz, of the lips in a lip trill
+        self.fry_rate = rng.uniform(26, 55)  # Hz, pulses a second
+        self.glide_seconds = rng.uniform(0.08, 0.18)  # from one note to the next
+        self.level = rng.uniform(-17, -9)  # dB below full scale of a straight tone's peak
+        self.room_seconds = rng.uniform(0.15, 0.5)  # reverberation time
+        self.room_level = rng.uniform(-22, -12)  # dB, reverberation relative to the direct sound
+        self.noise_level = rng.uniform(-72, -60)  # dB below full scale of the room's noise
 
 
-@dataclass
 class Voice:
-    """The gestures of one recording. The technique changes them in place."""
+    """The gestures of one recording: notes sung plainly, with gliding pitches, vowels, consonants and a soft end.
 
-    seconds: float
-    times: np.ndarray  # (T,) s
-    pitch: np.ndarray  # (T,) MIDI number
-    loudness: np.ndarray  # (T,) amplitude of the pulses
-    breath: np.ndarray  # (T,) amplitude of the breath noise, relative to pulses of loudness 1
-    hiss: np.ndarray  # (T,) amplitude of the consonants' noise
-    formants: np.ndarray  # (T, R) Hz
-    onsets: np.ndarray  # (T,) s since the note began
-    lengths: np.ndarray  # (T,) s, the note's own
-    open_quotient: np.ndarray  # (T,)
-    closing: float
-    tilt: float
-    jitter: float
-    shimmer: float
-    uneven: float = 0.0  # every other period is longer by this, relative
-    bandwidth: float = 1.0
-    steady_breath: float = 0.3  # share of the breath noise that flows whether the glottis is open or not
-    level: float = 0.0  # dB relative to the singer's straight tone
+    The technique changes them in place.
+    """
+
+    def __init__(self, notes: Sequence[Note], singer: Singer, rng: np.random.Generator) -> None:
+        sung = [i for i, note in enumerate(notes) if note.vowel]
+        edges = np.cumsum([0.0] + [note.seconds for note in notes])  # s
+        times = np.arange(int(np.ceil(edges[-1] * CONTROL_RATE)) + 1) / CONTROL_RATE
+        index = np.clip(np.searchsorted(edges, times, side="right") - 1, 0, len(notes) - 1)
+        # rests borrow a neighbour's pitch and vowel
+        nearest = np.array([min(sung, key=lambda j: abs(j - i)) for i in range(len(notes))])
+        pitch = np.array([notes[j].pitch for j in nearest])[index]
+        formants = np.array([_resonances(notes[j].vowel, singer) for j in nearest])[index]
+        onsets = times - edges[index]
+
+        loudness = np.isin(index, sung) * 10 ** ((pitch - singer.tonic) * rng.uniform(0.1, 0.3) / 20)  # dB a semitone
+        loudness *= 1 - rng.uniform(0.0, 0.3) * (onsets < 0.03)  # legato: a slight dip from note to note
+        consonants = np.array([note.consonant if note.vowel else "" for note in notes])[index]
+        mouth, hiss = _consonants(consonants, onsets, formants, singer)
+
+        pitch, formants = _smooth(pitch, singer.glide_seconds), _smooth(formants, 0.09)
+        formants[:, 0] = np.maximum(formants[:, 0], _hertz(pitch))  # a note above F1 opens the jaw, and F1 follows
+        pitch += _wander(len(times), 4.0, 0.06, rng) + _wander(len(times), 1.0, 0.08, rng)
+        loudness = mouth * _smooth(loudness, rng.uniform(0.05, 0.14)) * 10 ** (_wander(len(times), 2.0, 0.8, rng) / 20)
+
+        self.seconds, self.times = edges[-1], times  # (T,) s
+        self.pitch = pitch  # (T,) MIDI number
+        self.loudness = loudness  # (T,) amplitude of the pulses
+        # (T,) amplitude of the breath noise, relative to pulses of loudness 1
+        self.breath = loudness * 10 ** ((singer.breath + rng.normal(0, 2)) / 20)
+        self.hiss = hiss  # (T,) amplitude of the consonants' noise
+        self.formants = formants  # (T, R) Hz
+        self.onsets, self.lengths = onsets, np.diff(edges)[index]  # (T,) s since the note began; (T,) s, the note's own
+        self.open_quotient = np.full_like(times, singer.open_quotient + rng.normal(0, 0.02))  # (T,)
+        self.closing = singer.closing * rng.uniform(0.9, 1.1)
+        self.tilt = singer.tilt * 2 ** rng.normal(0, 0.2)
+        self.jitter, self.shimmer = singer.jitter, singer.shimmer
+        self.uneven = 0.0  # every other period is longer by this, relative
+        self.bandwidth = 1.0
+        self.steady_breath = 0.3  # share of the breath noise that flows whether the glottis is open or not
+        self.level = 0.0  # dB relative to the singer's straight tone
 
 
 def sing(
@@ -120,49 +144,11 @@ def sing(
     Raises:
         KeyError: the technique or a note's vowel is unknown.
     """
-    voice = phrase(notes, singer, rng)
+    voice = Voice(notes, singer, rng)
     PRODUCTIONS[technique](voice, singer, rng)
     excitation, hiss = _excitation(voice, rng, sample_rate)
     waveform = _tract(excitation, voice, singer, sample_rate) + hiss
     return _room(waveform, voice, singer, rng, sample_rate)
-
-
-def phrase(notes: Sequence[Note], singer: Singer, rng: np.random.Generator) -> Voice:
-    """Return the gestures of notes sung plainly: gliding pitches, vowels, consonants, a soft end."""
-    sung = [i for i, note in enumerate(notes) if note.vowel]
-    edges = np.cumsum([0.0] + [note.seconds for note in notes])  # s
-    times = np.arange(int(np.ceil(edges[-1] * CONTROL_RATE)) + 1) / CONTROL_RATE
-    index = np.clip(np.searchsorted(edges, times, side="right") - 1, 0, len(notes) - 1)
-    nearest = np.array([min(sung, key=lambda j: abs(j - i)) for i in range(len(notes))])  # rests borrow a neighbour's
-    pitch = np.array([notes[j].pitch for j in nearest])[index]
-    formants = np.array([_resonances(notes[j].vowel, singer) for j in nearest])[index]
-    onsets = times - edges[index]
-
-    loudness = np.isin(index, sung) * 10 ** ((pitch - singer.tonic) * rng.uniform(0.1, 0.3) / 20)  # dB a semitone
-    loudness *= 1 - rng.uniform(0.0, 0.3) * (onsets < 0.03)  # legato: a slight dip from note to note
-    consonants = np.array([note.consonant if note.vowel else "" for note in notes])[index]
-    mouth, hiss = _consonants(consonants, onsets, formants, singer)
-
-    pitch, formants = _smooth(pitch, singer.glide_seconds), _smooth(formants, 0.09)
-    formants[:, 0] = np.maximum(formants[:, 0], _hertz(pitch))  # a note above F1 opens the jaw, and F1 follows
-    pitch += _wander(len(times), 4.0, 0.06, rng) + _wander(len(times), 1.0, 0.08, rng)
-    loudness = mouth * _smooth(loudness, rng.uniform(0.05, 0.14)) * 10 ** (_wander(len(times), 2.0, 0.8, rng) / 20)
-    return Voice(
-        seconds=edges[-1],
-        times=times,
-        pitch=pitch,
-        loudness=loudness,
-        breath=loudness * 10 ** ((singer.breath + rng.normal(0, 2)) / 20),
-        hiss=hiss,
-        formants=formants,
-        onsets=onsets,
-        lengths=np.diff(edges)[index],
-        open_quotient=np.full_like(times, singer.open_quotient + rng.normal(0, 0.02)),
-        closing=singer.closing * rng.uniform(0.9, 1.1),
-        tilt=singer.tilt * 2 ** rng.normal(0, 0.2),
-        jitter=singer.jitter,
-        shimmer=singer.shimmer,
-    )
 
 
 def _consonants(
@@ -180,18 +166,18 @@ def _consonants(
 # The ten techniques. Each draws how far it goes, so that some are mild and lean towards a neighbour.
 
 
-def _straight(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+def straight(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     """Holds: next to no vibrato, though few singers are free of it at the end of a note."""
     _shake(voice, singer.vibrato_rate, rng.choice([2.0, 6.0, 14.0]), rng)
 
 
-def _vibrato(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+def vibrato(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     """Pitch swings 30 to 110 cents to either side, 5 to 6.5 times a second."""
     _shake(voice, singer.vibrato_rate, singer.vibrato_extent * rng.uniform(0.75, 1.2), rng)
     voice.level += rng.uniform(0, 2)
 
 
-def _belt(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+def belt(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     """Brightens and presses: a short open time, a sharp closure, the jaw dropped until F1 nears the second harmonic."""
     degree = rng.uniform(0.5, 1.0)
     voice.open_quotient -= 0.16 * degree
@@ -205,7 +191,7 @@ def _belt(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     _shake(voice, singer.vibrato_rate, rng.choice([4.0, 10.0, 30.0]), rng)
 
 
-def _breathy(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+def breathy(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     """Adds aspiration: the glottis hardly closes, the pulses round off, noise fills the upper harmonics."""
     degree = rng.uniform(0.35, 1.0)
     voice.open_quotient += (0.95 - voice.open_quotient) * degree
@@ -217,7 +203,7 @@ def _breathy(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     _shake(voice, singer.vibrato_rate, rng.choice([2.0, 6.0, 12.0]), rng)
 
 
-def _inhaled(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+def inhaled(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     """Sung on the breath in: noise through the vowel that swells and breaks off, a faint unsteady voice in it."""
     voiced = rng.uniform(0.02, 0.12)
     through = voice.times / voice.seconds
@@ -233,7 +219,7 @@ def _inhaled(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     voice.level -= rng.uniform(3, 9)
 
 
-def _lip_trill(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+def lip_trill(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     """Lips flapped open 15 to 30 times a second by the breath: the voice comes in puffs, muffled between them."""
     cycles = _cycles(voice, singer.flap_rate * rng.uniform(0.93, 1.07), 0.05, rng)
     puff = (0.5 + 0.5 * np.cos(2 * np.pi * cycles)) ** rng.uniform(1.0, 2.0)
@@ -249,7 +235,7 @@ def _lip_trill(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     voice.level -= rng.uniform(2, 7)
 
 
-def _spoken(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+def spoken(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     """Glides and stops: the pitch never rests on a note; it leaps with the stress and falls through the phrase."""
     stress = rng.normal(0, 2.0, len(voice.times))[np.cumsum(voice.onsets < 1 / CONTROL_RATE)]  # one a syllable
     through = voice.onsets / voice.lengths
@@ -260,7 +246,7 @@ def _spoken(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     voice.tilt *= 1.2
 
 
-def _trill(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+def trill(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     """Alternates with the note above, a semitone or a tone, 4.5 to 7 times a second, the corners rounded."""
     cycles = _cycles(voice, singer.trill_rate * (0.85 + 0.15 * _ramp(voice, 1.5)), 0.03, rng)
     swing = np.tanh(rng.uniform(1.2, 3.0) * np.sin(2 * np.pi * cycles))
@@ -270,7 +256,7 @@ def _trill(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     voice.level += rng.uniform(-2, 2)
 
 
-def _trillo(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+def trillo(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     """One note interrupted at the glottis 5 to 9 times a second, a little quicker towards its end."""
     cycles = _cycles(voice, singer.trillo_rate * (0.88 + 0.12 * _ramp(voice, 3.0)), 0.04, rng)
     gate = 1 / (1 + np.exp(-rng.uniform(4, 9) * (np.cos(2 * np.pi * cycles) + rng.uniform(0.0, 0.5))))
@@ -282,7 +268,7 @@ def _trillo(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     voice.level += rng.uniform(-3, 1)
 
 
-def _vocal_fry(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
+def vocal_fry(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     """Sparse irregular pulses, 20 to 70 a second, that hardly follow the melody; some slide in from the voice."""
     follows = rng.uniform(0.0, 0.35)
     fry = (
@@ -302,18 +288,9 @@ def _vocal_fry(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     voice.level -= rng.uniform(2, 9)
 
 
-PRODUCTIONS: dict[str, Callable[[Voice, Singer, np.random.Generator], None]] = {
-    "belt": _belt,
-    "breathy": _breathy,
-    "inhaled": _inhaled,
-    "lip_trill": _lip_trill,
-    "spoken": _spoken,
-    "straight": _straight,
-    "trill": _trill,
-    "trillo": _trillo,
-    "vibrato": _vibrato,
-    "vocal_fry": _vocal_fry,
-}
+Production = Callable[[Voice, Singer, np.random.Generator], None]
+TEN: tuple[Production, ...] = (belt, breathy, inhaled, lip_trill, spoken, straight, trill, trillo, vibrato, vocal_fry)
+PRODUCTIONS = {production.__name__: production for production in TEN}
 
 
 def _shake(voice: Voice, rate: float, extent: float, rng: np.random.Generator) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from singtech.corpus.clip_store import first_fault, stored_state
+from singtech.corpus.clip_store import first_fault, read_store
 from singtech.errors import Damaged, Newer, NotThere
 from singtech.io.atomic import set_aside
 from singtech.io.lock import Busy, hold, is_held
@@ -223,7 +223,7 @@ def _clips(output_dir: Path) -> Iterator[Entry]:
     for folder in _visible(output_dir / "data"):
         if not (folder / "corpus.json").is_file():
             continue  # recordings, not ours to remove
-        description, is_newer = _read(lambda folder: f"state {stored_state(folder)[:16]}", folder)
+        description, is_newer = _read(lambda folder: f"state {read_store(folder).state[:16]}", folder)
         state = description.removeprefix("state ")
         users = (NOW,) if state in current else ()
         yield _entry("clips", folder.name, folder, description, key=state, users=users, is_newer=is_newer)

@@ -47,7 +47,7 @@ class FrontEnd(Protocol):
 
 
 class Extractor(Protocol):
-    """The network between front end and head: a module built with `shape`, that of one input, and `clip_seconds`.
+    """The network between front end and head: a module built with `shape`, that of one input.
 
     Attributes:
         out_features: D.

@@ -77,7 +77,7 @@ def _try_network(run: Run) -> None:
         require(hasattr(front_end, "shape"), "a method shape(samples)")
         shape = front_end.shape(run.samples)
     with _name_errors("model", architecture.extractor) as require:
-        extractor = build(architecture.extractor, shape=shape, clip_seconds=run.samples / run.sample_rate)
+        extractor = build(architecture.extractor, shape=shape)
         width = getattr(extractor, "out_features", None)
         require(isinstance(width, int), "an attribute out_features, its number of features")
     with _name_errors("head", architecture.head):

@@ -24,7 +24,7 @@ def test_the_status_is_0_if_the_papers_protocol_can_be_run(call, known, own_corp
     done = call("verify", f"data.root={own_corpus}", f"output_dir={tmp_path / 'out'}")
     assert done.status == 0, done.err
     assert done.out.splitlines()[-1] == (
-        "The paper's protocol can be run on it: 24 recordings after copies, 18 training and 6 test clips."
+        "The paper's protocol can be run on it: it gives 18 training and 6 test clips."
     )
     findings = pd.read_csv(tmp_path / "out" / "verification" / "vocalset.csv")
     assert findings.columns.tolist() == ["finding", "where", "recordings", "detail"]
@@ -35,7 +35,7 @@ def test_the_status_is_1_if_not(call, known, own_corpus, tmp_path):
     (own_corpus / "ann/scales/trill/ann_trill_0.wav").unlink()
     done = call("verify", f"data.root={own_corpus}", f"output_dir={tmp_path / 'out'}")
     assert done.status == 1
-    assert done.out.splitlines()[-1].startswith("The paper's protocol cannot be run on it: 1 of its 24 recordings is")
+    assert done.out.splitlines()[-1].startswith("The paper's protocol cannot be run on it: it gives 17")
     assert f"Every finding is in {tmp_path / 'out' / 'verification' / 'vocalset.csv'}." in done.out
     assert "Traceback" not in done.err
 

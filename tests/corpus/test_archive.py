@@ -1,7 +1,6 @@
 """A zip or a folder, VocalSet 1.1 or 1.2 or one's own: the same recordings; and what inflates is bounded."""
 
 import io
-import os
 import tracemalloc
 import zipfile
 
@@ -9,12 +8,6 @@ import pytest
 
 from singtech.corpus import archive
 from singtech.corpus.archive import fetch_vocalset, open_source, own_recordings
-
-NOWHERE = "http://127.0.0.1:9/VocalSet11.zip"  # nothing listens there
-
-
-def never(_):
-    """Does not wait."""
 
 
 @pytest.fixture
@@ -141,7 +134,7 @@ def test_members_with_zip64_fields_are_read(sounds, tmp_path):
 
 def test_a_zip_in_a_zip_is_not_opened(sounds, zip_of):
     inner = zip_of(sounds.choir(), "inner.zip").read_bytes()
-    with pytest.raises(ValueError, match=r"found 1 files \(1 \.zip\) such as 'inner\.zip'"):
+    with pytest.raises(ValueError, match=r"found 1 files such as 'inner\.zip'"):
         open_source(zip_of({"inner.zip": inner}))
     with open_source(zip_of(sounds.choir() | {"inner.zip": inner})) as source:
         assert source.names() == sorted(["inner.zip", *sounds.choir()])
@@ -171,7 +164,7 @@ def test_zip_cut_short_is_named_with_its_size(sounds, zip_of, tmp_path):
     whole = zip_of(sounds.choir()).read_bytes()
     (tmp_path / "VocalSet11.zip").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(
-        ValueError, match=r"VocalSet11\.zip: no zip, or .* cut short \([\d,]+ bytes, VocalSet 1.1 has 2,"
+        ValueError, match=r"VocalSet11\.zip: no zip, or .* cut short \([\d.]+ kB, VocalSet 1.1 has 2.08 GB"
     ):
         open_source(tmp_path / "VocalSet11.zip")
 
@@ -180,8 +173,8 @@ def test_zip_cut_short_is_named_with_its_size(sounds, zip_of, tmp_path):
     ("files", "found"),
     [
         ({}, "found no file"),
-        ({"readme.txt": b"hello", "src/main.c": b"int"}, r"found 2 files \(1 \.txt, 1 \.c\) such as 'readme.txt'"),
-        ({"song.wav": b"", "male1/song.wav": b""}, r"found 2 files \(2 \.wav\)"),
+        ({"readme.txt": b"hello", "src/main.c": b"int"}, r"found 2 files such as 'readme.txt'"),
+        ({"song.wav": b"", "male1/song.wav": b""}, "found 2 files"),
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
@@ -198,7 +191,7 @@ def test_a_text_file_is_no_zip(tmp_path):
 
 
 def test_nothing_there_is_said(tmp_path):
-    with pytest.raises(FileNotFoundError, match="absent: nothing is there"):
+    with pytest.raises(FileNotFoundError, match="absent"):
         open_source(tmp_path / "absent")
 
 
@@ -255,15 +248,11 @@ def test_links_are_followed(sounds, folder_of, tmp_path):
     assert open_source(root).names() == sorted([*sounds.choir(), "female7/scales/straight/a.wav"])
 
 
-def test_pipes_and_broken_links_are_no_recordings(sounds, folder_of):
+def test_a_broken_link_is_named(sounds, folder_of):
     root = folder_of(sounds.choir())
-    os.mkfifo(root / "male1/scales/straight/pipe.wav")
     (root / "male1/scales/straight/lost.wav").symlink_to("nowhere.wav")
-    source = open_source(root)
-    with pytest.raises(ValueError, match="no file"):
-        source.read("male1/scales/straight/pipe.wav")
-    with pytest.raises(OSError, match=r"cannot be read \(No such file"):
-        source.read("male1/scales/straight/lost.wav")
+    with pytest.raises(OSError, match=r"lost\.wav"):
+        open_source(root)
 
 
 @pytest.mark.parametrize(
@@ -281,13 +270,16 @@ def test_pipes_and_broken_links_are_no_recordings(sounds, folder_of):
 def test_vocalset_that_is_there_is_not_downloaded(root, there, found, tmp_path):
     (tmp_path / there).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / there).write_bytes(b"x")
-    assert fetch_vocalset(tmp_path / root, url=NOWHERE, sleep=never) == tmp_path / found
+    assert fetch_vocalset(tmp_path / root) == tmp_path / found
 
 
 def test_without_network_one_sentence_says_where_the_zip_belongs(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(archive, "ZENODO_URL", "http://127.0.0.1:9/VocalSet11.zip")  # nothing listens there
+    monkeypatch.setattr(archive, "ZENODO_SIZE", 10)
+    monkeypatch.setattr("singtech.corpus.download.time.sleep", lambda _: None)
     with pytest.raises(ConnectionError) as problem:
-        fetch_vocalset(tmp_path / "VocalSet", url=NOWHERE, size=10, sleep=never)
+        fetch_vocalset(tmp_path / "VocalSet")
     said = str(problem.value)
     assert "\n" not in said
     assert f"Bring VocalSet11.zip from https://zenodo.org/records/1442513 to {tmp_path}/VocalSet/VocalSet11.zip" in said

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from singtech.corpus.audio import read_channels, read_header
-from singtech.corpus.cutting import cut_recording
+from singtech.corpus.audio import cut_recording, read_channels
 
 SETTINGS = {"sample_rate": 8000, "clip_seconds": 0.01, "remainder": "drop", "trim_silence": 40.0}
 
@@ -28,15 +27,15 @@ def test_every_kind_of_wav_and_flac_is_read(kind):
 
 @pytest.mark.parametrize("kind", ["AIFF", "OGG", "AU", "CAF"])
 def test_another_format_is_no_recording(kind):
-    with pytest.raises(ValueError, match=r"no readable WAV or FLAC recording \(Format not recognised\)"):
-        read_header(packed(np.zeros(1000), format=kind))
+    with pytest.raises(ValueError, match="no readable WAV or FLAC recording"):
+        read_channels(packed(np.zeros(1000), format=kind))
 
 
 def test_damaged_mp3_is_one_sentence_and_nothing_on_the_terminal(capfd):
     whole = packed(np.sin(np.arange(8000)), format="MP3")
     for data in (whole[:500] + bytes(500), b"\xff\xfd\x90\xc4" + b"\xff" * 500, b"ID3\x04" + bytes(6) + whole[300:]):
         with pytest.raises(ValueError, match="no readable WAV or FLAC recording"):
-            read_header(data)
+            read_channels(data)
     assert capfd.readouterr() == ("", "")
 
 
@@ -51,7 +50,7 @@ def test_floats_that_overflow_are_refused_without_a_warning(value, said, channel
 
 def test_floats_meant_as_integers_are_clipped_at_full_scale():
     loud = np.tile([1.0, -1.0], 500) * 2**31
-    clips, _, beyond = cut_recording(packed(loud, format="WAV", subtype="FLOAT"), SETTINGS)
+    _, clips, _, beyond = cut_recording(packed(loud, format="WAV", subtype="FLOAT"), SETTINGS)
     assert beyond == 1000
     assert set(np.unique(clips)) == {-32768, 32767}
 
@@ -59,4 +58,4 @@ def test_floats_meant_as_integers_are_clipped_at_full_scale():
 @pytest.mark.parametrize(("rate", "said"), [(1, "1 samples"), (999, "999"), (2_000_000, "2,000,000")])
 def test_a_sample_rate_that_no_recording_has_is_refused(rate, said, sounds):
     with pytest.raises(ValueError, match=f"speaks of {said}.*; 1,000 to 1,000,000 are read"):
-        read_header(sounds.pcm(np.ones(100), rate))
+        read_channels(sounds.pcm(np.ones(100), rate))

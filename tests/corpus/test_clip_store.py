@@ -22,9 +22,8 @@ from hypothesis import strategies as some
 
 from singtech.corpus import clip_store as clips_module
 from singtech.corpus.archive import FolderSource
-from singtech.corpus.audio import read_waveform, to_int16
-from singtech.corpus.clip_store import first_fault, prepare, report, stored_state
-from singtech.corpus.cutting import clip_spans
+from singtech.corpus.audio import clip_spans, cut_recording, to_int16
+from singtech.corpus.clip_store import first_fault, prepare, read_store, report
 from singtech.errors import Newer
 
 REAL = Path(os.environ.get("SINGTECH_REAL_VOCALSET", "absent")) / "FULL"
@@ -109,9 +108,10 @@ def test_any_rate_and_channel_count_becomes_what_librosa_loads(rate, channels, t
     noise = np.random.default_rng(rate).uniform(-0.5, 0.5, (rate // 2, channels))
     soundfile.write(tmp_path / "a.wav", noise, rate, "PCM_24")
     asked = 8000 if rate == 8000 else 16000
-    ours = read_waveform((tmp_path / "a.wav").read_bytes(), asked)
+    settings = {"sample_rate": asked, "clip_seconds": 0.5, "remainder": "drop", "trim_silence": None}
+    ours = cut_recording((tmp_path / "a.wav").read_bytes(), settings).clips
     theirs, _ = librosa.load(tmp_path / "a.wav", sr=asked, mono=True)
-    assert np.allclose(ours, theirs, rtol=0, atol=1e-6)
+    assert np.abs(ours[0] - theirs * 32768).max() <= 0.51  # rounded
 
 
 def test_sixteen_bits_round_and_stop_at_full_scale():
@@ -246,7 +246,7 @@ def test_a_split_by_recording_is_a_view_of_the_same_store(sounds, folder_of, rea
         "1 test recording of data.split without a clip: of other techniques, a copy or not usable",
         "2 singers are in both train and test: scores do not tell about new singers",
     ]
-    with pytest.raises(ValueError, match="data.split.test names m1_vibrato_a, .* Did you mean male1/scales"):
+    with pytest.raises(ValueError, match="data.split.test names m1_vibrato_a; .* Did you mean male1/scales"):
         ready(root, split={"by": "recording", "test": ["m1_vibrato_a"]})
 
 
@@ -264,12 +264,12 @@ def test_a_wrong_split_of_a_store_that_is_there_is_one_sentence_and_leaves_it(so
     techniques = ["straight", "trill"]
     place = ready(root, techniques=techniques).folder
     for view, said in (
-        ({"split": {"test": ["male2"]}}, "data.split.test names male2, found are female1, male1, male7, male10"),
+        ({"split": {"test": ["male2"]}}, "data.split.test names male2; there are female1, male1, male7, male10"),
         ({"split": {"test": ["male1"]}}, "no training clip of trill: leave it out of data.techniques"),
         ({"split": {"test": ["male7"]}}, "no test clip of these techniques"),
         ({"fold": 0, "folds": 4}, "data.folds=4: more folds than singers, of whom the corpus has 3"),
-        ({"fold": 0, "split": {"validation": ["male1"]}}, "data.split.validation names male1: with data.fold=0"),
-        ({"fold": 5}, "data.fold=5: expected null, or one of the 5 folds, 0 to 4"),
+        ({"fold": 0, "split": {"validation": ["male1"]}}, "data.split names validation singers: with data.fold=0"),
+        ({"fold": 5}, "data.fold=5, data.folds=5: expected null or a fold from 0"),
     ):
         with pytest.raises(ValueError, match=said):
             ready(root, techniques=techniques, **view)
@@ -398,10 +398,8 @@ def test_what_could_not_be_used_is_counted_last_and_warned_of(sounds, folder_of,
 
 
 def test_when_nothing_of_a_technique_can_be_used_the_first_reason_is_said(sounds, folder_of, ready):
-    spoilt = {name: b"" if "vibrato" in name else data for name, data in sounds.choir().items()}
-    with pytest.raises(
-        ValueError, match=r"no training recording of vibrato: .* 6 recordings could not be used, first: "
-    ):
+    spoilt = {name: name.encode() if "vibrato" in name else data for name, data in sounds.choir().items()}
+    with pytest.raises(ValueError, match=r"no clip of vibrato: .* 6 recordings could not be used, first: "):
         ready(folder_of(spoilt))
 
 
@@ -435,7 +433,7 @@ def test_a_store_of_a_newer_version_is_named_and_left_alone(sounds, folder_of, r
     place = ready(root).folder
     newer = json.loads((place / "corpus.json").read_text()) | {"schema": 3, "more": []}
     (place / "corpus.json").write_text(json.dumps(newer))
-    for use in (lambda: ready(root), lambda: first_fault(place), lambda: stored_state(place)):
+    for use in (lambda: ready(root), lambda: first_fault(place), lambda: read_store(place)):
         with pytest.raises(Newer, match="is of schema 3, newer than this singtech's 2: update singtech"):
             use()
     assert json.loads((place / "corpus.json").read_text()) == newer
@@ -447,16 +445,24 @@ def test_a_store_of_schema_2_that_does_not_say_so_is_opened(sounds, folder_of, r
     stored = json.loads((first.folder / "corpus.json").read_text())
     del stored["schema"], stored["digest"]
     (first.folder / "corpus.json").write_text(json.dumps(stored))
-    assert ready(root).state == stored_state(first.folder) == first.state
+    assert ready(root).state == read_store(first.folder).state == first.state
 
 
-def test_a_changed_clip_is_found(sounds, folder_of, ready):
-    corpus = ready(folder_of(sounds.choir()))
+def test_a_changed_clip_is_seen_when_the_store_is_opened(sounds, folder_of, ready):
+    root = folder_of(sounds.choir())
+    corpus = ready(root)
     assert first_fault(corpus.folder) == ""
-    with (corpus.folder / "clips.npy").open("r+b") as file:
+    clips = corpus.folder / "clips.npy"
+    (corpus.folder / "aside.npy").write_bytes(clips.read_bytes())
+    (corpus.folder / "aside.npy").replace(clips)  # another time, the same clips
+    assert ready(root).state == corpus.state
+    with clips.open("r+b") as file:
         file.seek(-8000 * 2, os.SEEK_END)  # in the last but one of clips of 4,000 samples
         file.write(b"\x01")
     assert f"clip {len(corpus.clips) - 2} (male10/scales/vibrato/m10_vibrato_e at 0 s)" in first_fault(corpus.folder)
+    again = ready(root)
+    assert first_fault(again.folder) == ""
+    assert again.state == corpus.state
 
 
 @pytest.mark.parametrize("damage", ["short", "rows", "number", "json", "gone"])
@@ -488,7 +494,7 @@ def test_a_damaged_store_is_made_anew_with_a_warning(damage, sounds, folder_of, 
 def test_no_space_is_said_before_anything_is_written(sounds, folder_of, ready, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("Usage", "total used free")(10**6, 10**6, 1234))
     with pytest.raises(
-        OSError, match=r"data: no space on the disk: preparing choir-\w+ needs 216\.00 kB, 1\.23 kB is free"
+        OSError, match=r"data: no space on the disk: preparing choir-\w+ needs 192.53 kB, 1.23 kB is free"
     ):
         ready(folder_of(sounds.choir()))
     assert stores(tmp_path) == []
@@ -540,14 +546,13 @@ def test_two_at_once_make_one_store(sounds, folder_of, ready, monkeypatch, capsy
         ({"remainder": "keep"}, "data.remainder=keep: expected drop or pad"),
         ({"trim_silence": -40}, "data.trim_silence=-40: expected null, or dB below the peak"),
         ({"techniques": "straight"}, r"data.techniques=straight: expected a list, \[straight\]"),
-        ({"split": {"test": []}}, "data.split.test names no singer: name at least one of female1, male1, male10"),
-        ({"split": {"test": ["Male10"]}}, "data.split.test names Male10, .* Did you mean male10"),
+        ({"split": {"test": []}}, "data.split.test names no singer; there are female1, male1, male10"),
+        ({"split": {"test": ["Male10"]}}, "data.split.test names Male10; .* Did you mean male10"),
         (
             {"split": {"test": ["female1", "male1", "male10"]}},
-            "data.split leaves nobody to train: it names all singers found",
+            "data.split leaves nobody to train: it names all singers",
         ),
-        ({"fold": "first"}, "data.fold=first: expected null, or one of the 5 folds, 0 to 4"),
-        ({"folds": 1}, "data.folds=1: expected a whole number of folds, two or more"),
+        ({"folds": 1}, "data.fold=None, data.folds=1: expected null or a fold from 0, of two or more folds"),
         ({"name": "my/choir"}, "data.name=my/choir: expected letters"),
         ({"name": ""}, "data.name=: expected letters"),
     ],
@@ -573,13 +578,13 @@ def test_report_counts_recordings_minutes_and_clips_and_gives_each_note_a_line(s
 def test_progress_is_shown(sounds, folder_of, ready, capsys):
     ready(folder_of(sounds.choir()))
     shown = capsys.readouterr().err
-    assert "reading headers: 100%" in shown
+    assert "comparing: 100%" in shown
     assert "cutting clips: 100%" in shown
     assert "12/12" in shown
 
 
 def test_data_modules_come_without_torch_and_importing_them_is_light():
-    names = "archive audio clip_store cutting download folds manifest sources splits verify".split()
+    names = "archive audio clip_store download manifest sources splits verify".split()
     modules = ", ".join(f"singtech.corpus.{name}" for name in names)
     heavy = ("torch", "librosa", "requests", "sklearn", "tqdm")
     code = f"import {modules}, sys; print([name for name in {heavy} if name in sys.modules])"

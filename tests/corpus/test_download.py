@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
+from singtech.corpus import download as module
 from singtech.corpus.download import download
 
 CONTENT = np.random.default_rng(0).bytes(400_000)
@@ -70,13 +70,12 @@ def server(monkeypatch):
 
 
 @pytest.fixture
-def fetch(server, tmp_path):
+def fetch(server, tmp_path, monkeypatch):
     """Download from the server to `VocalSet11.zip`; the pauses it would have made are in `fetch.pauses`."""
 
-    def run(**options):
-        return download(
-            server.url, tmp_path / "VocalSet11.zip", len(CONTENT), MD5, **{"sleep": run.pauses.append, **options}
-        )
+    def run(sleep=None):
+        monkeypatch.setattr(module.time, "sleep", sleep or run.pauses.append)
+        return download(server.url, tmp_path / "VocalSet11.zip", len(CONTENT), MD5)
 
     run.pauses = []
     run.part = tmp_path / "VocalSet11.zip.part"
@@ -127,10 +126,12 @@ def test_a_call_goes_on_with_what_a_killed_process_left(server, fetch, tmp_path)
     dies = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     code = f"""
 from pathlib import Path
+from singtech.corpus import download as module
 from singtech.corpus.download import download
 def die(seconds):
     {dies}
-download({server.url!r}, Path({str(tmp_path / "VocalSet11.zip")!r}), {len(CONTENT)}, {MD5!r}, sleep=die)
+module.time.sleep = die
+download({server.url!r}, Path({str(tmp_path / "VocalSet11.zip")!r}), {len(CONTENT)}, {MD5!r})
 """
     killed = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
     assert killed.returncode == -signal.SIGKILL
@@ -145,7 +146,7 @@ download({server.url!r}, Path({str(tmp_path / "VocalSet11.zip")!r}), {len(CONTEN
 def test_two_who_ask_at_once_fetch_one_file(server, fetch):
     server.script = [{"cut": 200_000}]  # after which the first one pauses and the other asks
     with ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda _: fetch(sleep=lambda _: time.sleep(0.5)), range(2)))
+        both = list(pool.map(lambda _: fetch(sleep=lambda _: threading.Event().wait(0.5)), range(2)))
     assert both[0].read_bytes() == CONTENT
     assert len(server.asked) == 2
 
@@ -156,16 +157,18 @@ def test_throttling_is_waited_out_as_the_server_asks(server, fetch):
     assert fetch.pauses == [7, 4, 8]
 
 
-def test_pauses_double_up_to_the_longest_and_end(server, fetch):
+def test_pauses_double_up_to_the_longest_and_end(server, fetch, monkeypatch):
     server.script = [{"status": 500}] * 20
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 20)
     with pytest.raises(ConnectionError, match=r"could not be downloaded \(the server answered 500\)"):
-        fetch(attempts=6, longest_pause=20)
+        fetch()
     assert fetch.pauses == [2, 4, 8, 16, 20]
 
 
-def test_new_bytes_renew_the_patience(server, fetch):
+def test_new_bytes_renew_the_patience(server, fetch, monkeypatch):
     server.script = [{"cut": 70_000}, {"status": 429}, {"cut": 70_000}, {"status": 429}, {"cut": 70_000}]
-    assert fetch(attempts=2).read_bytes() == CONTENT
+    monkeypatch.setattr(module, "ATTEMPTS", 2)
+    assert fetch().read_bytes() == CONTENT
 
 
 def test_a_server_that_ignores_the_range_starts_over(server, fetch):
@@ -174,10 +177,11 @@ def test_a_server_that_ignores_the_range_starts_over(server, fetch):
     assert len(server.asked) == 2
 
 
-def test_a_server_that_starts_over_for_ever_is_given_up(server, fetch):
+def test_a_server_that_starts_over_for_ever_is_given_up(server, fetch, monkeypatch):
     server.script = [{"cut": 200_000, "ignores_range": True}] * 20
+    monkeypatch.setattr(module, "ATTEMPTS", 4)
     with pytest.raises(ConnectionError, match="broke off"):
-        fetch(attempts=4)
+        fetch()
     assert len(server.asked) == 5
 
 
@@ -220,12 +224,13 @@ def test_a_file_that_is_gone_is_not_asked_for_again(server, fetch):
     assert fetch.pauses == []
 
 
-def test_without_a_server_three_attempts_are_enough(tmp_path, monkeypatch):
+def test_without_a_server_it_gives_up_after_a_minute(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     pauses = []
+    monkeypatch.setattr(module.time, "sleep", pauses.append)
     with pytest.raises(ConnectionError, match="no connection"):
-        download("http://127.0.0.1:9/x.zip", tmp_path / "x.zip", 10, "", sleep=pauses.append)
-    assert pauses == [2, 4]
+        download("http://127.0.0.1:9/x.zip", tmp_path / "x.zip", 10, "")
+    assert pauses == [2, 4, 8, 16, 32]
 
 
 def test_no_space_is_said_before_the_first_byte(server, fetch, monkeypatch):

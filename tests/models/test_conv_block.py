@@ -11,7 +11,6 @@ from torch import nn
 from singtech.models.conv_block import Block, BlockDropout, pooled
 from singtech.models.conv_block_loops import draw
 
-HOOKS = ("forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook")
 MAPS = torch.randn(3, 20, 13, 11, generator=torch.Generator().manual_seed(0))
 
 
@@ -105,53 +104,6 @@ def test_nan_in_one_channel_makes_that_channel_nan():
     assert not output[:, 5:].isnan().any()
 
 
-@pytest.mark.parametrize("part", ["norm", "pool", "activation", "dropout"])
-@pytest.mark.parametrize("kind", HOOKS)
-def test_a_hook_that_does_nothing_changes_nothing(part, kind):
-    calls = []
-    generator = torch.Generator().manual_seed(1)
-    features = torch.randn(4, 3, 60, 60, generator=generator) + 17  # like a spectrogram: the mean is 17 deviations
-    features = features.contiguous(memory_format=torch.channels_last)
-    steps = []
-    for has_hook in (False, True):
-        torch.manual_seed(0)
-        network = nn.Sequential(
-            Block(nn.Conv2d(3, 8, (4, 1)), 8, (4, 4), 0.3), Block(nn.Conv2d(8, 6, 3), 6, (2, 2), 0.5)
-        )
-        network.to(memory_format=torch.channels_last)
-        if has_hook:
-            getattr(network[0].get_submodule(part), f"register_{kind}")(lambda *_: calls.append(1))
-        optimizer, results = torch.optim.SGD(network.parameters(), lr=0.01), []
-        for _ in range(3):
-            maps = features.clone().requires_grad_()
-            output = network(maps)
-            optimizer.zero_grad()
-            output.square().sum().backward()
-            optimizer.step()
-            gradients = [parameter.grad for parameter in network.parameters()]
-            parts = [output.detach() == 0, output.detach(), maps.grad, *gradients, *network.state_dict().values()]
-            results.append([value.clone() for value in parts])
-        steps.append(results)
-    assert len(calls) == 3
-    for expected, result in zip(*steps, strict=True):
-        assert torch.equal(result[0], expected[0])
-        torch.testing.assert_close(result[1:], expected[1:])
-
-
-def test_a_hook_meets_what_torch_gives_each_part():
-    torch.manual_seed(0)
-    block, outputs = Block(nn.Conv2d(3, 6, 3), 6, (2, 2), 0.0), {}
-    features, expected = torch.randn(2, 3, 12, 12), {}
-    maps = features
-    for name, part in copy.deepcopy(block).named_children():
-        maps = expected[name] = part(maps)
-    for name, part in block.named_children():
-        part.register_forward_hook(lambda *arguments, name=name: outputs.update({name: arguments[2]}))
-    block(features)
-    assert outputs["norm"].min() < 0
-    torch.testing.assert_close(outputs, expected)
-
-
 @pytest.mark.parametrize("dropout", [0.3, 1.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_dropout_alone_drops_what_the_loops_drop(dropout, dtype):
@@ -232,9 +184,3 @@ def test_in_training_a_block_gives_what_its_parts_give(monkeypatch):
 def test_a_map_that_torch_refuses_is_refused(size, message):
     with pytest.raises((ValueError, RuntimeError), match=message):
         Block(nn.Conv2d(3, 6, 3), 6, (2, 2), 0.0)(torch.randn(size))
-
-
-def test_a_block_in_training_can_be_traced_for_a_compiler():
-    block = Block(nn.Conv2d(3, 6, 3), 6, (2, 2), 0.0)
-    features = torch.randn(2, 3, 12, 12)
-    torch.testing.assert_close(torch.compile(copy.deepcopy(block), backend="eager")(features), block(features))

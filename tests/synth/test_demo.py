@@ -4,7 +4,6 @@ import json
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,13 +23,19 @@ from singtech.synth.demo import (
     repertoire,
     stream,
     synthesise,
-    virtual_singer,
 )
-from singtech.synth.voice import FORMANTS, VOWELS, Note, sing
+from singtech.synth.voice import FORMANTS, VOWELS, Note, Singer, sing
 from singtech.techniques import TECHNIQUES
 
 RATE = 16000  # Hz
 SOME_SINGERS = ("female1", "female5", "male2", "male7")
+
+
+def virtual_singer(name, seed, **changes):
+    """One of the twenty singers, some of its properties changed."""
+    singer = Singer(name, stream(seed, name))
+    vars(singer).update(changes)
+    return singer
 
 
 def sung(technique, singer, vowel="a", seconds=3.0, semitones=4, sample_rate=RATE):
@@ -93,13 +98,13 @@ def test_vibrato_swings_the_pitch_at_the_singers_rate(name):
 
 @pytest.mark.parametrize("name", SOME_SINGERS)
 def test_straight_holds_the_pitch_that_vibrato_swings(name):
-    singer = replace(virtual_singer(name, 0), vibrato_extent=70.0)
+    singer = virtual_singer(name, 0, vibrato_extent=70.0)
     assert swing(pitch(sung("straight", singer), singer)) < 0.6 * swing(pitch(sung("vibrato", singer), singer))
 
 
 @pytest.mark.parametrize("name", SOME_SINGERS)
 def test_a_trill_alternates_between_two_notes_wider_apart_than_vibrato_swings(name):
-    singer = replace(virtual_singer(name, 0), trill_interval=2.0, vibrato_extent=50.0)
+    singer = virtual_singer(name, 0, trill_interval=2.0, vibrato_extent=50.0)
     cents = pitch(sung("trill", singer), singer, semitones=5)
     assert fastest(cents, 100, 2, 12) == pytest.approx(singer.trill_rate, rel=0.12)
     assert swing(cents) > 1.3 * swing(pitch(sung("vibrato", singer), singer))
@@ -187,7 +192,7 @@ def test_speech_glides_and_stops_where_song_holds():
 
 @pytest.mark.parametrize("name", ["female5", "male7"])
 def test_formants_follow_the_vowel(name):
-    singer = replace(virtual_singer(name, 0), room_level=-40.0, ring=0.0)
+    singer = virtual_singer(name, 0, room_level=-40.0, ring=0.0)
     first, second = {}, {}
     for vowel in VOWELS:  # lower than they sing, so that harmonics lie close enough to show the formants
         waveform = signal.decimate(np.diff(sung("straight", singer, vowel, seconds=1.5, semitones=-18)), 2)
@@ -307,18 +312,17 @@ def test_two_who_ask_at_once_make_one_corpus(tmp_path, monkeypatch):
 def test_a_damaged_corpus_is_refused(tmp_path):
     folder = synthesise(tmp_path, clips_train=10, clips_test=10)
     next(folder.rglob("*.wav")).unlink()
-    with pytest.raises(ValueError, match="lacks 1 of its"):
+    with pytest.raises(ValueError, match="not the whole demo corpus"):
         synthesise(tmp_path, clips_train=10, clips_test=10)
     settings = json.loads((folder / "demo.json").read_text())
     (folder / "demo.json").write_text(json.dumps({**settings, "schema": 0}))
-    with pytest.raises(ValueError, match="not the demo corpus of these settings"):
+    with pytest.raises(ValueError, match="not the whole demo corpus of these settings"):
         synthesise(tmp_path, clips_train=10, clips_test=10)
 
 
-@pytest.mark.parametrize("setting", [{"sample_rate": 100}, {"clips_train": 3}, {"seed": -1}, {"seed": 0.5}])
-def test_settings_that_cannot_be_are_refused_before_anything_is_written(tmp_path, setting):
-    with pytest.raises(ValueError, match=f"data.source.{next(iter(setting))}="):
-        synthesise(tmp_path, **setting)
+def test_a_sample_rate_that_cannot_be_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="data.source.sample_rate=100: expected"):
+        synthesise(tmp_path, sample_rate=100)
     assert not list(tmp_path.iterdir())
 
 

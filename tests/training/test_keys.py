@@ -154,9 +154,8 @@ DEFAULTS = {
         "modulated": True,
         "directions": "both",
         "pool_deformable": True,
-        "clip_seconds": None,
     },
-    WaveformExtractor: {"features": 32, "dropout": 0.4, "clip_seconds": None},
+    WaveformExtractor: {"features": 32, "dropout": 0.4},
 }
 
 

@@ -5,7 +5,6 @@ in memory. The backward pass samples again instead of keeping them. As many thre
 the result does not depend on their number.
 """
 
-import threading
 from collections.abc import Iterator
 from types import ModuleType
 from typing import NamedTuple
@@ -25,85 +24,56 @@ def compiled(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tens
     dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
     with torch.autocast("cpu", enabled=False):
         mask = None if mask is None else mask.to(dtype)
-        output = _forward(features.to(dtype), offset.to(dtype), mask, weight.to(dtype), *padding)
+        output = _Compiled.apply(features.to(dtype), offset.to(dtype), mask, weight.to(dtype), padding)
         return output.to(weight.dtype)
 
 
-@torch.library.custom_op("singtech::deform_conv2d", mutates_args=(), device_types="cpu")
-def _forward(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, top: int, left: int) -> Tensor:
-    sampling = _Sampling(features, offset, mask, weight, (top, left))
-    output = features.new_empty(sampling.batch, *offset.shape[2:], sampling.outputs)
-    flat = output.view(-1, sampling.outputs)
-    by_column = weight.permute(2, 3, 1, 0).reshape(-1, sampling.outputs)
+class _Compiled(torch.autograd.Function):
+    """The output of `compiled`, with its gradients."""
 
-    def job(number: int) -> None:
-        for piece in sampling.pieces(number):
-            torch.mm(sampling.columns(piece), by_column, out=flat[piece.rows])
+    @staticmethod
+    def forward(
+        ctx, features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, padding: tuple[int, int]
+    ) -> Tensor:
+        ctx.save_for_backward(features, offset, mask, weight)
+        ctx.padding = padding
+        sampling = _Sampling(features, offset, mask, weight, padding)
+        output = features.new_empty(sampling.batch, *offset.shape[2:], sampling.outputs)
+        flat = output.view(-1, sampling.outputs)
+        by_column = weight.permute(2, 3, 1, 0).reshape(-1, sampling.outputs)
 
-    in_threads(job, sampling.jobs)
-    return output.permute(0, 3, 1, 2)
+        def job(number: int) -> None:
+            for piece in sampling.pieces(number):
+                torch.mm(sampling.columns(piece), by_column, out=flat[piece.rows])
 
+        in_threads(job, sampling.jobs)
+        return output.permute(0, 3, 1, 2)
 
-@_forward.register_fake
-def _(features, offset, mask, weight, top, left):
-    batch, _, *grid = offset.shape
-    return features.new_empty(batch, *grid, weight.shape[0]).permute(0, 3, 1, 2)
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        features, offset, mask, weight = ctx.saved_tensors
+        sampling = _Sampling(features, offset, mask, weight, ctx.padding)
+        by_output = weight.permute(0, 2, 3, 1).reshape(sampling.outputs, -1)
+        flat = gradient.permute(0, 2, 3, 1).reshape(-1, sampling.outputs)
+        gradients = [torch.zeros_like(operand) for operand in sampling.operands]
+        if not ctx.needs_input_grad[0]:
+            gradients[0] = features.new_empty(0, 0, 0, 0)
+        grad_weight = features.new_zeros(sampling.jobs, *by_output.shape)
 
+        def job(number: int) -> None:
+            for piece in sampling.pieces(number):
+                grad_columns = sampling.buffer(piece)
+                torch.mm(flat[piece.rows], by_output, out=grad_columns)
+                grad_weight[number].addmm_(flat[piece.rows].t(), sampling.columns(piece))
+                sampling.add_gradients(piece, grad_columns, gradients)
 
-@torch.library.custom_op("singtech::deform_conv2d_backward", mutates_args=(), device_types="cpu")
-def _backward(
-    gradient: Tensor,
-    features: Tensor,
-    offset: Tensor,
-    mask: Tensor | None,
-    weight: Tensor,
-    top: int,
-    left: int,
-    needs_features: bool,
-) -> list[Tensor]:
-    sampling = _Sampling(features, offset, mask, weight, (top, left))
-    by_output = weight.permute(0, 2, 3, 1).reshape(sampling.outputs, -1)
-    flat = gradient.permute(0, 2, 3, 1).reshape(-1, sampling.outputs)
-    gradients = [torch.zeros_like(operand) for operand in sampling.operands]
-    if not needs_features:
-        gradients[0] = features.new_empty(0, 0, 0, 0)
-    grad_weight = features.new_zeros(sampling.jobs, *by_output.shape)
-
-    def job(number: int) -> None:
-        for piece in sampling.pieces(number):
-            grad_columns = sampling.buffer("gradient", piece)
-            torch.mm(flat[piece.rows], by_output, out=grad_columns)
-            grad_weight[number].addmm_(flat[piece.rows].t(), sampling.columns(piece))
-            sampling.add_gradients(piece, grad_columns, gradients)
-
-    in_threads(job, sampling.jobs)
-    gradients.append(grad_weight.sum(0).view(sampling.outputs, *weight.shape[2:], sampling.channels))
-    return [part.permute(0, 3, 1, 2) for part in gradients]
-
-
-@_backward.register_fake
-def _(gradient, features, offset, mask, weight, top, left, needs_features):
-    def empty(batch: int, channels: int, *grid: int) -> Tensor:
-        return features.new_empty(batch, *grid, channels).permute(0, 3, 1, 2)
-
-    batch, axes, *grid = offset.shape
-    grad_features = empty(*features.shape) if needs_features else empty(0, 0, 0, 0)
-    return [grad_features, empty(*offset.shape), empty(batch, axes // 2, *grid), empty(*weight.shape)]
-
-
-def _save_context(ctx, inputs: tuple, output: Tensor) -> None:
-    *tensors, ctx.top, ctx.left = inputs
-    ctx.save_for_backward(*tensors)
-
-
-def _differentiate(ctx, gradient: Tensor) -> tuple:
-    tensors = ctx.saved_tensors
-    needs = ctx.needs_input_grad[:4]
-    gradients = _backward(gradient, *tensors, ctx.top, ctx.left, needs[0])
-    return *(part if needed else None for part, needed in zip(gradients, needs, strict=True)), None, None
-
-
-_forward.register_autograd(_differentiate, setup_context=_save_context)
+        in_threads(job, sampling.jobs)
+        gradients.append(grad_weight.sum(0).view(sampling.outputs, *weight.shape[2:], sampling.channels))
+        grads = (
+            grad.permute(0, 3, 1, 2) if needed else None
+            for grad, needed in zip(gradients, ctx.needs_input_grad, strict=False)
+        )
+        return *grads, None
 
 
 class _Piece(NamedTuple):
@@ -114,16 +84,6 @@ class _Piece(NamedTuple):
     start: int
     stop: int
     rows: slice  # among the positions of all clips
-
-
-class _Memory(threading.local):
-    """Each thread's buffers."""
-
-    def __init__(self) -> None:
-        self.buffers: dict[tuple[str, torch.dtype], Tensor] = {}
-
-
-_MEMORY = _Memory()
 
 
 class _Sampling:
@@ -158,18 +118,13 @@ class _Sampling:
                 rows = slice(clip * self.positions + start, (end - 1) * self.positions + stop)
                 yield _Piece(clip, end, start, stop, rows)
 
-    def buffer(self, name: str, piece: _Piece) -> Tensor:
-        """(positions of the piece, M·C) of the thread's memory."""
-        dtype, rows = self.operands[0].dtype, piece.rows.stop - piece.rows.start
-        size = rows * self.taps * self.channels
-        memory = _MEMORY.buffers.get((name, dtype))
-        if memory is None or memory.numel() < size:
-            memory = _MEMORY.buffers[name, dtype] = torch.empty(max(size, PIECE), dtype=dtype)
-        return memory[:size].view(rows, -1)
+    def buffer(self, piece: _Piece) -> Tensor:
+        """(positions of the piece, M·C), empty."""
+        return self.operands[0].new_empty(piece.rows.stop - piece.rows.start, self.taps * self.channels)
 
     def columns(self, piece: _Piece) -> Tensor:
         """(positions of the piece, M·C) samples of the taps, times their mask."""
-        columns = self.buffer("columns", piece)
+        columns = self.buffer(piece)
         operands = _arrays(self.operands, piece)
         _loops().sample(*operands, columns.numpy(), *self.kernel, piece.start, piece.stop)
         return columns

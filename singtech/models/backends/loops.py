@@ -14,16 +14,7 @@ from numba.core.caching import FunctionCache
 
 
 class SafeNumbaCache(FunctionCache):
-    """Numba's cache of compiled loops; a damaged file or a full disk raises no error."""
-
-    def load_overload(self, *arguments: object) -> object:
-        """Load a compiled loop; None if there is none or its file is damaged, and Numba compiles it again."""
-        try:
-            return super().load_overload(*arguments)
-        except Exception:  # a damaged file may raise anything
-            with contextlib.suppress(OSError):
-                self.flush()
-            return None
+    """Numba's cache of compiled loops; a full disk raises no error."""
 
     def save_overload(self, *arguments: object) -> None:
         """Save a compiled loop if the disk has room."""
