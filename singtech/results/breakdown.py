@@ -15,7 +15,7 @@ from singtech.metrics import heading, mean_of_known, ratio
 from singtech.results.commands import command_end, prepare
 from singtech.results.pages import Page, Table, shown, shown_interval
 from singtech.results.predictions import Predictions
-from singtech.results.resampling import UNKNOWN, Draws, interval_of, weighted_scores, weighted_shares
+from singtech.results.resampling import UNKNOWN, Draws, interval_of
 from singtech.results.summaries import Answer, printed
 
 if TYPE_CHECKING:
@@ -25,6 +25,24 @@ BINS = 15  # of confidence, in the calibration error
 PAIRS = 12  # of techniques, the most confused
 ALONE = "Context only"
 THIRDS = ("fewest", "middle", "most")
+CONTEXTS = (
+    "Context only names for every clip the technique that has most training clips in its context, without listening. "
+    "F1 within a context is over the techniques that it has there."
+)
+LEVELS = "A recording is named by the mean of its clips' logits, which are not resampled for its interval."
+SINGERS = (
+    "F1 is over the techniques that the singer sings. The intervals are of this singer: of other recordings and clips, "
+    "not of other singers. A resample may lack a technique of few recordings; its F1 is over the others."
+)
+RARITY = "The techniques in thirds by their training clips, and the mean F1 of each third."
+CALIBRATION = (
+    f"Expected calibration error in {BINS} equal bins (Guo et al. 2017); a weighted loss shifts it. The fewer the "
+    "clips, the larger it is by chance: resamples hold some clips twice, so that its interval lies too high."
+)
+CONFUSED = (
+    f"Shares of the true technique's test clips; of all pairs the {PAIRS} most confused on these clips, on others "
+    "perhaps less so."
+)
 NUMBER = ["part", "line", "metric", "label"]  # what names one number of the page
 COLUMNS = [*NUMBER, "mean", "deviation", "low", "high", "units"]
 
@@ -79,13 +97,13 @@ def breakdown_page(answer: Answer) -> Page:
 
 def predictions_of(answer: Answer) -> dict[str, list[Predictions]]:
     """Read the predictions of each condition's runs, by label; conditions and runs without predictions are left out."""
-    each = {
-        condition.label: [
-            p for p in map(answer.collated.draws.predictions, answer.runs_of(condition)["run"]) if p is not None
-        ]
-        for condition in answer.experiment.conditions
-    }
-    return {label: predictions for label, predictions in each.items() if predictions}
+    each: dict[str, list[Predictions]] = {}
+    for condition in answer.experiment.conditions:
+        for run in answer.runs_of(condition)["run"]:
+            predictions = answer.collated.draws.predictions(run)
+            if predictions is not None:
+                each.setdefault(condition.label, []).append(predictions)
+    return each
 
 
 def parts_of(predictions: OfConditions, contexts: "pd.DataFrame", metrics: Sequence[str]) -> list[Part]:
@@ -102,11 +120,11 @@ def parts_of(predictions: OfConditions, contexts: "pd.DataFrame", metrics: Seque
     alone = {ALONE: [context_only(first.clips, first.techniques, train)]} if train["context"].any() else {}
 
     def score(predictions: Predictions, weights: np.ndarray) -> Scores:
-        scores = weighted_scores(predictions, weights)
+        scores = predictions.scores(weights)
         return {heading(metric): scores[metric] for metric in metrics}
 
     def score_thirds(predictions: Predictions, weights: np.ndarray) -> Scores:
-        scores = weighted_scores(predictions, weights)
+        scores = predictions.scores(weights)
         order = sorted(predictions.techniques, key=lambda name: clips.get(name, 0))
         return {
             f"{third}: {', '.join(map(printed, names))}": mean_of_known(np.stack([scores[f"f1_{n}"] for n in names], 1))
@@ -115,46 +133,12 @@ def parts_of(predictions: OfConditions, contexts: "pd.DataFrame", metrics: Seque
         }
 
     return [
-        Part(
-            "Within each context",
-            "Context only names for every clip the technique that has most training clips in its context, without "
-            "listening. F1 within a context is over the techniques that it has there.",
-            *("Context", score, _contexts),
-            references=alone,
-        ),
-        Part(
-            "Clips and whole recordings",
-            "A recording is named by the mean of its clips' logits, which are not resampled for its interval.",
-            *("Level", score, _levels),
-        ),
-        Part(
-            "Each test singer",
-            "F1 is over the techniques that the singer sings. The intervals are of this singer: of other recordings "
-            "and clips, not of other singers. A resample may lack a technique of few recordings; its F1 is over the "
-            "others.",
-            *("Singer", score, _singers),
-        ),
-        Part(
-            "Rare and common techniques",
-            "The techniques in thirds by their training clips, and the mean F1 of each third.",
-            *("Training clips", score_thirds),
-            metric="F1",
-        ),
-        Part(
-            "Are its probabilities true?",
-            f"Expected calibration error in {BINS} equal bins (Guo et al. 2017); a weighted loss shifts it. The fewer "
-            "the clips, the larger it is by chance: resamples hold some clips twice, so that its interval lies too "
-            "high.",
-            *("", _score_probabilities),
-            metric="",
-        ),
-        Part(
-            "Most confused pairs",
-            f"Shares of the true technique's test clips; of all pairs the {PAIRS} most confused on these clips, on "
-            "others perhaps less so.",
-            *("Pair", _score_pairs),
-            metric="",
-        ),
+        Part("Within each context", CONTEXTS, "Context", score, _contexts, references=alone),
+        Part("Clips and whole recordings", LEVELS, "Level", score, _levels),
+        Part("Each test singer", SINGERS, "Singer", score, _singers),
+        Part("Rare and common techniques", RARITY, "Training clips", score_thirds, metric="F1"),
+        Part("Are its probabilities true?", CALIBRATION, "", _score_probabilities, metric=""),
+        Part("Most confused pairs", CONFUSED, "Pair", _score_pairs, metric=""),
     ]
 
 
@@ -203,7 +187,7 @@ def by_recording(predictions: Predictions) -> Predictions:
     return Predictions(groups.head(1).sort_values("recording"), predictions.techniques, np.stack(logits))
 
 
-def calibration_error(predictions: Predictions, weights: np.ndarray, bins: int = BINS) -> np.ndarray:
+def calibration_error(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
     """Expected calibration error (Guo et al. 2017, Eq. 3): |accuracy − confidence| in equal bins of confidence,
     each weighed by its clips.
 
@@ -214,8 +198,8 @@ def calibration_error(predictions: Predictions, weights: np.ndarray, bins: int =
         (R,) errors.
     """
     confidence, right = _confidence(predictions)
-    which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.zeros((len(confidence), bins))
+    which = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    gaps = np.zeros((len(confidence), BINS))
     gaps[np.arange(len(confidence)), which] = right - confidence
     return ratio(np.abs(weights @ gaps).sum(axis=1), weights.sum(axis=1))  # a bin's clips times its gap
 
@@ -241,9 +225,15 @@ def _most_confused(frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame.sort_values("line", key=lambda lines: lines.map(rank), kind="stable")
 
 
-def _among(predictions: Predictions, chosen: "pd.Series") -> Predictions:
-    """The predictions of the chosen ones of N clips."""
-    return replace(predictions, clips=predictions.clips[chosen], logits=predictions.logits[chosen.to_numpy()])
+def _by(column: str, predictions: Predictions) -> Groups:
+    """The predictions of the clips of each value of a column."""
+    groups = {}
+    for name in sorted(set(predictions.clips[column])):
+        chosen = predictions.clips[column] == name
+        groups[name] = replace(
+            predictions, clips=predictions.clips[chosen], logits=predictions.logits[chosen.to_numpy()]
+        )
+    return groups
 
 
 def _counted(number: int, noun: str) -> str:
@@ -251,9 +241,8 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _contexts(predictions: Predictions) -> Groups:
-    groups, contexts = {"all": predictions}, predictions.clips["context"]
-    for context in sorted(set(contexts)):
-        members = _among(predictions, contexts == context)
+    groups = {"all": predictions}
+    for context, members in _by("context", predictions).items():
         counts = _counted(len(members.clips), "clip"), _counted(members.clips["technique"].nunique(), "technique")
         groups[f"{printed(context) or 'not told'} ({', '.join(counts)})"] = members
     return groups
@@ -265,9 +254,8 @@ def _levels(predictions: Predictions) -> Groups:
 
 
 def _singers(predictions: Predictions) -> Groups:
-    singers = predictions.clips["singer"]
-    each = {name: _among(predictions, singers == name) for name in sorted(set(singers))}
-    return {f"{name} ({_counted(len(members.clips), 'clip')})": members for name, members in each.items()}
+    each = _by("singer", predictions).items()
+    return {f"{name} ({_counted(len(members.clips), 'clip')})": members for name, members in each}
 
 
 def _score_probabilities(predictions: Predictions, weights: np.ndarray) -> Scores:
@@ -280,7 +268,7 @@ def _score_probabilities(predictions: Predictions, weights: np.ndarray) -> Score
 
 
 def _score_pairs(predictions: Predictions, weights: np.ndarray) -> Scores:
-    shares, names = weighted_shares(predictions, weights), list(map(printed, predictions.techniques))
+    shares, names = predictions.shares(weights), list(map(printed, predictions.techniques))
     pairs = ((k, j) for k in range(len(names)) for j in range(len(names)) if j != k)
     return {f"{names[k]} taken for {names[j]}": shares[:, k, j] for k, j in pairs}
 

@@ -1,5 +1,6 @@
 """Judge each claim of the paper on its test singers and for new singers, in a sentence and a table."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ import numpy as np
 from singtech.metrics import is_higher_better, label
 from singtech.results.experiments import Claim, Experiment
 from singtech.results.pages import NONE, Cell, Line, Page, Table, shown_change
-from singtech.results.resampling import Draws, weighted_scores
+from singtech.results.resampling import Draws
 from singtech.results.summaries import Answer, answer, paired_differences, progress
 from singtech.results.verdicts import MOST, NOT_RUN, UNDECIDED, Verdict, judge, overall
 
@@ -28,15 +29,9 @@ def claims_page(here: Answer) -> Page:
     There are two grounds. On the corpus's test singers, differences are paired by seed. For new singers, they are
     paired by singer over all folds.
     """
-    experiment, draws = here.experiment, here.collated.draws
+    experiment = here.experiment
     folded = answer(replace(experiment, folds=FOLDS), here.collated, here.data, here.group)
-
-    def by_seed(better: "pd.DataFrame", worse: "pd.DataFrame", metric: str) -> list[float]:
-        return paired_differences(better, worse, [metric], "seed")[metric].dropna().tolist()
-
-    def over_singers(better: "pd.DataFrame", worse: "pd.DataFrame", metric: str) -> list[float]:
-        return by_singer(better, worse, metric, draws)
-
+    over_singers = functools.partial(by_singer, draws=here.collated.draws)
     frame = verdicts_frame(experiment, {"these singers": (here, by_seed), "new singers": (folded, over_singers)})
     missing = list(here.missing)
     if folded.missing:
@@ -90,6 +85,11 @@ def verdicts_frame(
     return pd.DataFrame(rows).astype({"needed": "Int64"})
 
 
+def by_seed(better: "pd.DataFrame", worse: "pd.DataFrame", metric: str) -> list[float]:
+    """Subtract scores seed by seed."""
+    return paired_differences(better, worse, [metric], "seed")[metric].dropna().tolist()
+
+
 def by_singer(better: "pd.DataFrame", worse: "pd.DataFrame", metric: str, draws: Draws) -> list[float]:
     """Subtract scores singer by singer, over the folds and seeds that both conditions have; average over seeds.
 
@@ -116,7 +116,7 @@ def singer_scores(run: str, metric: str, draws: Draws) -> "pd.Series":
         return pd.Series(dtype=float)
     singers = sorted(predictions.clips["singer"].unique())
     each = np.stack([(predictions.clips["singer"] == singer).to_numpy() for singer in singers])
-    scores = weighted_scores(predictions, each.astype(np.float32)).get(metric, np.full(len(singers), np.nan))
+    scores = predictions.scores(each.astype(np.float32)).get(metric, np.full(len(singers), np.nan))
     return pd.Series(scores, singers)
 
 
@@ -159,7 +159,7 @@ def _table(experiment: Experiment, frame: "pd.DataFrame") -> Table:
 
 def _cells(row: Any, unit: str) -> Line:
     if row.verdict == NOT_RUN:
-        return [Cell(text) for text in ("0", *[NONE] * 5, row.verdict, "")]
+        return list(map(Cell, ("0", *[NONE] * 5, row.verdict, "")))
     texts = [
         _counted(row.units, unit),
         shown_change(row.difference, row.deviation),
@@ -170,7 +170,7 @@ def _cells(row: Any, unit: str) -> Line:
         row.verdict,
         _needs(row, unit) if row.verdict == UNDECIDED else "",
     ]
-    return [Cell(text) for text in texts]
+    return list(map(Cell, texts))
 
 
 def _needs(row: Any, unit: str) -> str:

@@ -64,9 +64,8 @@ def render_clips(
         scale: what the colours say, for the bar.
         small_print: licence and source, or "".
     """
-    limits = min(c.spectrograms.min() for c in clips), max(c.spectrograms.max() for c in clips)
     words: dict[str, Any] = {"corpus": corpus, "choice": choice, "scale": scale, "small_print": small_print}
-    words["limits"] = limits
+    words["limits"] = min(c.spectrograms.min() for c in clips), max(c.spectrograms.max() for c in clips)
     paths = [path for clip in clips for path in save(draw_clip(clip, **words), folder / clip.technique)]
     return [*paths, *save(draw_overview(clips, **words), folder / "overview")]
 

@@ -15,17 +15,17 @@ import logging
 import math
 import os
 import re
-import shlex
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from singtech import metrics
 from singtech.errors import Damaged, Newer, NotThere
-from singtech.io.atomic import atomic_path, file_digest, read_all, remove_remains
+from singtech.io.atomic import read_all, remove_remains, write_bytes
 from singtech.io.lock import hold
 from singtech.places import use_own_folder
 from singtech.results import schema
@@ -33,13 +33,13 @@ from singtech.results.conditions import describe
 from singtech.results.predictions import PREDICTIONS, read_predictions, score
 from singtech.results.resampling import Draws
 from singtech.results.rows import COMPLETE, NAME, VARIANT, digest_in, is_intact, read_rows
-from singtech.results.settings import read_settings
+from singtech.results.settings import own_folder, read_settings
 from singtech.techniques import TECHNIQUES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RESULTS, LAYERS, CONFUSIONS, CORPORA = FILES = "results.csv", "layers.csv", "confusions.csv", "corpora"
+RESULTS, LAYERS, CONFUSIONS, CORPORA = "results.csv", "layers.csv", "confusions.csv", "corpora"
 _ORDER = ["data", "model", "dc", "strategy", "alpha", "settings", VARIANT, "fold", "seed", "run"]
 _NETWORK = ("data", "model", "dc", "settings", VARIANT)  # what decides a network's layers
 LAYER = ("number", "layer", "channels", "output", "deformable", "parameters")  # of a run's layers.csv
@@ -81,11 +81,6 @@ class Collated:
     def corpora(self) -> list[str]:
         """The corpora that were prepared or have runs, by name."""
         return sorted({*self.results["data"], *(name for name in self.lengths if not _FOLD.search(name))})
-
-    @functools.cached_property
-    def memory(self) -> dict:
-        """For what others work out of it once."""
-        return {}
 
     @functools.cached_property
     def draws(self) -> Draws:
@@ -152,26 +147,24 @@ def read_results(output_dir: str | os.PathLike) -> "pd.DataFrame":
 
 
 def rebuild(output_dir: str | os.PathLike) -> "dict[str, pd.DataFrame]":
-    """Write `results.csv`, `layers.csv` and `confusions.csv` from all runs on disk; the frames that they hold.
+    """Write `results.csv`, `layers.csv` and `confusions.csv` from all runs on disk; return the frames that they hold.
 
-    The same runs give the same bytes; a file that would not change is not touched. Files are kept as they are where no
-    run is on disk (then there are no frames), where a newer version wrote them, and in a folder that is read-only.
+    The same runs give the same bytes; a file that would not change is not touched. Files stay as they are if no run is
+    on disk (then there are no frames), if a newer version wrote them, and in a folder that is read-only.
     """
     output_dir = Path(output_dir)
-    runs = output_dir / "runs"
+    runs, path = output_dir / "runs", output_dir / RESULTS
     if not runs.is_dir():
         return {}
     try:
-        with hold(output_dir / RESULTS, "results are being collated", say=lambda line: None):
+        with hold(path, "results are being collated", say=lambda line: None):
             frames = _frames(runs)  # within the lock, or an older view could come last
-            try:
-                newer = _is_newer(output_dir / RESULTS)
-            except Damaged:
-                newer = False
-            if newer:
-                log.warning("%s is left as it is: a newer version of singtech wrote it.", output_dir / RESULTS)
-            for name, frame in {} if newer else frames.items():
-                _keep(output_dir / name, frame)
+            with suppress(Damaged):  # it is written again
+                _read_csv(path, (), schema.type_of)
+            for name, frame in frames.items():
+                _write_csv(output_dir / name, frame)
+    except Newer:
+        log.warning("%s is left as it is: a newer version of singtech wrote it.", path)
     except OSError as problem:
         if problem.errno not in _READ_ONLY:
             raise
@@ -180,10 +173,9 @@ def rebuild(output_dir: str | os.PathLike) -> "dict[str, pd.DataFrame]":
 
 
 def rebuild_if_due(output_dir: str | os.PathLike, share: float = 0.05) -> bool:
-    """Between the runs of a sweep: rebuild, unless that took more than this share of the time since it was last done.
+    """Between the runs of a sweep: rebuild, unless that took more than this share of the time since the last time.
 
-    After each of 10,000 runs a rebuilding of seconds would take hours in all, and be rewritten by the next one. A few
-    runs are still collated after each. What the last runs added is left to `rebuild`, at the end of the sweep.
+    Otherwise a sweep of 10,000 runs would spend hours on it. `rebuild` at the end of the sweep adds the last runs.
 
     Returns:
         Whether it was rebuilt.
@@ -197,13 +189,6 @@ def rebuild_if_due(output_dir: str | os.PathLike, share: float = 0.05) -> bool:
     ended = time.monotonic()
     _rebuilt[folder] = (ended, ended - start)  # waiting for another process counts too
     return True
-
-
-def csv_text(header: Iterable[object], lines: Iterable[Iterable[object]]) -> str:
-    """A CSV file's text."""
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows([header, *lines])
-    return file.getvalue()
 
 
 def columns(names: set[str]) -> list[str]:
@@ -222,17 +207,38 @@ def columns(names: set[str]) -> list[str]:
     return fixed + sorted(names - set(fixed) - {each.name for each in schema.INTEGRITY})
 
 
+def read_results_file(path: Path) -> "pd.DataFrame":
+    """results.csv as the frame that the runs themselves give; empty if it is not there.
+
+    Raises:
+        Damaged, Newer: it is.
+    """
+    frame = _read_csv(path, _REQUIRED, schema.type_of)
+    empty = {"number": math.nan, "count": math.nan, "whole": 0}
+    names = columns(set(frame))
+    frame = frame.assign(**{name: empty.get(schema.type_of(name), "") for name in names if name not in frame})[names]
+    try:
+        if misnamed := [data for data in frame["data"] if not NAME.fullmatch(data)]:
+            raise ValueError(f"data is {misnamed[0]!r:.40}, expected a name that a folder can have")
+        return frame.assign(condition=_described(frame)[0])
+    except ValueError as error:
+        raise _damaged(path, error) from None
+
+
 def _collated(output_dir: Path, frames: "dict[str, pd.DataFrame]") -> Collated:
-    """Everything collated: these frames, or the files in place of those that are not there."""
-    corpora = sorted((output_dir / CORPORA).glob("*.csv"))
-    results = frames[RESULTS] if frames else read_results_file(output_dir / RESULTS)
-    layers = frames[LAYERS] if frames else _read(output_dir / LAYERS, (*_NETWORK, *LAYER))
-    confusions = frames[CONFUSIONS] if frames else _read(output_dir / CONFUSIONS, _CONFUSION)
-    return Collated(results, layers, confusions, {path.stem: _read(path, _LENGTHS) for path in corpora}, output_dir)
+    """Everything collated: these frames, or the files if there are none."""
+    corpora = {path.stem: _read(path, _LENGTHS) for path in sorted((output_dir / CORPORA).glob("*.csv"))}
+    if not frames:
+        frames = {
+            RESULTS: read_results_file(output_dir / RESULTS),
+            LAYERS: _read(output_dir / LAYERS, (*_NETWORK, *LAYER)),
+            CONFUSIONS: _read(output_dir / CONFUSIONS, _CONFUSION),
+        }
+    return Collated(frames[RESULTS], frames[LAYERS], frames[CONFUSIONS], corpora, output_dir)
 
 
 def _frames(runs: Path) -> "dict[str, pd.DataFrame]":
-    """The collated files of the runs on disk, by name; empty where there is no run."""
+    """The collated files of the runs on disk, by name; empty if there is no run."""
     rows = []
     for row in read_rows(runs):
         try:
@@ -253,12 +259,8 @@ def _results(rows: list[dict]) -> "pd.DataFrame":
     names = columns(set().union(*rows))
     frame = pd.DataFrame.from_records(rows, columns=names)
     for name in names:
-        if schema.type_of(name) in ("number", "count"):
-            frame[name] = frame[name].astype(float)
-        elif schema.type_of(name) == "whole":
-            frame[name] = frame[name].fillna(0).astype("int64")
-        else:
-            frame[name] = frame[name].map(_text)
+        dtype = schema.DTYPES.get(schema.type_of(name))
+        frame[name] = frame[name].astype(dtype) if dtype else frame[name].map(_text)
     frame["condition"], _ = _described(frame)
     return frame.sort_values(_ORDER, ignore_index=True)
 
@@ -270,215 +272,142 @@ def _text(value: object) -> str:
 def _described(results: "pd.DataFrame") -> tuple[list[str], list[dict[str, object]]]:
     """The condition of each run by name, and the typed settings in which it differs from that.
 
-    Conditions of a person's own configuration folder have their names wherever that folder still exists.
+    Conditions of a user's own configuration folder have their names as long as that folder exists.
     """
-    for command in results["command"].unique() if "command" in results else ():
-        words = command.split() if "--config-dir" in command else []
-        with suppress(ValueError, IndexError):
-            use_own_folder(Path(shlex.split(command)[words.index("--config-dir") + 1]))
-    keys = results[["model", "dc", "strategy", "alpha", "settings", VARIANT]].itertuples(index=False, name=None)
-    of_key = functools.cache(
-        lambda m, dc, strategy, alpha, *texts: describe(m, dc, strategy, alpha, read_settings(*texts))
-    )
-    described = [of_key(*key) for key in keys]
-    runs = zip(described, results["data"], results["fold"], strict=True)
-    names = [
-        name + f" data={data}" * (data != "vocalset") + f" data.fold={fold}" * (fold != "")
-        for (name, _), data, fold in runs
-    ]
-    return names, [dict(differences) for _, differences in described]
+    for command in results["command"].unique():
+        if folder := own_folder(command):
+            use_own_folder(Path(folder))
+    keys = results[["model", "dc", "strategy", "alpha", "settings", VARIANT]]
+    described = {}
+    for model, dc, strategy, alpha, *texts in keys.drop_duplicates().itertuples(index=False, name=None):
+        description = describe(model, dc, strategy, alpha, read_settings(*texts))
+        described[model, dc, strategy, alpha, *texts] = description
+    names, differences = [], []
+    for key, data, fold in zip(keys.itertuples(index=False, name=None), results["data"], results["fold"], strict=True):
+        name, differs = described[key]
+        names.append(name + f" data={data}" * (data != "vocalset") + f" data.fold={fold}" * (fold != ""))
+        differences.append(dict(differs))
+    return names, differences
 
 
 def _layers(runs: Path, rows: list[dict]) -> "pd.DataFrame":
     """The layers of each network, from its newest complete run that has them."""
     import pandas as pd
 
-    newest: dict[tuple, list] = {}
+    tables: dict[tuple[str, ...], pd.DataFrame] = {}
     for row in sorted(rows, key=lambda row: (_text(row.get("finished")), row["run"]), reverse=True):
-        key = tuple(_text(row.get(name)) for name in _NETWORK)
-        if row["status"] == COMPLETE and key not in newest:
-            path = runs / row["run"] / LAYERS
-            (content,) = read_all([path])
-            if lines := _lines(path, content, digest_in(row, LAYERS), LAYER, (0, 2, 5)):
-                newest[key] = lines[1:]
-    of_networks = [(*key, *line) for key in sorted(newest) for line in newest[key]]
-    frame = pd.DataFrame(of_networks, columns=[*_NETWORK, *LAYER], dtype=str)
-    return frame.astype({name: "int64" for name in LAYER if _TYPES.get(name)})
+        network = tuple(_text(row.get(name)) for name in _NETWORK)
+        path = runs / row["run"] / LAYERS
+        if row["status"] == COMPLETE and network not in tables and path.is_file():
+            try:
+                table = _read(path, LAYER, digest_in(row, LAYERS))
+            except Damaged as problem:
+                log.warning("%s", problem)
+            else:
+                tables[network] = table.assign(**dict(zip(_NETWORK, network, strict=True)))
+    empty = _read(Path(), (*_NETWORK, *LAYER))
+    return pd.concat([empty, *(tables[network] for network in sorted(tables))], ignore_index=True)
 
 
 def _confusions(runs: Path, rows: list[dict]) -> "pd.DataFrame":
     """Each run's confusion matrix in long form, without zeros.
 
-    It is that of confusion.csv where its digest stands in the row, else that of the predictions where these are there.
+    It is that of confusion.csv if its digest stands in the row, or else that of the predictions if they are there.
     """
     import pandas as pd
 
     rows = sorted(rows, key=lambda row: row["run"])
     paths = [runs / row["run"] / "confusion.csv" for row in rows]
-    names: tuple[list[str], list[str], list[str]] = ([], [], [])
-    clips = []
+    pairs: list[tuple[str, str, str, int]] = []
     for row, path, content in zip(rows, paths, read_all(paths), strict=True):
         digest = digest_in(row, path.name)
-        if (row["status"] == COMPLETE and not digest) or _short_digest(content) != digest:
-            content = _confusion_of(path.parent) or content
-        (_, *techniques), *lines = _lines(path, content) or [[""]]
-        for technique, *counts in lines:
-            for predicted, number in zip(techniques, counts, strict=True):
-                if int(number):
-                    for each, name in zip(names, (row["run"], technique, predicted), strict=True):
-                        each.append(name)
-                    clips.append(int(number))
-    columns = dict(zip(_CONFUSION, map(pd.Categorical, names), strict=False))
-    return pd.DataFrame(columns | {"clips": pd.Series(clips, dtype="int64")})
+        try:
+            if (not digest or digest != _short_digest(content)) and (path.parent / PREDICTIONS).is_file():
+                matrix = _predicted_confusion(path.parent / PREDICTIONS)
+            else:
+                matrix = _stored_confusion(content)
+        except (OSError, ValueError, csv.Error) as problem:
+            log.warning("%s is left out of the confusions: %s", path.parent, " ".join(str(problem).split())[:300])
+            continue
+        pairs += [(row["run"], *pair, clips) for pair, clips in matrix.items() if clips]
+    return pd.DataFrame(pairs, columns=_CONFUSION).astype({"clips": "int64"})
 
 
-def _confusion_of(folder: Path) -> bytes:
-    """The content of a run's confusion.csv, as its predictions give it; empty where they are not there or damaged."""
-    if not (folder / PREDICTIONS).is_file():
-        return b""
-    try:
-        predictions = read_predictions(folder / PREDICTIONS)
-    except (OSError, ValueError) as problem:
-        log.warning("%s", problem)
-        return b""
+def _predicted_confusion(path: Path) -> dict[tuple[str, str], int]:
+    """The clips of each pair of true and predicted technique, from a run's predictions."""
+    predictions = read_predictions(path)
     counts = metrics.confusion(predictions.targets, predictions.logits).tolist()
-    lines = [(name, *line) for name, line in zip(predictions.techniques, counts, strict=True)]
-    return csv_text(["technique", *predictions.techniques], lines).encode()
+    return dict(zip(product(predictions.techniques, predictions.techniques), chain(*counts), strict=True))
 
 
-def _lines(
-    path: Path,
-    content: bytes | OSError,
-    digest: str = "",
-    names: Sequence[str] | None = None,
-    numbers: Sequence[int] | None = None,
-) -> list[list[str]]:
-    """The lines of a small CSV file of a run; none where it is not there, or is damaged, which a warning says.
-
-    Args:
-        path: its name, for the warning.
-        content: its bytes.
-        digest: of these, as the row has it; "" where it has none.
-        names: of the columns; None for any.
-        numbers: the columns that hold whole numbers; None for all but the first.
-    """
+def _stored_confusion(content: bytes | OSError) -> dict[tuple[str, str], int]:
+    """The same from the content of confusion.csv; empty if the file is not there."""
     if isinstance(content, FileNotFoundError | NotADirectoryError):
-        return []
-    try:
-        if isinstance(content, OSError):
-            raise content
-        if digest not in ("", _short_digest(content)):
-            raise ValueError("it has changed since the run ended")
-        lines = list(csv.reader(content.decode().splitlines(), strict=True))
-        header = lines[0] if lines else []
-        if not header or list(names or header) != header:
-            raise ValueError("it begins with no line of its columns' names")
-        for line in lines[1:]:
-            if len(line) != len(header):
-                raise ValueError(f"a line of {len(line)} fields below {len(header)} names")
-            for column in range(1, len(header)) if numbers is None else numbers:
-                _whole(line[column])
-    except (OSError, ValueError, csv.Error) as error:
-        log.warning("%s is damaged (%s) and left out of the tables.", path, " ".join(str(error).split())[:120])
-        return []
-    return lines
+        return {}
+    if isinstance(content, OSError):
+        raise content
+    (_, *techniques), *lines = csv.reader(content.decode().splitlines(), strict=True)
+    return {
+        (technique, predicted): int(clips)
+        for technique, *counts in lines
+        for predicted, clips in zip(techniques, counts, strict=True)
+    }
 
 
 def _short_digest(content: bytes | OSError) -> str:
     return hashlib.sha256(content).hexdigest()[:16] if isinstance(content, bytes) else ""
 
 
-def _keep(path: Path, frame: "pd.DataFrame") -> None:
-    """Write a frame as a CSV file, unless the file holds just this."""
+def _write_csv(path: Path, frame: "pd.DataFrame") -> None:
+    """Write a frame as a CSV file, unless the file already holds it."""
     remove_remains(path)
     counts = {name: "Int64" for name in frame if frame[name].dtype == float and schema.type_of(name) == "count"}
-    content = io.BytesIO()
-    frame.astype(counts).to_csv(content, index=False, lineterminator="\n")
-    if path.is_file() and file_digest(path) == hashlib.sha256(content.getbuffer()).hexdigest():
-        return
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    content = frame.astype(counts).to_csv(index=False, lineterminator="\n").encode()
+    if not path.is_file() or path.read_bytes() != content:
+        write_bytes(path, content)
 
 
-def _is_newer(path: Path) -> bool:
-    """Whether a newer version wrote a results.csv."""
-    if not path.is_file():
-        return False
-    frame = _read_csv(path, (), schema.type_of)
-    return bool("schema" in frame and frame["schema"].max() > schema.SCHEMA)
+def _read(path: Path, names: Sequence[str], digest: str = "") -> "pd.DataFrame":
+    """The columns of another CSV file, empty if it is not there; optional columns that it lacks are empty text."""
+    frame = _read_csv(path, [name for name in names if name not in _OPTIONAL], _TYPES.get, digest)
+    return frame.assign(**{name: "" for name in names if name not in frame})[list(names)]
 
 
-def read_results_file(path: Path) -> "pd.DataFrame":
-    """results.csv as the frame that the runs themselves give; empty where it is not there.
+def _read_csv(
+    path: Path, required: Sequence[str], type_of: Callable[[str], str | None], digest: str = ""
+) -> "pd.DataFrame":
+    """A CSV file with text as text and numbers as numbers; an empty frame if it is not there.
 
+    Args:
+        digest: of its content, as its row says; "" for any.
     Raises:
-        Damaged, Newer: it is.
-    """
-    frame = _read_csv(path, _REQUIRED, schema.type_of)
-    if "schema" in frame and frame["schema"].max() > schema.SCHEMA:
-        raise Newer(f"{path}: a newer version of singtech wrote it; read it with that version.")
-    if len(frame) and "settings" not in frame and VARIANT not in frame:
-        raise Damaged(_damaged(path, "it has no column settings"))
-    empty = {"number": math.nan, "count": math.nan, "whole": 0}
-    names = columns(set(frame))
-    frame = frame.assign(**{name: empty.get(schema.type_of(name), "") for name in names if name not in frame})[names]
-    try:
-        return frame.assign(condition=_described(frame)[0])
-    except ValueError as error:
-        raise Damaged(_damaged(path, str(error))) from None
-
-
-def _read(path: Path, names: Sequence[str]) -> "pd.DataFrame":
-    """Another CSV file, or an empty frame; optional columns that it lacks are empty text."""
-    frame = _read_csv(path, [name for name in names if name not in _OPTIONAL], _TYPES.get)
-    return frame.assign(**{name: "" for name in names if name not in frame})
-
-
-def _read_csv(path: Path, required: Sequence[str], type_of: Callable[[str], str | None]) -> "pd.DataFrame":
-    """A CSV file with text as text and numbers as numbers; where it is not there, an empty frame.
-
-    Raises:
-        Damaged: a column is missing, or holds what it cannot hold.
+        Damaged: it has changed, a column is missing, or one holds what it cannot hold.
+        Newer: a newer version wrote it.
     """
     import pandas as pd
 
+    content = path.read_bytes() if path.is_file() else ",".join(required or ["run"]).encode()
     try:
-        text = path.read_bytes().decode() if path.is_file() else ",".join(required)
-        if "\0" in text:
-            raise ValueError("it holds zero bytes")
-        if len({len(line) for line in csv.reader(io.StringIO(text, newline="")) if line}) > 1:
-            raise ValueError("its lines have more or fewer fields than names")  # pandas shifts or fills such lines
-        frame = pd.read_csv(io.StringIO(text, newline=""), dtype=str, keep_default_na=False)
-        lacking = [name for name in required if name not in frame]
-        if lacking:
-            is_foreign = ";" in text.partition("\n")[0]
-            why = " (its fields are separated by semicolons, expected commas)" if is_foreign else ""
+        if digest not in ("", _short_digest(content)):
+            raise ValueError("it has changed since the run ended")
+        names = pd.read_csv(io.BytesIO(content), nrows=0).columns
+        if lacking := [name for name in required if name not in names]:
+            why = " (its fields are separated by semicolons, expected commas)" * (";" in names[0])
             raise ValueError(f"it has no column {', '.join(lacking)}{why}")
-        for name in frame.columns:
-            if type_of(name) == "whole":
-                frame[name] = pd.Series([_whole(text, name == "seed") for text in frame[name]], dtype="int64")
-            elif type_of(name) in ("number", "count"):
-                frame[name] = pd.to_numeric(frame[name]).astype(float)
-                if frame[name].abs().eq(math.inf).any():
-                    raise ValueError(f"{name} is infinite")
-        misnamed = [data for data in frame["data"] if not NAME.fullmatch(data)] if "data" in frame else []
-        if misnamed:
-            raise ValueError(f"data is {misnamed[0]!r:.40}, expected a name that a folder can have")
-    except (ValueError, csv.Error) as error:  # pandas' parser errors are ValueErrors
-        raise Damaged(_damaged(path, " ".join(str(error).split())[:300])) from error
-    if tuple(required) == _CONFUSION:  # names that stand in many lines are kept once
-        frame = frame.astype(dict.fromkeys(_CONFUSION[:-1], "category"))
+        types = {name: schema.DTYPES.get(type_of(name) or "", str) for name in names}
+        unknown = {name: [""] for name in names if types[name] == "float64"}
+        frame = pd.read_csv(io.BytesIO(content), dtype=types, na_values=unknown, keep_default_na=False)
+        if not isinstance(frame.index, pd.RangeIndex):
+            raise ValueError("its lines have more fields than names")
+    except ValueError as error:  # pandas' parser errors are ValueErrors
+        raise _damaged(path, error) from error
+    if "schema" in frame and frame["schema"].max() > schema.SCHEMA:
+        raise Newer(f"{path}: a newer version of singtech wrote it; read it with that version.")
     return frame
 
 
-def _damaged(path: Path, why: str) -> str:
+def _damaged(path: Path, why: ValueError) -> Damaged:
+    advice = "bring it again from where it was made"
     if path.parent.name == CORPORA:
-        return f"{path} is damaged ({why}); remove it and run `singtech prepare` to rebuild it."
-    return f"{path} is damaged ({why}), and no runs are beside it to rebuild it; bring it again from where it was made."
-
-
-@functools.lru_cache(4096)  # a million counts are few different ones
-def _whole(text: str, signed: bool = False) -> int:
-    if not re.fullmatch(f"{'-?' if signed else ''}[0-9]{{1,19}}", text) or abs(int(text)) >= 1 << 63:
-        raise ValueError(f"{text!r:.40} where a whole number belongs")
-    return int(text)
+        advice = "remove it and run `singtech prepare` to rebuild it"
+    return Damaged(f"{path} is damaged ({' '.join(str(why).split())[:300]}); {advice}.")

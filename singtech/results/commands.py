@@ -8,7 +8,7 @@ from singtech.places import CONF
 from singtech.results.collate import Collated
 from singtech.results.conditions import Condition
 from singtech.results.experiments import COMPARABLE, Experiment
-from singtech.results.settings import PAPERS, Settings, read_settings
+from singtech.results.settings import PAPERS, Settings, own_folder, read_settings
 
 
 def command(condition: Condition, end: str, seeds: Sequence[int], folds: Sequence[str] = ()) -> str:
@@ -57,12 +57,10 @@ def command_end(collated: Collated, data: str, folds: int = 0, group: Settings =
 def _own_folder(collated: Collated, data: str, group: Settings) -> str:
     """Write the `--config-dir` of the user that runs with these settings have; "" if they have none."""
     runs = collated.results[collated.results["data"] == data]
-    if not group.items or "command" not in runs or "settings" not in runs:
-        return ""
     for command, settings in zip(runs["command"], runs["settings"], strict=True):
-        words = command.split() if "--config-dir" in command else []
-        if words and settings and read_settings(settings).holds(group):
-            return f" --config-dir {shlex.quote(shlex.split(command)[words.index('--config-dir') + 1])}"
+        folder = own_folder(command)
+        if group.items and folder and read_settings(settings).holds(group):
+            return f" --config-dir {shlex.quote(folder)}"
     return ""
 
 

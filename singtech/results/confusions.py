@@ -9,7 +9,7 @@ from singtech.results.collate import CONFUSIONS
 from singtech.results.commands import tables
 from singtech.results.figures import blank, default_style, entitle, without_runs
 from singtech.results.pages import Page, Table, shown, shown_interval
-from singtech.results.resampling import Draws, interval_of, weighted_shares
+from singtech.results.resampling import Draws, interval_of
 from singtech.results.summaries import Answer, in_order, printed
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def confusion(confusions: "pd.DataFrame", runs: Sequence[str]) -> tuple[list[str
 
     A technique without a test clip has shares of nan.
     """
-    confusions = confusions[confusions["run"].isin(runs)].astype({"run": str, "technique": str, "predicted": str})
+    confusions = confusions[confusions["run"].isin(runs)]
     techniques = in_order({*confusions["technique"], *confusions["predicted"]})
     known = set(confusions["run"])
     runs = [run for run in runs if run in known]
@@ -63,7 +63,7 @@ def resampled(draws: Draws, runs: Sequence[str], techniques: list[str]) -> list[
             return []
         order = [predictions.techniques.index(name) for name in techniques]
         weights = draws.weights_of(predictions.clips)
-        shares.append(weighted_shares(predictions, weights)[:, order][:, :, order])
+        shares.append(predictions.shares(weights)[:, order][:, :, order])
     return shares
 
 

@@ -2,16 +2,18 @@
 
 import csv
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from singtech.errors import InvalidValue, NotThere
+from singtech.errors import InvalidValue
 from singtech.places import config_files
-from singtech.results.conditions import Condition, condition_of, content, read_condition
+from singtech.results.conditions import Condition, content, read_condition
 
 COMPARABLE = "vocalset"  # the only corpus that can be compared with the paper
 KINDS = ("table", "curve", "layers", "lengths", "confusion", "verdicts", "breakdown", "selection")
+METRICS_OF = {"curve": 1, "selection": 2}  # how many; a selection has one on validation and one on test singers
 REFERENCES = ("chance", "majority")
 ROW = ("condition", "strategy", "alpha", "ablation", "group")
 _LAST = 99  # position of an experiment that is not in the paper
@@ -80,31 +82,30 @@ class Experiment:
     position: int = _LAST
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InvalidValue(f"kind is {self.kind!r}, expected one of {', '.join(KINDS)}")
-        if self.kind == "curve" and len(self.metrics) != 1:
-            raise InvalidValue(f"a curve draws one metric, here are {len(self.metrics)}")
-        if self.kind == "selection" and len(self.metrics) != 2:
-            raise InvalidValue(
-                f"a selection has a metric on validation and one on test singers, not {len(self.metrics)}"
-            )
-        if self.kind == "confusion" and len(self.conditions) != 1:
-            raise InvalidValue(f"a confusion shows one row, here are {len(self.conditions)}")
-        unknown = [name for name in self.references if name not in REFERENCES]
-        if unknown:
-            raise InvalidValue(f"references name {unknown[0]!r}, expected {' or '.join(REFERENCES)}")
         rows = [condition.reference for condition in self.conditions]
-        twice = [reference for reference in rows if rows.count(reference) > 1]
-        if twice:
-            raise InvalidValue(f"two rows are {twice[0]!r}")
-        if self.baseline and self.baseline not in rows:
-            raise InvalidValue(f"baseline {self.baseline!r} is no row, there are {', '.join(rows)}")
-        strangers = [name for claim in self.claims for pair in claim.pairs for name in pair if name not in rows]
-        if strangers:
-            raise InvalidValue(f"a claim compares {strangers[0]!r}, which is no row, there are {', '.join(rows)}")
-        homeless = [claim.family for claim in self.claims if claim.family not in self.families]
-        if homeless:
-            raise InvalidValue(f"a claim is of the family {homeless[0]!r}, which families does not name")
+        compared = [name for claim in self.claims for pair in claim.pairs for name in pair]
+        expected_metrics = METRICS_OF.get(self.kind, len(self.metrics))
+        _require([self.kind], KINDS, "kind")
+        _require(self.references, REFERENCES, "references")
+        _require([self.baseline] if self.baseline else [], rows, "baseline")
+        _require(compared, rows, "claims")
+        _require([claim.family for claim in self.claims], list(self.families), "family")
+        if len(self.metrics) != expected_metrics:
+            raise InvalidValue(f"a {self.kind} has {expected_metrics} metrics, not {len(self.metrics)}")
+        if self.kind == "confusion" and len(rows) != 1:
+            raise InvalidValue(f"a confusion has one row, not {len(rows)}")
+        if len(set(rows)) < len(rows):
+            raise InvalidValue(f"two rows are the same: {', '.join(rows)}")
+
+    @property
+    def unit(self) -> str:
+        """What the means are over: fold or seed."""
+        return "fold" if self.folds else "seed"
+
+    @property
+    def fold_names(self) -> list[str]:
+        """The folds as rows name them; "" is the corpus's own split."""
+        return list(map(str, range(self.folds))) or [""]
 
     def label(self, reference: str) -> str:
         """The printed label of a row, by its reference."""
@@ -114,19 +115,14 @@ class Experiment:
 Published = Mapping[tuple[str, str, str], float]  # (artefact, condition as in late_crt_wc@0.5, metric) -> value
 
 
-def read_experiments(folder: str | os.PathLike | None = None) -> list[Experiment]:
-    """Read all experiments of a folder, in the paper's order; those that are not in the paper come last.
+def read_experiments() -> list[Experiment]:
+    """Read singtech's and the user's own experiments, in the paper's order; others come last.
 
-    Args:
-        folder: None for singtech's and the user's own experiments.
     Raises:
-        FileNotFoundError: the folder has none.
         ValueError: a file lacks what an experiment needs.
     """
-    paths = config_files("experiments") if folder is None else sorted(Path(folder).glob("*.yaml"))
-    if not paths:
-        raise NotThere(f"{folder}: no experiments/*.yaml; is singtech installed whole?")
-    return sorted(map(read_experiment, paths), key=lambda experiment: (experiment.position, experiment.name))
+    experiments = map(read_experiment, config_files("experiments"))
+    return sorted(experiments, key=lambda experiment: (experiment.position, experiment.name))
 
 
 def read_experiment(path: str | os.PathLike) -> Experiment:
@@ -138,84 +134,55 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
     path = Path(path)
     try:
         experiment = content(path)["experiment"]
-        kind = _text(experiment["kind"])
-        conditions: tuple[Condition, ...] = ()
+        kind = experiment["kind"]
+        rows = [] if kind in ("lengths", "curve") else experiment["rows"]
         if kind == "curve":
-            conditions = tuple(
-                _condition(entry | {"alpha": a}) for entry in experiment["series"] for a in entry["alpha"]
-            )
-        elif kind != "lengths":
-            conditions = tuple(map(_condition, experiment["rows"]))
+            rows = [entry | {"alpha": alpha} for entry in experiment["series"] for alpha in entry["alpha"]]
+        conditions = tuple(map(_condition, rows))
+        fields: dict[str, Any] = {name: str(experiment[name]).strip() for name in ("title", "caption", "header")}
+        fields |= {name: tuple(experiment.get(name, ())) for name in ("metrics", "references", "techniques")}
         return Experiment(
-            path.stem,
-            kind,
-            **{name: _text(experiment[name]).strip() for name in ("title", "caption", "header")},
-            metrics=tuple(map(_text, experiment.get("metrics", ()))),
+            name=path.stem,
+            kind=kind,
+            **fields,
             conditions=conditions,
-            published=_text(experiment.get("published", path.stem)),
-            references=tuple(map(_text, experiment.get("references", ()))),
-            baseline=_reference(experiment["baseline"]) if experiment.get("baseline") else "",
+            published=experiment.get("published", path.stem),
+            baseline=str(experiment.get("baseline", "")),
             folds=int(experiment.get("folds", 0)),
-            techniques=tuple(map(_text, experiment.get("techniques", ()))),
             is_transposed=bool(experiment.get("transposed", False)),
             claims=tuple(map(_claim, experiment.get("claims", ()))),
-            families=_texts(experiment.get("families", {})),
+            families=dict(experiment.get("families", {})),
             position=int(experiment.get("position", _LAST)),
         )
     except KeyError as error:
         raise InvalidValue(f"{path}: an experiment needs {error}, as in table3.yaml.") from error
-    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise InvalidValue(f"{path}: not an experiment as in table3.yaml ({' '.join(str(error).split())}).") from error
 
 
 def read_published(path: str | os.PathLike) -> dict[tuple[str, str, str], float]:
-    """Read the numbers that the paper prints, by artefact, condition as in late_crt_wc@0.5, and metric.
+    """Read the numbers that the paper prints, by artefact, condition as in late_crt_wc@0.5, and metric."""
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    return {(line["artefact"], line["condition"], line["metric"]): float(line["value"]) for line in lines}
 
-    Raises:
-        ValueError: the file is damaged.
-    """
-    try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            return {
-                (line["artefact"], line["condition"], line["metric"]): float(line["value"])
-                for line in csv.DictReader(file, strict=True)
-            }
-    except KeyError as error:
-        raise InvalidValue(f"{path}: it has no column {error}; is singtech installed whole?") from error
-    except (TypeError, ValueError, csv.Error) as error:
-        why = " ".join(str(error).split())[:120]
-        raise InvalidValue(f"{path}: not the paper's numbers ({why}); is singtech installed whole?") from error
+
+def _require(names: Iterable[str], known: Sequence[str], field: str) -> None:
+    """Refuse a name that is not known."""
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InvalidValue(f"{field}: {unknown[0]!r}, expected one of {', '.join(known)}")
 
 
 def _condition(entry: Mapping) -> Condition:
     """Read a row: the name of a condition, and optionally another strategy, another alpha, an ablation or a group."""
-    unknown = set(entry) - set(ROW)
-    if unknown:
-        raise InvalidValue(f"a row sets {min(map(str, unknown))!r}, expected {', '.join(ROW)}")
-    words = {name: _text(entry[name]) for name in ("strategy", "ablation", "group") if name in entry}
+    _require(entry, ROW, "a row sets")
     alpha = float(entry["alpha"]) if "alpha" in entry else None
-    return read_condition(_text(entry["condition"]), alpha=alpha, **words)
+    words = {name: str(entry[name]) for name in ("strategy", "ablation", "group") if name in entry}
+    return read_condition(str(entry["condition"]), alpha=alpha, **words)
 
 
 def _claim(entry: Mapping) -> Claim:
-    words = {name: _text(entry[name]) for name in ("family", "section")}
-    pairs = tuple((_reference(better), _reference(worse)) for better, worse in entry["pairs"])
-    return Claim(
-        **words, statement=_text(entry["says"]), metrics=tuple(map(_text, entry.get("metrics", ["f1"]))), pairs=pairs
-    )
-
-
-def _reference(value: object) -> str:
-    """Write a reference as rows have it: late@0.50 is late@0.5."""
-    return condition_of(_text(value)).reference
-
-
-def _text(value: object) -> str:
-    """Convert a text or number to text. Other values are refused, because a YAML list may contain itself."""
-    if not isinstance(value, str | int | float):
-        raise InvalidValue(f"{type(value).__name__} where text belongs")
-    return str(value)
-
-
-def _texts(names: Mapping) -> dict[str, str]:
-    return {_text(name): _text(heading) for name, heading in names.items()}
+    pairs = tuple((str(better), str(worse)) for better, worse in entry["pairs"])
+    metrics = tuple(entry.get("metrics", ["f1"]))
+    return Claim(str(entry["family"]), str(entry["section"]), str(entry["says"]), metrics, pairs)

@@ -60,10 +60,10 @@ def caption(figure: "Figure", title: str, small_print: str = "") -> None:
     figure.supxlabel(small_print, fontsize=7, color="0.4")
 
 
-def entitle(figure: "Figure", answer: Answer, characters: int = 72) -> None:
+def entitle(figure: "Figure", answer: Answer) -> None:
     """Write the title on a figure of a corpus that is not the paper's, so that it says so wherever it is shown."""
     if not answer.is_comparable:
-        figure.suptitle("\n".join(textwrap.wrap(answer.heading, characters)), fontsize=9)
+        figure.suptitle("\n".join(textwrap.wrap(answer.page().heading, 72)), fontsize=9)
 
 
 @default_style()

@@ -5,7 +5,7 @@ the settings of its group. A run with all settings of an ablation belongs to the
 of the same group without the ablation. If there are none, the ablation's settings are settings of the group.
 """
 
-from collections import defaultdict
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -38,12 +38,13 @@ class Group:
 
 
 @dataclass(frozen=True)
-class _Reading:
+class _Setup:
     """Runs of one condition with the same settings.
 
     Attributes:
         rest: their settings without those of their condition.
         rest_of_ablation: their settings without those of their condition and ablation; None if they have no ablation.
+        retrains: whether the settings of re-training can change them.
     """
 
     rest: Settings
@@ -52,18 +53,15 @@ class _Reading:
     runs: int
     finished: str
 
-    def is_of(self, group: Settings) -> bool:
-        """Whether the runs belong to a group, as runs of a condition or of an ablation."""
-        rests = [rest for rest in (self.rest, self.rest_of_ablation) if rest is not None]
-        return any(_alike(rest, group, self.retrains) for rest in rests)
+    def fits(self, rest: Settings | None, group: Settings) -> bool:
+        """Whether runs with these other settings belong to a group."""
+        return rest == group or (not self.retrains and not group.is_earlier and rest == group.without_group(RETRAINING))
 
 
+@functools.lru_cache(16)
 def groups_of(collated: Collated, data: str) -> list[Group]:
     """Group the complete runs on a corpus: largest group first, the newest first among equally large ones."""
-    known = collated.memory.setdefault("groups", {})
-    if data not in known:
-        known[data] = grouped(collated.results[collated.results["data"] == data], named_conditions(collated))
-    return known[data]
+    return grouped(collated.results[collated.results["data"] == data], named_conditions())
 
 
 def main_group(collated: Collated, data: str) -> Settings:
@@ -72,11 +70,9 @@ def main_group(collated: Collated, data: str) -> Settings:
     return groups[0].settings if groups else PAPERS
 
 
-def named_conditions(collated: Collated) -> list[Condition]:
+def named_conditions() -> list[Condition]:
     """The conditions of all experiments."""
-    if "conditions" not in collated.memory:
-        collated.memory["conditions"] = [row for experiment in read_experiments() for row in experiment.conditions]
-    return collated.memory["conditions"]
+    return [row for experiment in read_experiments() for row in experiment.conditions]
 
 
 def wanted(condition: Condition, group: Settings) -> Settings | None:
@@ -110,45 +106,34 @@ def grouped(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[Group
         runs: rows of results.csv.
         conditions: the conditions and ablations whose settings do not count for the group.
     """
-    readings = _read(runs, conditions)
-    group_settings = {reading.rest for reading in readings if reading.rest_of_ablation is None and reading.retrains}
-    more = {reading.rest for reading in readings if reading.rest_of_ablation is None and not reading.retrains}
-    group_settings |= {rest for rest in more if not any(_alike(rest, group, False) for group in group_settings)}
-    for reading in readings:
-        rest = reading.rest_of_ablation
-        if rest is not None and not any(_alike(rest, group, reading.retrains) for group in group_settings):
-            group_settings.add(reading.rest)
+    setups = _read(runs, conditions)
+    plain = [setup for setup in setups if setup.rest_of_ablation is None]
+    known = {setup.rest for setup in plain if setup.retrains}
+    known |= {s.rest for s in plain if not s.retrains and not any(s.fits(s.rest, group) for group in known)}
+    for setup in setups:
+        if setup.rest_of_ablation is not None and not any(setup.fits(setup.rest_of_ablation, group) for group in known):
+            known.add(setup.rest)
     groups = []
-    for settings in group_settings:
-        members = [reading for reading in readings if reading.is_of(settings)]
-        groups.append(Group(settings, sum(r.runs for r in members), max(r.finished for r in members)))
+    for settings in known:
+        members = [s for s in setups if s.fits(s.rest, settings) or s.fits(s.rest_of_ablation, settings)]
+        groups.append(Group(settings, sum(s.runs for s in members), max(s.finished for s in members)))
     groups.sort(key=lambda group: (len(group.settings.items), group.settings.words))
     return sorted(groups, key=lambda group: (group.runs, group.finished), reverse=True)
 
 
-def _read(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[_Reading]:
+def _read(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[_Setup]:
     """Collect the runs that have the same condition and settings; fewest settings first."""
-    by_key = defaultdict(list)
-    for condition in conditions:
-        by_key[condition.key].append(condition)
     complete = runs[runs["status"] == COMPLETE]
-    complete = complete.assign(**{n: "" for n in ("finished", VARIANT) if n not in complete})
     names = ["model", "dc", "strategy", "alpha", "settings", VARIANT]
     alike = complete.groupby(names, sort=True)["finished"].agg(["size", "max"])
-    readings = []
-    for (model, dc, strategy, alpha, text, variant), number, finished in alike.itertuples(name=None):
-        settings, rows = read_settings(text, variant), by_key[model, dc, strategy, round(alpha, 9)]
-        rest, rest_of_ablation = settings, None
-        if not settings.is_earlier:
-            own = [row.own for row in rows if settings.holds(row.own)]
-            rest = settings.without(max(own, key=lambda each: len(each.items), default=PAPERS))
-            ablated = [row.settings for row in rows if row.ablated.items and settings.holds(row.settings)]
-            if ablated:
-                rest_of_ablation = settings.without(max(ablated, key=lambda each: (len(each.items), each.items)))
-        readings.append(_Reading(rest, rest_of_ablation, retrains(strategy), int(number), str(finished)))
-    return sorted(readings, key=lambda reading: (len(reading.rest.items), reading.rest.items))
-
-
-def _alike(rest: Settings, group: Settings, has_retraining: bool) -> bool:
-    """Whether runs with these settings belong to a group. Without re-training, its settings do not count."""
-    return rest == group or (not has_retraining and not group.is_earlier and rest == group.without_group(RETRAINING))
+    setups = []
+    for (*setup, alpha, text, variant), number, finished in alike.itertuples(name=None):
+        settings, key = read_settings(text, variant), (*setup, round(alpha, 9))
+        rows = [] if settings.is_earlier else [condition for condition in conditions if condition.key == key]
+        own = max((row.own for row in rows if settings.holds(row.own)), key=lambda own: len(own.items), default=PAPERS)
+        ablated = [row.settings for row in rows if row.ablated.items and settings.holds(row.settings)]
+        whole = max(ablated, key=lambda each: (len(each.items), each.items), default=None)
+        rest = settings if settings.is_earlier else settings.without(own)
+        rest_of_ablation = settings.without(whole) if whole else None
+        setups.append(_Setup(rest, rest_of_ablation, retrains(setup[-1]), int(number), str(finished)))
+    return sorted(setups, key=lambda setup: (len(setup.rest.items), setup.rest.items))

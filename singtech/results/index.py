@@ -22,7 +22,6 @@ from singtech.results.tables import table_page
 
 TITLE = "# The paper's tables and figures: "
 
-
 PAGES: dict[str, Callable[[Answer], Page]] = {  # by kind of experiment
     "table": table_page,
     "curve": curve_page,

@@ -8,9 +8,8 @@ from singtech.results.conditions import Condition, column_heads
 from singtech.results.experiments import COMPARABLE, Experiment
 from singtech.results.groups import wanted
 from singtech.results.pages import NONE, Page, Table
-from singtech.results.rows import VARIANT
-from singtech.results.settings import Settings, read_settings
-from singtech.results.summaries import Answer, on_group, progress
+from singtech.results.settings import Settings
+from singtech.results.summaries import Answer, on_group, progress, settings_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,8 +96,8 @@ def _network(condition: Condition, layers: "pd.DataFrame", data: str, shape: Set
     """Read the layers of a condition's network in a group from one of its runs; no row without a run."""
     layers = layers[(layers[["data", "model", "dc"]] == [data, condition.model, condition.dc]).all(axis=1)]
     expected = wanted(condition, shape)
-    settings = [read_settings(*texts) for texts in zip(layers["settings"], layers[VARIANT], strict=True)]
-    layers = layers.loc[[(each if each.is_earlier else each.within(*SHAPES)) == expected for each in settings]]
+    own = [settings if settings.is_earlier else settings.within(*SHAPES) for settings in settings_of(layers)]
+    layers = layers.loc[[settings == expected for settings in own]]
     layers = layers[layers["settings"] == layers["settings"].min()]
     return layers[list(LAYER)].sort_values("number").astype({"parameters": int})
 

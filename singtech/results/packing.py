@@ -16,7 +16,6 @@ from singtech.results.schema import SCHEMA
 
 RUN_FILES = (ROW, "config.yaml", PREDICTIONS, VALIDATION, "confusion.csv", "layers.csv")
 ABOUT = "singtech.json"  # the version of a packed file
-MOST_BYTES = 1 << 28  # of each file; a run has a few hundred kilobytes
 _PATH = re.compile(rf"(runs/[^/\\:\0]+/({'|'.join(map(re.escape, RUN_FILES))})|{CORPORA}/[^/\\:\0]+\.csv)")
 
 
@@ -56,7 +55,7 @@ def merge(path: Path, output_dir: Path) -> tuple[int, int]:
         raise NotThere(f"{path}: no such file. Make one with `singtech pack to=FILE`.")
     try:
         with zipfile.ZipFile(path) as archive, hold(output_dir / RESULTS, f"{path} is being merged"):
-            names = _checked_names(archive, path)
+            names = _checked_names(archive)
             runs = {name.split("/")[1] for name in names if name.startswith("runs/")}
             new = sorted(run for run in runs if not (output_dir / "runs" / run).exists())
             for name in names:
@@ -72,7 +71,11 @@ def merge(path: Path, output_dir: Path) -> tuple[int, int]:
             for name in names:
                 if name.startswith(CORPORA) and not (output_dir / name).exists():
                     write_bytes(output_dir / name, archive.read(name))
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as problem:  # also encrypted, cut short
+    except Newer as problem:
+        raise Newer(f"{path}: {problem}; merge it with that version.") from None
+    except Conflict:
+        raise
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, KeyError, TypeError) as problem:
         raise Damaged(f"{path} is no packed file ({' '.join(str(problem).split())[:120]}).") from None
     return len(new), len(runs) - len(new)
 
@@ -84,24 +87,16 @@ def _put(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     archive.writestr(entry, content)
 
 
-def _checked_names(archive: zipfile.ZipFile, path: Path) -> list[str]:
-    """The names of a packed file's entries; each is a results file of a bounded size, each row whole and complete."""
-    large = [entry.filename for entry in archive.infolist() if entry.file_size > MOST_BYTES]
+def _checked_names(archive: zipfile.ZipFile) -> list[str]:
+    """The names of a packed file's entries: each is a results file, and each row is whole and complete."""
     names = [name for name in archive.namelist() if name != ABOUT]
-    strange = [name for name in names if not _PATH.fullmatch(name) or ".." in name.split("/") or name in large]
-    if strange or len(set(names)) < len(names) or ABOUT not in archive.namelist() or ABOUT in large:
-        why = f"it holds {strange[0]!r:.80}" if strange else f"it holds no {ABOUT}, or a name twice"
-        raise Damaged(f"{path} is no packed file ({why}).")
-    try:
-        if json.loads(archive.read(ABOUT))["schema"] > SCHEMA:
-            raise Newer("a newer version of singtech packed it")
-        runs = {name.split("/")[1] for name in names if name.startswith("runs/")}
-        for run in sorted(runs):
-            row = parse_row(archive.read(f"runs/{run}/{ROW}"))
-            if row is None or row["run"] != run or row["status"] != COMPLETE:
-                raise Damaged(f"the row of {run} is not complete, or of another run")
-    except Newer as problem:
-        raise Newer(f"{path}: {problem}; merge it with that version.") from None
-    except (ValueError, KeyError, TypeError) as problem:
-        raise Damaged(f"{path} is no packed file ({' '.join(str(problem).split())[:120]}).") from None
+    strange = [name for name in names if not _PATH.fullmatch(name) or ".." in name.split("/")]
+    if strange or len(set(names)) < len(names):
+        raise Damaged(f"it holds {strange[0]!r:.80}" if strange else "it holds a name twice")
+    if json.loads(archive.read(ABOUT))["schema"] > SCHEMA:
+        raise Newer("a newer version of singtech packed it")
+    for run in sorted({name.split("/")[1] for name in names if name.startswith("runs/")}):
+        row = parse_row(archive.read(f"runs/{run}/{ROW}"))
+        if row is None or row["run"] != run or row["status"] != COMPLETE:
+            raise Damaged(f"the row of {run} is not complete, or of another run")
     return names

@@ -6,7 +6,7 @@ Sentences of a page (caption, lead, notes) are Markdown. Cells are plain text, a
 import base64
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,18 +107,13 @@ class Page:
     notes: Sequence[str] = ()
     missing: Sequence[tuple[str, str]] = ()
     sweep: str = ""
-    runs: Sequence[str] = field(default=())
+    runs: Sequence[str] = ()
     progress: str = ""
-
-    @property
-    def is_comparable(self) -> bool:
-        """Whether the paper's numbers were measured on this corpus."""
-        return self.data == COMPARABLE
 
     @property
     def heading(self) -> str:
         """The title, with the corpus where it is not the paper's."""
-        return self.title + ("" if self.is_comparable else f" — {corpus(self.data)}")
+        return self.title + ("" if self.data == COMPARABLE else f" — {corpus(self.data)}")
 
 
 def corpus(data: str) -> str:
@@ -230,6 +225,7 @@ def templates() -> "jinja2.Environment":
             return ""
         return Markup(f' data-best="{"descending" if is_higher_better(metric) else "ascending"}"')
 
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     environment.filters |= {"sentence": lambda text: Markup(inline(text)), "heading": heading, "best": best}
     return environment
 

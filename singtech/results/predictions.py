@@ -52,6 +52,15 @@ class Predictions:
         odds = np.exp(self.logits - self.logits.max(axis=1, keepdims=True), dtype=np.float64)
         return odds / odds.sum(axis=1, keepdims=True)
 
+    def scores(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """metric -> (R,): every metric under (R, N) weights of the clips; nan where it is not defined."""
+        return metrics.weighted_scores(self.targets, self.logits, self.techniques, weights)
+
+    def shares(self, weights: np.ndarray) -> np.ndarray:
+        """(R, K, K) share of each true technique's weighted clips taken for each technique; nan if it has none."""
+        counts = metrics.Weighted(self.targets, self.logits, weights).confusions
+        return metrics.ratio(counts, counts.sum(axis=2, keepdims=True))
+
 
 def read_predictions(path: Path) -> Predictions:
     """The predictions of a run, from `runs/<run>/predictions.csv`; the digest in the row beside them is compared.

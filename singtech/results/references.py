@@ -44,10 +44,8 @@ def chance(test: np.ndarray, techniques: list[str]) -> dict[str, float]:
     recall = np.where(test > 0, 1 / len(test), np.nan)
     return {
         "f1": float(np.nanmean(f1)),
-        "accuracy": 1 / len(test),
-        "balanced_accuracy": 1 / len(test),
-        "top2_accuracy": min(2 / len(test), 1.0),
-        "top3_accuracy": min(3 / len(test), 1.0),
+        **dict.fromkeys(("accuracy", "balanced_accuracy"), 1 / len(test)),
+        **{f"top{k}_accuracy": min(k / len(test), 1.0) for k in (2, 3)},
         **{f"f1_{name}": float(value) for name, value in zip(techniques, f1, strict=True)},
         **{f"recall_{name}": float(value) for name, value in zip(techniques, recall, strict=True)},
     }
@@ -67,16 +65,10 @@ def majority(train: np.ndarray, test: np.ndarray, techniques: list[str]) -> dict
 
 def _chance_f1(n: int, clips: int, techniques: int) -> float:
     """Expected F1 of a technique with n of the clips under uniform guessing."""
-    if n == 0:
-        return float("nan")
-    (right, is_right), (wrong, is_wrong) = (_binomial(trials, 1 / techniques) for trials in (n, clips - n))
-    return float((np.outer(is_right, is_wrong) * (2 * right[:, None] / (n + right[:, None] + wrong))).sum())
-
-
-def _binomial(trials: int, probability: float) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of successes that are not negligible, and the probability of each."""
     from scipy.stats import binom
 
-    counts = np.arange(trials + 1)
-    likely = binom.pmf(counts, trials, probability)
-    return counts[likely > 1e-18], likely[likely > 1e-18]
+    if n == 0:
+        return float("nan")
+    right, wrong = np.arange(n + 1), np.arange(clips - n + 1)
+    likely = np.outer(binom.pmf(right, n, 1 / techniques), binom.pmf(wrong, clips - n, 1 / techniques))
+    return float((likely * 2 * right[:, None] / (n + right[:, None] + wrong)).sum())

@@ -17,7 +17,7 @@ from singtech import metrics
 from singtech.io.atomic import write_text
 from singtech.results.breakdown import predictions_of
 from singtech.results.collate import Collated
-from singtech.results.conditions import Condition, setup_of
+from singtech.results.conditions import Condition, printed_label
 from singtech.results.experiments import COMPARABLE, Experiment
 from singtech.results.groups import groups_of, main_group, named_conditions, wanted
 from singtech.results.pages import NONE, Page, corpus, html, shown, shown_interval, templates
@@ -82,15 +82,15 @@ def answer_everything(collated: Collated, data: str) -> Answer:
     runs = collated.results[collated.results["data"] == data]
     runs = runs[(runs["fold"] == "") & (runs["status"] == COMPLETE)]
     names = ["model", "dc", "strategy", "alpha", "settings", VARIANT]
-    alike = runs.assign(**{VARIANT: runs.get(VARIANT, "")})[names].drop_duplicates().sort_values(names)
     conditions: dict[str, Condition] = {}
-    for *setup, text, variant in alike.itertuples(index=False):
-        unnamed, settings = setup_of(*setup), read_settings(text, variant)
-        named = [condition for condition in named_conditions(collated) if condition.key == unnamed.key]
-        for condition in [*sorted(named, key=lambda each: len(each.settings.items)), unnamed]:
-            if wanted(condition, group) == settings:
-                conditions.setdefault(condition.label, condition)
-                break
+    named = sorted(named_conditions(), key=lambda condition: len(condition.settings.items))
+    for model, dc, strategy, alpha, *texts in runs[names].drop_duplicates().sort_values(names).itertuples(index=False):
+        label, settings = printed_label(model, dc, strategy, alpha), read_settings(*texts)
+        unnamed = Condition("", label, model, dc, strategy, alpha, reference=label, series=label)
+        alike = [condition for condition in [*named, unnamed] if condition.key == unnamed.key]
+        fitting = [condition for condition in alike if wanted(condition, group) == settings]
+        if fitting:
+            conditions.setdefault(fitting[0].label, fitting[0])
     everything = Experiment(
         *("runs", "table", "Runs", "", "Condition"),
         metrics=(*metrics.overall(), "f1_*"),
@@ -107,7 +107,7 @@ def clip_probabilities(answer: Answer) -> ClipProbabilities | None:
     first = next(iter(predictions.values()))[0]
     probabilities = np.full((len(predictions), *first.logits.shape), np.nan)
     for k, runs in enumerate(predictions.values()):
-        alike = [run.probabilities for run in runs if _identity(run) == _identity(first)]
+        alike = [run.probabilities for run in runs if _is_alike(run, first)]
         if alike:
             probabilities[k] = np.mean(alike, axis=0)
     return ClipProbabilities(tuple(predictions), first.clips.reset_index(drop=True), first.techniques, probabilities)
@@ -139,8 +139,6 @@ def write_report(
         takes: sound and picture of each recording.
         sounds: clip_seconds and khz of the recordings, and `silent`, a sentence on what cannot be heard.
     """
-    from markupsafe import Markup
-
     collated, data = answer.collated, answer.data
     runs = collated.results[collated.results["data"] == data]
     used = {run for page in [answer.page(), *pages] for run in page.runs}
@@ -154,35 +152,24 @@ def write_report(
         "recordings": _takes(clips, takes) if clips else [],
         **sounds,
     }
-    text = (
-        templates()
-        .get_template("template.html")
-        .render(
-            corpus="VocalSet" if data == COMPARABLE else data,
-            warning="" if data == COMPARABLE else corpus(data)[0].upper() + corpus(data)[1:],
-            facts=_facts(runs[is_used], runs, collated, data),
-            run_columns=RUN,
-            runs=_runs(runs, is_used),
-            pages=pages,
-            has_intervals=answer.frame["low"].notna().any(),
-            f1=f1,
-            numbers={
-                c.label: answer.numbers.loc[[(c.reference, name) for name in f1]] for c in answer.experiment.conditions
-            },
-            hardest=hardest_clips(clips).itertuples() if clips else None,
-            silent=sounds["silent"],
-            payload=Markup(_json(payload)),
-            **{"number": _number, "shown": shown, "interval": shown_interval, "printed": printed, "zip": zip},
-            **{"html": functools.partial(html, folder=path.parent), "most": HARDEST},
-        )
+    numbers = {c.label: answer.numbers.loc[[(c.reference, name) for name in f1]] for c in answer.experiment.conditions}
+    page = templates().get_template("template.html")
+    text = page.render(
+        corpus="VocalSet" if data == COMPARABLE else data,
+        warning="" if data == COMPARABLE else corpus(data)[0].upper() + corpus(data)[1:],
+        facts=_facts(runs[is_used], runs, collated, data),
+        run_columns=RUN,
+        runs=_runs(runs, is_used),
+        pages=pages,
+        has_intervals=answer.frame["low"].notna().any(),
+        f1=f1,
+        numbers=numbers,
+        hardest=hardest_clips(clips).itertuples() if clips else None,
+        payload=payload,
+        **{"number": _number, "shown": shown, "interval": shown_interval, "printed": printed, "zip": zip},
+        **{"html": functools.partial(html, folder=path.parent), "most": HARDEST},
     )
     write_text(path, text)
-
-
-def _json(value: object) -> str:
-    """Encode as JSON that cannot end the script element that holds it."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _facts(used: "pd.DataFrame", runs: "pd.DataFrame", collated: Collated, data: str) -> list[tuple[str, str]]:
@@ -198,18 +185,20 @@ def _facts(used: "pd.DataFrame", runs: "pd.DataFrame", collated: Collated, data:
     techniques = lengths["technique"].nunique()
     held = f"{data}: {minutes:,.1f} minutes, {recordings:,} recordings, {techniques} technique{'s' * (techniques > 1)}"
     facts = [("Corpus", f"{held}; clips: {clips}" if len(lengths) else f"{data}, not prepared here")]
-    singers = sorted({name for text in used.get("singers_test", ()) for name in text.split()})
-    facts += [("Test singers", ", ".join(singers))] if singers else []
     group, *others = [each.settings.words or "the paper's" for each in groups_of(collated, data)] or ["the paper's"]
-    facts.append(("Settings", group))
-    if others:
-        facts.append(("Other settings", f"{'; '.join(others)}: each has a folder of its own beside this page"))
-    facts.append(("Runs", f"{len(used)} in tables, of {len(runs)} on this corpus"))
-    for column, name in CIRCUMSTANCES.items():
-        values = used.get(column, used["run"].iloc[:0])
-        if (values != "").any():
-            facts.append((name, _counts(values, column)))
-    return facts
+    elsewhere = f"{'; '.join(others)}: each has a folder of its own beside this page" if others else ""
+    facts += [
+        ("Test singers", ", ".join(sorted({name for text in used["singers_test"] for name in text.split()}))),
+        ("Settings", group),
+        ("Other settings", elsewhere),
+        ("Runs", f"{len(used)} in tables, of {len(runs)} on this corpus"),
+        *(
+            (name, _counts(used[column], column))
+            for column, name in CIRCUMSTANCES.items()
+            if (used[column] != "").any()
+        ),
+    ]
+    return [(name, text) for name, text in facts if text]
 
 
 def _counts(values: "pd.Series", column: str) -> str:
@@ -227,15 +216,15 @@ def _counts(values: "pd.Series", column: str) -> str:
 def _runs(runs: "pd.DataFrame", is_used: "pd.Series") -> list[dict]:
     """Every run, in a table or not, what it cost, what it differs in, and the command that makes it again."""
     rows = runs.assign(used=is_used.map({True: "yes", False: NONE})).to_dict("records")
-    return [row | {"differs": read_settings(row["settings"], row.get(VARIANT, "")).words} for row in rows]
+    return [row | {"differs": read_settings(row["settings"], row[VARIANT]).words} for row in rows]
 
 
 def _number(value: object) -> str:
     if value is None or value != value:
         return NONE
-    if isinstance(value, float):
-        return f"{value:,.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.3f}"
-    return str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.3f}"
 
 
 def _takes(clips: ClipProbabilities, takes: Mapping[str, Take]) -> list[dict]:
@@ -258,11 +247,10 @@ def _confusions(answer: Answer) -> list[dict]:
     matrices, confusions = [], answer.collated.confusions
     for condition in answer.experiment.conditions:
         pairs = confusions[confusions["run"].isin(answer.runs_of(condition)["run"])]
-        names = in_order({*pairs["technique"], *pairs["predicted"]})
-        if names:
-            counts = pairs.groupby(["technique", "predicted"])["clips"].sum().unstack(fill_value=0)
-            counts = counts.reindex(index=names, columns=names, fill_value=0).astype(int)
-            matrices.append({"label": condition.label, "techniques": names, "counts": counts.to_numpy().tolist()})
+        if names := in_order([*pairs["technique"], *pairs["predicted"]]):
+            counts = pairs.pivot_table(index="technique", columns="predicted", values="clips", aggfunc="sum")
+            counts = counts.reindex(index=names, columns=names).fillna(0).astype(int).to_numpy().tolist()
+            matrices.append({"label": condition.label, "techniques": names, "counts": counts})
     return matrices
 
 
@@ -270,12 +258,10 @@ def _curves(answer: Answer) -> list[dict]:
     """Loss and F1 of every epoch of each run's phases, where the phases are stored."""
     import pandas as pd
 
-    results = answer.collated.results
-    keys = dict(zip(results["run"], results.get("phases", ()), strict=False))
     curves = []
-    for run in answer.runs["run"]:
+    for run, keys in zip(answer.runs["run"], answer.runs["phases"], strict=True):
         phases = []
-        for key in keys.get(run, "").split():
+        for key in keys.split():
             folder = answer.collated.output_dir / "phases" / key
             try:
                 log = pd.read_csv(folder / "log.csv")
@@ -290,7 +276,7 @@ def _curves(answer: Answer) -> list[dict]:
     return curves
 
 
-def _identity(predictions: Predictions) -> tuple:
-    """What tells the clips and techniques of predictions from others."""
-    clips = predictions.clips
-    return predictions.techniques, tuple(clips["recording"]), tuple(clips["start"])
+def _is_alike(one: Predictions, other: Predictions) -> bool:
+    """Whether predictions are of the same clips and techniques."""
+    pairs = [list(zip(each.clips["recording"], each.clips["start"], strict=True)) for each in (one, other)]
+    return one.techniques == other.techniques and pairs[0] == pairs[1]

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from singtech import metrics
 from singtech.results.predictions import PREDICTIONS, Predictions, read_predictions
 
 if TYPE_CHECKING:
@@ -38,9 +37,9 @@ class Draws:
 
     def __init__(self, runs_folder: Path) -> None:
         self.runs_folder = Path(runs_folder)
-        self._weights: dict[int, np.ndarray] = {}  # by a checksum of the clips
         self.predictions = functools.lru_cache(256)(self._predictions)
         self.scores = functools.lru_cache(1024)(self._scores)
+        self._weights: dict[int, np.ndarray] = {}  # by a checksum of the clips
 
     def interval(self, folds: Iterable[str], runs: Iterable[str], metric: str) -> tuple[float, float]:
         """The 95 % interval of a metric's mean over folds, of the mean over a fold's seeds; nan if a run has no draws.
@@ -78,7 +77,7 @@ class Draws:
     def _scores(self, run: str) -> dict[str, np.ndarray] | None:
         """metric -> (R,) of a run; None where its predictions are absent."""
         predictions = self.predictions(run)
-        return None if predictions is None else weighted_scores(predictions, self.weights_of(predictions.clips))
+        return None if predictions is None else predictions.scores(self.weights_of(predictions.clips))
 
 
 def interval_of(folds: Sequence[Sequence[np.ndarray]]) -> tuple[float, float]:
@@ -115,25 +114,6 @@ def draw_weights(clips: "pd.DataFrame", resamples: int, seed: int) -> np.ndarray
         for members, drawn in zip(recordings, each, strict=True):
             weights[:, members] = _share_out(draw, drawn * len(members), len(members)).T
     return weights
-
-
-def weighted_scores(predictions: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Every metric, each clip counted as often as its weight says.
-
-    Args:
-        predictions: N clips.
-        weights: (R, N), a row a set of weights.
-    Returns:
-        metric -> (R,); nan of a technique without a clip, and of everything where no clip counts.
-    """
-    return metrics.weighted_scores(predictions.targets, predictions.logits, predictions.techniques, weights)
-
-
-def weighted_shares(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
-    """(R, K, K) how much of each true technique's clips, weighed by (R, N) weights, is taken for each technique; nan
-    where it has none."""
-    counts = metrics.Weighted(predictions.targets, predictions.logits, weights).confusions
-    return metrics.ratio(counts, counts.sum(axis=2, keepdims=True))
 
 
 def _mean_over_seeds(draws: np.ndarray, fold: int) -> np.ndarray:

@@ -26,8 +26,14 @@ ROW = "row.json"
 RUNNING, INTERRUPTED, FAILED, COMPLETE = ("running", "interrupted", "failed", "complete")
 VARIANT = "variant"  # what a row that an earlier version stored has in place of settings
 REQUIRED = ("run", "data", "fold", "model", "dc", "strategy", "alpha", "seed", "settings", "status")
-UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # what a UTF-8 file cannot hold, or a CSV reader stumbles over
-NAME = re.compile(r'(?!\.{1,2}$)[^/\\:*?"<>|\x00-\x1f\x7f]{1,80}')  # that a folder can have on any system
+NAME = re.compile(r'(?!\.{1,2}$)[^/\\:*?"<>|\x00-\x1f\x7f]{1,200}')  # that a folder can have on any system
+TYPES = {  # of the values of a type of column; "" is that of an unknown column
+    "text": (str, type(None)),
+    "number": (int, float, type(None)),
+    "count": (int, type(None)),
+    "whole": (int,),
+    "": (str, bool, int, float, type(None)),
+}
 
 
 def write_row(folder: str | os.PathLike, row: dict) -> Path:
@@ -65,7 +71,7 @@ def parse_row(content: bytes | OSError, folder: Path | None = None) -> dict | No
     try:
         if isinstance(content, OSError):
             raise content
-        row = json.loads(content.decode())
+        row = json.loads(content)
     except (OSError, ValueError, RecursionError) as error:
         raise Damaged(" ".join(str(error).split())[:120]) from None
     if isinstance(row, dict):
@@ -87,7 +93,7 @@ def read_rows(runs_folder: str | os.PathLike) -> list[dict]:
     """
     rows: dict[str, dict] = {}
     faults = []
-    folders = _folders(runs_folder)
+    folders = sorted(Path(runs_folder).glob("[!.]*"))  # a dot in front is a folder that is still being written
     for folder, content in zip(folders, read_all(folder / ROW for folder in folders), strict=True):
         try:
             row = parse_row(content, folder)
@@ -96,7 +102,7 @@ def read_rows(runs_folder: str | os.PathLike) -> list[dict]:
             continue
         if row is not None and row["run"] in rows:
             faults.append(f"{folder.name}/{ROW} (a second row of the run {row['run']})")
-        elif row is not None:  # no row: removed meanwhile, or not begun
+        elif row is not None:
             rows[row["run"]] = row
     if faults:
         more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
@@ -124,51 +130,24 @@ def _digest(row: dict) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _folders(runs_folder: str | os.PathLike) -> list[Path]:
-    """The runs' folders, sorted by name; names with a dot in front are folders still being written."""
-    try:
-        with os.scandir(Path(runs_folder)) as entries:
-            return [Path(entry.path) for entry in sorted(entries, key=lambda entry: entry.name) if entry.name[0] != "."]
-    except FileNotFoundError:
-        return []
-
-
 def _fault(row: object) -> str:
-    """What makes a row unusable, in a few words; empty where nothing does."""
+    """What makes a row unusable, in a few words; "" if nothing does."""
     if not isinstance(row, dict):
         return f"it holds {type(row).__name__}, expected an object"
-    lacking = [name for name in REQUIRED if row.get(name) is None]
-    if lacking:
+    if lacking := [name for name in REQUIRED if row.get(name) is None]:
         return f"it has no {', '.join(lacking)}"
     for name, value in row.items():
-        if UNWRITABLE.search(name):
-            return f"{name!r:.40} is a column, expected text that UTF-8 can hold"
-        if expected := _expected(name, value):
-            return f"{name} holds {value!r:.40}, expected {expected}"
-    if not NAME.fullmatch(row["data"]):
-        return f"data is {row['data']!r:.40}, expected a name that a folder can have"
-    if set(row["run"]) & set("/\\") or row["run"] in ("", ".", ".."):
-        return f"run is {row['run']!r:.40}, expected the name of its folder"
+        column = schema.type_of(name)
+        if type(value) not in TYPES[column]:
+            return f"{name} holds {value!r:.40}, expected {'a number' if column in schema.DTYPES else 'text'}"
+    for name in ("data", "run"):
+        if not NAME.fullmatch(row[name]):
+            return f"{name} is {row[name]!r:.40}, expected a name that a folder can have"
     try:
         read_settings(row["settings"])
     except ValueError as problem:
         return str(problem)
     return "settings hold '', expected a JSON object" if row["settings"] == "" and VARIANT not in row else ""
-
-
-def _expected(name: str, value: object) -> str:
-    """What a column holds in place of this value; "" where the value fits."""
-    column = schema.type_of(name)
-    if isinstance(value, list | dict) or (column == "text" and not isinstance(value, str | None)):
-        return "text"
-    types = {"number": (int, float, type(None)), "count": (int, type(None)), "whole": (int,)}
-    if column in types and type(value) not in types[column]:
-        return "a number"
-    if type(value) is int and abs(value) >= 1 << 63:
-        return "a number of at most 64 bits"
-    if isinstance(value, float) and (math.isinf(value) or (math.isnan(value) and name == "alpha")):
-        return "a finite number"
-    return "text that UTF-8 can hold" if isinstance(value, str) and UNWRITABLE.search(value) else ""
 
 
 def _plain(value: object) -> object:

@@ -16,6 +16,9 @@ SCHEMA = 1  # 0: rows without a schema, whose `seconds` include shared phases an
 PROTOCOL = 1  # raise it when a metric changes its meaning
 
 
+DTYPES = {"number": "float64", "count": "float64", "whole": "int64"}  # of the types of columns that are no text
+
+
 @dataclass(frozen=True)
 class Column:
     """A column: its type is text, number (a float), count (a whole number) or whole (one that is never unknown)."""

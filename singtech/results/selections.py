@@ -51,7 +51,7 @@ def select(answer: Answer) -> Selection | None:
     means["agrees"] = means.index == on_validation  # of equal ones the same, so that both agree
     on_test = str(means.sort_values([tested, "agrees"], kind="stable").index[-1])
     members = {c.reference: answer.runs_of(c) for c in answer.experiment.conditions}
-    gain = sign * paired_differences(members[on_test], members[on_validation], [tested], answer.unit)[tested]
+    gain = sign * paired_differences(members[on_test], members[on_validation], [tested], answer.experiment.unit)[tested]
     return Selection(on_validation, on_test, float(gain.mean()), float(gain.std()))
 
 

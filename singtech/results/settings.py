@@ -33,7 +33,7 @@ class Settings:
     @classmethod
     def of(cls, values: Mapping[str, object]) -> "Settings":
         """Make settings of these values."""
-        ordered = {name: values[name] for name in sorted(values)}
+        ordered = dict(sorted(values.items()))
         return cls(tuple((name, _canonical(value)) for name, value in ordered.items()), None, ordered)
 
     @property
@@ -43,7 +43,7 @@ class Settings:
 
     def holds(self, others: "Settings") -> bool:
         """Whether these settings include all others."""
-        return not self.is_earlier and set(others.items) <= set(self.items)
+        return set(others.items) <= set(self.items)
 
     def without(self, others: "Settings") -> "Settings":
         """Remove the settings that have the names of the others."""
@@ -52,15 +52,11 @@ class Settings:
 
     def without_group(self, group: str) -> "Settings":
         """Remove the settings of a group: retraining, retraining.init."""
-        return Settings.of({n: v for n, v in self.values.items() if n != group and not n.startswith(f"{group}.")})
+        return Settings.of({n: v for n, v in self.values.items() if n.split(".")[0] != group})
 
     def within(self, *groups: str) -> "Settings":
         """Keep only the settings of some groups."""
         return Settings.of({n: v for n, v in self.values.items() if n.split(".")[0] in groups})
-
-    def names(self, prefix: str) -> list[str]:
-        """The names that begin with a prefix."""
-        return [name for name in self.values if name.startswith(prefix)]
 
     def joined(self, others: "Settings") -> "Settings | None":
         """Join these settings and others; None if they contradict each other."""
@@ -109,6 +105,12 @@ def read_settings(text: str, variant: str = "") -> Settings:
     return Settings.of(values)
 
 
+def own_folder(command: str) -> str:
+    """The user's own configuration folder that a run's command names with `--config-dir`; "" for none."""
+    words = shlex.split(command) if "--config-dir" in command else []
+    return words[words.index("--config-dir") + 1] if "--config-dir" in words[:-1] else ""
+
+
 def hydra_value(value: object) -> str:
     """Write a value as Hydra's command line reads it."""
     if value is None or isinstance(value, bool):
@@ -127,13 +129,6 @@ def hydra_value(value: object) -> str:
 
 
 def _canonical(value: object) -> str:
-    """Write a value as text that is the same for equal values."""
-    if isinstance(value, bool) or value is None:
-        return json.dumps(value)
-    if isinstance(value, int | float):
-        return repr(float(value)) if abs(value) < 1 << 53 else repr(value)
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(_canonical, value))}]"
-    if isinstance(value, Mapping):
-        return f"{{{','.join(f'{json.dumps(str(n))}:{_canonical(value[n])}' for n in sorted(value, key=str))}}}"
-    return json.dumps(str(value))
+    """Write a value as JSON that is the same for equal values: whole numbers become floats."""
+    floats = json.loads(json.dumps(value, default=str), parse_int=float)
+    return json.dumps(floats, sort_keys=True)

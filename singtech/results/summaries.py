@@ -27,7 +27,6 @@ CONDITION = ("condition", "label", "model", "dc", "strategy", "alpha", "settings
 NUMBERS = ("mean", "deviation", "low", "high", "units", "unit", "paper", "difference", "change", "change_deviation")
 COLUMNS = ("data", "artefact", *CONDITION, "metric", *NUMBERS)  # of `Answer.frame`
 CIRCUMSTANCES = ("device", "precision", "torch", "commit")
-TEXTS = (*STATE, VARIANT, "recipe", "finished", *CIRCUMSTANCES, "made_by")  # an older results file may lack these
 _STATE_CHANGED = "on another state of the corpus (its recordings, split, techniques or clip length have changed)"
 
 
@@ -71,21 +70,6 @@ class Answer:
         """Whether the paper's numbers were measured on this corpus."""
         return self.data == COMPARABLE
 
-    @property
-    def heading(self) -> str:
-        """The title, with the name of the corpus if it is not the paper's."""
-        return self.page().heading
-
-    @property
-    def unit(self) -> str:
-        """What the means are over: fold or seed."""
-        return unit_of(self.experiment)
-
-    @property
-    def progress(self) -> str:
-        """How many of the runs exist, in a few words."""
-        return progress(len(self.runs), self.expected, self.missing, self.left_out)
-
     @cached_property
     def numbers(self) -> "pd.DataFrame":
         """The frame's rows of conditions, by condition and metric."""
@@ -106,10 +90,11 @@ class Answer:
 
     def page(self, **parts) -> Page:
         """Make a page of this answer. `parts` are fields of `Page` to add or replace."""
-        usual = {"caption": self.experiment.caption, "frame": self.frame, "notes": tuple(self.notes.values())}
-        usual |= {"missing": self.missing, "sweep": self.sweep, "runs": tuple(self.runs["run"])}
-        usual |= {"name": self.experiment.name, "data": self.data, "title": self.experiment.title}
-        return Page(**usual | {"progress": self.progress} | parts)
+        usual = {name: getattr(self.experiment, name) for name in ("name", "title", "caption")}
+        usual |= {name: getattr(self, name) for name in ("data", "frame", "missing", "sweep")}
+        usual |= {"notes": tuple(self.notes.values()), "runs": tuple(self.runs["run"])}
+        usual |= {"progress": progress(len(self.runs), self.expected, self.missing, self.left_out)}
+        return Page(**usual | parts)
 
 
 def answer(
@@ -132,7 +117,7 @@ def answer(
     results = collated.results[collated.results["data"] == data]
     conditions = experiment.conditions
     if not has_vocalsets_singers(data):  # no rows for ablations that name VocalSet's singers
-        conditions = tuple(c for c in conditions if not c.settings.names("data.split"))
+        conditions = tuple(c for c in conditions if not any(n.startswith("data.split") for n in c.settings.values))
     folds = group.values.get("data.folds") if experiment.folds else 0
     named = experiment.metrics or tuple(dict.fromkeys(m for claim in experiment.claims for m in claim.metrics))
     experiment = replace(
@@ -178,7 +163,7 @@ def summarize(
     """
     import pandas as pd
 
-    names, unit = list(experiment.metrics), unit_of(experiment)
+    names, unit = list(experiment.metrics), experiment.unit
     baseline = runs[runs["condition"] == experiment.baseline]
     tables = []
     for condition in experiment.conditions:
@@ -216,11 +201,6 @@ def paired_differences(runs: "pd.DataFrame", others: "pd.DataFrame", names: Sequ
     return differences.groupby(level=unit).mean()
 
 
-def unit_of(experiment: Experiment) -> str:
-    """What an experiment's means are over: fold or seed."""
-    return "fold" if experiment.folds else "seed"
-
-
 def progress(runs: int, expected: int, missing: Sequence[tuple[str, str]], left_out: int = 0) -> str:
     """How many of an answer's runs exist, in a few words."""
     if runs < expected:
@@ -231,7 +211,7 @@ def progress(runs: int, expected: int, missing: Sequence[tuple[str, str]], left_
 def has_runs(experiment: Experiment, collated: Collated, data: str, group: Settings) -> bool:
     """Whether a group has a complete run on one corpus of any of an experiment's conditions."""
     results = collated.results[(collated.results["data"] == data) & (collated.results["status"] == COMPLETE)]
-    return any(_references(results, _settings(results), rows_in(experiment.conditions, group)))
+    return any(_references(results, settings_of(results), rows_in(experiment.conditions, group)))
 
 
 def on_group(group: Settings) -> dict[str, str]:
@@ -249,27 +229,27 @@ def printed(technique: str) -> str:
 
 def in_order(techniques: Iterable[str]) -> list[str]:
     """Sort techniques in the paper's order; techniques that the paper does not have come last, by name."""
-    rank = {name: number for number, name in enumerate(TECHNIQUES)}
-    return sorted(techniques, key=lambda name: (rank.get(name, len(rank)), name))
+    techniques = set(techniques)
+    return [name for name in TECHNIQUES if name in techniques] + sorted(techniques - set(TECHNIQUES))
 
 
 def _all_metrics(names: Iterable[str], results: "pd.DataFrame") -> tuple[str, ...]:
     """Replace `f1_*` by one metric for each technique that the runs have a score for, or else for the paper's."""
     names, written = list(names), []
     for name in names:
-        if not name.endswith(metrics.EACH):
-            written.append(name)
-            continue
-        scored = results.columns[results.notna().any()]
-        techniques = [of[1] for column in scored if (of := metrics.technique_of(column)) and of[0] == name]
-        each = [f"{name.removesuffix('*')}{technique}" for technique in in_order(techniques or TECHNIQUES)]
-        written += [column for column in each if column not in names]
+        each = [name]
+        if name.endswith(metrics.EACH):
+            scored = results.columns[results.notna().any()]
+            techniques = [of[1] for column in scored if (of := metrics.technique_of(column)) and of[0] == name]
+            columns = [f"{name.removesuffix('*')}{technique}" for technique in in_order(techniques or TECHNIQUES)]
+            each = [column for column in columns if column not in names]
+        written += each
     return tuple(written)
 
 
-def _settings(runs: "pd.DataFrame") -> list[Settings]:
-    variants = runs[VARIANT] if VARIANT in runs else [""] * len(runs)
-    return [read_settings(*texts) for texts in zip(runs["settings"], variants, strict=True)]
+def settings_of(runs: "pd.DataFrame") -> list[Settings]:
+    """The settings of each row of results.csv or layers.csv."""
+    return [read_settings(*texts) for texts in zip(runs["settings"], runs[VARIANT], strict=True)]
 
 
 def _references(runs: "pd.DataFrame", settings: Sequence[Settings], rows: Mapping[Condition, Settings]) -> list[str]:
@@ -288,19 +268,17 @@ def _counted(
     runs: "pd.DataFrame", experiment: Experiment, rows: Mapping[Condition, Settings], collated: Collated
 ) -> tuple["pd.DataFrame", dict[str, int]]:
     """Select the runs on one corpus that count for the conditions, and count the others by reason."""
-    runs = runs.assign(**{name: "" for name in TEXTS if name not in runs})
     runs = runs.assign(**{name: float("nan") for name in experiment.metrics if name not in runs})
     runs = runs[(runs["fold"] != "") == (experiment.folds > 0)].sort_values("finished", kind="stable")
-    settings = _settings(runs)
+    settings = settings_of(runs)
     wanted = set(rows.values())
     runs = runs.assign(
         condition=_references(runs, settings, rows),
         cut=[_cut(each) for each in settings],
         is_wanted=[each in wanted for each in settings],
     )
-    folds = list(map(str, range(experiment.folds))) or [""]
     candidates = runs.assign(is_current=_is_current(runs, collated))
-    candidates = candidates[(runs["condition"] != "") & runs["fold"].isin(folds)]
+    candidates = candidates[(runs["condition"] != "") & runs["fold"].isin(experiment.fold_names)]
     complete = candidates[candidates["status"] == COMPLETE]
     current = complete[complete["is_current"]]
     same = current[current["recipe"] == current.groupby("condition")["recipe"].transform("last")]
@@ -348,7 +326,7 @@ def _missing(
     missing = []
     for condition in conditions:
         lacking: dict[tuple[int, ...], list[str]] = {}
-        for fold in map(str, range(experiment.folds)) if experiment.folds else [""]:
+        for fold in experiment.fold_names:
             of_fold = tuple(seed for seed in seeds if (condition.reference, fold, seed) not in cells)
             lacking.setdefault(of_fold, []).append(fold)
         for of_folds, folds in lacking.items():
@@ -363,21 +341,22 @@ def _on_units(experiment: Experiment, runs: "pd.DataFrame", frame: "pd.DataFrame
     """Note which seeds or folds each mean covers, which rows differ, and which have intervals."""
     if not len(runs):
         return {}
-    unit, labels = unit_of(experiment), {c.reference: c.label for c in experiment.conditions}
-    numbers = runs.astype({unit: int}).groupby("condition", sort=False)[unit].agg(lambda each: tuple(sorted(set(each))))
-    units = {name: numbers[name] for name in labels if name in numbers}
-    each = list(units.values())
-    usual = max(each, key=lambda unit: (each.count(unit), len(unit)))
+    unit, references = experiment.unit, [condition.reference for condition in experiment.conditions]
+    units = {name: sorted(set(runs.loc[runs["condition"] == name, unit].astype(int))) for name in references}
+    each = [numbers for numbers in units.values() if numbers]
+    usual = max(each, key=lambda numbers: (each.count(numbers), len(numbers)))
     over = f"mean ± sample standard deviation (n - 1) over {unit}s"
     notes = {"statistic": f"Ours: {over if max(map(len, each)) > 1 else f'one {unit}, so no deviation'}."}
-    others = "; ".join(f"{labels[name]} has {_listed(unit, its)}" for name, its in units.items() if its != usual)
     notes["units"] = f"{_listed(unit, usual).capitalize()}."
-    if others:
+    uneven = {name: numbers for name, numbers in units.items() if numbers not in ([], usual)}
+    if uneven:
+        others = "; ".join(f"{experiment.label(name)} has {_listed(unit, its)}" for name, its in uneven.items())
         notes["units"] = f"{unit.title()}s are uneven, so the means do not pair: {_listed(unit, usual)}, but {others}."
     if experiment.folds:
         seeds = ", ".join(map(str, sorted(runs["seed"].unique())))
         notes["folds"] = f"A fold's value is the mean over its seeds ({seeds}, where none is missing)."
-    has_interval = frame[frame["condition"].isin(units)].groupby("condition")["low"].agg(lambda low: low.notna().any())
+    of_runs = frame[frame["condition"].isin(runs["condition"])]
+    has_interval = of_runs["low"].notna().groupby(of_runs["condition"]).any()
     if has_interval.any():
         notes["interval"] = (
             "95 %: interval of the mean over resampled singers, their recordings and clips, and seeds if there are "
@@ -407,10 +386,8 @@ def _on_circumstances(runs: "pd.DataFrame") -> dict[str, str]:
     values = {name: sorted(set(runs[name]) - {""}) for name in names}
     circumstances = "; ".join(f"{name} {_first(each)}" for name, each in values.items() if each)
     notes = {"circumstances": f"Runs made with {circumstances}."} if circumstances else {}
-    if len(makers) > 1:
-        text = f"The phases of these runs were made by different versions of singtech: {_first(makers)}."
-        notes["versions"] = text
-    return notes
+    versions = {"versions": f"The phases of these runs were made by different versions of singtech: {_first(makers)}."}
+    return notes | (versions if len(makers) > 1 else {})
 
 
 def _listed(unit: str, items: Sequence[object]) -> str:

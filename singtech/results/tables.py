@@ -37,7 +37,7 @@ def best(numbers: "pd.DataFrame") -> "pd.DataFrame":
 def _upright(answer: Answer) -> Table:
     """A condition a group of lines, a metric a column."""
     experiment = answer.experiment
-    header = [experiment.header, "", f"{answer.unit}s".title(), *map(heading, experiment.metrics)]
+    header = [experiment.header, "", f"{experiment.unit}s".title(), *map(heading, experiment.metrics)]
     lines = _lines(answer, {c.reference: c.label for c in experiment.conditions})
     groups = []
     for head, conditions in groupby(experiment.conditions, key=lambda condition: condition.group):
@@ -54,7 +54,7 @@ def _transposed(answer: Answer) -> Table:
     short = column_heads(answer.experiment.conditions)
     columns = [(short[name], line) for name, lines in _lines(answer, short).items() for line in lines]
     names = [f"{label}, {line[0].text}" for label, line in columns]
-    heads = [f"{answer.unit}s".title(), *map(heading, answer.experiment.metrics)]
+    heads = [f"{answer.experiment.unit}s".title(), *map(heading, answer.experiment.metrics)]
     lines = [list(line) for line in zip(map(Cell, heads), *(line[1:] for _, line in columns), strict=True)]
     return Table([answer.experiment.header, *names], [lines[:1], lines[1:]])
 

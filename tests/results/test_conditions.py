@@ -9,7 +9,7 @@ import yaml
 
 from singtech.places import CONF, HOME
 from singtech.results import conditions
-from singtech.results.conditions import column_heads, condition_of, printed_label, read_condition, retrains
+from singtech.results.conditions import column_heads, printed_label, read_condition, retrains
 from singtech.results.experiments import read_experiment
 from singtech.results.settings import Settings
 from singtech.results.summaries import answer
@@ -78,36 +78,37 @@ def test_each_ablation_sets_what_it_says_and_nothing_else():
 
 
 @pytest.mark.parametrize(
-    ("reference", "label", "overrides"),
+    ("row", "reference", "label", "overrides"),
     [
-        ("late_crt_wc@0.5", "Late, cRT-WC, α = 0.5", "condition=late_crt_wc alpha=0.5"),
-        ("late_crt_wc@0.20", "Late, cRT-WC", "condition=late_crt_wc"),
-        ("none_weighted/joint", "w/o DC weighted, joint", "condition=none_weighted strategy=joint"),
-        ("none_plain/joint@0.5", "w/o DC weighted, joint, α = 0.5", "condition=none_plain strategy=joint alpha=0.5"),
-        ("late/joint", "Late, joint", "condition=late strategy=joint"),  # which is what late_joint is
-        ("late@1+no_hidden", "Late, cRT-WFC, α = 1, no_hidden", "condition=late alpha=1.0 ablation=no_hidden"),
+        (("late_crt_wc", None, 0.5), "late_crt_wc@0.5", "Late, cRT-WC, α = 0.5", "alpha=0.5"),
+        (("late_crt_wc", None, 0.2), "late_crt_wc", "Late, cRT-WC", ""),
+        (("none_weighted", "joint"), "none_weighted/joint", "w/o DC weighted, joint", "strategy=joint"),
+        (
+            ("none_plain", "joint", 0.5),
+            *("none_plain/joint@0.5", "w/o DC weighted, joint, α = 0.5", "strategy=joint alpha=0.5"),
+        ),
+        (("late", "joint"), "late/joint", "Late, joint", "strategy=joint"),  # which is what late_joint is
+        (
+            ("late", None, 1, "no_hidden"),
+            *("late@1+no_hidden", "Late, cRT-WFC, α = 1, no_hidden", "alpha=1.0 ablation=no_hidden"),
+        ),
     ],
 )
-def test_a_reference_is_a_condition_with_one_label(reference, label, overrides):
-    found = condition_of(reference)
-    assert (found.label, found.overrides) == (label, overrides)
+def test_a_row_is_a_condition_with_one_reference_and_one_label(row, reference, label, overrides):
+    found = read_condition(*row)
+    assert (found.reference, found.label) == (reference, label)
+    assert found.overrides == f"condition={row[0]} {overrides}".rstrip()
     if not found.ablation:
         assert printed_label(*found.key) == label
 
 
-@pytest.mark.parametrize("reference", ["", "late@x", "late@", "@0.5", "late@0.5@1", "lately", "late+nothing"])
-def test_a_reference_to_nothing_is_named(reference):
-    with pytest.raises(ValueError, match="names"):
-        condition_of(reference)
-
-
 def test_columns_are_headed_by_what_differs():
-    def heads(*references):
-        return list(column_heads([condition_of(reference) for reference in references]).values())
+    def heads(*rows):
+        return list(column_heads([read_condition(*row) for row in rows]).values())
 
-    assert heads("late", "late@1") == ["α = 0.2", "α = 1"]
-    assert heads("last", "late") == ["last", "late"]
-    assert heads("late", "late_joint") == ["Late, cRT-WFC", "Late, joint"]
+    assert heads(["late"], ["late", None, 1]) == ["α = 0.2", "α = 1"]
+    assert heads(["last"], ["late"]) == ["last", "late"]
+    assert heads(["late"], ["late_joint"]) == ["Late, cRT-WFC", "Late, joint"]
 
 
 def test_only_joint_training_has_no_retraining():

@@ -110,7 +110,7 @@ def test_runs_of_an_earlier_version_are_read_and_stand_apart(run, collated):
     group = next(g.settings for g in groups_of(there, "vocalset") if g.settings.variant == "")
     found = answer(TABLE3, there, "vocalset", group)
     assert values(found) == {"late_crt_wc": (0.7, 0.7)}
-    assert (found.missing, found.sweep, found.progress) == ((), "", "2 of 6 runs")
+    assert (found.missing, found.sweep, found.page().progress) == ((), "", "2 of 6 runs")
     assert "These runs were stored by an earlier version" in found.notes["settings"]
     assert values(answer(TABLE3, there, "vocalset", Settings())) == {"late_crt_wc": (0.5,)}
 

@@ -45,7 +45,7 @@ def latex_files(tmp_path, run, put_layers, put_confusion, put_predictions, put_c
             run(f1, data=data, seed=seed, fold="2", strategy="joint")
         put_corpus(data, {("trill", "train"): (1, 1.5, 9), ("trill", "test"): (1, 0.5, 4)})
     there = replace(collated(), output_dir=tmp_path)
-    asked = [experiment for experiment in read_experiments(EXPERIMENTS) if experiment.kind not in ("lengths", "curve")]
+    asked = [experiment for experiment in read_experiments() if experiment.kind not in ("lengths", "curve")]
     paths = [
         path
         for data in there.corpora

@@ -7,7 +7,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from singtech.metrics import scores
 from singtech.results.predictions import Predictions, read_predictions
-from singtech.results.resampling import Draws, draw_weights, weighted_scores
+from singtech.results.resampling import Draws, draw_weights
 
 TECHNIQUES = ("straight", "trill", "vibrato")
 
@@ -38,7 +38,7 @@ def write(predictions, path):
 def test_weighted_scores_are_scikit_learns_with_sample_weights():
     told = predicted(clips_of(3, 2, 4))
     weights = np.random.default_rng(1).integers(0, 4, size=(5, 24)).astype("f4")
-    found = weighted_scores(told, weights)
+    found = told.scores(weights)
     named = told.logits.argmax(axis=1)
     for k, weight in enumerate(weights):
         options = {"sample_weight": weight}
@@ -49,7 +49,7 @@ def test_weighted_scores_are_scikit_learns_with_sample_weights():
 
 def test_with_every_clip_once_they_are_the_final_metrics():
     told = predicted(clips_of(3, 2, 4), seed=2)
-    found = weighted_scores(told, np.ones((1, 24), "f4"))
+    found = told.scores(np.ones((1, 24), "f4"))
     expected = scores(told.targets, told.logits, TECHNIQUES)
     assert {name: values[0] for name, values in found.items()} == pytest.approx(expected)
 
@@ -57,7 +57,7 @@ def test_with_every_clip_once_they_are_the_final_metrics():
 def test_a_technique_without_a_drawn_clip_has_no_score_and_no_part_in_the_mean():
     clips = clips_of(1, 1, 2).assign(technique=["trill", "vibrato"])
     told = Predictions(clips, TECHNIQUES, np.array([[0, 1, 0], [0, 1, 0]], "f4"))
-    found = weighted_scores(told, np.array([[1, 0], [0, 1]], "f4"))
+    found = told.scores(np.array([[1, 0], [0, 1]], "f4"))
     np.testing.assert_allclose(found["f1_vibrato"], [np.nan, 0])
     np.testing.assert_allclose(found["f1"], [1, 0])
 

@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
 from benchmarks.collate import conditions, write_run
-from singtech.cli.tables import EXPERIMENTS, render
+from singtech.cli.tables import render
 from singtech.results import collate as collating
 from singtech.results.collate import Collated, collate, read_collated, rebuild, rebuild_if_due
 from singtech.results.experiments import read_experiments
@@ -221,7 +221,7 @@ def test_a_tables_runs_are_asked_for_the_state_of_their_corpus_once(some_runs, m
     asked = []
     state = Collated.state
     monkeypatch.setattr(Collated, "state", lambda self, *place: asked.append(place) or state(self, *place))
-    folds = next(experiment for experiment in read_experiments(EXPERIMENTS) if experiment.name == "folds")
+    folds = next(experiment for experiment in read_experiments() if experiment.name == "folds")
     assert len(answer(folds, there, "vocalset").runs)
     assert sorted(asked) == [("vocalset", str(fold)) for fold in range(5)]
 

@@ -110,7 +110,7 @@ def test_where_the_corpus_is_in_a_state_that_nothing_was_run_on_no_run_counts(ru
     assert not len(found.runs)
     assert found.frame["label"].tolist() == ["Late, joint", "Late, cRT-WC", "Chance"]
     assert list(found.notes.values()) == [f"Runs left out: 1 {CHANGED}."]
-    assert (found.expected, found.progress) == (2, "0 of 2 runs, 1 left out")
+    assert (found.expected, found.page().progress) == (2, "0 of 2 runs, 1 left out")
 
 
 def test_a_corpus_that_does_not_say_its_state_has_that_of_the_newest_run(run, put_corpus, answered):
@@ -124,13 +124,13 @@ def test_progress_is_told_in_runs_and_complete_means_nothing_is_missing(run, put
     table = replace(TABLE, references=("chance",))
     run(0.5, seed=0)
     run(0.5, seed=1)
-    assert answered(experiment=table).progress == "2 of 4 runs"
+    assert answered(experiment=table).page().progress == "2 of 4 runs"
     for seed in (0, 1):
         run(0.5, seed=seed, strategy="joint")
-    assert answered(experiment=table).progress == "lacks chance, from the clips of the corpus"
+    assert answered(experiment=table).page().progress == "lacks chance, from the clips of the corpus"
     put_corpus("vocalset", CLIPS)
-    assert answered(experiment=table).progress == "complete"
-    assert answered(experiment=FOLDS).progress == "0 of 6 runs"  # two rows on three folds
+    assert answered(experiment=table).page().progress == "complete"
+    assert answered(experiment=FOLDS).page().progress == "0 of 6 runs"  # two rows on three folds
 
 
 def test_a_short_run_on_another_state_of_the_corpus_leaves_the_whole_ones_counting(run, answered):
@@ -160,10 +160,10 @@ def test_another_corpus_is_another_answer(run, answered):
     run(0.5)
     run(0.9, data="demo")
     assert wc_scores(answered("demo")) == (0.9,)
-    assert answered("vocalset").heading == "Table 3"
+    assert answered("vocalset").page().heading == "Table 3"
     demo = "Table 3 — demo corpus (synthetic voices): not VocalSet, not comparable with the paper"
-    assert answered("demo").heading == demo
-    assert "corpus choir: not VocalSet" in answered("choir").heading
+    assert answered("demo").page().heading == demo
+    assert "corpus choir: not VocalSet" in answered("choir").page().heading
 
 
 def test_missing_cells_are_named_with_the_command_that_fills_them(run, answered):
