@@ -79,7 +79,7 @@ def train(clips: int, batch: int, epochs: int, device: str) -> None:
     from singtech.models.network import Architecture
     from singtech.models.oblong import OblongExtractor
     from singtech.models.spectrogram import MultiResolutionSpectrogram
-    from singtech.training.fit import Run, Setup, train_phase
+    from singtech.training.fit import Run, Setup, Task, train_phase
     from singtech.training.phases import TrainNetwork
     from singtech.training.trainer import Machine as Place
 
@@ -92,7 +92,7 @@ def train(clips: int, batch: int, epochs: int, device: str) -> None:
         run = Run(names, setup, (phase,), SAMPLES, len(corpus.techniques), RATE)
         place = Place("gpu" if device == "cuda" else "cpu", progress=False)
         started = time.perf_counter()
-        train_phase(run, 0, (), corpus, Path(name), place)
+        train_phase(Task(run, 0, (), corpus, Path(name), place))
         seconds = time.perf_counter() - started
     megabytes = torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else peak_megabytes()
     print(json.dumps([seconds, megabytes]))

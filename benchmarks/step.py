@@ -24,7 +24,7 @@ from singtech.cli.plan import compose_runs
 from singtech.corpus.clip_store import Corpus
 from singtech.models.network import oblong_network, parameter_count
 from singtech.run import machine_of, run_of
-from singtech.training.fit import Run, train_phase
+from singtech.training.fit import Run, Task, train_phase
 
 ARRANGEMENTS = {"none": (), "early": (1, 2), "last": (4,), "late": (3, 4), "all": (1, 2, 3, 4)}
 TARGETS = {"late": 4, "all": 5}  # times the straightforward way's speed, two cores
@@ -83,8 +83,8 @@ def of_network(
 
         run = run_for(dc, corpus, size, machine, precision)
         work = Path(tempfile.mkdtemp(dir=folder))
-        outcome = train_phase(run[0], 0, (), corpus, work, run[1], require_lease=watch)  # called after every epoch
-        return [entry["seconds"] for entry in outcome.curve]
+        task = Task(run[0], 0, (), corpus, work, run[1], require_lease=watch)  # called after every epoch
+        return [entry["seconds"] for entry in train_phase(task).curve]
 
     if has_beside:
         options = (clips_of(corpus), ARRANGEMENTS[dc], size.batch, cores(), str(machine.device))

@@ -18,7 +18,7 @@ from singtech.cli.plan import Unprepared, compose_runs
 from singtech.corpus.clip_store import Corpus
 from singtech.run import machine_of, run_of
 from singtech.techniques import TECHNIQUES
-from singtech.training.fit import Run, train_phase
+from singtech.training.fit import Run, Task, train_phase
 
 EXPERIMENTS = ("table2", "figure3")  # of which Table 3 is a part, too
 CLIPS, FEATURES = 3615, 30
@@ -70,7 +70,7 @@ def extra_alpha(machine: Machine) -> float:
     with tempfile.TemporaryDirectory(prefix="singtech-bench-") as folder:
         for _ in range(REPEATS):
             started = time.perf_counter()
-            train_phase(run, 1, (FeaturesThere(),), corpus, Path(tempfile.mkdtemp(dir=folder)), place)
+            train_phase(Task(run, 1, (FeaturesThere(),), corpus, Path(tempfile.mkdtemp(dir=folder)), place))
             seconds.append(time.perf_counter() - started)
     return median(seconds)
 

@@ -5,16 +5,11 @@ import json
 import re
 import shutil
 
-import numpy as np
 import pandas as pd
 import pytest
-import soundfile
-import torch
 import yaml
 
-from singtech.inference.saved import read_model
-from singtech.results.predictions import read_predictions
-from tests.conftest import TECHNIQUES, call_command, own_settings, write_corpus
+from tests.conftest import call_command, own_settings, write_corpus
 
 KEYS = ("00000000000000aa", "00000000000000bb")
 RUN = "choir-oblong-dc_late-crt_wc-alpha_0.2-seed_0-0123abcd"
@@ -126,38 +121,6 @@ def test_tables_report_it_and_say_that_it_is_of_an_earlier_version(call, outputs
     assert VARIANT in said
     (row,) = pd.read_csv(outputs / "results.csv", keep_default_na=False).to_dict("records")
     assert (row["run"], row["status"]) == (RUN, "complete")
-
-
-def test_its_export_gives_its_own_logits_back(call, place, outputs, tmp_path):
-    done = call("export", f"run={RUN}", f"to={tmp_path / 'model'}", f"output_dir={outputs}")
-    assert (done.status, done.err) == (0, "")
-    network, description = read_model(tmp_path / "model")
-    told = read_predictions(outputs / "runs" / RUN / "predictions.csv")
-    assert description.techniques == told.techniques == TECHNIQUES
-    waveforms = [
-        soundfile.read(place / "corpus" / f"{clip.recording}.wav", dtype="int16")[0][:4800].astype("f4") / 32768
-        for clip in told.clips.itertuples()
-    ]
-    with torch.no_grad():
-        logits = network(torch.from_numpy(np.stack(waveforms))).numpy()
-    np.testing.assert_allclose(logits, told.logits, atol=1e-4)
-
-
-def test_predict_takes_it_by_name(call, place, outputs, tmp_path):
-    take = next((place / "corpus" / "dot").rglob("*.wav"))
-    options = [f"input={take}", f"output_dir={outputs}", f"to={tmp_path / 'to'}", "picture=false"]
-    done = call("predict", f"network={RUN}", *options)
-    assert (done.status, done.err) == (0, "")
-    assert json.loads((tmp_path / "to" / f"{take.stem}.json").read_text())["network"]["run"] == RUN
-
-
-def test_a_forest_of_it_is_not_exported(call, outputs, tmp_path):
-    path = outputs / "runs" / RUN / "config.yaml"
-    settings = yaml.safe_load(path.read_text())
-    settings["model"]["forest"] = {"trees": 100, "balanced": True}
-    path.write_text(yaml.safe_dump(settings))
-    done = call("export", f"run={RUN}", f"to={tmp_path / 'model'}", f"output_dir={outputs}")
-    assert "a random forest names its techniques" in done.err
 
 
 def test_a_run_of_the_same_condition_is_trained_anew_beside_it(call, place, outputs):

@@ -390,7 +390,7 @@ def test_a_row_says_what_made_it(call, own, tmp_path):
         ("front_end.n_fft=abc", "front_end.n_fft=abc: expected whole samples"),
         ("front_end.win_lengths=[]", "front_end.win_lengths=[]: expected at least one"),
         ("model.hidden=abc", "model OblongExtractor: TypeError"),
-        ("+optimizer.foo=1", "optimizer: Adam cannot be built with"),
+        ("+optimizer.foo=1", "optimizer Adam: TypeError: "),
         ("strategy.phases=[abc]", "strategy.phases[0]: expected a phase with a _target_"),
         ("data.name=vocalset", "data.name=vocalset: that name is data=vocalset's"),
         ("data.name=???", "data.name"),
@@ -554,7 +554,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_its_phase_begins_anew(call, own, 
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     done = call("run", *own)
     assert done.status == 0, done.err
-    assert "is damaged and set aside as .last.ckpt.damaged-1: its phase begins anew" in done.out + done.err
+    assert "is damaged and set aside as .last.ckpt.damaged-1: its phase begins again" in done.out + done.err
     assert trained(done.out) == (2, 0)
 
 

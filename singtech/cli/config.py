@@ -33,7 +33,7 @@ from singtech.cli.problems import (
 from singtech.errors import SingtechError
 from singtech.extras import check_installed
 from singtech.imbalance.smoothing import checked_alpha
-from singtech.io.interrupts import end_if_asked
+from singtech.io.interrupts import raise_if_signalled
 from singtech.io.lock import Busy
 from singtech.places import CONF, register_home
 from singtech.settings import flatten
@@ -74,7 +74,7 @@ def hydra_command(job: Callable[[DictConfig], Any]) -> Callable[[], int]:
 
     @functools.wraps(job)
     def run(cfg: DictConfig) -> Any:
-        end_if_asked()
+        raise_if_signalled()
         find_own_code(HydraConfig.get().runtime.cwd)
         try:
             check_settings(cfg)

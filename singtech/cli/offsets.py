@@ -184,7 +184,7 @@ def over_corpus(network, corpus, rows, progress: bool = True):
     """
     import pandas as pd
 
-    from singtech.io.interrupts import end_if_asked
+    from singtech.io.interrupts import raise_if_signalled
     from singtech.models.offsets import look
     from singtech.training.callbacks import progress_bar
 
@@ -210,7 +210,7 @@ def over_corpus(network, corpus, rows, progress: bool = True):
                     values = measures(across[k], layer_look.mask[k].numpy(), matters[k], layer_look.scale, units)
                     lines += [(layer_look.layer, row, name, value) for name, value in values.items()]
             bar.update(len(batch))
-            end_if_asked()
+            raise_if_signalled()
     frame = pd.DataFrame(lines, columns=["layer", "row", "measure", "value"])
     frame = frame.join(corpus.clips[["technique", "recording"]], on="row")
     by = ["layer", "technique", "measure"]

@@ -78,8 +78,8 @@ def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
         ),
         "",
         f"runs    {len(plan.runs)} different ones, {sum(plan.runs.values())} there",
-        f"phases  {len(plan.phases)} different ones for the runs to make, {len(plan.stored)} there; {to_train} to train"
-        + (f" ({len(plan.begun)} begun, counted whole)" if plan.begun else ""),
+        f"phases  {len(plan.phases)} different ones for the runs to make, {len(plan.stored)} there;"
+        f" {to_train} to train",
         f"epochs  {plan.epochs('network'):,} through the network, {plan.epochs('head'):,} of the head",
     ]
     if plan.missing:

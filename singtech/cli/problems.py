@@ -12,7 +12,7 @@ from typing import Any
 
 from singtech.components import ComponentError, outside_line
 from singtech.errors import SingtechError
-from singtech.io.interrupts import Terminated, listening, reader_may_go
+from singtech.io.interrupts import Terminated, exit_on_closed_pipe, listening
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LIBRARIES = ("hydra", "omegaconf", "submitit")  # their errors are about settings, or about the cluster
@@ -29,7 +29,7 @@ def guard(job: Callable[[], int | None]) -> int:
         Exception: the error is a bug, or HYDRA_FULL_ERROR=1 asks for tracebacks.
     """
     try:
-        with listening(), reader_may_go():
+        with listening(), exit_on_closed_pipe():
             return job() or 0
     except Terminated:
         print(f"terminated: {GO_ON}", file=sys.stderr)

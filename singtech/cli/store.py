@@ -150,9 +150,7 @@ def _table(entries: Sequence) -> str:
 
 
 def _users(entry) -> str:
-    from singtech.training.inventory import NOW
-
-    return "" if entry.kind in ("run", "damaged", "remains") else str(len(set(entry.users) - {NOW}))
+    return "" if entry.kind in ("run", "damaged") else str(len(set(entry.users)))
 
 
 def _size(count: int) -> str:

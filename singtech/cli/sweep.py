@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from singtech.io.atomic import write_text
-from singtech.io.interrupts import end_if_asked
+from singtech.io.interrupts import raise_if_signalled
 from singtech.io.lock import Busy, is_held
 
 ROUND_SECONDS = 2.0  # between two looks at what other processes work on
@@ -143,7 +143,7 @@ def _run_postponed() -> None:
     """Run the postponed runs, each once no process holds what it waits for."""
     is_waiting = False
     while _postponed:
-        end_if_asked()
+        raise_if_signalled()
         free = [run for run in _postponed if not is_held(run.path)]
         if not free:
             if not is_waiting:

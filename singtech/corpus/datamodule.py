@@ -109,7 +109,6 @@ class VocalSetDataModule(pl.LightningDataModule):
         features: by subset, (n, D) features to give instead of waveforms.
         draw: see `EpochSampler`.
         resident: (N, S) int16, all the corpus's clips on the device, or None.
-        predict: the subset of `trainer.predict`.
     """
 
     def __init__(
@@ -123,12 +122,11 @@ class VocalSetDataModule(pl.LightningDataModule):
         features: dict[str, np.ndarray] | None = None,
         draw: Callable | None = None,
         resident: Tensor | None = None,
-        predict: str = "test",
     ) -> None:
         super().__init__()
         self.corpus, self.batch_size, self.seed, self.first_epoch = corpus, batch_size, seed, first_epoch
         self.epochs, self.drop_last, self.features, self.draw = epochs, drop_last, features, draw
-        self.resident, self.predict = resident, predict
+        self.resident = resident
         self.datasets: dict[str, Dataset] = {}
 
     def train_dataloader(self) -> DataLoader:
@@ -139,10 +137,6 @@ class VocalSetDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader | list:
         """Return the validation clips, if the split has any."""
         return self.in_order("validation") if len(self.corpus.rows("validation")) else []
-
-    def predict_dataloader(self) -> DataLoader:
-        """Return every clip of the subset to predict, once, in the corpus's order."""
-        return self.in_order(self.predict)
 
     def in_order(self, subset: str) -> DataLoader:
         """Return every clip of a subset, once, in the corpus's order."""

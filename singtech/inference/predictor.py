@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.special import softmax
 
 from singtech.components import load_file
 from singtech.corpus.audio import SAMPLE_RATES, mixed
@@ -57,12 +58,12 @@ class Timeline:
     @property
     def probabilities(self) -> np.ndarray:
         """(N, K) of each window."""
-        return _softmax(self.logits)
+        return softmax(self.logits.astype(np.float64), axis=1)
 
     @property
     def overall(self) -> np.ndarray:
         """(K,) of the whole recording, from the mean of its windows' logits."""
-        return _softmax(self.logits.mean(axis=0, keepdims=True))[0]
+        return softmax(self.logits.mean(axis=0, dtype=np.float64))
 
     @property
     def technique(self) -> str:
@@ -108,11 +109,6 @@ class Predictor:
         self.network, self.description = network.eval().to(device), description
         self.device, self.batch_size = torch.device(device), batch_size
 
-    @property
-    def techniques(self) -> tuple[str, ...]:
-        """The K names."""
-        return self.description.techniques
-
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of weights and description: equal ones predict the same, except for rounding."""
@@ -146,7 +142,7 @@ class Predictor:
         seconds = len(waveform) / sample_rate  # resampling may add or lose a sample
         begins = np.array(starts)  # in samples, so that a window's end and another's beginning are one number
         ends = np.where(begins + size < len(samples), (begins + size) / rate, seconds)
-        return Timeline(self.techniques, begins / rate, ends, np.concatenate(logits), seconds)
+        return Timeline(self.description.techniques, begins / rate, ends, np.concatenate(logits), seconds)
 
     def _resampled(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         if sample_rate != int(sample_rate) or int(sample_rate) not in SAMPLE_RATES:
@@ -197,11 +193,6 @@ def _checked(waveform: np.ndarray | torch.Tensor) -> np.ndarray:
     if not np.isfinite(samples).all():
         raise InvalidValue("waveform holds NaN or infinite samples.")
     return mixed(samples) if samples.ndim == 2 else samples
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
-    return odds / odds.sum(axis=1, keepdims=True)
 
 
 def shares(segments: Sequence[Segment]) -> dict[str, float]:

@@ -4,8 +4,8 @@ import glob
 import hashlib
 import itertools
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,14 +20,10 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         OSError: the file cannot be written, for instance because the disk is full; `path` is as it was.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:60]}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _temporary(path)
     try:
         yield temporary
         sync(temporary)
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         sync(path.parent)
     finally:
@@ -42,15 +38,14 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
         FileExistsError: `path` is already there; published folders are never overwritten.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
-        raise FileExistsError(f"{path} is already there; move it away before making it anew.")
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:60]}.", suffix=".tmp", dir=path.parent))
+        raise FileExistsError(f"{path} is already there; move it away first.")
+    temporary = _temporary(path)
+    temporary.mkdir()
     try:
         yield temporary
         for item in (*temporary.rglob("*"), temporary):
             sync(item)
-        temporary.chmod(0o777 & ~_umask())
         temporary.rename(path)
         sync(path.parent)
     finally:
@@ -96,17 +91,13 @@ def read_all(paths: Iterable[Path]) -> Iterator[bytes | OSError]:
 
     Reads many small files at a time: on a network file system the waits would add up to minutes.
     """
-    paths = list(paths)
-    chunks = [paths[start : start + 32] for start in range(0, len(paths), 32)]  # a thread costs as much as one read
     with ThreadPoolExecutor(max_workers=16) as readers:
-        for contents in readers.map(lambda chunk: list(map(_content, chunk)), chunks):
-            yield from contents
+        yield from readers.map(_content, paths)
 
 
 def _content(path: Path) -> bytes | OSError:
     try:
-        with path.open("rb", buffering=0) as file:
-            return file.readall()
+        return path.read_bytes()
     except OSError as error:
         return error
 
@@ -123,10 +114,10 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _temporary(path: Path) -> Path:
+    """A hidden path beside `path` that no other process uses."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.tmp")
 
 
 def encodable(text: object) -> str:

@@ -38,7 +38,7 @@ def listening() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def end_if_asked() -> None:
+def raise_if_signalled() -> None:
     """Raise the exception of a signal that Python dropped. Call it between the steps of long work.
 
     Raises:
@@ -50,7 +50,7 @@ def end_if_asked() -> None:
 
 
 @contextmanager
-def reader_may_go() -> Iterator[None]:
+def exit_on_closed_pipe() -> Iterator[None]:
     """End silently, with the status of SIGPIPE, when the reader of the output is gone, as after `| head`."""
     try:
         yield

@@ -5,6 +5,7 @@ process takes over the lock of a dead holder: at once if the holder ran on this 
 another process namespace) when the file stays untouched for `LEASE_SECONDS` of the waiting process's own clock.
 """
 
+import contextlib
 import functools
 import sys
 from collections.abc import Callable, Iterator
@@ -58,9 +59,13 @@ def hold(
         owner = lease.owner
         holder = f"process {owner.pid} on {owner.hostname.partition('?')[0]}" if owner else "another process"
         if not wait:
+            _remove_ownerless(path)
             raise Busy(f"{what} by {holder}", path) from None
         (say or functools.partial(print, file=sys.stderr, flush=True))(f"{what} by {holder}; waiting for it.")
-        lease.acquire(poll_interval=POLL_SECONDS)
+        while not lease.is_locked:
+            with contextlib.suppress(Timeout):
+                lease.acquire(timeout=LEASE_SECONDS, poll_interval=POLL_SECONDS)
+            _remove_ownerless(path)
     try:
         yield functools.partial(_require_lease, path, lease.token)
     finally:
@@ -88,6 +93,18 @@ def is_held(path: Path) -> bool:
 def lock_of(path: Path) -> Path:
     """The lock's file."""
     return path.with_name(f".{path.name}.lock")
+
+
+def _remove_ownerless(path: Path) -> None:
+    """Remove a lock that names no owner and is older than a lease: its holder was killed before it wrote its name."""
+    lock = lock_of(path)
+    if not lock.exists() or _lease(path).owner:
+        return
+    with hold(lock, f"{lock} is being removed"):  # by one process at a time
+        now = lock_of(lock).stat().st_mtime  # by the clock of the file system
+        with contextlib.suppress(FileNotFoundError):
+            if not _lease(path).owner and now - lock.stat().st_mtime > LEASE_SECONDS:
+                lock.unlink()
 
 
 def _require_lease(path: Path, token: str | None) -> None:

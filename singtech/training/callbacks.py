@@ -6,7 +6,7 @@ In all of them `module` is a `singtech.training.module.TechniqueModule`.
 import copy
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint
 from torch import Tensor
 from tqdm import tqdm
 
-from singtech.io.interrupts import end_if_asked
+from singtech.io.interrupts import raise_if_signalled
 from singtech.training.recalibration import recalibrate
 
 
@@ -127,11 +127,9 @@ class PreserveSignals(Callback):
         """Called after Lightning has set its own handler."""
         signal.signal(signal.SIGTERM, self.handler)
 
-    on_predict_start = on_train_start
-
 
 class Progress(Callback):
-    """One bar over all batches of a phase, or of a pass without training, with the time to its end.
+    """One bar over all batches of a phase, with the time to its end.
 
     Args:
         title: before the bar.
@@ -148,10 +146,6 @@ class Progress(Callback):
         initial = batches * trainer.current_epoch
         self.bar = progress_bar(self.title, "batch", batches * int(trainer.max_epochs or 0), self.is_shown, initial)
 
-    def on_predict_start(self, trainer: pl.Trainer, module: Any) -> None:
-        """Open the bar."""
-        self.bar = progress_bar(self.title, "batch", int(sum(trainer.num_predict_batches)), self.is_shown)
-
     def on_train_epoch_start(self, trainer: pl.Trainer, module: Any) -> None:
         """Show the scores of the epoch before."""
         if module.curve:
@@ -164,19 +158,21 @@ class Progress(Callback):
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         """Advance by one batch."""
         self.bar.update()
-        end_if_asked()
+        raise_if_signalled()
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """Close the bar."""
         self.bar.close()
 
-    on_predict_batch_end = on_train_batch_end
-    on_predict_end = on_exception = on_train_end
+    on_exception = on_train_end
 
 
-def progress_bar(title: str, unit: str, total: int, is_shown: bool = True, initial: int = 0) -> tqdm:
-    """A progress bar with the remaining time; redrawn every ten seconds outside a terminal."""
+def progress_bar(
+    title: str, unit: str, total: int, is_shown: bool = True, initial: int = 0, items: Iterable | None = None
+) -> tqdm:
+    """A progress bar with the remaining time, over these items if any; redrawn every ten seconds outside a terminal."""
     return tqdm(
+        items,
         desc=title,
         unit=unit,
         total=total,
@@ -188,10 +184,3 @@ def progress_bar(title: str, unit: str, total: int, is_shown: bool = True, initi
         smoothing=0.05,
         bar_format="{desc}: {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} [{elapsed}, {remaining} left{postfix}]",
     )
-
-
-def count_items(items: Iterable, bar: tqdm) -> Iterator:
-    """The items; the bar advances after the use of each."""
-    for item in items:
-        yield item
-        bar.update()

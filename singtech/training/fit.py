@@ -18,6 +18,7 @@ from singtech.components import build, spec, unwrapped
 from singtech.corpus.clip_store import Corpus
 from singtech.corpus.datamodule import VocalSetDataModule
 from singtech.errors import InvalidValue
+from singtech.io.interrupts import raise_if_signalled
 from singtech.models.network import Architecture, Network
 from singtech.training.callbacks import (
     BestEpoch,
@@ -25,7 +26,6 @@ from singtech.training.callbacks import (
     FreezeExtractor,
     Progress,
     ValidateRecalibrated,
-    count_items,
     progress_bar,
 )
 from singtech.training.forest import Forest
@@ -76,10 +76,6 @@ class Setup:
         for setting, values in choices.items():
             if getattr(self, setting) not in values:
                 raise InvalidValue(f"{setting}={getattr(self, setting)}: expected one of {', '.join(values)}.")
-        if self.batch_size < 2:
-            raise InvalidValue(
-                f"batch_size={self.batch_size}: expected a whole number from 2 up (batch norm needs two)."
-            )
         if self.max_batches is not None and self.max_batches < 1:
             raise InvalidValue(f"schedule.max_batches={self.max_batches}: expected a whole number from 1 up, or null.")
         if self.devices < 1:
@@ -143,25 +139,10 @@ class Run:
         """Epochs of the phases before one of them."""
         return sum(phase.epochs for phase in self.phases[:number])
 
-    def about(self, number: int, title: str, test_clips: str) -> dict:
-        """Names and numbers of one of its phases, for a logger."""
-        return {"phase": title, "key": self.keys[number], "run": self.name(test_clips)} | {
-            "seed": self.setup.seed,
-            **{name: value for name, value in self.names.items() if name != "settings"},
-        }
 
-
-def train_phase(
-    run: Run,
-    number: int,
-    before: tuple[StoredPhase, ...],
-    corpus: Corpus,
-    work: Path,
-    machine: Machine,
-    title: str = "",
-    require_lease: Callable[[], None] | None = None,
-) -> Outcome:
-    """Train one phase of a run, from the checkpoint in `work` if there is one.
+@dataclass(frozen=True)
+class Task:
+    """One phase of a run to train.
 
     Args:
         run: the condition and seed.
@@ -173,20 +154,41 @@ def train_phase(
         title: of the progress bar.
         require_lease: called after every epoch; raises `Superseded` once another process trains the phase.
     """
-    phase, setup, start = run.phases[number], run.setup, time.perf_counter()
-    device = machine.device
-    network = machine.ready(run.build(), device)
-    if before:
-        before[-1].load_into(network)
+
+    run: Run
+    number: int
+    before: tuple[StoredPhase, ...]
+    corpus: Corpus
+    work: Path
+    machine: Machine
+    title: str = ""
+    require_lease: Callable[[], None] | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """The phase to train."""
+        return self.run.phases[self.number]
+
+    @property
+    def is_on_features(self) -> bool:
+        """Whether it trains the head on features that are computed once."""
+        return self.phase.trains == "head" and not self.phase.changes_extractor and self.machine.cache_features
+
+
+def train_phase(task: Task) -> Outcome:
+    """Train one phase of a run, from the checkpoint in its `work` folder if there is one."""
+    phase, setup, corpus, machine = task.phase, task.run.setup, task.corpus, task.machine
+    start, device = time.perf_counter(), machine.device
+    network = machine.ready(task.run.build(), device)
+    if task.before:
+        task.before[-1].load_into(network)
     learnable = phase.begin(network, setup.seed)
     optimizer_state: dict = {}
     curve: list[dict[str, float]] = []
-    epoch = run.epochs_before(number)
-    data = _data(run, number, before, corpus, machine, device)
+    epoch = task.run.epochs_before(task.number)
+    data = _data(task, device)
     if isinstance(phase, Training):
-        optimizer_state, curve, epoch = _fit(
-            run, number, phase, before, network, learnable, data, work, machine, title, require_lease
-        )
+        optimizer_state, curve, epoch = _fit(task, phase, network, learnable, data)
         start = time.perf_counter()
     phase.finish(network, torch.from_numpy(corpus.counts("train")), learnable)
     if phase.changes_extractor and setup.batch_norm == "recalibrated" and has_batch_norm(network):
@@ -195,7 +197,7 @@ def train_phase(
     record = {
         "phase": {"name": phase.name, "trains": phase.trains, "says": phase.describe()} | spec(phase),
         "setup": spec(setup),
-        "before": [stored.key for stored in before],
+        "before": [stored.key for stored in task.before],
         "epoch": epoch,
         "seconds": round(sum(entry["seconds"] for entry in curve) + time.perf_counter() - start, 3),
         "device": device_name(device, machine.devices),
@@ -204,52 +206,38 @@ def train_phase(
     return Outcome(network.state_dict(), optimizer_state, curve, record)
 
 
-def _data(
-    run: Run, number: int, before: tuple[StoredPhase, ...], corpus: Corpus, machine: Machine, device: torch.device
-) -> VocalSetDataModule:
+def _data(task: Task, device: torch.device) -> VocalSetDataModule:
     """The batches of a phase: waveforms, or features where the extractor is fixed."""
-    phase, setup = run.phases[number], run.setup
+    run, corpus, phase = task.run, task.corpus, task.phase
     features = resident = sampler = None
     if isinstance(phase, Training):
         sampler = build(phase.sampler, targets=torch.from_numpy(corpus.targets("train")))
-        if _is_on_features(phase, machine):
+        if task.is_on_features:
             subsets = [subset for subset in ("train", "validation") if len(corpus.rows(subset))]
-            features = {subset: clip_features(run, before, corpus, subset, machine) for subset in subsets}
+            features = {each: clip_features(run, task.before, corpus, each, task.machine) for each in subsets}
         else:
-            resident = machine.clips_on(device, corpus)
-    first_epoch, drop_last = run.epochs_before(number), setup.drop_last
+            resident = task.machine.clips_on(device, corpus)
+    first_epoch, setup = run.epochs_before(task.number), run.setup
     return VocalSetDataModule(
-        corpus, setup.batch_size, setup.seed, first_epoch, phase.epochs, drop_last, features, sampler, resident
+        corpus, setup.batch_size, setup.seed, first_epoch, phase.epochs, setup.drop_last, features, sampler, resident
     )
 
 
-def _is_on_features(phase: Phase, machine: Machine) -> bool:
-    return phase.trains == "head" and not phase.changes_extractor and machine.cache_features
-
-
 def _fit(
-    run: Run,
-    number: int,
-    phase: Training,
-    before: tuple[StoredPhase, ...],
-    network: Network,
-    learnable: torch.nn.Module | None,
-    data: VocalSetDataModule,
-    work: Path,
-    machine: Machine,
-    title: str,
-    require_lease: Callable[[], None] | None,
+    task: Task, phase: Training, network: Network, learnable: torch.nn.Module | None, data: VocalSetDataModule
 ) -> tuple[dict, list[dict[str, float]], int]:
     """Train the epochs of a phase; the network ends with the weights of the epoch that counts.
 
     Returns:
         The optimizer's state, the curve, and the epoch that counts.
     """
-    setup, corpus = run.setup, data.corpus
+    run, setup, corpus, machine = task.run, task.run.setup, task.corpus, task.machine
     augment = getattr(phase, "augment", None)
     criterion = loss_of(phase, corpus)
     loss_weights = dict(criterion.named_parameters()) if isinstance(criterion, torch.nn.Module) else {}
-    optimizer_state = _earlier_state(phase, run.phases[number - 1], before[-1], loss_weights) if before else None
+    optimizer_state = None
+    if task.before:
+        optimizer_state = _earlier_state(phase, run.phases[task.number - 1], task.before[-1], loss_weights)
     if loss_weights and optimizer_state is not None:
         criterion.load_state_dict(optimizer_state["criterion"], strict=False)  # its buffers are the phase's
     module = TechniqueModule(
@@ -263,13 +251,12 @@ def _fit(
         optimizer_state=optimizer_state,
         augment=build(augment, sample_rate=corpus.sample_rate) if augment is not None else None,
         learnable=learnable,
-        on_features=_is_on_features(phase, machine),
+        on_features=task.is_on_features,
         whole_checkpoints=phase.changes_extractor,
-        devices=machine.devices,
         batch_clips=data.batch_clips,
     )
-    checkpoint = work / CHECKPOINT
-    callbacks: list[Callback] = [Progress(title, machine.progress)]
+    checkpoint = task.work / CHECKPOINT
+    callbacks: list[Callback] = [Progress(task.title, machine.progress)]
     if setup.selection == "best":
         callbacks.append(BestEpoch())
     if isinstance(phase, TrainHead):
@@ -277,8 +264,10 @@ def _fit(
     elif setup.batch_norm == "recalibrated" and has_batch_norm(network):
         batches = max(1, VALIDATION_MOMENT_CLIPS // setup.batch_size)
         callbacks.append(ValidateRecalibrated(functools.partial(_waveforms, data, batches)))
-    callbacks.append(EpochCheckpoint(checkpoint, require_lease))
-    loggers = machine.loggers(work / "logs", run.about(number, title, corpus.fingerprint("test")))
+    callbacks.append(EpochCheckpoint(checkpoint, task.require_lease))
+    about = {"phase": task.title, "key": run.keys[task.number], "run": run.name(corpus.fingerprint("test"))}
+    about |= {"seed": setup.seed} | {name: value for name, value in run.names.items() if name != "settings"}
+    loggers = machine.loggers(task.work / "logs", about)
     trainer = machine.trainer(
         callbacks,
         devices=machine.devices,
@@ -334,12 +323,12 @@ def _recalibrate(
     network: Network, data: VocalSetDataModule, max_batches: int | None, device: torch.device, machine: Machine
 ) -> None:
     """Estimate batch norm's statistics on the training clips."""
-    network.to(device)
+    batches = len(data.recalibration())
+    batches = min(batches, max_batches or batches)
+    waveforms = _waveforms(data, batches, device)
+    bar = progress_bar("statistics of batch norm", "batch", batches, machine.progress, items=waveforms)
     with machine.trainer().precision_plugin.forward_context():
-        loader = data.recalibration()
-        batches = min(len(loader), max_batches or len(loader))
-        with progress_bar("statistics of batch norm", "batch", batches, machine.progress) as bar:
-            recalibrate(network, count_items(_waveforms(data, batches, device), bar))
+        recalibrate(network.to(device), bar)
 
 
 def _waveforms(data: VocalSetDataModule, batches: int, device: torch.device) -> Iterator[Tensor]:
@@ -356,16 +345,17 @@ def clip_features(
     source = stored[changes[-1] if changes else 0]
 
     def compute() -> np.ndarray:
-        trainer = machine.trainer([Progress(f"features of the {subset} clips", machine.progress)])
-        device = trainer.strategy.root_device
+        device = machine.device
         network = machine.ready(run.build(), device)
         source.load_into(network)
-        loss = torch.nn.CrossEntropyLoss()  # of no use to features
-        module = TechniqueModule(network, loss, torch.optim.SGD, len(corpus.techniques), run.setup.seed)
-        resident = machine.clips_on(device, corpus)
-        data = VocalSetDataModule(corpus, run.setup.batch_size, resident=resident, predict=subset)
-        with interruptible(trainer):
-            batches: Any = trainer.predict(module, datamodule=data)
+        network.to(device).eval()
+        data = VocalSetDataModule(corpus, run.setup.batch_size, resident=machine.clips_on(device, corpus))
+        loader, batches = data.in_order(subset), []
+        title = f"features of the {subset} clips"
+        with torch.inference_mode(), machine.trainer().precision_plugin.forward_context():
+            for clips, _ in progress_bar(title, "batch", len(loader), machine.progress, items=loader):
+                batches.append(network.features(data.waveforms(clips.to(device))).float())
+                raise_if_signalled()
         return torch.cat(batches).cpu().numpy()
 
     return source.features(corpus.fingerprint(subset), compute)

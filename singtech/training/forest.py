@@ -28,17 +28,15 @@ class Forest:
         trees: how many.
         balanced: whether every tree sees equally many clips of each technique.
     Raises:
-        InvalidValue: no whole number of trees, or `balanced` neither true nor false.
+        InvalidValue: no whole number of trees from 1 up.
     """
 
     trees: int = 100
     balanced: bool = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.trees, int) or isinstance(self.trees, bool) or self.trees < 1:
+        if not isinstance(self.trees, int) or self.trees < 1:
             raise InvalidValue(f"forest.trees={self.trees}: expected a whole number from 1 up.")
-        if not isinstance(self.balanced, bool):
-            raise InvalidValue(f"forest.balanced={self.balanced}: expected true or false.")
 
 
 def forest_logits(

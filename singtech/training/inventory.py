@@ -1,15 +1,16 @@
 """What `outputs/` holds: which rows use it, whether it is whole, and what may be removed.
 
-A phase, a begun phase and a clip store stay while a row names them. A row that cannot be read may name any of them.
+Phases, unfinished phases and clip stores stay while a row names them. A row that cannot be read may name any of them.
 What is damaged is set aside, and the next run makes it again. What a newer version wrote always stays.
 """
 
 import contextlib
 import json
 import shutil
-import time
+import stat
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -17,19 +18,17 @@ import pandas as pd
 from singtech.corpus.clip_store import first_fault, read_store
 from singtech.errors import Damaged, Newer, NotThere
 from singtech.io.atomic import set_aside
-from singtech.io.lock import Busy, hold, is_held
+from singtech.io.lock import Busy, hold
 from singtech.metrics import scores
 from singtech.results.collate import CORPORA, RESULTS, read_results_file
 from singtech.results.conditions import content
 from singtech.results.predictions import PREDICTIONS, read_predictions, same_score
-from singtech.results.rows import COMPLETE, ROW, digest_in, digests, is_intact, read_row, read_rows
+from singtech.results.rows import COMPLETE, digests, is_intact, read_row, read_rows
+from singtech.settings import flatten
 from singtech.training.phase_store import CHECKPOINT, StoredPhase, read_checkpoint, read_features
 from singtech.training.run import CONFIGURATION
 
-KINDS = ("run", "phase", "begun phase", "clips", "damaged", "remains")
-ANY = "*"  # stands for every phase and every state of a corpus
-NOW = "(the corpus as it is now)"  # uses the clips that were prepared last
-REMAINS_SECONDS = 24 * 3600  # a half-written file that is older has no writer any more
+KINDS = ("run", "phase", "unfinished phase", "clips", "damaged")
 
 
 @dataclass(frozen=True)
@@ -37,73 +36,63 @@ class Entry:
     """Something that is stored.
 
     Attributes:
-        kind: one of `KINDS`; `remains` are the half-written files of killed processes.
+        kind: one of `KINDS`.
         name: of the run, the phase (its key) or the corpus.
         path: its file or folder.
         description: a few words.
-        key: the name that rows call it by.
-        users: the runs whose rows name it.
-        is_newer: whether a newer version wrote it.
         size: in bytes.
         changed: the time of the last change, in seconds since 1970.
+        users: the runs whose rows name it.
+        stays: whether it stays even if no row names it.
     """
 
     kind: str
     name: str
     path: Path
     description: str
-    key: str = ""
+    size: int
+    changed: float
     users: tuple[str, ...] = ()
-    is_newer: bool = False
-    size: int = 0
-    changed: float = 0.0
+    stays: bool = False
 
     @property
     def lock_target(self) -> Path:
-        """The path that its lock is on: a begun phase's is the phase's."""
-        return self.path.with_name(self.name) if self.kind == "begun phase" else self.path
+        """The path that its lock is on: an unfinished phase has that of the phase."""
+        return self.path.with_name(self.name) if self.kind == "unfinished phase" else self.path
 
     @property
     def is_unused(self) -> bool:
-        """Whether it may be removed: no row names it, and nobody is likely to be writing it."""
-        if self.kind == "run" or self.users or self.is_newer:
-            return False
-        if self.kind == "remains":
-            return time.time() - self.changed > REMAINS_SECONDS
-        return self.kind != "begun phase" or not is_held(self.lock_target)
+        """Whether it may be removed."""
+        return not (self.stays or self.users)
 
 
 def survey(output_dir: Path) -> list[Entry]:
     """All that is stored, by kind and name."""
-    users = row_users(output_dir)
-    entries = (*_runs(output_dir), *_phases(output_dir), *_clips(output_dir), *_leftovers(output_dir))
-    used = (replace(entry, users=tuple(sorted({*entry.users, *_users_of(entry, users)}))) for entry in entries)
-    return sorted(used, key=lambda entry: (KINDS.index(entry.kind), entry.name))
+    users, unreadable = row_users(output_dir)
+    entries = (
+        *_runs(output_dir),
+        *_phases(output_dir, users),
+        *_clips(output_dir, users),
+        *_damaged(output_dir, unreadable),
+    )
+    return sorted(entries, key=lambda entry: (KINDS.index(entry.kind), entry.name))
 
 
 def remove(entries: list[Entry], output_dir: Path) -> tuple[list[Entry], list[Entry]]:
     """Remove those of the entries that are still unused; return the removed ones and those in use after all."""
     removed, in_use = [], []
     paths = {entry.path for entry in entries}
-    for entry in survey(output_dir):
+    for entry in survey(output_dir):  # again, for a run may begin meanwhile
         if entry.path not in paths:
             continue
         with contextlib.suppress(Busy):
             if entry.is_unused:
                 with hold(entry.lock_target, f"{entry.path} is in use", wait=False):
-                    if not _users_of(entry, row_users(output_dir)):  # a run may have begun meanwhile
-                        _delete(entry.path)
-                        removed.append(entry)
-                        continue
+                    _delete(entry.path)
+                    removed.append(entry)
+                    continue
         in_use.append(entry)
     return removed, in_use
-
-
-def _users_of(entry: Entry, users: dict[str, list[str]]) -> list[str]:
-    """The runs that use an entry. A run set aside is in use until it is made again."""
-    if entry.kind in ("phase", "begun phase", "clips"):
-        return [*users.get(entry.key, ()), *users[ANY]]
-    return [name for name in users[ANY] if entry.kind == "damaged" and entry.name.startswith(f"runs/.{name}.damaged-")]
 
 
 def check(output_dir: Path, progress: Callable[[list], Iterator] = iter) -> tuple[int, list[str], list[str]]:
@@ -122,7 +111,7 @@ def check(output_dir: Path, progress: Callable[[list], Iterator] = iter) -> tupl
         except (Busy, Newer) as problem:
             unchecked.append(f"{entry.path} was not looked at: {problem}.")
         except (OSError, ValueError, KeyError, TypeError) as problem:
-            text = _line(problem) if str(entry.path) in str(problem) else f"{entry.path}: {_line(problem)}"
+            text = str(problem) if str(entry.path) in str(problem) else f"{entry.path}: {problem}"
             faults.append(f"{text}; set aside as {set_aside(entry.path).name}.")
     return len(entries), faults, unchecked
 
@@ -136,13 +125,13 @@ def differences(output_dir: Path, runs: tuple[str, str]) -> list[tuple[str, str,
     """
     first, second = (outcome_settings(output_dir, name) for name in runs)
     return [
-        (name, first.get(name, "—"), second.get(name, "—"))
+        (name, json.dumps(first.get(name, "—")), json.dumps(second.get(name, "—")))
         for name in sorted(first | second)
         if first.get(name) != second.get(name)
     ]
 
 
-def outcome_settings(output_dir: Path, run: str) -> dict[str, str]:
+def outcome_settings(output_dir: Path, run: str) -> dict:
     """All that decides the outcome of a run, by name: from its phases, or from its configuration if one is damaged."""
     folder = output_dir / "runs" / run
     row = read_row(folder)
@@ -153,18 +142,10 @@ def outcome_settings(output_dir: Path, run: str) -> dict[str, str]:
         try:
             record = StoredPhase(output_dir / "phases" / key).record
         except Damaged:
-            return settings | _flat(content(folder / CONFIGURATION))
+            return settings | flatten(content(folder / CONFIGURATION))
         phase = {name: value for name, value in record["phase"].items() if name not in ("name", "says")}
-        settings |= _flat(phase, f"phase {number}: ") | _flat(record["setup"])
+        settings |= flatten(phase, f"phase {number}: ") | flatten(record["setup"])
     return settings
-
-
-def _flat(value: dict, prefix: str = "") -> dict[str, str]:
-    """Nested settings as JSON text by dotted name."""
-    flat: dict[str, str] = {}
-    for name, item in value.items():
-        flat |= _flat(item, f"{prefix}{name}.") if isinstance(item, dict) else {f"{prefix}{name}": json.dumps(item)}
-    return flat
 
 
 def rows_of(output_dir: Path) -> list[dict]:
@@ -174,24 +155,25 @@ def rows_of(output_dir: Path) -> list[dict]:
     return [{"phases": "", "corpus_fingerprint": ""} | rows[name] for name in sorted(rows)]
 
 
-def row_users(output_dir: Path) -> dict[str, list[str]]:
-    """The runs that name each phase and each state of a corpus; under `ANY` those whose rows cannot be read.
+def row_users(output_dir: Path) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """The runs that use each phase and each state of a corpus; and the runs whose rows cannot be read.
 
-    These are damaged or newer, or set aside and not made again.
+    These are damaged or newer, or set aside and not made again. They use everything.
     """
-    users: dict[str, list[str]] = {ANY: []}
-    for row in rows_of(output_dir):
-        for key in filter(None, (*row["phases"].split(), row["corpus_fingerprint"])):  # an old row may lack one
-            users.setdefault(key, []).append(row["run"])
     runs = output_dir / "runs"
     aside = {path.name[1:].rpartition(".damaged-")[0] for path in runs.glob(".*.damaged-*")}
+    unreadable = []
     for name in sorted(aside | {folder.name for folder in _visible(runs)}):
         try:
-            is_read = read_row(runs / name) is not None or name not in aside
+            is_readable = read_row(runs / name) is not None or name not in aside
         except ValueError:
-            is_read = False
-        users[ANY] += [] if is_read else [name]
-    return users
+            is_readable = False
+        unreadable += [] if is_readable else [name]
+    users: dict[str, tuple[str, ...]] = defaultdict(lambda: tuple(unreadable))
+    for row in rows_of(output_dir):
+        for key in (*row["phases"].split(), row["corpus_fingerprint"]):
+            users[key] += (row["run"],)
+    return users, tuple(unreadable)
 
 
 def _runs(output_dir: Path) -> Iterator[Entry]:
@@ -201,20 +183,21 @@ def _runs(output_dir: Path) -> Iterator[Entry]:
             description = ": ".join(filter(None, (row["status"], row.get("reason"))))
         except ValueError as problem:
             description = f"row: {problem}"
-        yield _entry("run", folder.name, folder, description)
+        yield _entry("run", folder.name, folder, description, stays=True)
 
 
-def _phases(output_dir: Path) -> Iterator[Entry]:
+def _phases(output_dir: Path, users: dict) -> Iterator[Entry]:
     for folder in _visible(output_dir / "phases"):
-        description, is_newer = _read(describe_phase, folder)
-        yield _entry("phase", folder.name, folder, description, key=folder.name, is_newer=is_newer)
+        description, is_newer = _describe(_describe_phase, folder)
+        yield _entry("phase", folder.name, folder, description, users[folder.name], is_newer)
     for folder in sorted((output_dir / "phases").glob(".*.work")):
         key = folder.name[1:].removesuffix(".work")
-        description, is_newer = _read(_describe_checkpoint, folder)
-        yield _entry("begun phase", key, folder, description, key=key, is_newer=is_newer)
+        description, is_newer = _describe(_describe_checkpoint, folder)
+        yield _entry("unfinished phase", key, folder, description, users[key], is_newer)
 
 
-def _clips(output_dir: Path) -> Iterator[Entry]:
+def _clips(output_dir: Path, users: dict) -> Iterator[Entry]:
+    """The clip stores. The clips that were prepared last stay."""
     current = {
         fingerprint
         for path in (output_dir / CORPORA).glob("*.csv")
@@ -223,34 +206,28 @@ def _clips(output_dir: Path) -> Iterator[Entry]:
     for folder in _visible(output_dir / "data"):
         if not (folder / "corpus.json").is_file():
             continue  # recordings, not ours to remove
-        description, is_newer = _read(lambda folder: f"state {read_store(folder).state[:16]}", folder)
-        state = description.removeprefix("state ")
-        users = (NOW,) if state in current else ()
-        yield _entry("clips", folder.name, folder, description, key=state, users=users, is_newer=is_newer)
+        state, is_newer = _describe(lambda folder: read_store(folder).state[:16], folder)
+        yield _entry("clips", folder.name, folder, f"state {state}", users[state], is_newer or state in current)
 
 
-def _read(reader: Callable[[Path], str], folder: Path) -> tuple[str, bool]:
+def _damaged(output_dir: Path, unreadable: tuple[str, ...]) -> Iterator[Entry]:
+    """What was set aside. A run stays in use until it is made again."""
+    for folder in (output_dir / name for name in ("runs", "phases", "data")):
+        for path in sorted(folder.rglob(".*.damaged-*")):
+            run = path.name[1:].rpartition(".damaged-")[0]
+            users = tuple({run}.intersection(unreadable))
+            yield _entry("damaged", str(path.relative_to(output_dir)), path, "set aside", users)
+
+
+def _describe(reader: Callable[[Path], str], folder: Path) -> tuple[str, bool]:
     """A folder's description, or the problem in reading it; and whether a newer version wrote it."""
     try:
         return reader(folder), False
     except (OSError, ValueError, KeyError, TypeError) as problem:
-        return _line(problem).removeprefix(f"{folder}/"), isinstance(problem, Newer)
+        return str(problem).removeprefix(f"{folder}/"), isinstance(problem, Newer)
 
 
-def _line(problem: Exception) -> str:
-    return " ".join(str(problem).split())
-
-
-def _leftovers(output_dir: Path) -> Iterator[Entry]:
-    for folder in (output_dir / name for name in ("runs", "phases", "data")):
-        for path in sorted(folder.rglob(".*.damaged-*")):
-            yield _entry("damaged", str(path.relative_to(output_dir)), path, "set aside")
-    for path in sorted(output_dir.rglob(".*.tmp")):
-        yield _entry("remains", str(path.relative_to(output_dir)), path, "half-written")
-
-
-def describe_phase(folder: Path) -> str:
-    """A phase in a few words."""
+def _describe_phase(folder: Path) -> str:
     phase = StoredPhase(folder).record["phase"]
     if "says" in phase:
         return f"{phase['name'] or phase['is']}: {phase['says']}"
@@ -263,16 +240,16 @@ def _describe_checkpoint(folder: Path) -> str:
     return "the same run goes on from it"
 
 
-def _entry(kind: str, name: str, path: Path, description: str, **options) -> Entry:
+def _entry(
+    kind: str, name: str, path: Path, description: str, users: tuple[str, ...] = (), stays: bool = False
+) -> Entry:
     states = []
     for file in [path, *path.rglob("*")]:
-        try:
-            states.append((file.lstat(), file.is_dir()))
-        except FileNotFoundError:  # somebody works in the folder
-            continue
-    size = sum(state.st_size for state, is_folder in states if not is_folder)
-    changed = max((state.st_mtime for state, _ in states), default=0.0)
-    return Entry(kind, name, path, description, size=size, changed=changed, **options)
+        with contextlib.suppress(FileNotFoundError):  # somebody works in the folder
+            states.append(file.lstat())
+    size = sum(state.st_size for state in states if stat.S_ISREG(state.st_mode))
+    changed = max((state.st_mtime for state in states), default=0.0)
+    return Entry(kind, name, path, description, size, changed, users, stays)
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -304,11 +281,10 @@ def _check_run(folder: Path) -> None:
     for name, metric in scores(predictions.targets, predictions.logits, predictions.techniques).items():
         if name in row and not same_score(row[name], metric):
             raise Damaged(f"{name} is {row[name]}, its predictions give {metric}")
-    names = [pair.partition("=")[0] for pair in (row.get("files") or "").split()]
-    changed = [name for name in names if digests(folder, [name]) != f"{name}={digest_in(row, name)}"]
-    changed += [ROW] if row.get("digest") and not is_intact(row) else []
-    if changed:
-        raise Damaged(f"{folder / changed[0]} has changed since the run ended")
+    files = row.get("files") or ""
+    is_same = digests(folder, [pair.partition("=")[0] for pair in files.split()]) == files
+    if not is_same or (row.get("digest") and not is_intact(row)):
+        raise Damaged("one of its files has changed since the run ended")
 
 
 def _check_clips(folder: Path) -> None:
@@ -316,4 +292,4 @@ def _check_clips(folder: Path) -> None:
         raise Damaged(fault)
 
 
-CHECKS = {"phase": _check_phase, "run": _check_run, "begun phase": _describe_checkpoint, "clips": _check_clips}
+CHECKS = {"phase": _check_phase, "run": _check_run, "unfinished phase": _describe_checkpoint, "clips": _check_clips}

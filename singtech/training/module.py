@@ -1,6 +1,5 @@
-"""The Lightning module that trains a network or its head, and computes features."""
+"""The Lightning module that trains a network or its head."""
 
-import inspect
 import math
 import time
 from collections.abc import Callable
@@ -39,7 +38,6 @@ class TechniqueModule(LightningModule):
         learnable: trained in place of the head's own weights.
         on_features: whether batches hold (B, D) features instead of (B, S) waveforms.
         whole_checkpoints: False leaves the extractor out of checkpoints, for phases that do not change it.
-        devices: how many share every batch.
         batch_clips: gives the names of the clips in a batch of an epoch, for the message of a diverged run.
     """
 
@@ -58,14 +56,12 @@ class TechniqueModule(LightningModule):
         learnable: nn.Module | None = None,
         on_features: bool = False,
         whole_checkpoints: bool = True,
-        devices: int = 1,
         batch_clips: Callable[[int, int], list[str]] | None = None,
     ) -> None:
         super().__init__()
         self.network, self.criterion, self.learnable, self.augment = network, criterion, learnable, augment
         self.optimizer, self.optimizer_state, self.seed, self.trains = optimizer, optimizer_state, seed, trains
-        self.first_epoch, self.on_features, self.whole_checkpoints = first_epoch, on_features, whole_checkpoints
-        self.devices, self.batch_clips = devices, batch_clips
+        self.first_epoch, self.on_features, self.batch_clips = first_epoch, on_features, batch_clips
         self.strict_loading = whole_checkpoints
         self.curve: list[dict[str, float]] = []
         self.train_batches: list[Batch] = []  # of the epoch
@@ -90,16 +86,13 @@ class TechniqueModule(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The phase's optimizer, with the state of the phase before."""
-        parameters = self.trained_parameters()
-        chosen, settings = getattr(self.optimizer, "func", self.optimizer), getattr(self.optimizer, "keywords", {})
-        can_fuse = "fused" in inspect.signature(chosen).parameters and not {"foreach", "differentiable"} & set(settings)
-        fused = {"fused": True} if can_fuse and "fused" not in settings and parameters[0].is_cuda else {}
-        optimizer = self.optimizer(parameters, **fused)  # fused: one kernel for all weights
+        optimizer = self.optimizer(self.trained_parameters())
         if self.optimizer_state is not None:
-            settings = [{k: group[k] for k in ("lr", "fused") if k in group} for group in optimizer.param_groups]
-            stored = self.optimizer_state["param_groups"]
-            groups = [group | new for group, new in zip(stored, settings, strict=True)]
-            optimizer.load_state_dict(self.optimizer_state | {"param_groups": groups})
+            rates = [group.get("lr") for group in optimizer.param_groups]
+            optimizer.load_state_dict(self.optimizer_state)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                if rate is not None:
+                    group["lr"] = rate
         return optimizer
 
     def on_train_epoch_start(self) -> None:
@@ -126,20 +119,16 @@ class TechniqueModule(LightningModule):
         interval = GPU_LOSS_BATCHES if loss.is_cuda else 1
         if (batch_idx + 1) % interval == 0:
             self._require_finite(batch_idx + 1 - interval)
-        if self.devices == 1:
+        if not torch.distributed.is_initialized():
             return loss
         share = normalizer(self.criterion, targets)
         whole = share.clone()
         torch.distributed.all_reduce(whole)
-        return loss * share * self.devices / whole
+        return loss * share * torch.distributed.get_world_size() / whole
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """The loss of a batch of the validation singers, for the curve."""
         self._loss(*batch, self.validation_batches)
-
-    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """(B, S) waveforms -> (B, D) features."""
-        return self.network.features(batch[0]).float()
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch and add it to the curve.
@@ -166,15 +155,12 @@ class TechniqueModule(LightningModule):
         checkpoint["state_dict"] = self.changing_state()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        """Restore the curve; the device may be another."""
-        for state in checkpoint["optimizer_states"]:
-            for group in state["param_groups"]:
-                group.pop("fused", None)
+        """Restore the curve."""
         self.curve = list(checkpoint["curve"])
 
     def changing_state(self) -> dict[str, Tensor]:
         """The state, without the extractor's if the phase does not change it."""
-        frozen = () if self.whole_checkpoints else ("network.front_end.", "network.extractor.")
+        frozen = () if self.strict_loading else ("network.front_end.", "network.extractor.")
         return {name: value for name, value in self.state_dict().items() if not name.startswith(frozen)}
 
     @property

@@ -12,8 +12,9 @@
 
 `<store>/.<key>.work/last.ckpt` is the checkpoint of a phase in training (`write_checkpoint`, `read_checkpoint`).
 
-Reading takes no lock. A damaged file raises `Damaged`: `obtain` and `features` then set the phase, the features or the
-checkpoint aside as `.<name>.damaged-<number>` and make it again. A file of a newer version raises `Newer` and stays.
+Reading a phase takes no lock. A damaged file raises `Damaged`: `obtain` and `features` then set the phase, the features
+or the checkpoint aside as `.<name>.damaged-<number>` and make it again. A file of a newer version raises `Newer` and
+stays.
 """
 
 import contextlib
@@ -30,7 +31,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -43,7 +43,6 @@ log = logging.getLogger(__name__)
 FORMAT = 1  # raised when an earlier version would misread a phase or a checkpoint; 0 is a file without the entry
 RECORD, WEIGHTS, OPTIMIZER, LOG = "phase.json", "weights.safetensors", "optimizer.pt", "log.csv"
 CHECKPOINT = "last.ckpt"
-CHECKPOINT_ENTRIES = {"state_dict", "optimizer_states", "curve", "epoch"}
 REMEDY = "`singtech store check=true` looks through the store and sets aside what is damaged."
 
 
@@ -99,25 +98,13 @@ class StoredPhase:
         record = self.record
         for name in (WEIGHTS, OPTIMIZER, LOG):
             path = self.folder / name
-            try:
-                digest = file_digest(path)
-            except OSError as problem:
-                raise Damaged(f"{path} cannot be read ({problem.strerror})") from None
-            if digest != record["files"].get(name):
-                raise Damaged(f"{path} is not what was stored: its SHA-256 has changed")
+            if not path.is_file() or file_digest(path) != record["files"].get(name):
+                raise Damaged(f"{path} is not what was stored: it is missing, or its SHA-256 has changed")
         return record
 
     def load_into(self, network: nn.Module) -> None:
-        """Give the network the weights and running statistics that the phase ended with.
-
-        Raises:
-            Damaged: the stored weights are damaged or those of another network.
-        """
-        path = self.folder / WEIGHTS
-        try:
-            network.load_state_dict(load_file(path))
-        except (OSError, SafetensorError, RuntimeError) as problem:
-            raise Damaged(f"{path} does not fit ({_line(problem)}): {REMEDY}") from None
+        """Give the network the weights and running statistics that the phase ended with; `check` has read them."""
+        network.load_state_dict(load_file(self.folder / WEIGHTS))
 
     def optimizer_state(self) -> dict:
         """The optimizer's state at the phase's end.
@@ -136,17 +123,12 @@ class StoredPhase:
             compute: gives the features where none are stored, or they are damaged.
         """
         stem = self.folder / "features" / clips[:16]
-        pattern = f"{stem.name}-*.npy"
-        if not lock_of(stem).exists():  # a killed process leaves its lock
-            for path in sorted(stem.parent.glob(pattern)):
-                with contextlib.suppress(Damaged):  # set aside below, under the lock
-                    return read_features(path)
         with hold(stem, f"features of phase {self.key} are being computed"):
-            for path in sorted(stem.parent.glob(pattern)):
+            for path in sorted(stem.parent.glob(f"{stem.name}-*.npy")):
                 try:
                     return read_features(path)
                 except Damaged as problem:
-                    log.warning("%s; it is set aside as %s and computed anew.", problem, set_aside(path).name)
+                    log.warning("%s; it is set aside as %s and computed again.", problem, set_aside(path).name)
             remove_remains(stem)
             features = compute()
             with io.BytesIO() as buffer:
@@ -167,10 +149,7 @@ def read_features(path: Path) -> np.ndarray:
     Raises:
         Damaged: the file's name does not fit its bytes.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as problem:
-        raise Damaged(f"{path} cannot be read ({problem.strerror})") from None
+    data = path.read_bytes()
     if path.name != features_name(path.name.partition("-")[0], data):
         raise Damaged(f"{path} is not what was stored: its SHA-256 has changed")
     return np.load(io.BytesIO(data), allow_pickle=False)
@@ -198,8 +177,6 @@ def read_plain(data: bytes, path: Path) -> dict:
             values = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as problem:  # torch has no kind of its own for a file that it cannot read
         raise Damaged(f"{path} cannot be read ({_line(problem)}): {REMEDY}") from None
-    if not isinstance(values, dict):
-        raise Damaged(f"{path} holds no dictionary: {REMEDY}")
     return values
 
 
@@ -240,13 +217,11 @@ def find_checkpoint(path: Path) -> Path | None:
     """
     remove_remains(path)
     try:
-        missing = CHECKPOINT_ENTRIES - set(read_checkpoint(path))
-        if missing:
-            raise Damaged(f"{path} lacks {', '.join(sorted(missing))}")
+        read_checkpoint(path)
     except FileNotFoundError:
         return None
     except Damaged:
-        log.warning("%s is damaged and set aside as %s: its phase begins anew.", path, set_aside(path).name)
+        log.warning("%s is damaged and set aside as %s: its phase begins again.", path, set_aside(path).name)
         return None
     return path
 
@@ -294,7 +269,7 @@ class PhaseStore:
             try:
                 stored = self.find(key)
             except Damaged as problem:
-                log.warning("%s; the phase is set aside as %s and trained anew.", problem, set_aside(folder).name)
+                log.warning("%s; the phase is set aside as %s and trained again.", problem, set_aside(folder).name)
                 stored = None
             remove_remains(folder)
             if stored is None:

@@ -15,10 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
-from singtech.components import build, instantiate, parameters, spec, unwrapped
+from singtech.components import build, instantiate, spec, unwrapped
 from singtech.errors import InvalidValue
 from singtech.imbalance.losses import WeightedCrossEntropy
 from singtech.imbalance.samplers import Natural
@@ -78,7 +77,7 @@ class Training(Phase):
         sampler: built with the targets.
         learning_rate: replaces the optimizer's own `lr`, as in the published code's re-training (1e-5).
     Raises:
-        InvalidValue: no epochs, or a learning rate that is no number above 0.
+        InvalidValue: no epochs, or a learning rate that is not above 0.
     """
 
     optimizer: Optimizer
@@ -87,14 +86,10 @@ class Training(Phase):
     learning_rate: float | None = None
 
     def __post_init__(self) -> None:
-        if type(self.epochs) is not int or self.epochs < 1:
+        if self.epochs < 1:
             raise InvalidValue(f"epochs={self.epochs} in a phase: expected a whole number from 1 up.")
-        rate = self.learning_rate
-        if rate is not None and not (isinstance(rate, int | float) and rate > 0):
-            raise InvalidValue(
-                f"learning_rate={rate} in a phase: expected a number above 0, or null for the optimizer's."
-            )
-        check_optimizer(self.optimizer_settings)
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise InvalidValue(f"learning_rate={self.learning_rate} in a phase: expected a number above 0, or null.")
 
     @property
     def optimizer_settings(self) -> Optimizer:
@@ -182,21 +177,6 @@ class Pretrained(Phase):
         return "the network as it was built"
 
 
-def check_optimizer(optimizer: Optimizer) -> None:
-    """Raise InvalidValue if an optimizer cannot be built, before anything is trained with it."""
-    settings = getattr(optimizer, "keywords", {})
-    rate = settings.get("lr", 1.0)
-    if not isinstance(rate, int | float) or not rate > 0:
-        raise InvalidValue(f"optimizer.lr={rate}: expected a number above 0.")
-    name = getattr(optimizer, "func", optimizer).__name__
-    try:
-        instance = optimizer([torch.zeros(1, requires_grad=True)])
-    except (TypeError, ValueError) as problem:
-        raise InvalidValue(f"optimizer: {name} cannot be built with {dict(settings)} ({problem}).") from None
-    if not isinstance(instance, torch.optim.Optimizer):
-        raise InvalidValue(f"optimizer: {name} is no optimizer; derive it from torch.optim.Optimizer.")
-
-
 def read_phases(entries: Sequence[Mapping]) -> tuple[Phase, ...]:
     """The phases of a strategy's `phases` list.
 
@@ -218,18 +198,12 @@ def _phase(entry: Mapping, number: int) -> Phase:
     kind = instantiate(entry, setting) if isinstance(entry, Mapping) and entry.get("_target_") else None
     if kind is None:
         raise InvalidValue(f"{setting}: expected a phase with a _target_, such as singtech.training.phases.TrainHead.")
-    names = set(parameters(kind.func))
-    unknown = [name for name in kind.keywords if name not in names]
-    if unknown:
-        raise InvalidValue(f"{setting}: {kind.func.__name__} has no {unknown[0]}; it has {', '.join(sorted(names))}.")
     try:
         phase = kind()
     except TypeError as problem:
         raise InvalidValue(f"{setting}: {problem}.") from None
     if not isinstance(phase, Phase):
-        raise InvalidValue(
-            f"{setting}: {kind.func.__name__} is no phase; derive it from singtech.training.phases.Phase."
-        )
+        raise InvalidValue(f"{setting}: {kind.func.__name__} is no subclass of singtech.training.phases.Phase.")
     return phase
 
 

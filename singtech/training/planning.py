@@ -19,7 +19,7 @@ from singtech.corpus.clip_store import Corpus
 from singtech.models.network import parameter_count
 from singtech.training.fit import Run, device_name
 from singtech.training.module import TechniqueModule
-from singtech.training.phase_store import CHECKPOINT, RECORD
+from singtech.training.phase_store import RECORD
 from singtech.training.phases import Phase, digest
 from singtech.training.run import is_complete, runnable
 from singtech.training.trainer import Machine
@@ -48,7 +48,7 @@ class Plan:
         output_dir: the results folder.
         runs: name of a run -> whether it is complete.
         phases: key -> phase of an incomplete run, with its run and corpus.
-        stored, begun: keys of the phases that are finished; of those that have a checkpoint.
+        stored: keys of the phases that are finished.
         corpora: name of a run -> its corpus.
         sizes: network -> bytes of its weights.
     """
@@ -57,7 +57,6 @@ class Plan:
     runs: dict[str, bool] = field(default_factory=dict)
     phases: dict[str, tuple[Run, Phase, Corpus]] = field(default_factory=dict)
     stored: set[str] = field(default_factory=set)
-    begun: set[str] = field(default_factory=set)
     corpora: dict[str, Corpus] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
 
@@ -79,8 +78,6 @@ class Plan:
             self.phases.setdefault(key, (run, phase, corpus))
             if (store / key / RECORD).exists():
                 self.stored.add(key)
-            elif (store / f".{key}.work" / CHECKPOINT).exists():
-                self.begun.add(key)
         return False
 
     @property

@@ -1,8 +1,8 @@
 """A run: obtain its phases one after the other, score the test singers, write its folder.
 
 A run is a condition with a seed on a corpus. Its folder under `runs/` is named readably and by a hash of all that
-decides its outcome, so that asking for a run twice runs it once. `row.json` is written first and last: a run is
-complete when its row says so, and whatever stopped it before, the same run asked for again goes on from what is stored.
+decides its outcome, so that the same command given twice trains once. `row.json` is written first and last: a run is
+complete when its row says so. The same command given again goes on from what is stored.
 """
 
 import contextlib
@@ -23,18 +23,18 @@ import torch
 
 from singtech.corpus.clip_store import Corpus
 from singtech.errors import Damaged, InvalidValue, Newer
-from singtech.io.atomic import encodable, remove_remains, set_aside, write_text
+from singtech.io.atomic import encodable, set_aside, write_text
 from singtech.io.lock import Busy, Superseded, hold, lock_of
-from singtech.metrics import confusion, scores
+from singtech.metrics import confusion, lacking, scores
 from singtech.models.deformable import backend_for
 from singtech.models.layers import describe
 from singtech.models.network import Network, parameter_count
 from singtech.results.conditions import describe as describe_condition
-from singtech.results.predictions import PREDICTIONS, VALIDATION, read_predictions, score
+from singtech.results.predictions import PREDICTIONS, VALIDATION, read_predictions
 from singtech.results.rows import COMPLETE, FAILED, INTERRUPTED, ROW, RUNNING, digests, is_intact, read_row, write_row
 from singtech.results.schema import protocol
 from singtech.results.settings import read_settings
-from singtech.training.fit import Run, clip_features, train_phase
+from singtech.training.fit import Run, Task, clip_features, train_phase
 from singtech.training.forest import forest_logits
 from singtech.training.phase_store import Outcome, PhaseStore, StoredPhase
 from singtech.training.trainer import Machine
@@ -42,12 +42,10 @@ from singtech.training.trial import try_components
 
 CONFIGURATION, CONFUSION, LAYERS = "config.yaml", "confusion.csv", "layers.csv"
 FAILURE = "failure.txt"  # the traceback of a run that failed
-RUN_FILES = (ROW, CONFIGURATION, PREDICTIONS, VALIDATION, CONFUSION, LAYERS, FAILURE)
+RESULT_FILES = (CONFIGURATION, PREDICTIONS, VALIDATION, CONFUSION, LAYERS)
 VERSIONED = ("torch", "torchvision", "pytorch-lightning", "numpy", "scikit-learn", "librosa", "soxr")
 
 log = logging.getLogger(__name__)
-
-_other_code: set[str] = set()  # versions that this process has mentioned
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,8 @@ def execute(
     """Train what is missing of a run, score it on the corpus's test clips and write its folder.
 
     The row is there from the start, with status `running`; it ends `complete`, `failed` with the reason, or
-    `interrupted`. A run that is asked for again goes on from what is stored.
+    `interrupted`. A complete run is only read. One that no longer fits the corpus, or is damaged, is made again from
+    its stored phases.
 
     Args:
         run: what to run.
@@ -84,10 +83,10 @@ def execute(
         output_dir: holds `phases/` and `runs/`.
         machine: where and how to compute.
         provenance: further entries of the row (commit, command …).
-        configuration: YAML text kept in the run's folder.
+        configuration: YAML text for the run's folder.
         say: takes one line for each thing that a person wants to know.
         wait: for another process that works on the same run or phase.
-        explain: makes of an error the sentence that the row keeps.
+        explain: turns an error into the sentence of the row.
     Returns:
         The row, with what was trained for it.
     Raises:
@@ -97,70 +96,108 @@ def execute(
         Diverged: a loss is not finite.
     """
     network = runnable(run, corpus, machine)
-    commit = dict(provenance or {}).get("commit", "")
     folder = Path(output_dir) / "runs" / run.name(corpus.fingerprint("test"))
     store = PhaseStore(Path(output_dir) / "phases")
-    if (row := _current(folder, run, corpus)) is not None:
-        return Result(row, folder, (False,) * len(run.phases))
+    nothing_trained = (False,) * len(run.phases)
+    with contextlib.suppress(Damaged):  # set aside below, under the lock
+        row = read_current(folder, run, corpus)
+        if row is not None and not lock_of(folder).exists():  # a killed process leaves its lock
+            return Result(row, folder, nothing_trained)
     with hold(folder, f"run {folder.name} is being made", wait) as require_lease:
-        row = _earlier_row(folder, say)
-        if row is not None and row["status"] == COMPLETE and (row := _whole(row, folder)) is not None:
-            trained = [False] * len(run.phases)
-            if not _is_judged(folder, row, corpus):  # the split may name others; they decide nothing else
-                stored, trained = _obtain_phases(run, corpus, store, machine, say, wait, commit, folder.name)
-                judged = _validation_logits(run, stored, corpus, machine)
-                require_lease()
-                row = _keep_validation(folder, row, corpus, judged)
-                row |= {"files": _digests(folder)} if row.get("files") else {}
-                write_row(folder, row)
-            return Result(_followed(folder, row, run, corpus), folder, tuple(trained))
-        begun = _condition(run, folder.name, corpus, parameter_count(network)) | dict(provenance or {})
-        begun["protocol"] = protocol(begun)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in RUN_FILES:
-            remove_remains(folder / name)
-        write_text(folder / CONFIGURATION, configuration)
-        write_row(folder, begun | {"status": RUNNING})
         try:
-            stored, trained = _obtain_phases(run, corpus, store, machine, say, wait, commit, folder.name)
-            logits = _logits(run, stored, corpus, "test", machine)
-            judged = _validation_logits(run, stored, corpus, machine)
+            row = read_current(folder, run, corpus)
+            if row is not None:
+                return Result(row, folder, nothing_trained)
+            _say_how_it_ended(folder, say)
+        except Damaged as problem:
+            log.warning("%s: %s It is set aside as %s.", folder, problem, set_aside(folder).name)
+        first_row = _condition(run, folder.name, corpus, parameter_count(network)) | dict(provenance or {})
+        first_row["protocol"] = protocol(first_row)
+        folder.mkdir(parents=True, exist_ok=True)
+        for half_written in folder.glob(".*.tmp"):
+            half_written.unlink()
+        write_text(folder / CONFIGURATION, configuration)
+        write_row(folder, first_row | {"status": RUNNING})
+        try:
+            maker = {"version": metadata.version("singtech"), "commit": first_row.get("commit", ""), "run": folder.name}
+            stored, trained = _obtain_phases(run, corpus, store, machine, maker, say, wait)
+            logits = {
+                split: _logits(run, stored, corpus, split, machine)
+                for split in ("test", "validation")
+                if len(corpus.rows(split))
+            }
             require_lease()
-            write_text(folder / PREDICTIONS, _predictions(corpus, "test", logits).to_csv(index=False))
-            write_text(folder / CONFUSION, _confusion(corpus, logits).to_csv())
-            layers = pd.DataFrame(describe(network, corpus.waveforms.shape[1]))
-            write_text(folder / LAYERS, layers.to_csv(index=False))
-            row = begun | _circumstances(stored, folder.name)
-            row |= scores(corpus.targets("test"), logits, corpus.techniques)
-            row = _keep_validation(folder, row, corpus, judged)
-            (folder / FAILURE).unlink(missing_ok=True)
-            write_row(folder, row | {"files": _digests(folder), "status": COMPLETE})
+            row = first_row | _circumstances(stored, folder.name)
+            row |= _write_results(folder, network, corpus, logits)
+            write_row(folder, row | {"files": digests(folder, RESULT_FILES), "status": COMPLETE})
         except BaseException as problem:
             # A full disk leaves the row with status running. After a take-over the row is the other process's.
             with contextlib.suppress(OSError, Superseded):
                 require_lease()
-                _end(folder, begun, problem, explain, store)
+                _record_end(folder, first_row, problem, explain, store)
             raise
         return Result(read_row(folder) or row, folder, tuple(trained))
 
 
-def _digests(folder: Path) -> str:
-    """The digests of a run's files, for its row."""
-    return digests(folder, (CONFIGURATION, PREDICTIONS, VALIDATION, CONFUSION, LAYERS))
+def read_current(folder: Path, run: Run, corpus: Corpus) -> dict | None:
+    """The row of a complete run that fits settings and corpus as they are now; None where it is to be made.
+
+    Raises:
+        Damaged: the row, or the predictions beside it.
+        Newer: a newer version wrote it.
+    """
+    try:
+        row = read_row(folder)
+    except Newer as problem:
+        raise Newer(f"{folder / ROW}: {problem}; use that version, or another output_dir.") from None
+    if row is None or row["status"] != COMPLETE or not is_intact(row) or lacking(row):
+        return None
+    if not (folder / PREDICTIONS).is_file():
+        return None
+    read_predictions(folder / PREDICTIONS)
+    settings, stored = (read_settings(text).items for text in (run.names["settings"], row["settings"]))
+    if len(settings) < len(stored):  # what differed did not matter, or is the default now
+        return None
+    if not corpus.identity().items() <= row.items():  # clips changed that neither train nor are tested
+        return None
+    validation = corpus.clips.iloc[corpus.rows("validation")]["recording"]
+    path = folder / VALIDATION
+    if list(validation) != (list(read_predictions(path).clips["recording"]) if path.is_file() else []):
+        return None
+    is_alone = list(folder.parent.glob(f"{glob.escape(folder.name[:-8])}*")) == [folder]
+    return row if is_alone else None  # beside runs with other code it becomes the newest, which tables show
 
 
-def _end(
-    folder: Path, begun: dict, problem: BaseException, explain: Callable[[BaseException], str], store: PhaseStore
+def _write_results(folder: Path, network: Network, corpus: Corpus, logits: Mapping[str, np.ndarray]) -> dict:
+    """Write predictions, confusion matrix and layers; return the scores for the row."""
+    write_text(folder / PREDICTIONS, _predictions(corpus, "test", logits["test"]).to_csv(index=False))
+    names = pd.Index(corpus.techniques, name="technique")
+    table = pd.DataFrame(confusion(corpus.targets("test"), logits["test"]), names, list(corpus.techniques))
+    write_text(folder / CONFUSION, table.to_csv())
+    layers = pd.DataFrame(describe(network, corpus.waveforms.shape[1]))
+    write_text(folder / LAYERS, layers.to_csv(index=False))
+    for name in (VALIDATION, FAILURE):  # of an earlier attempt
+        (folder / name).unlink(missing_ok=True)
+    row = scores(corpus.targets("test"), logits["test"], corpus.techniques)
+    if "validation" in logits:
+        write_text(folder / VALIDATION, _predictions(corpus, "validation", logits["validation"]).to_csv(index=False))
+        validation_scores = scores(corpus.targets("validation"), logits["validation"], corpus.techniques)
+        row["validation_f1"] = validation_scores["f1"]
+    return row
+
+
+def _record_end(
+    folder: Path, row: dict, problem: BaseException, explain: Callable[[BaseException], str], store: PhaseStore
 ) -> None:
-    """Write down how a run ended that did not come to its end."""
-    if isinstance(problem, Busy) and not any((store.folder / key).exists() for key in begun["phases"].split()):
+    """Record a failed or interrupted run."""
+    if isinstance(problem, Busy) and not any((store.folder / key).exists() for key in row["phases"].split()):
         shutil.rmtree(folder)  # nothing of it is there that its row would keep
         return
-    ended = {"status": INTERRUPTED}
+    end = {"status": INTERRUPTED}
     if isinstance(problem, Exception) and not isinstance(problem, Busy):
         write_text(folder / FAILURE, encodable("".join(traceback.format_exception(problem))))
-        ended = {"status": FAILED, "reason": encodable(explain(problem))}
-    write_row(folder, begun | ended | {"finished": _now()})
+        end = {"status": FAILED, "reason": encodable(explain(problem))}
+    write_row(folder, row | end | {"finished": _now()})
 
 
 def is_complete(folder: Path) -> bool:
@@ -172,112 +209,13 @@ def is_complete(folder: Path) -> bool:
     return row is not None and row["status"] == COMPLETE
 
 
-def _earlier_row(folder: Path, say: Callable[[str], None]) -> dict | None:
-    """The row of an earlier attempt, and a line about it; a damaged one is set aside with its folder.
-
-    Raises:
-        Newer: a newer version wrote it; it is left as it is.
-    """
-    try:
-        row = read_row(folder)
-    except Newer as problem:
-        raise Newer(f"{folder / ROW}: {problem}; use that version, or another output_dir.") from None
-    except Damaged as problem:
-        log.warning("%s is damaged (%s); it is set aside as %s.", folder, problem, set_aside(folder).name)
-        return None
-    if row is not None and row["status"] == RUNNING:  # the lock is ours, so whoever ran it was killed
-        row["status"] = INTERRUPTED
-    if row is not None and row["status"] == FAILED:
+def _say_how_it_ended(folder: Path, say: Callable[[str], None]) -> None:
+    """Say that an earlier attempt failed, or was interrupted. Whoever ran it is gone, for its lock is ours."""
+    row = read_row(folder) or {"status": ""}
+    if row["status"] == FAILED:
         say(f"it failed before ({row.get('reason', '')}); it is tried again.")
-    elif row is not None and row["status"] == INTERRUPTED:
+    if row["status"] in (RUNNING, INTERRUPTED):
         say("it was interrupted before; it goes on from what is stored.")
-    return row
-
-
-def _whole(row: dict, folder: Path) -> dict | None:
-    """A complete row with the scores of its predictions; None where these must be made again."""
-    path = folder / PREDICTIONS
-    try:
-        read_predictions(path)
-        return score(row, folder)
-    except FileNotFoundError:
-        return None
-    except Damaged as problem:
-        log.warning("%s It is now %s; the run makes its predictions again.", problem, set_aside(path).name)
-        return None
-
-
-def _current(folder: Path, run: Run, corpus: Corpus) -> dict | None:
-    """The row of a complete run that nobody works on and that needs no change, read without its lock; else None."""
-    try:
-        row = None if lock_of(folder).exists() else read_row(folder)
-        if row is None or row["status"] != COMPLETE or not is_intact(row) or score(row, folder) is not row:
-            return None
-        contexts = read_predictions(folder / PREDICTIONS).clips["context"]
-    except (FileNotFoundError, Damaged, Newer):
-        return None
-    has_contexts = list(contexts) == list(corpus.clips.iloc[corpus.rows("test")]["context"])
-    is_current = _changed(folder, row, run, corpus).items() <= row.items()
-    return row if has_contexts and is_current and _is_judged(folder, row, corpus) else None
-
-
-def _changed(folder: Path, row: dict, run: Run, corpus: Corpus) -> dict:
-    """The entries of a complete row as they are now, of those that decide nothing."""
-    changed = corpus.identity()  # clips that neither train nor are tested may have
-    settings, stored = (read_settings(text).items for text in (run.names["settings"], row.get("settings", "")))
-    if len(settings) < len(stored):  # what differed did not matter, or is the default now
-        changed |= run.names
-    if any(other != folder for other in folder.parent.glob(f"{glob.escape(folder.name[:-8])}*")):
-        changed["finished"] = _now()  # of the same condition with other code, tables show the newest
-    return changed
-
-
-def _followed(folder: Path, row: dict, run: Run, corpus: Corpus) -> dict:
-    """A complete row, brought up to date where what differs decides nothing."""
-    changed = _changed(folder, row, run, corpus)
-    is_changed = row.get("digest") and not is_intact(row)  # by hand: it has the scores of its predictions now
-    if is_changed or any(row.get(name) != value for name, value in changed.items()):
-        write_row(folder, row | changed)
-        row = read_row(folder) or row
-    _keep_contexts(folder / PREDICTIONS, corpus)
-    return row
-
-
-def _is_judged(folder: Path, row: dict, corpus: Corpus) -> bool:
-    """Whether a complete run's score on the validation singers is of those that the corpus has now."""
-    clips, path = corpus.clips.iloc[corpus.rows("validation")], folder / VALIDATION
-    if not len(clips) or not path.is_file():
-        return not len(clips) and not path.is_file()
-    if row.get("corpus_fingerprint") != corpus.identity()["corpus_fingerprint"]:
-        return False
-    try:
-        return list(read_predictions(path).clips["recording"]) == list(clips["recording"])
-    except Damaged:
-        return False
-
-
-def _validation_logits(run: Run, stored: list[StoredPhase], corpus: Corpus, machine: Machine) -> np.ndarray | None:
-    """(N, K) logits of the validation singers' clips; None where there are none."""
-    return _logits(run, stored, corpus, "validation", machine) if len(corpus.rows("validation")) else None
-
-
-def _keep_validation(folder: Path, row: dict, corpus: Corpus, logits: np.ndarray | None) -> dict:
-    """Write what a run makes of the validation singers; the row with their score."""
-    row = {name: value for name, value in row.items() if name != "validation_f1"}
-    if logits is None:
-        (folder / VALIDATION).unlink(missing_ok=True)
-        return row
-    write_text(folder / VALIDATION, _predictions(corpus, "validation", logits).to_csv(index=False))
-    return row | {"validation_f1": scores(corpus.targets("validation"), logits, corpus.techniques)["f1"]}
-
-
-def _keep_contexts(path: Path, corpus: Corpus) -> None:
-    """Tell the context of each clip in predictions that were written before they held it."""
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    clips = corpus.clips.iloc[corpus.rows("test")]
-    if "context" not in frame and list(frame["recording"]) == list(clips["recording"]):
-        frame.insert(3, "context", list(clips["context"]))
-        write_text(path, frame.to_csv(index=False))
 
 
 def runnable(run: Run, corpus: Corpus, machine: Machine) -> Network:
@@ -303,37 +241,32 @@ def _obtain_phases(
     corpus: Corpus,
     store: PhaseStore,
     machine: Machine,
+    maker: Mapping[str, str],
     say: Callable[[str], None],
     wait: bool,
-    commit: str,
-    name: str,
 ) -> tuple[list[StoredPhase], list[bool]]:
-    """Each phase of the run from the store, trained where it is missing."""
+    """Each phase of the run from the store, trained where it is missing.
+
+    Args:
+        maker: version and commit of the code, and the run's name, for the record of a phase that is trained.
+    """
     stored: list[StoredPhase] = []
     trained = []
     for number, (phase, key) in enumerate(zip(run.phases, run.keys, strict=True)):
         title = f"phase {number + 1}/{len(run.phases)} {phase.name or phase.trains}"
 
         def train(work: Path, require_lease: Callable[[], None], n: int = number, title: str = title) -> Outcome:
-            outcome = train_phase(run, n, tuple(stored), corpus, work, machine, title, require_lease)
-            outcome.record |= {"version": metadata.version("singtech"), "commit": commit, "run": name}
+            outcome = train_phase(Task(run, n, tuple(stored), corpus, work, machine, title, require_lease))
+            outcome.record |= maker
             return outcome
 
         entry, was_trained = store.obtain(key, train, title, wait)
         done = "trained" if was_trained else "taken from the store"
-        say(f"{title}: {phase.describe()} {done} ({key}, {entry.record['seconds']:.1f} s)")
-        _say_of_other_code(entry, commit, title, say)
+        other = "" if made_by(entry) == f"{maker['version']}@{maker['commit']}" else f", made by {made_by(entry)}"
+        say(f"{title}: {phase.describe()} {done} ({key}, {entry.record['seconds']:.1f} s{other})")
         stored.append(entry)
         trained.append(was_trained)
     return stored, trained
-
-
-def _say_of_other_code(entry: StoredPhase, commit: str, title: str, say: Callable[[str], None]) -> None:
-    """Say in one line, once in a process, that phases were made by another version of the code."""
-    this_version, maker = f"{metadata.version('singtech')}@{commit}", made_by(entry)
-    if this_version != maker and maker not in _other_code:
-        _other_code.add(maker)
-        say(f"{title} was made by {maker}, not by this version, {this_version}: the row names both.")
 
 
 def made_by(entry: StoredPhase) -> str:
@@ -345,7 +278,7 @@ def made_by(entry: StoredPhase) -> str:
 def _logits(run: Run, stored: list[StoredPhase], corpus: Corpus, split: str, machine: Machine) -> np.ndarray:
     """(N, K) logits of a split's clips: stored features through the last phase's classifier, on the CPU in float32.
 
-    A forest learns from the stored features of the training clips, anew every time: it is not kept.
+    A forest is not stored: each call grows it again from the stored features of the training clips.
     """
     features = clip_features(run, tuple(stored), corpus, split, machine)
     if run.forest is not None:
@@ -412,9 +345,3 @@ def _predictions(corpus: Corpus, split: str, logits: np.ndarray) -> pd.DataFrame
     clips = corpus.clips.loc[corpus.rows(split), ["recording", "singer", "technique", "context", "start"]]
     columns = pd.DataFrame(logits, columns=[f"logit_{name}" for name in corpus.techniques])
     return pd.concat([clips.reset_index(drop=True), columns], axis=1)
-
-
-def _confusion(corpus: Corpus, logits: np.ndarray) -> pd.DataFrame:
-    """Test clips by true (rows) and predicted technique (columns)."""
-    names = pd.Index(corpus.techniques, name="technique")
-    return pd.DataFrame(confusion(corpus.targets("test"), logits), index=names, columns=list(corpus.techniques))

@@ -2,7 +2,6 @@
 
 import ctypes
 import logging
-import os
 import re
 import signal
 import sys
@@ -46,7 +45,7 @@ class Machine:
         resident: keep a corpus's clips in a GPU's memory where they take no more than a quarter of it.
         cache_features: re-train classifiers on features computed once, where the extractor is in eval mode.
         progress: show bars.
-        loggers: called with a phase's folder and its description (`Run.about`), gives Lightning loggers.
+        loggers: called with a phase's folder and the names and numbers of the phase, gives Lightning loggers.
     """
 
     accelerator: str = "auto"
@@ -66,8 +65,6 @@ class Machine:
             InvalidValue: Lightning refuses the machine.
         """
         make_ready()
-        if self.deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
         try:
             return pl.Trainer(
                 accelerator=self.accelerator,
@@ -156,29 +153,15 @@ def raise_from_processes() -> Iterator[None]:
         raise RuntimeError(f"{cause}a process that trained with others ended: {problem}") from problem
 
 
-# Advice of Lightning and torch on what is meant so: clips come from memory, epochs may be short.
-QUIET = (
-    r".*does not have many workers.*",
-    r".*number of training batches .* is smaller than the logging interval.*",
-    r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
-    r".*Checkpoint directory .* exists and is not empty.*",
-    r".*You defined a `validation_step` but have no `val_dataloader`.*",
-    r".*The `srun` command is available on your system but is not used.*",
-    r".*`weights_only` was not set.*",
-    r".*It is recommended to use `self.log.*sync_dist=True.*",
-    r".*Total length of `list` across ranks is zero.*",
-    r".*GPU available but not used.*",
-    r".*MPS available but not used.*",
-)
+LIGHTNING = r"(pytorch_lightning|lightning_fabric)\."
 
 
 def make_ready() -> None:
-    """Let glibc keep memory, and hide the advice in `QUIET`."""
+    """Let glibc keep memory, and hide Lightning's advice, which is about things that are meant so."""
     keep_memory()
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for message in QUIET:
-        warnings.filterwarnings("ignore", message=message)
+    warnings.filterwarnings("ignore", module=LIGHTNING)  # clips come from memory, epochs may be short
 
 
 class WholeCheckpoints(TorchCheckpointIO):

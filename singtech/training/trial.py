@@ -26,19 +26,16 @@ def try_components(run: Run) -> None:
         ComponentError: one does not do what its kind must do (`singtech.training.protocols`).
         InvalidValue: a component refuses its settings.
     """
-    size = [spec(run.setup.network), run.samples, run.techniques, run.sample_rate]
-    tries = {digest(size): None} | {digest([size, spec(phase)]): phase for phase in run.phases}
-    tries = {key: phase for key, phase in tries.items() if key not in _passed}
-    if not tries:
-        return
+    network_digest = digest([spec(run.setup.network), run.samples, run.techniques, run.sample_rate])
+    phases = {digest([network_digest, spec(phase)]): phase for phase in run.phases}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        if None in tries.values():
+        if network_digest not in _passed:
             _try_network(run)
-        network = run.build()
-        for phase in filter(None, tries.values()):
-            _try_phase(phase, run, network)
-    _passed.update(tries)
+        for key, phase in phases.items():
+            if key not in _passed:
+                _try_phase(phase, run, run.build())
+    _passed.update({network_digest, *phases})
 
 
 @contextmanager
@@ -76,21 +73,16 @@ def _try_network(run: Run) -> None:
         front_end = build(architecture.front_end, sample_rate=run.sample_rate)
         require(hasattr(front_end, "shape"), "a method shape(samples)")
         shape = front_end.shape(run.samples)
+        inputs = front_end(0.1 * torch.randn(2, run.samples))
+        require(inputs, (2, *shape))
     with _name_errors("model", architecture.extractor) as require:
         extractor = build(architecture.extractor, shape=shape)
         width = getattr(extractor, "out_features", None)
         require(isinstance(width, int), "an attribute out_features, its number of features")
-    with _name_errors("head", architecture.head):
-        architecture.head(width, run.techniques)
-    network = run.build()
-    with _name_errors("front_end", architecture.front_end) as require:
-        inputs = network.front_end(0.1 * torch.randn(2, run.samples))
-        require(inputs, (2, *shape))
-    with _name_errors("model", architecture.extractor) as require:
-        features = network.extractor(inputs)
+        features = extractor(inputs)
         require(features, (2, width))
     with _name_errors("head", architecture.head) as require:
-        logits = network.classifier(features)
+        logits = architecture.head(width, run.techniques)(features)
         require(logits, (2, run.techniques))
     with _name_errors("model", architecture.extractor):
         logits.float().sum().backward()
@@ -135,9 +127,7 @@ def _try_phase(phase: Phase, run: Run, network: Network) -> None:
 
 
 def _try_optimizer(phase: Training) -> None:
-    """A step of a user's own optimizer, and its state as in a checkpoint."""
-    if not origin(phase.optimizer).startswith("sha256:"):
-        return  # a package's may need a GPU to step
+    """Build the optimizer; let a user's own make a step, and read its state as from a checkpoint."""
     weights = torch.ones(2, 2, requires_grad=True)
 
     def closure() -> Any:
@@ -147,10 +137,12 @@ def _try_optimizer(phase: Training) -> None:
 
     with _name_errors("optimizer", phase.optimizer) as require:
         optimizer = phase.optimizer_settings([weights])
+        require(isinstance(optimizer, torch.optim.Optimizer), "a torch.optim.Optimizer")
+        if not origin(phase.optimizer).startswith("sha256:"):
+            return  # a package's may need a GPU to step
         optimizer.step(closure)
-        state = torch_bytes(optimizer.state_dict())
         try:
-            is_plain = bool(read_plain(state, Path("state")))
+            is_plain = bool(read_plain(torch_bytes(optimizer.state_dict()), Path("state")))
         except Damaged:
             is_plain = False
         require(is_plain, "a state of tensors and plain values, after a step")

@@ -133,6 +133,34 @@ def test_a_holder_in_another_process_namespace_lives_until_it_is_killed(place, s
     assert taken_after(place, at_most=20) is not None
 
 
+def test_two_who_wait_for_an_empty_lock_take_it_over_one_after_the_other(place, short_lease):
+    """Its holder was killed between making the file and writing its name."""
+    place.parent.mkdir(parents=True)
+    lock_of(place).touch()
+    held, both = [], []
+
+    def work(_):
+        with hold(place, "it is being made") as require_lease:
+            held.append(1)
+            time.sleep(0.3)
+            both.append(len(held))
+            require_lease()
+            held.pop()
+
+    started = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, range(2)))
+    assert both == [1, 1]
+    assert time.monotonic() - started > 1.0  # the lease
+    assert list(place.parent.iterdir()) == []
+
+
+def test_an_empty_lock_goes_also_where_nobody_waits(place, short_lease):
+    place.parent.mkdir(parents=True)
+    lock_of(place).touch()
+    assert taken_after(place, at_most=20) > 0.9
+
+
 def test_who_slept_through_its_lease_learns_that_it_was_taken_over(place, short_lease):
     with hold(place, "it is being made") as require_lease:
         require_lease()

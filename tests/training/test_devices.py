@@ -15,7 +15,7 @@ from singtech.components import ComponentError
 from singtech.corpus.datamodule import EpochSampler, SharedBatches
 from singtech.errors import Diverged
 from singtech.imbalance.rewrites import LearnableScaling
-from singtech.training.fit import train_phase
+from singtech.training.fit import Task, train_phase
 from singtech.training.module import TechniqueModule
 from singtech.training.phase_store import PhaseStore
 from singtech.training.trainer import Machine, raise_from_processes
@@ -58,7 +58,7 @@ def test_two_devices_retrain_the_classifier_that_one_does(corpus, tmp_path, redu
     alone = run(corpus, tmp_path, phases, machine=ALONE)
     asked = a_run(corpus, phases)
     stored = (PhaseStore(tmp_path / "phases").find(asked.keys[0]),)
-    together = train_phase(asked, 1, stored, corpus, tmp_path / "work", TOGETHER).weights
+    together = train_phase(Task(asked, 1, stored, corpus, tmp_path / "work", TOGETHER)).weights
     for name, theirs in weights(tmp_path, alone).items():
         torch.testing.assert_close(together[name], theirs, rtol=0, atol=1e-6)
 

@@ -70,7 +70,7 @@ def test_what_killed_processes_left_half_written_is_cleared_away(store, phase):
 
 def test_half_a_checkpoint_is_cleared_away_beside_the_one_before(tmp_path):
     checkpoint = tmp_path / "last.ckpt"
-    write_checkpoint(checkpoint, dict.fromkeys(("state_dict", "optimizer_states", "curve", "epoch"), 1))
+    write_checkpoint(checkpoint, {"epoch": 1})
     (tmp_path / ".last.ckpt.x1y2z3.tmp").write_bytes(b"half")
     assert find_checkpoint(checkpoint) == checkpoint
     assert names(tmp_path) == ["last.ckpt"]
@@ -128,8 +128,6 @@ def test_a_checkpoint_of_a_newer_version_is_named_and_stays(tmp_path):
     assert names(tmp_path) == ["last.ckpt"]
 
 
-def test_reading_takes_no_lock(store, phase, monkeypatch):
-    features = phase.features(CLIPS, lambda: np.ones((2, 3), dtype=np.float32))
+def test_reading_a_phase_takes_no_lock(store, phase, monkeypatch):
     monkeypatch.setattr(phase_store, "hold", None)
     assert store.obtain(KEY, None) == (phase, False)
-    assert np.array_equal(phase.features(CLIPS, None), features)

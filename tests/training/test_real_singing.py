@@ -19,7 +19,7 @@ from singtech.corpus.datamodule import VocalSetDataModule, as_waveform
 from singtech.models.network import Architecture
 from singtech.models.oblong import OblongExtractor
 from singtech.models.spectrogram import MultiResolutionSpectrogram
-from singtech.training.fit import Run, Setup, train_phase
+from singtech.training.fit import Run, Setup, Task, train_phase
 from singtech.training.phases import TrainNetwork
 from singtech.training.recalibration import recalibrate
 from singtech.training.trainer import Machine
@@ -61,7 +61,8 @@ def trained(corpus, tmp_path_factory):
     run = Run(names, setup, (phase,), corpus.waveforms.shape[1], 3, corpus.sample_rate)
     work = tmp_path_factory.mktemp("work")
     network = run.build()
-    network.load_state_dict(train_phase(run, 0, (), corpus, work, Machine(accelerator="cpu", progress=False)).weights)
+    task = Task(run, 0, (), corpus, work, Machine(accelerator="cpu", progress=False))
+    network.load_state_dict(train_phase(task).weights)
     return network
 
 

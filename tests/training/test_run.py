@@ -31,16 +31,15 @@ from singtech.imbalance.rewrites import LearnableScaling, TauNormalized
 from singtech.io import lock as locks
 from singtech.io.lock import Busy, Superseded, hold, lock_of
 from singtech.metrics import technique_of
-from singtech.models.network import Architecture
+from singtech.models.network import Architecture, Network
 from singtech.models.oblong import OblongExtractor
 from singtech.models.spectrogram import MultiResolutionSpectrogram
 from singtech.results.predictions import VALIDATION, read_predictions
 from singtech.results.rows import read_rows, write_row
 from singtech.results.schema import COLUMNS, SCHEMA
 from singtech.training.callbacks import EpochCheckpoint
-from singtech.training.fit import Run, Setup, train_phase
+from singtech.training.fit import Run, Setup, Task, train_phase
 from singtech.training.forest import Forest
-from singtech.training.module import TechniqueModule
 from singtech.training.phase_store import PhaseStore, read_checkpoint
 from singtech.training.phases import Pretrained, RewriteHead, TrainHead, TrainNetwork
 from singtech.training.run import execute
@@ -564,7 +563,7 @@ def test_a_damaged_phase_is_set_aside_and_made_again_with_the_same_bits(corpus, 
     }
 
 
-def test_damaged_features_are_computed_anew(corpus, first, tmp_path, caplog):
+def test_damaged_features_are_computed_again(corpus, first, tmp_path, caplog):
     kept = (tmp_path / "phases" / first.row["phases"] / "features").glob(f"{corpus.fingerprint('test')[:8]}*.npy")
     (features,) = kept
     whole = features.read_bytes()
@@ -573,7 +572,7 @@ def test_damaged_features_are_computed_anew(corpus, first, tmp_path, caplog):
     shutil.rmtree(first.folder)
     again = run(corpus, tmp_path, [network()])
     assert again.trained == (False,)
-    assert "computed anew" in caplog.text
+    assert "computed again" in caplog.text
     (aside,) = features.parent.glob(f".{features.name}.damaged-1")
     assert aside.read_bytes() == whole[:-1] + bytes([whole[-1] ^ 1])
     assert features.read_bytes() == whole
@@ -670,7 +669,7 @@ def test_training_that_another_took_over_ends_after_the_epoch_and_leaves_its_che
 
     work = tmp_path / "work"
     with pytest.raises(Superseded):
-        train_phase(a_run(corpus, [network(4)]), 0, (), corpus, work, MACHINE, require_lease=require_lease)
+        train_phase(Task(a_run(corpus, [network(4)]), 0, (), corpus, work, MACHINE, require_lease=require_lease))
     assert epochs == [1, 2]
     assert len(read_checkpoint(work / "last.ckpt")["curve"]) == 1
 
@@ -786,7 +785,7 @@ def in_another_thread(work):
     ("setting", "value", "message"),
     [
         ("batch_norm", "frozen", "batch_norm=frozen: expected one of recalibrated, running"),
-        ("batch_size", 1, "batch_size=1: expected a whole number from 2 up"),
+        ("batch_size", 1, "batch_size=1: expected two clips or more for each of trainer.devices"),
         ("selection", "first", "selection=first: expected one of last, best"),
         ("precision", "8-bit", "precision=8-bit: expected one of 32-true, bf16-mixed, 16-mixed"),
         ("max_batches", 0, "schedule.max_batches=0: expected a whole number from 1 up, or null"),
@@ -830,7 +829,7 @@ def test_other_validation_singers_are_scored_again_and_nothing_is_trained(corpus
         assert (again.folder / VALIDATION).read_bytes() == (fresh.folder / VALIDATION).read_bytes() != judged
 
 
-def test_a_row_names_the_version_and_commit_of_each_phase_and_another_commit_is_said_in_one_line(corpus, tmp_path):
+def test_a_row_and_a_line_name_the_version_and_commit_of_each_phase(corpus, tmp_path):
     version = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["version"]
 
     def made(alpha, commit):
@@ -840,8 +839,10 @@ def test_a_row_names_the_version_and_commit_of_each_phase_and_another_commit_is_
         return row["made_by"], row["commit"], [line for line in said if "made by" in line]
 
     assert made(0.2, "aaaa") == (f"{version}@aaaa {version}@aaaa", "aaaa", [])
-    line = f"phase 1/2 network was made by {version}@aaaa, not by this version, {version}@bbbb: the row names both."
-    assert made(0.5, "bbbb") == (f"{version}@aaaa {version}@bbbb", "bbbb", [line])
+    made_by, commit, (line,) = made(0.5, "bbbb")
+    assert (made_by, commit) == (f"{version}@aaaa {version}@bbbb", "bbbb")
+    assert line.startswith("phase 1/2 network: 1 epochs of the network taken from the store")
+    assert line.endswith(f"s, made by {version}@aaaa)")
     records = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("phases/*/phase.json"))]
     assert sorted((record["version"], record["commit"]) for record in records) == [
         (version, "aaaa"),
@@ -867,8 +868,8 @@ class Encoder(OblongExtractor):
 def passes(monkeypatch):
     """Batches of clips that went through an extractor for their features."""
     batches = []
-    predict_step = TechniqueModule.predict_step
-    monkeypatch.setattr(TechniqueModule, "predict_step", lambda *given: batches.append(1) or predict_step(*given))
+    features = Network.features
+    monkeypatch.setattr(Network, "features", lambda *given: batches.append(1) or features(*given))
     return batches
 
 
@@ -958,7 +959,7 @@ def test_a_fixed_extractor_is_in_no_checkpoint_unless_its_statistics_move(corpus
     asked = a_run(corpus, [network(), classifier(1, extractor=extractor)], selection=selection)
     run(corpus, tmp_path, asked.phases[:1], selection=selection)
     stored = (PhaseStore(tmp_path / "phases").find(asked.keys[0]),)
-    train_phase(asked, 1, stored, corpus, tmp_path / "work", MACHINE)
+    train_phase(Task(asked, 1, stored, corpus, tmp_path / "work", MACHINE))
     checkpoint = read_checkpoint(tmp_path / "work" / "last.ckpt")
     held = [checkpoint["state_dict"], *(state["weights"] for state in checkpoint["callbacks"].values())]
     assert len(held) == (2 if selection == "best" else 1)
