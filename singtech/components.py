@@ -1,9 +1,9 @@
 """Import and build components: classes and functions that a configuration names by `_target_`, also the user's own.
 
-Hydra returns each one as a `functools.partial` with its settings. `build` calls it with arguments that are known later
-(class counts, shapes). `spec` describes it for a phase's key: its name and the settings that differ from the defaults
-in its Python signature, so that a new setting with a default changes no key. `singtech.training.protocols` defines
-what each kind of component must offer.
+`instantiate` returns each one as a `functools.partial` with its settings. `build` calls it with arguments that are
+known later (class counts, shapes). `spec` describes it for a phase's key: its name and the settings that differ from
+the defaults in its Python signature, so that a new setting with a default changes no key.
+`singtech.training.protocols` defines what each kind of component must offer.
 """
 
 import ast
@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module, metadata
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -33,104 +33,62 @@ class ComponentError(SingtechError):
     """One of the user's own classes raised an exception, or does not do what its kind of component must do."""
 
 
-def partials(settings: object) -> object:
-    """Add `_partial_: true` to every `_target_`, so that Hydra builds nothing yet."""
-    if isinstance(settings, Mapping):
-        inner = {name: partials(value) for name, value in settings.items()}
-        if "_target_" in inner:
-            return inner | {"_partial_": True} if inner["_target_"] is not None else None
-        return inner
-    return [partials(value) for value in settings] if isinstance(settings, list | tuple) else settings
-
-
-def instantiate(settings: Mapping, group: str) -> functools.partial | None:
-    """Import the component that a group's settings name, without building it; None if `_target_` is null.
+def instantiate(settings: Any, setting: str) -> Any:
+    """Import the component that settings name, without building it: Hydra's `instantiate` with every `_partial_` true.
 
     Args:
         settings: plain values with a `_target_`, which may be nested.
-        group: name of the configuration group, for messages.
+        setting: where they stand in the configuration, for messages.
+    Returns:
+        A partial of the class or function; None if `_target_` is null; values without a `_target_` as they are.
     Raises:
         InvalidValue: there is no such class or function.
         ComponentError: its file raises an exception when it is imported.
     """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
-    _require_targets(settings, group)
-    prepared = partials(settings)
-    if prepared is None:
-        return None
-    try:
-        component = instantiate(prepared, _convert_="all")
-    except InstantiationException as problem:
-        raise InvalidValue(f"{group}: {' '.join(str(problem.__cause__ or problem).split())}") from None
-    component = _plain_partial(component)
-    origin(component)  # remembers the folder of the user's own file
-    return component
-
-
-def _plain_partial(component: Any) -> Any:
-    """Replace Hydra's kind of partial by plain ones, also in the settings, so that they can be changed and pickled."""
-    if not isinstance(component, functools.partial):
-        return component
-    settings = {name: _plain_partial(value) for name, value in component.keywords.items()}
-    return functools.partial(component.func, *component.args, **settings)
-
-
-def _require_targets(settings: object, group: str) -> None:
-    """Check that every `_target_` names something that can be imported."""
+    if isinstance(settings, list | tuple):
+        return [instantiate(value, setting) for value in settings]
     if not isinstance(settings, Mapping):
-        return
-    for name, value in settings.items():
-        _require_targets(value, f"{group}.{name}")
-    target = settings.get("_target_")
-    if target is not None:
-        locate(str(target), f"{group}._target_")
+        return settings
+    inner = {name: instantiate(value, f"{setting}.{name}") for name, value in settings.items() if name != "_partial_"}
+    if "_target_" not in inner:
+        return inner
+    target = inner.pop("_target_")
+    return None if target is None else functools.partial(locate(str(target), f"{setting}._target_"), **inner)
 
 
 def locate(target: str, setting: str) -> Callable:
-    """Import the class or function at a dotted path.
+    """Import the class or function `module.Class`.
 
     Raises:
         InvalidValue: its module or name does not exist.
         ComponentError: its module raises an exception when it is imported.
     """
-    parts = target.split(".")
-    hint = "its file must be on the Python path or in the folder where the command is given"
-    if len(parts) < 2:
-        raise InvalidValue(f"{setting}={target}: expected module.Class; {hint}.")
-    _note_folder(parts[0])
-    for split in range(len(parts) - 1, 0, -1):
-        name = ".".join(parts[:split])
-        try:
-            value = import_module(name)
-        except ModuleNotFoundError as problem:
-            if problem.name and (name == problem.name or name.startswith(f"{problem.name}.")):
-                continue  # a class within the module, or no such module
-            raise ComponentError(f"{setting}={target}: importing {name} fails: {problem}.") from problem
-        except Exception as problem:
-            line = getattr(problem, "lineno", None)
-            file = getattr(problem, "filename", None)
-            location = f"{file}, line {line}" if file and line else outside_line(problem) or name
-            raise ComponentError(f"{setting}={target}: {location}: {type(problem).__name__}: {problem}") from problem
-        for attribute in parts[split:]:
-            if not hasattr(value, attribute):
-                raise InvalidValue(f"{setting}={target}: {name} has no {attribute}.")
-            value = getattr(value, attribute)
-        if not callable(value):
-            raise InvalidValue(f"{setting}={target}: expected a class or function, found {type(value).__name__}.")
-        return value
-    raise InvalidValue(f"{setting}={target}: there is no module {parts[0]}; {hint}.")
+    module, _, name = target.rpartition(".")
+    if not module:
+        raise InvalidValue(f"{setting}={target}: expected module.Class.")
+    try:
+        _note_folder(target.partition(".")[0])
+        value = getattr(import_module(module), name)
+    except Exception as problem:
+        line = outside_line(problem)
+        if isinstance(problem, SyntaxError):
+            line = f"{problem.filename}, line {problem.lineno}"
+        if line:
+            raise ComponentError(f"{setting}={target}: {line}: {type(problem).__name__}: {problem}") from problem
+        is_absent = isinstance(problem, ModuleNotFoundError)
+        hint = " on the Python path or in the folder where the command is given" if is_absent else ""
+        raise InvalidValue(f"{setting}={target}: {problem}{hint}.") from None
+    if not callable(value):
+        raise InvalidValue(f"{setting}={target}: expected a class or function, found {type(value).__name__}.")
+    origin(value)  # remembers the folder of the user's own file
+    return value
 
 
 def _note_folder(module: str) -> None:
     """Remember the folder of the user's own module, so that an exception in it names its line."""
-    try:
-        file = getattr(find_spec(module), "origin", None) if module not in OWN_PACKAGES else None
-    except (ImportError, ValueError):
-        return
-    if file and Path(file).is_file() and not _is_installed(Path(file)):
-        _folders.add(Path(file).resolve().parent)
+    spec = find_spec(module) if module not in OWN_PACKAGES else None
+    if spec and spec.has_location and spec.origin and not _is_installed(Path(spec.origin)):
+        _folders.add(Path(spec.origin).resolve().parent)
 
 
 def _is_installed(path: Path) -> bool:
@@ -299,27 +257,14 @@ def _distribution(package: str) -> str:
     return f"{names[0]}=={metadata.version(names[0])}" if names else ""
 
 
-def outside_line(problem: BaseException | None) -> str:
-    """Find the innermost line of the user's own files in an exception's traceback: "mine.py, line 12, in forward".
+def outside_line(problem: BaseException | str) -> str:
+    """Find the innermost line of the user's own files in a traceback: "mine.py, line 12, in forward"; "" if none is.
 
-    Returns "" if there is none.
+    Args:
+        problem: an exception, or the text of a traceback.
     """
-    while problem is not None:
-        location = _outside([(f.filename, f.lineno, f.name) for f in traceback.extract_tb(problem.__traceback__)])
-        if location:
-            return location
-        problem = problem.__cause__
-    return ""
-
-
-def outside_line_of(traced: str) -> str:
-    """Find the same line in the text of a traceback."""
-    return _outside(re.findall(r'^  File "(.+)", line (\d+), in (.+)$', traced, re.MULTILINE))
-
-
-def _outside(frames: Sequence[tuple]) -> str:
-    """Describe the last of these frames (file, line, name) that is in one of the user's own files; "" if none is."""
-    for file, line, name in reversed(frames):
+    text = problem if isinstance(problem, str) else "".join(traceback.format_exception(problem))
+    for file, line, name in reversed(re.findall(r'^ *File "(.+)", line (\d+), in (.+)$', text, re.MULTILINE)):
         path = Path(file).resolve()
         if path.is_file() and path.parent in _folders and PACKAGE not in path.parents:
             return f"{file}, line {line}, in {name}"

@@ -143,14 +143,10 @@ def register(name: str, metric: Metric) -> None:
     Raises:
         InvalidValue: the name is taken, or no column can have it.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*(_\*)?", name):
-        raise InvalidValue(
-            f"a metric named {name!r}: expected small letters, digits and _, as in top2_accuracy or f1_*."
-        )
-    if name in ROW_COLUMNS:
+    if name in ROW_COLUMNS or name in METRICS:
         raise InvalidValue(f"a metric named {name!r}: a run's row has a column of this name; give yours another name.")
-    if name in METRICS:
-        raise InvalidValue(f"a metric named {name!r} is there already; give yours another name.")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*(_\*)?", name):
+        raise InvalidValue(f"a metric named {name!r}: expected small letters, digits and _, as in top2_accuracy.")
     METRICS[name] = metric
 
 
@@ -172,7 +168,10 @@ def is_metric(column: str) -> bool:
 def technique_of(column: str) -> tuple[str, str] | None:
     """The metric and the technique of a column such as f1_lip_trill: (f1_*, lip_trill); None of another column."""
     begins = [prefix for prefix in prefixes() if column.startswith(prefix) and column not in METRICS]
-    return (f"{max(begins, key=len)}*", column.removeprefix(max(begins, key=len))) if begins else None
+    if not begins:
+        return None
+    prefix = max(begins, key=len)
+    return f"{prefix}*", column.removeprefix(prefix)
 
 
 def label(column: str) -> str:
@@ -200,9 +199,8 @@ def headline(row: Mapping) -> str:
 
 def lacking(row: Mapping) -> list[str]:
     """The metrics that a row does not hold, as one that was scored before they were added."""
-    begun = [name for name in METRICS if name.endswith(EACH)]
     lacks = [name for name in overall() if name not in row]
-    return lacks + [name for name in begun if not any(key.startswith(name.removesuffix("*")) for key in row)]
+    return lacks + [f"{prefix}*" for prefix in prefixes() if not any(column.startswith(prefix) for column in row)]
 
 
 def scores(targets: np.ndarray, logits: np.ndarray, techniques: Sequence[str]) -> dict[str, float]:
@@ -215,10 +213,13 @@ def scores(targets: np.ndarray, logits: np.ndarray, techniques: Sequence[str]) -
     Returns:
         The metrics of the whole, then those of each technique, which are nan of a technique without a test clip.
     Raises:
-        InvalidValue: no clips, shapes that do not fit, targets outside 0..K-1, or logits that are not finite.
+        InvalidValue: no clips, or logits that are not finite.
     """
-    targets, logits = np.asarray(targets), np.asarray(logits)
-    _validate(targets, logits, len(techniques))
+    if not len(targets):
+        raise InvalidValue("no test clip to score: does the split name a test singer?")
+    broken = np.sum(~np.isfinite(logits).all(axis=1))
+    if broken:
+        raise InvalidValue(f"{broken} of {len(logits)} clips have logits that are not finite.")
     every = np.ones((1, len(targets)), dtype=np.float32)
     return {name: float(values[0]) for name, values in weighted_scores(targets, logits, techniques, every).items()}
 
@@ -226,21 +227,17 @@ def scores(targets: np.ndarray, logits: np.ndarray, techniques: Sequence[str]) -
 def weighted_scores(
     targets: np.ndarray, logits: np.ndarray, techniques: Sequence[str], weights: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Every metric under R weightings of the clips.
+    """Every metric as `scores` gives it, under weightings of the clips.
 
     Args:
-        targets: (N,) technique indices.
-        logits: (N, K) one row a clip.
-        techniques: the K names.
         weights: (R, N) how often each clip counts.
     Returns:
         metric -> (R,); nan of a technique without a clip, and of everything where no clip counts.
     """
     clips = Weighted(targets, logits, weights)
-    count = len(weights)
-    values = {name: _values(name, clips, (count,)) for name in overall()}
+    values = {name: _values(name, clips, (len(weights),)) for name in overall()}
     for prefix in prefixes():
-        each = _values(f"{prefix}*", clips, (count, len(techniques)))
+        each = _values(f"{prefix}*", clips, (len(weights), len(techniques)))
         values |= {f"{prefix}{technique}": each[:, k] for k, technique in enumerate(techniques)}
     return values
 
@@ -258,18 +255,8 @@ def _values(name: str, clips: Weighted, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def confusion(targets: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Clips by true technique (rows) and predicted technique (columns).
-
-    Args:
-        targets: (N,) technique indices.
-        logits: (N, K).
-    Returns:
-        (K, K) counts.
-    """
-    logits = np.asarray(logits)
-    techniques = logits.shape[1]
-    pairs = np.asarray(targets) * techniques + logits.argmax(axis=1)
-    return np.bincount(pairs, minlength=techniques**2).reshape(techniques, techniques)
+    """(K, K) clips by true technique (rows) and predicted technique (columns), of (N,) targets and (N, K) logits."""
+    return Weighted(targets, logits, np.ones((1, len(targets)), dtype=np.float32)).confusions[0].astype(int)
 
 
 def _words(column: str, word: Callable[[Metric], str], of_technique: str) -> str:
@@ -280,19 +267,3 @@ def _words(column: str, word: Callable[[Metric], str], of_technique: str) -> str
     if named := technique_of(column):
         return of_technique.format(metric=word(METRICS[named[0]]), technique=named[1].replace("_", " "))
     return column
-
-
-def _validate(targets: np.ndarray, logits: np.ndarray, techniques: int) -> None:
-    if logits.ndim != 2 or targets.shape != logits.shape[:1] or logits.shape[1] != techniques:
-        raise InvalidValue(
-            f"targets of shape {targets.shape} and logits of shape {logits.shape} for {techniques} techniques: "
-            f"expected (N,) and (N, {techniques})."
-        )
-    if not len(targets):
-        raise InvalidValue("no test clip to score: does the split name a test singer?")
-    if not np.isfinite(logits).all():
-        raise InvalidValue(
-            f"{np.sum(~np.isfinite(logits).all(axis=1))} of {len(logits)} clips have logits that are not finite."
-        )
-    if targets.min() < 0 or targets.max() >= techniques:
-        raise InvalidValue(f"targets run from {targets.min()} to {targets.max()}, expected 0 to {techniques - 1}.")

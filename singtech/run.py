@@ -10,23 +10,18 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from singtech.cli.config import (
-    CorpusProblem,
-    check_logger,
-    command_line,
-    commit,
-    differences,
-    hydra_command,
-    plain,
-    scientific,
-)
+from singtech.cli.config import CorpusProblem, commit, differences, hydra_command, plain, scientific
 from singtech.cli.prepare import corpus_of, write_lengths
 from singtech.cli.problems import is_fixable, sentence
-from singtech.cli.sweep import can_postpone, is_sweep
+from singtech.cli.sweep import can_postpone, command_line, is_sweep
 from singtech.errors import InvalidValue
+from singtech.extras import check_installed
 from singtech.imbalance.smoothing import checked_alpha
+from singtech.io.interrupts import raise_if_reader_gone
 from singtech.metrics import headline
 from singtech.settings import COMPONENTS
+
+say = raise_if_reader_gone()(print)
 
 
 def job(cfg: DictConfig) -> float | None:
@@ -38,7 +33,7 @@ def job(cfg: DictConfig) -> float | None:
     choices = HydraConfig.get().runtime.choices
     title = f"{choices['model']} dc={choices['dc']} strategy={choices['strategy']} alpha={cfg.alpha:g} seed={cfg.seed}"
     corpus_name = choices["data"] if OmegaConf.is_missing(cfg.data, "name") else cfg.data.name
-    print(f"\n{cfg.label or title} on {corpus_name}", flush=True)  # the next line takes seconds
+    say(f"\n{cfg.label or title} on {corpus_name}")  # the next line takes seconds
     from singtech.io.lock import Busy
     from singtech.results.collate import rebuild, rebuild_if_due
     from singtech.training.run import execute
@@ -52,7 +47,7 @@ def job(cfg: DictConfig) -> float | None:
         raise CorpusProblem(sentence(problem)) from problem
     run = run_of(cfg, corpus)
     write_lengths(cfg, corpus)
-    print(f"== {run.name(corpus.fingerprint('test'))}", flush=True)
+    say(f"== {run.name(corpus.fingerprint('test'))}")
     try:
         result = execute(
             run,
@@ -61,7 +56,7 @@ def job(cfg: DictConfig) -> float | None:
             machine_of(cfg),
             provenance={"commit": commit(), "command": command_line()},
             configuration=OmegaConf.to_yaml(OmegaConf.create(scientific(plain(cfg)))),
-            say=functools.partial(print, flush=True),
+            say=say,
             wait=not can_postpone(),
             explain=sentence,
         )
@@ -73,17 +68,12 @@ def job(cfg: DictConfig) -> float | None:
         raise
     (rebuild_if_due if is_sweep() else rebuild)(cfg.output_dir)  # a sweep's end collates in any case
     reused = "" if any(result.trained) else "  (nothing had to be trained)"
-    print(f"{headline(result.row)}{reused}", flush=True)
+    say(f"{headline(result.row)}{reused}")
     return result.row.get("validation_f1")
 
 
 def components_of(cfg: DictConfig) -> dict:
-    """The component that each group names, not built yet; None where it names none.
-
-    Raises:
-        InvalidValue: there is no such class.
-        ComponentError: a file of the user's own raises an exception when it is imported.
-    """
+    """The component that each group names, not built yet; None where it names none."""
     from singtech.components import instantiate
 
     return {group: instantiate(plain(cfg[group]), group) for group in COMPONENTS}
@@ -146,7 +136,8 @@ def machine_of(cfg: DictConfig):
     from singtech.training.trainer import Machine
 
     settings = plain(cfg)
-    check_logger(settings["logger"]["needs"])
+    if extra := settings["logger"]["needs"]:
+        check_installed(f"logger={extra}", extra, extra)
 
     def loggers(folder: Path, about: Mapping) -> list:
         built = [instantiate({"save_dir": str(folder)} | logger) for logger in settings["logger"]["loggers"]]

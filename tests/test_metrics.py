@@ -99,12 +99,7 @@ def test_metrics_equal_their_textbook_formulas(seed, clips, techniques):
     ("targets", "logits", "message"),
     [
         ([], np.zeros((0, 3)), "no test clip"),
-        ([0, 1], np.zeros((3, 3)), r"expected \(N,\) and \(N, 3\)"),
-        ([0, 1], np.zeros((2, 2)), "for 3 techniques"),
-        ([0], np.zeros(3), "expected"),
         ([0, 1], [[0.0, np.nan, 1.0], [0.0, 1.0, 2.0]], "1 of 2 clips have logits that are not finite"),
-        ([0, 3], np.zeros((2, 3)), "targets run from 0 to 3, expected 0 to 2"),
-        ([-1, 0], np.zeros((2, 3)), "targets run from -1"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(targets, logits, message):
@@ -146,7 +141,9 @@ def test_a_column_has_words(column, words):
     assert is_higher_better(column)
 
 
-@pytest.mark.parametrize(("name", "why"), [("f1", "is there already"), ("My metric", "expected small letters")])
+@pytest.mark.parametrize(
+    ("name", "why"), [("f1", "has a column of this name"), ("My metric", "expected small letters")]
+)
 def test_a_metric_that_cannot_have_its_name_is_refused(name, why):
     with pytest.raises(ValueError, match=why):
         register(name, Metric("mine", lambda clips: clips.mean(clips.ranks)))

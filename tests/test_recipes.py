@@ -562,8 +562,11 @@ number = 3
         (("loss=own", "loss._target_=mine.Raises"), ["loss Raises", "mine.py, line 31", "KeyError"]),
         (("loss=own",), ["loss._target_"]),
         (("loss=own", "loss._target_=Vector"), ["loss._target_=Vector", "module.Class"]),
-        (("loss=own", "loss._target_=mine.Vektor"), ["loss._target_=mine.Vektor", "mine has no Vektor"]),
-        (("loss=own", "loss._target_=yours.Vector"), ["no module yours", "folder where the command is given"]),
+        (
+            ("loss=own", "loss._target_=mine.Vektor"),
+            ["loss._target_=mine.Vektor", "module 'mine' has no attribute 'Vektor'"],
+        ),
+        (("loss=own", "loss._target_=yours.Vector"), ["No module named 'yours'", "folder where the command is given"]),
         (("loss=own", "loss._target_=mine.number"), ["expected a class or function", "int"]),
         (("model=own", "model._target_=mine.NoWidth"), ["model NoWidth", "out_features"]),
         (("model=own", "model._target_=mine.WrongWidth"), ["model WrongWidth", "(2, 7)", "(2, 3)"]),

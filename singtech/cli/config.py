@@ -7,32 +7,20 @@ the verbs sees a configuration; what they need of it is read here.
 import functools
 import gc
 import os
-import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ValueType
 from omegaconf import DictConfig, OmegaConf
 
 from singtech import settings
 from singtech.cli import sweep, usage
-from singtech.cli.problems import (
-    WANTS_TRACEBACK,
-    guard,
-    is_disk_full,
-    is_fixable,
-    print_traceback,
-    sentence,
-)
+from singtech.cli.problems import WANTS_TRACEBACK, guard, is_disk_full, is_fixable, print_traceback, sentence
 from singtech.errors import SingtechError
-from singtech.extras import check_installed
-from singtech.imbalance.smoothing import checked_alpha
 from singtech.io.interrupts import raise_if_signalled
 from singtech.io.lock import Busy
 from singtech.places import CONF, register_home
@@ -47,18 +35,8 @@ class CorpusProblem(SingtechError):
 
 
 # Settings that say where files are and how results are shown, and change no result.
-PLACES = (
-    "output_dir",
-    "trainer",
-    "logger",
-    "data.root",
-    "data.labels",
-    "data.source",
-    "data.strict",
-    "experiment",
-    "looks",
-    "label",
-)
+PLACES: tuple[str, ...] = ("output_dir", "trainer", "logger", "experiment", "looks", "label")
+PLACES += ("data.root", "data.labels", "data.source", "data.strict")
 
 # Groups whose choice is a column of a row, and groups whose choice is a difference from the paper.
 IDENTITY = ("data", "model", "dc", "strategy")
@@ -75,7 +53,8 @@ def hydra_command(job: Callable[[DictConfig], Any]) -> Callable[[], int]:
     @functools.wraps(job)
     def run(cfg: DictConfig) -> Any:
         raise_if_signalled()
-        find_own_code(HydraConfig.get().runtime.cwd)
+        os.chdir(HydraConfig.get().runtime.cwd)  # hydra.job.chdir=true would scatter what relative paths name
+        find_own_code()
         try:
             check_settings(cfg)
             return job(cfg)
@@ -87,23 +66,16 @@ def hydra_command(job: Callable[[DictConfig], Any]) -> Callable[[], int]:
             _end_run(problem)
         finally:
             if sweep.is_sweep():
-                free_memory()
+                gc.collect()  # what a run has left
         return None
-
-    def program() -> None:
-        check_values(sys.argv[1:])
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run)()
 
     def main() -> int:
         usage.register(sys.modules[job.__module__].__doc__ or "")
-        before = os.environ.get("HYDRA_FULL_ERROR")
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises an error instead of printing nine lines
         try:
-            return guard(program)
+            return guard(hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run))
         finally:
-            os.environ.pop("HYDRA_FULL_ERROR")
-            if before is not None:
-                os.environ["HYDRA_FULL_ERROR"] = before
+            os.environ["HYDRA_FULL_ERROR"] = str(int(WANTS_TRACEBACK))
 
     return main
 
@@ -116,36 +88,23 @@ def _end_run(problem: Exception) -> None:
         Exception: the error itself, where its traceback has to show.
     """
     needs_traceback = WANTS_TRACEBACK or not is_fixable(problem)
-    in_job = sweep.is_sweep() and not sweep.is_here()  # nobody waits at its output, which is a log
-    if needs_traceback and not sweep.is_sweep():
-        raise problem
-    if needs_traceback or in_job:
+    error = f"error: {sentence(problem)}"
+    if not sweep.is_sweep():
+        raise problem if needs_traceback else SystemExit(error)
+    if needs_traceback or not sweep.is_here():  # a job's output is a log
         print_traceback(problem)
-    is_shared = not sweep.is_sweep() or isinstance(problem, CorpusProblem) or is_disk_full(problem)
-    if is_shared and not in_job:
-        if sweep.is_sweep():
-            sweep.report_failures(HydraConfig.get())  # those so far: the sweep's end is not reached
-        raise SystemExit(f"error: {sentence(problem)}") from None
+    if sweep.is_here() and (isinstance(problem, CorpusProblem) or is_disk_full(problem)):
+        sweep.report_failures(HydraConfig.get())  # those so far: the sweep's end is not reached
+        raise SystemExit(error)
     sweep.record_failure(sentence(problem))
-    print(f"error: {sentence(problem)}", file=sys.stderr, flush=True)
+    print(error, file=sys.stderr, flush=True)
 
 
-def find_own_code(folder: str) -> None:
-    """Let the user's own modules be imported from the folder where the command was given, after all others."""
+def find_own_code() -> None:
+    """Let the user's own modules be imported from the present folder, after all others."""
+    folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.append(folder)
-
-
-def command_line() -> str:
-    """The command that asks for the present run alone, also where it is one of a sweep's."""
-    return shlex.join(["singtech", "run", *sweep.own_folder(), *HydraConfig.get().overrides.task])
-
-
-def free_memory() -> None:
-    """Free what a run has left in memory."""
-    gc.collect()
-    if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
-        sys.modules["torch"].cuda.empty_cache()
 
 
 def check_settings(cfg: DictConfig) -> None:
@@ -156,34 +115,6 @@ def check_settings(cfg: DictConfig) -> None:
     """
     untyped = OmegaConf.to_container(cfg)  # with types, merging would keep the names that `+` adds
     OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(settings.Settings), untyped), resolve=True)
-
-
-def check_values(arguments: Sequence[str]) -> None:
-    """Refuse a wrong alpha or logger before the first run of a sweep.
-
-    Raises:
-        InvalidValue: an alpha is no number from 0 up.
-        MissingExtra: a logger is not installed.
-    """
-    named = [each for each in arguments if each.startswith(("alpha=", "logger=")) and "$" not in each]
-    for override in OverridesParser.create().parse_overrides(named):
-        if override.value_type in (ValueType.GLOB_CHOICE_SWEEP, ValueType.INTERVAL_SWEEP):
-            continue  # only a sweeper knows the values
-        for value in override.sweep_iterator() if override.is_sweep_override() else [override.value()]:
-            if override.key_or_group == "alpha":
-                checked_alpha(value)  # type: ignore[arg-type]
-            elif (path := CONF / "logger" / f"{value}.yaml").is_file():
-                check_logger(OmegaConf.select(OmegaConf.load(path), "needs"))
-
-
-def check_logger(needs: str | None) -> None:
-    """Refuse a logger whose extra is not installed; None needs none.
-
-    Raises:
-        MissingExtra: it is not.
-    """
-    if needs:
-        check_installed(f"logger={needs}", needs, needs)
 
 
 def plain(cfg: DictConfig) -> dict:
@@ -256,13 +187,10 @@ def _ablation_settings(choice: str | None) -> set[str]:
 def commit() -> str:
     """The checkout's commit, with "+dirty" if it has changes; "" outside a checkout."""
     root = Path(__file__).parents[2]
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
-
+    if not (root / ".git").exists():
+        return ""
+    git = ["git", "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+dirty"]
     try:
-        if Path(git("rev-parse", "--show-toplevel")) != root:
-            return ""
-        return git("rev-parse", "--short=12", "HEAD") + ("+dirty" if git("status", "--porcelain") else "")
+        return subprocess.run(git, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""

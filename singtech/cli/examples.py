@@ -39,7 +39,7 @@ def job(cfg: DictConfig) -> None:
     paths = render_clips(
         [picture(corpus, row, front_end) for row in rows],
         Path(cfg.output_dir) / "tables" / corpus.name / "clips",
-        corpus=CORPORA.get(corpus.name, f"corpus {corpus.name}"),
+        corpus=title_of(corpus),
         choice=choice,
         scale=SCALES[front_end.scale],
         small_print=SMALL_PRINT.get(corpus.name, ""),
@@ -65,6 +65,20 @@ def choose_clips(corpus: Corpus, split: str = "train") -> tuple[list[int], str]:
     return [int(first[technique]) for technique in corpus.techniques if technique in first], choice
 
 
+def title_of(corpus: Corpus) -> str:
+    """A corpus in a figure's title."""
+    return CORPORA.get(corpus.name, f"corpus {corpus.name}")
+
+
+def waveforms_of(corpus: Corpus, rows):
+    """(B, S) waveforms of clips."""
+    import torch
+
+    from singtech.corpus.datamodule import as_waveform
+
+    return as_waveform(torch.from_numpy(np.array(corpus.waveforms[list(rows)])))
+
+
 def spectrogram_of(cfg: DictConfig):
     """The front end of a configuration, which must be one that makes multi-resolution spectrograms.
 
@@ -85,14 +99,10 @@ def spectrogram_of(cfg: DictConfig):
 
 def picture(corpus: Corpus, row: int, spectrogram):
     """One clip through the front end, as numbers to draw."""
-    import torch
-
-    from singtech.corpus.datamodule import as_waveform
     from singtech.models.level import levelled
     from singtech.results.clip_figure import ClipPicture
 
-    waveform = as_waveform(torch.from_numpy(np.array(corpus.waveforms[[row]])))
-    clip = corpus.clips.iloc[row]
+    waveform, clip = waveforms_of(corpus, [row]), corpus.clips.iloc[row]
     return ClipPicture(
         technique=clip["technique"],
         source=f"{clip['recording']}, from {clip['start']:g} s",
@@ -105,6 +115,3 @@ def picture(corpus: Corpus, row: int, spectrogram):
 
 
 main = hydra_command(job)
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,16 +3,13 @@
 The folder holds model.safetensors, config.json and README.md, the model card, as the Hugging Face Hub lays them out.
 """
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from singtech.cli.options import command, option
 from singtech.errors import Conflict, Damaged, InvalidValue, NotThere
 from singtech.extras import check_installed
-
-MANY = 6  # runs that are named where several are meant
 
 
 @dataclass(kw_only=True)
@@ -44,27 +41,33 @@ def main(options: Options) -> None:
 
 
 def find_run(output_dir: Path, part: str, setting: str = "run") -> dict:
-    """The row of the one complete run whose name is `part`, or holds it; `setting` is what the error calls it.
+    """The row of the one complete run that is called `part`; `setting` is what the error calls it.
 
     Raises:
         NotThere: no run is complete.
-        InvalidValue: no run has that name, or several have.
+        InvalidValue: no run is called so, or several are.
     """
     from singtech.results.collate import RESULTS, collate
 
     results = collate(output_dir).results
     complete = results[results["status"] == "complete"].to_dict("records")
     if not complete:
-        raise NotThere(
-            f"{setting}={part}: no run is called so, for {(output_dir / RESULTS).absolute()} has no complete run; make "
-            "some with `make demo`."
-        )
-    matches = [row for row in complete if row["run"] == part] or [row for row in complete if part in row["run"]]
+        path = (output_dir / RESULTS).absolute()
+        raise NotThere(f"{setting}={part}: {path} has no complete run; make some with `make demo`.")
+    rows = {row["run"]: row for row in complete}
+    return rows[only_match(rows, part, setting)]
+
+
+def only_match(names: Iterable[str], part: str, setting: str) -> str:
+    """The one of the names that is `part`, or has it in it.
+
+    Raises:
+        InvalidValue: there is none, or there are several.
+    """
+    matches = [name for name in names if name == part] or [name for name in names if part in name]
     if len(matches) != 1:
-        names = [row["run"] for row in matches or complete]
-        more = f" and {len(names) - MANY} more" if len(names) > MANY else ""
-        why = "several runs are called so" if matches else "no run is called so"
-        raise InvalidValue(f"{setting}={part}: {why}; there are {', '.join(names[:MANY])}{more}.")
+        count = "several are" if matches else "none is"
+        raise InvalidValue(f"{setting}={part}: {count} called so; there are {', '.join([*(matches or names)][:6])}.")
     return matches[0]
 
 
@@ -82,12 +85,12 @@ def trained(output_dir: Path, row: Mapping, code: str = ""):
     from singtech.inference.saved import Description, described_parts
     from singtech.results.conditions import content
     from singtech.results.predictions import PREDICTIONS, read_predictions
-    from singtech.training import phase_store
+    from singtech.training.phase_store import StoredPhase
     from singtech.training.run import CONFIGURATION
 
     folder = output_dir / "runs" / row["run"]
     repeat = f"Make it again: {row.get('command') or 'run it again'}"
-    phase = phase_store.StoredPhase(output_dir / "phases" / row["phases"].split()[-1])
+    phase = StoredPhase(output_dir / "phases" / row["phases"].split()[-1])
     if not phase.folder.is_dir():
         raise NotThere(f"{phase.folder} is not there: the weights are where the run was made. {repeat}")
     try:
@@ -99,23 +102,26 @@ def trained(output_dir: Path, row: Mapping, code: str = ""):
         why = " ".join(str(problem).split())[:120]
         raise Damaged(f"{folder / CONFIGURATION} is damaged ({why}). {repeat}") from None
     if forest:
-        raise InvalidValue(
-            f"{row['run']}: a random forest names its techniques, which is not stored and cannot be exported."
-        )
+        raise InvalidValue(f"{row['run']}: a random forest names its techniques; it is not stored.")
     techniques = read_predictions(folder / PREDICTIONS).techniques
     origin = {name: value for name, value in row.items() if value == value and not name.startswith(("f1_", "recall_"))}
-    module = load_file(Path(code)) if code else None
-    try:
-        description = Description(parts, techniques, rate, samples, origin, module)
-    except ValueError as problem:
-        raise InvalidValue(f"{row['run']}: {problem}.") from None
+    description = Description(parts, techniques, rate, samples, origin, load_file(Path(code)) if code else None)
     network = description.build()
+    load_weights(phase, network)
+    return network, description
+
+
+def load_weights(phase, network) -> None:
+    """Give a network the weights of a stored phase.
+
+    Raises:
+        Damaged: they are damaged.
+    """
     try:
         phase.check()
-    except phase_store.Damaged as problem:
-        raise Damaged(f"{problem}. {repeat}") from None
+    except Damaged as problem:
+        raise Damaged(f"{problem}; `singtech store check=true` sets it aside, then run it again.") from None
     phase.load_into(network)
-    return network, description
 
 
 def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False, code: str = "") -> None:
@@ -165,7 +171,3 @@ def _push(folder: Path, name: str) -> str:
     except Exception as problem:  # those of its HTTP library too, which is another in every major version
         why = " ".join(str(problem).split())[:300]
         raise InvalidValue(f"push={name}: {why}. Once that is fixed: hf upload {name} {folder}") from None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,7 +3,6 @@
 Every run is added, or none if the folder holds one of the same name with other content. `singtech tables` renders them.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,3 @@ def main(options: Options) -> None:
     added, before = merge(options.file, options.output_dir)
     rebuild(options.output_dir)
     print(f"{options.output_dir}: {added} runs added" + (f", {before} were there before." if before else "."))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

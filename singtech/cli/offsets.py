@@ -21,23 +21,24 @@ import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from singtech.cli.config import command_line, hydra_command, plain
-from singtech.cli.examples import CORPORA, SMALL_PRINT, choose_clips
+from singtech.cli.config import hydra_command, plain
+from singtech.cli.examples import SMALL_PRINT, choose_clips, title_of, waveforms_of
+from singtech.cli.export import load_weights, only_match
 from singtech.cli.prepare import corpus_of
-from singtech.errors import Damaged, InvalidValue, NotThere
+from singtech.cli.sweep import command_line
+from singtech.errors import InvalidValue, NotThere
 
 REACH, PIXELS = 32.05, 641  # of the density: cells of a map each way, and its pixels, one of them around 0
-SPLITS = ("test", "all")
+SPLITS = {"test": "test clips", "all": "all clips"}
 BATCH = 8
 
 
 def job(cfg: DictConfig) -> None:
-    """Draw, and print the offsets by layer and technique, and the paths written."""
-    arrangement = HydraConfig.get().runtime.choices["dc"]
+    """Draw, and print the paths written."""
+    choices = HydraConfig.get().runtime.choices
     if not cfg.dc.layers:
-        raise InvalidValue(f"dc={arrangement}: it has no deformable layer; try dc=late.")
-    corpus_name = HydraConfig.get().runtime.choices["data"]
-    print(f"where the kernels of {arrangement} look on {corpus_name} …", file=sys.stderr, flush=True)
+        raise InvalidValue(f"dc={choices['dc']}: it has no deformable layer; try dc=late.")
+    print(f"where the kernels of {choices['dc']} look on {choices['data']} …", file=sys.stderr, flush=True)
     from singtech.io.atomic import write_text
     from singtech.models.offsets import deformable_layers
     from singtech.results.experiments import COMPARABLE
@@ -49,37 +50,29 @@ def job(cfg: DictConfig) -> None:
         raise NotThere(f"no run on {COMPARABLE} is in {cfg.output_dir}; train one with `{_train_command()}`.")
     corpus = corpus_of(cfg)
     name, network = trained(cfg, corpus)
-    if not deformable_layers(network):
-        raise InvalidValue(f"{name}: it has no deformable layer; try model=oblong dc=late.")
     if not all(hasattr(network.front_end, name) for name in ("n_fft", "hop_length")):
-        kind = type(network.front_end).__name__
-        raise InvalidValue(
-            f"front_end={kind}: expected n_fft and hop_length, which give offsets their hertz and seconds."
-        )
+        front_end = type(network.front_end).__name__
+        raise InvalidValue(f"front_end={front_end}: expected n_fft and hop_length, for hertz and seconds.")
     settings = plain(cfg.looks)
-    if settings["layer"] not in (None, *deformable_layers(network)):
-        layers = ", ".join(map(str, deformable_layers(network)))
-        raise InvalidValue(f"looks.layer={settings['layer']}: the deformable layers are {layers}.")
+    layers = list(deformable_layers(network))
+    if settings["layer"] not in (None, *layers):
+        raise InvalidValue(f"looks.layer={settings['layer']}: the deformable layers are {str(layers)[1:-1]}.")
     if settings["split"] not in SPLITS:
         raise InvalidValue(f"looks.split={settings['split']}: expected {' or '.join(SPLITS)}.")
     folder = Path(cfg.output_dir) / "tables" / corpus.name / "looks" / name
-    corpus_title = CORPORA.get(corpus.name, f"corpus {corpus.name}")
-    small_print = SMALL_PRINT.get(corpus.name, "")
     paths = []
     for row in rows_of(corpus, settings):
-        figure, stem = sampling_figure(network, corpus, row, settings, corpus_title, small_print)
+        figure, stem = sampling_figure(network, corpus, row, settings)
         paths += save(figure, folder / stem)
     rows = corpus.rows("test") if settings["split"] == "test" else np.flatnonzero(corpus.clips["split"] != "")
     offsets, densities = over_corpus(network, corpus, rows, cfg.trainer.progress)
     offsets.insert(0, "run", name)
     write_text(folder / "offsets.csv", offsets.round(6).to_csv(index=False))
     paths.append(folder / "offsets.csv")
-    clips = {"test": "test clips", "all": "all clips"}[settings["split"]]
-    title = f"offsets of {name}\n{corpus_title}, {clips}, taps that can meet the map; untrained: offsets 0, mask 1"
+    clips = SPLITS[settings["split"]]
+    title = f"offsets of {name}\n{title_of(corpus)}, {clips}, taps that can meet the map; untrained: offsets 0, mask 1"
     paths += save(draw_offsets(title, offsets, corpus.techniques), folder / "offsets")
     paths += save(draw_density(title, densities, REACH), folder / "density")
-    print(table(offsets, corpus.techniques))
-    print(f"Means over recordings ({clips}), of taps that can meet the map. Untrained: offsets 0, mask 1.")
     print(*paths, sep="\n")
 
 
@@ -91,19 +84,15 @@ def trained(cfg: DictConfig, corpus):
         Damaged: its weights are damaged.
     """
     from singtech.run import run_of
-    from singtech.training import phase_store
+    from singtech.training.phase_store import StoredPhase
 
     run = run_of(cfg, corpus)
-    phase = phase_store.StoredPhase(Path(cfg.output_dir) / "phases" / run.keys[-1])
+    phase = StoredPhase(Path(cfg.output_dir) / "phases" / run.keys[-1])
     name = run.name(corpus.fingerprint("test"))
-    if not (phase.folder / phase_store.WEIGHTS).is_file():
+    if not phase.folder.is_dir():
         raise NotThere(f"{name} is not trained yet; do so with `{_train_command()}`.")
-    try:
-        phase.check()
-    except phase_store.Damaged as problem:
-        raise Damaged(f"{problem}; `singtech store check=true` sets it aside.") from None
     network = run.build()
-    phase.load_into(network)
+    load_weights(phase, network)
     return name, network.eval()
 
 
@@ -113,38 +102,26 @@ def rows_of(corpus, settings: dict) -> list[int]:
     Raises:
         InvalidValue: there is no such clip, or several recordings are called so.
     """
-    if settings["recording"] is None:
+    part, start = settings["recording"], settings["start"]
+    if part is None:
         return choose_clips(corpus, "test")[0]
-    names = corpus.clips["recording"]
-    matches = names[names == settings["recording"]].index.to_list()
-    matches = matches or names[names.str.contains(settings["recording"], regex=False)].index.to_list()
-    recordings = sorted(set(names[matches]))
-    if len(recordings) != 1:
-        some = ", ".join((recordings or sorted(set(names)))[:5])
-        count = f"{len(recordings)} recordings are called so" + (": " if recordings else "; there are such as ")
-        raise InvalidValue(f"looks.recording={settings['recording']}: {count}{some}.")
-    starts = corpus.clips.loc[matches, "start"]
-    if settings["start"] is None:
-        return matches[:1]
-    within = [
-        row
-        for row, start in zip(matches, starts, strict=True)
-        if start <= settings["start"] < start + corpus.clip_seconds
-    ]
+    recordings = corpus.clips["recording"]
+    clips = corpus.clips[recordings == only_match(recordings.unique(), part, "looks.recording")]
+    if start is None:
+        return clips.index[:1].to_list()
+    starts = clips["start"]
+    within = clips.index[(starts <= start) & (start < starts + corpus.clip_seconds)].to_list()
     if not within:
-        raise InvalidValue(
-            f"looks.start={settings['start']}: no clip there; they start at {', '.join(map(str, starts))} s."
-        )
+        raise InvalidValue(f"looks.start={start}: no clip there; they start at {', '.join(map(str, starts))} s.")
     return within
 
 
-def sampling_figure(network, corpus, row: int, settings: dict, corpus_title: str, small_print: str):
+def sampling_figure(network, corpus, row: int, settings: dict):
     """The figure of one clip, and a name for it."""
     from singtech.models.offsets import look
     from singtech.results.look_figure import Sampling, draw_sampling
 
-    waveform = waveforms_of(corpus, [row])
-    front_end = network.front_end
+    waveform, front_end = waveforms_of(corpus, [row]), network.front_end
     loudness = front_end(waveform)[0].numpy()[-1]  # the shortest window's, which shows fine modulation best
     bin_hertz, frame_seconds = corpus.sample_rate / front_end.n_fft, front_end.hop_length / corpus.sample_rate
     bins, frames = loudness.shape
@@ -161,13 +138,14 @@ def sampling_figure(network, corpus, row: int, settings: dict, corpus_title: str
             cell = layer_look.cell_of(bin_, frame)
             rigid, moved, mask = (part.numpy() for part in layer_look.points(0, cell))
             matters = layer_look.matters()[0][:, cell[0], cell[1]].numpy()
-            samplings.append(
-                Sampling(layer_look.layer, layer_look.kernel_size, rigid * unit, moved * unit, mask, matters)
-            )
+            kernel = layer_look.kernel_size
+            samplings.append(Sampling(layer_look.layer, kernel, rigid * unit, moved * unit, mask, matters))
     clip = corpus.clips.iloc[row]
-    title = f"{clip['technique'].replace('_', ' ')} — {corpus_title}\n{clip['recording']}, from {clip['start']:g} s; "
+    title = (
+        f"{clip['technique'].replace('_', ' ')} — {title_of(corpus)}\n{clip['recording']}, from {clip['start']:g} s; "
+    )
     title += f"the kernels nearest to {frame * frame_seconds:.2f} s and {bin_ * bin_hertz:,.0f} Hz"
-    figure = draw_sampling(title, loudness, frame_seconds, bin_hertz, samplings, small_print)
+    figure = draw_sampling(title, loudness, frame_seconds, bin_hertz, samplings, SMALL_PRINT.get(corpus.name, ""))
     return figure, clip["technique"] if settings["recording"] is None else clip["recording"].replace("/", "_")
 
 
@@ -176,7 +154,7 @@ def over_corpus(network, corpus, rows, progress: bool = True):
     layer the share of (frequency, time) offsets in each pixel of the density.
 
     A measure is averaged over a clip's taps and places, then over a recording's clips; value and deviation are those
-    over the technique's recordings. Weighted ones count a tap by its mask. Only taps count that can meet the map.
+    over the technique's recordings. Only taps count that can meet the map.
 
     Args:
         rows: of `corpus.clips`.
@@ -221,16 +199,12 @@ def over_corpus(network, corpus, rows, progress: bool = True):
 
 
 def measures(
-    across: np.ndarray,
-    mask: np.ndarray,
-    matters: np.ndarray,
-    scale: tuple[float, ...],
-    units: dict[str, float],
+    across: np.ndarray, mask: np.ndarray, matters: np.ndarray, scale: tuple[float, ...], units: dict[str, float]
 ) -> dict[str, float]:
     """Measures of one clip's offsets in one layer, over the taps that can meet the map.
 
-    The spread is among the taps of a kernel, a change of its shape; the variation is that of a tap from place to place
-    in the clip, which is 0 where offsets were learned but do not adapt to what is sung.
+    The variation is that of a tap from place to place in the clip, which is 0 where offsets were learned but do not
+    adapt to what is sung.
 
     Args:
         across: (2, M, F', T') offsets along frequency and time in cells.
@@ -242,56 +216,12 @@ def measures(
     values = {"on_map": float(matters.mean()), "mask": float(mask[matters].mean())}
     names = {"frequency": "hertz", "time": "milliseconds"}
     for (way, name), offset, cell in zip(names.items(), across, scale, strict=True):
-        lengths, weights = np.abs(offset[matters]), mask[matters]
-        absolute = float(lengths.mean())
+        absolute = float(np.abs(offset[matters]).mean())
         values[f"absolute_{way}_cells"] = absolute
         values[f"absolute_{way}_{name}"] = absolute * cell * units[way]
-        values[f"weighted_{way}_cells"] = float((lengths * weights).sum() / weights.sum())
         values[f"signed_{way}_cells"] = float(offset[matters].mean())
-        counted = np.ma.masked_array(offset, ~matters)
-        values[f"spread_{way}_cells"] = float(counted.std(axis=0).mean())
-        values[f"variation_{way}_cells"] = float(counted.std(axis=(1, 2)).mean())
-    total = values["absolute_frequency_cells"] + values["absolute_time_cells"]
-    values["share_time"] = values["absolute_time_cells"] / total if total else 0.5
+        values[f"variation_{way}_cells"] = float(np.ma.masked_array(offset, ~matters).std(axis=(1, 2)).mean())
     return values
-
-
-def waveforms_of(corpus, rows):
-    """(B, S) waveforms of clips."""
-    import torch
-
-    from singtech.corpus.datamodule import as_waveform
-
-    return as_waveform(torch.from_numpy(np.array(corpus.waveforms[list(rows)])))
-
-
-def table(offsets, techniques) -> str:
-    """The mean absolute offsets by layer and technique, to print."""
-    from tabulate import tabulate
-
-    wide = offsets.pivot_table(index=["layer", "technique"], columns="measure", values="value")
-    names = {
-        "absolute_frequency_cells": "frequency, cells",
-        "absolute_frequency_hertz": "Hz",
-        "absolute_time_cells": "time, cells",
-        "absolute_time_milliseconds": "ms",
-        "variation_frequency_cells": "variation in a clip, frequency",
-        "variation_time_cells": "time",
-        "mask": "mask",
-        "on_map": "taps that count",
-    }
-    whole = ("absolute_frequency_hertz", "absolute_time_milliseconds")
-    lines = [
-        [
-            layer,
-            technique.replace("_", " "),
-            *(f"{wide.loc[(layer, technique), name]:,.{0 if name in whole else 2}f}" for name in names),
-        ]
-        for layer in sorted(offsets["layer"].unique())
-        for technique in techniques
-        if (layer, technique) in wide.index
-    ]
-    return tabulate(lines, ["layer", "technique", *names.values()], disable_numparse=True)
 
 
 def _train_command() -> str:
@@ -300,6 +230,3 @@ def _train_command() -> str:
 
 
 main = hydra_command(job)
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,32 +1,31 @@
 """The parser of the verbs that take no Hydra configuration: `name=value` as there, read into a dataclass."""
 
-import difflib
 import functools
 import inspect
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field, field, fields
-from pathlib import Path
+from dataclasses import MISSING, field, fields
 from typing import Any
 
-from singtech.cli.problems import guard
+from omegaconf import OmegaConf
+
+from singtech.cli.problems import closest, guard
+from singtech.cli.usage import WIDTH, fill
 from singtech.errors import InvalidValue
 
-WIDTH, INDENT = 80, 20
-NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
+INDENT = 20
 
 
-def option(value: str, help: str, default: Any = MISSING, choices: Sequence[str] = ()) -> Any:
+def option(value: str, help: str, default: Any = MISSING) -> Any:
     """A field of a verb's options.
 
     Args:
         value: what stands for the value in the help, such as FOLDER.
         help: what it does, in a phrase.
         default: the value where the user gives none; without one the user must.
-        choices: the values that are allowed; any by default.
     """
-    return field(default=default, metadata={"value": value, "help": help, "choices": choices})
+    return field(default=default, metadata={"value": value, "help": help})
 
 
 def command(kind: type) -> Callable[[Callable], Callable[..., int]]:
@@ -49,23 +48,21 @@ def read(kind: type, arguments: Sequence[str]) -> Any:
     """Read `name=value` arguments into the dataclass `kind`.
 
     Raises:
-        InvalidValue: a name is unknown, a value is absent or of another type, or a needed option is absent.
+        InvalidValue: a name is unknown, or its value is missing.
+        OmegaConfBaseException: a value has another type, or a needed option is missing.
     """
     known = {each.name: each for each in fields(kind)}
     values = {}
     for argument in arguments:
         name, _, text = argument.partition("=")
         if name not in known:
-            close = difflib.get_close_matches(name.lstrip("-+"), known, n=1)
-            meant = f" (is {close[0]} meant?)" if close else ""
-            raise InvalidValue(f"{argument}: no such option{meant}; singtech {verb(kind)} takes {', '.join(known)}.")
+            takes = f"singtech {verb(kind)} takes {', '.join(known)}"
+            raise InvalidValue(f"{argument}: no such option{closest(name.lstrip('-+'), known)}; {takes}.")
         if not text:
             raise InvalidValue(f"{argument}: its value is missing; expected {name}={known[name].metadata['value']}.")
-        values[name] = _value(known[name], text)
-    for name, each in known.items():
-        if name not in values and each.default is MISSING:
-            raise InvalidValue(f"{name}= is missing; `singtech {verb(kind)} --help` says what it takes.")
-    return kind(**values)
+        is_quoted = text[0] == text[-1] and text[0] in "'\""  # as in Hydra's grammar
+        values[name] = text[1:-1] if is_quoted else text
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), values))
 
 
 def verb(kind: type) -> str:
@@ -75,10 +72,8 @@ def verb(kind: type) -> str:
 
 def usage(kind: type) -> str:
     """The help of a verb: its module's docstring and its options, within 80 columns."""
-    doc = inspect.cleandoc(sys.modules[kind.__module__].__doc__ or "")
-    lines = [f"usage: singtech {verb(kind)} [name=value …]", ""]
-    for paragraph in doc.split("\n\n"):
-        lines += [textwrap.fill(" ".join(paragraph.split()), WIDTH), ""]
+    doc = fill(inspect.cleandoc(sys.modules[kind.__module__].__doc__ or ""))
+    lines = [f"usage: singtech {verb(kind)} [name=value …]", "", doc, ""]
     for each in fields(kind):
         name = f"  {each.name}={each.metadata['value']}"
         default = f" (default {each.default})" if each.default not in (MISSING, "", False, True) else ""
@@ -86,33 +81,3 @@ def usage(kind: type) -> str:
         beside = name.ljust(INDENT) if len(name) < INDENT else name + " "
         lines.append(textwrap.fill(text, WIDTH, initial_indent=beside, subsequent_indent=" " * INDENT))
     return "\n".join(lines)
-
-
-def _value(each: Field, text: str) -> Any:
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        text = text[1:-1]  # quotes, as in Hydra's grammar
-    choices = ("true", "false") if each.type is bool else each.metadata["choices"]
-    if choices and text not in choices:
-        raise InvalidValue(f"{each.name}={text}: expected {' or '.join(filter(None, choices))}.")
-    if each.type is bool:
-        return text == "true"
-    if each.type is Path:
-        return Path(text).expanduser()
-    if each.type in NUMBERS:
-        try:
-            return each.type(text)  # type: ignore[operator]
-        except ValueError:
-            raise InvalidValue(f"{each.name}={text}: expected {NUMBERS[each.type]}.") from None
-    return _items(each.name, text) if each.type == list[str] else text
-
-
-def _items(name: str, text: str) -> list[str]:
-    """The items of a list in brackets; any other text, or what a file is called, is one item."""
-    import yaml
-
-    if not text.startswith("[") or Path(text).exists():
-        return [text]
-    try:
-        return [str(item) for item in yaml.safe_load(text)]
-    except yaml.YAMLError:
-        raise InvalidValue(f"""{name}={text}: expected a list, as in "{name}=[a,'b c']".""") from None

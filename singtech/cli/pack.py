@@ -4,7 +4,6 @@ It holds rows, predictions, settings, layers and the corpora's clips. `singtech 
 folder, and `singtech tables` renders them there.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,3 @@ def main(options: Options) -> None:
     packed, left_out = pack(options.output_dir, options.to)
     more = f"; {left_out} not complete were left out" if left_out else ""
     print(f"{options.to}: {packed} runs, {options.to.stat().st_size / 1e6:.1f} MB{more}.")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

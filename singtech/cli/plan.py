@@ -5,7 +5,6 @@ needed and those there, and estimates the time from a short measurement on this 
 neither fetched nor cut for it; a smaller corpus is prepared if it is not yet.
 """
 
-import itertools
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from singtech.cli.config import check_settings, find_own_code, hydra_command
 from singtech.cli.problems import guard
+from singtech.corpus.download import in_bytes
 from singtech.places import CONF, EXPERIMENTS
 
 PAPER = ("table2", "table3", "figure3")  # all numbers of the paper come from the runs of these
@@ -29,16 +30,14 @@ FOR_HYDRA = {"-h", "--help", "--hydra-help", "--cfg", "-c", "--info", "-i"}
 def main() -> int:
     """Print the plan; Hydra answers what asks for help or the configuration alone."""
     arguments = sys.argv[1:]
-    return hydra_command(_no_run)() if FOR_HYDRA & set(arguments) else guard(lambda: job(arguments))
-
-
-def _no_run(cfg: DictConfig) -> None:
-    """Hydra answers before it calls this."""
+    if FOR_HYDRA & set(arguments):
+        return hydra_command(lambda cfg: None)()
+    return guard(lambda: job(arguments))
 
 
 def job(arguments: Sequence[str]) -> None:
     """Print the plan of the sweeps that `singtech run -m` would make of these arguments."""
-    find_own_code(str(Path.cwd()))
+    find_own_code()
     print("counting runs and phases, and trying a few steps of each network …", flush=True)
     print(report(*_read(arguments)))
 
@@ -49,33 +48,30 @@ def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
     Raises:
         SingtechError, HydraException: as `singtech run` raises for the same settings.
     """
+    import pandas as pd
     from tabulate import tabulate
 
     from singtech.corpus.archive import ZENODO_SIZE
     from singtech.run import machine_of, run_of
     from singtech.training.planning import Plan, in_words
 
-    counts: dict[str, list[int]] = {}
-    rows: dict[str, set] = {}
+    runs: list[tuple] = []
     corpora: dict[str, Any] = {}
-    for number, (experiment, cfg) in enumerate(compose_runs(experiments, overrides)):
-        if number == 0:
+    for experiment, cfg in compose_runs(experiments, overrides):
+        if not runs:
             plan = Plan(Path(cfg.output_dir))
         data = OmegaConf.to_yaml(cfg.data, resolve=True)
         if data not in corpora:
             corpora[data] = _corpus(cfg)
         run = run_of(cfg, corpora[data])
-        is_complete = plan.add(run, corpora[data], machine_of(cfg))
-        rows.setdefault(experiment, set()).add(str(replace(run, setup=replace(run.setup, seed=0))))
-        count = counts.setdefault(experiment, [0, 0, 0])
-        for column, amount in enumerate((1, is_complete, not is_complete)):
-            count[column] += amount
+        row = str(replace(run, setup=replace(run.setup, seed=0)))
+        runs.append((experiment, row, plan.add(run, corpora[data], machine_of(cfg))))
+    by_experiment = pd.DataFrame(runs, columns=["experiment", "row", "there"]).groupby("experiment", sort=False)
+    table = by_experiment.agg(rows=("row", "nunique"), runs=("row", "size"), there=("there", "sum"))
+    table["to make"] = table["runs"] - table["there"]
     to_train = " and ".join(f"{plan.count(part)} of the {part}" for part in ("network", "head"))
     lines = [
-        tabulate(
-            [[name, len(rows[name]), *count] for name, count in counts.items()],
-            ["experiment", "rows", "runs", "there", "to make"],
-        ),
+        tabulate(table.reset_index(), headers="keys", showindex=False),
         "",
         f"runs    {len(plan.runs)} different ones, {sum(plan.runs.values())} there",
         f"phases  {len(plan.phases)} different ones for the runs to make, {len(plan.stored)} there;"
@@ -95,36 +91,26 @@ def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
         needed += ZENODO_SIZE
     folder = plan.output_dir.absolute()
     free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
-    lines.append(f"disk    about {_size(needed)} more in {plan.output_dir}, where {_size(free)} are free")
+    lines.append(f"disk    about {in_bytes(needed)} more in {plan.output_dir}, where {in_bytes(free)} are free")
     return "\n".join([*lines, *dict.fromkeys(corpus.note for corpus in unprepared)])
 
 
 def compose_runs(experiments: Sequence[str], overrides: Sequence[str]) -> Iterator[tuple[str, DictConfig]]:
     """(experiment, configuration) of every run of the sweeps `singtech run -m experiments=… <overrides>`."""
     parser = OverridesParser.create()
-    typed = parser.parse_overrides(list(overrides))
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for experiment in experiments:
             first = [f"experiments={experiment}"]
             swept = compose("config", first, return_hydra_config=True).hydra.sweeper.params or {}
-            names = {override.get_key_element() for override in typed}
-            defaults = parser.parse_overrides(
-                [f"{name}={values}" for name, values in swept.items() if name not in names]
-            )
-            for overrides in itertools.product(*map(_values, (*defaults, *typed))):
-                cfg = compose("config", [*first, *overrides], return_hydra_config=True)
+            settings = [*(f"{name}={values}" for name, values in swept.items()), *overrides]
+            (runs,) = BasicSweeper.split_arguments(parser.parse_overrides(settings), max_batch_size=None)
+            for run in runs:
+                cfg = compose("config", [*first, *run], return_hydra_config=True)
                 HydraConfig.instance().set_config(cfg)  # what a run under `hydra.main` finds there
                 with open_dict(cfg):
                     del cfg["hydra"]
                 check_settings(cfg)
                 yield experiment, cfg
-
-
-def _values(override) -> list[str]:
-    """A setting's values, each as an override of its own."""
-    if not override.is_sweep_override():
-        return [override.input_line]
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
 class Unprepared:
@@ -188,11 +174,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,9 +9,7 @@ read are named and skipped. One of the techniques is always named, also where no
 calibrated. The same command, given again after a stop, goes on with the recordings that are left.
 """
 
-import csv
 import hashlib
-import io
 import json
 import os
 import sys
@@ -20,13 +18,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from singtech.cli.options import command, option
 from singtech.errors import InvalidValue, NotThere, SingtechError
 from singtech.io.atomic import encodable, write_text
 
 SUFFIXES = (".wav", ".flac")
 SUMMARY = ("recording", "seconds", "technique", "probability", "timeline", "note", "problem")
-SHOWN = 40  # recordings in the printed table
+SEGMENT = ("start", "end", "technique", "probability")
 MOST_PICTURED = 1800  # seconds: a longer recording's picture would show nothing
 
 
@@ -35,13 +35,11 @@ class Options:
     """What `singtech predict` takes."""
 
     network: str = option("…", "a model folder (of singtech export, or downloaded), or a run of results.csv")
-    input: list[str] = option(
-        "…", """a WAV or FLAC file, a folder (all below it), a glob; or several: "[a.wav,'b/*']\""""
-    )
+    input: str = option("…", """a WAV or FLAC file, a folder (all below it), a glob; or several: "[a.wav,'b/*']\"""")
     overlap: float = option("SHARE", "how much of a window the next one has too, up to 0.99", 0.5)
     to: str = option("FOLDER", "where to write; <output_dir>/predictions if you name none", "")
     picture: bool = option("false", "leave out the pictures, which take most of the time", True)
-    device: str = option("cpu", "or cuda", "cpu", ("cpu", "cuda"))
+    device: str = option("cpu", "or cuda", "cpu")
     code: str = option("FILE", "your own file with the network's classes, where it has some", "")
     output_dir: Path = option("FOLDER", "where runs are", Path("outputs"))
 
@@ -49,32 +47,35 @@ class Options:
 @command(Options)
 def main(options: Options) -> int:
     """Predict and print a table; 1 if a recording could not be read."""
+    from tabulate import tabulate
+
     paths = recordings(options.input)
     print(f"{len(paths)} recording{'s' * (len(paths) > 1)}, loading the network …", flush=True)
     predictor = predictor_of(options.network, options.output_dir, options.device, options.code)
     folder = Path(options.to or options.output_dir / "predictions")
     lines = predict_all(predictor, paths, folder, options.overlap, options.picture)
-    print(_table(lines))
-    for note, count in Counter(line["note"] for line in lines if line["note"]).items():
-        print(f"\n{count} recording{'s' * (count > 1)}: {note}")
+    columns = list(SUMMARY[:5])
+    print(tabulate(lines.loc[lines["problem"] == "", columns].values, columns, disable_numparse=True))
+    print(*filter(None, lines["note"].unique()), sep="\n")
     print("\nOne of the techniques is always named, and probabilities are not calibrated: silence has one too.")
     print(f"\ntimelines and summary.csv in {encodable(folder)}")
-    skipped = [line for line in lines if line["problem"]]
-    for line in skipped[:SHOWN]:
-        print(f"skipped {line['recording']}: {line['problem']}", file=sys.stderr)
-    if skipped:
-        print(f"error: {len(skipped)} of {len(lines)} recordings could not be read.", file=sys.stderr)
-    return int(bool(skipped))
+    skipped = lines[lines["problem"] != ""]
+    if skipped.empty:
+        return 0
+    print(*("skipped " + skipped["recording"] + ": " + skipped["problem"]), sep="\n", file=sys.stderr)
+    print(f"error: {len(skipped)} of {len(lines)} recordings could not be read.", file=sys.stderr)
+    return 1
 
 
-def recordings(names: Sequence[str]) -> list[Path]:
+def recordings(names: str) -> list[Path]:
     """The files that `input` names, each once, in order.
 
     Raises:
+        InvalidValue: it is no list in brackets.
         NotThere: a name stands for no file.
     """
     unique: dict[Path, None] = {}
-    for name in names:
+    for name in _items(names):
         path = Path(name).expanduser()
         if path.is_file():
             files = [path]
@@ -92,6 +93,18 @@ def recordings(names: Sequence[str]) -> list[Path]:
     return list(unique)
 
 
+def _items(names: str) -> list[str]:
+    """The items of a list in brackets; any other text, or what a file is called, is one item."""
+    import yaml
+
+    if not names.startswith("[") or Path(names).exists():
+        return [names]
+    try:
+        return [str(item) for item in yaml.safe_load(names)]
+    except yaml.YAMLError:
+        raise InvalidValue(f"""input={names}: expected a list, as in "input=[a,'b c']".""") from None
+
+
 def predictor_of(network: str, output_dir: Path, device: str, code: str = ""):
     """The predictor of a model folder, or of a run's stored weights.
 
@@ -103,25 +116,22 @@ def predictor_of(network: str, output_dir: Path, device: str, code: str = ""):
     """
     from singtech.cli.export import find_run, trained
 
-    is_folder = Path(network).is_dir()
-    if not is_folder:
-        if "/" in network and not (output_dir / "runs" / network).is_dir():
-            raise NotThere(f"network={network}: no such folder; expected a model folder or the name of a run.")
-        row = find_run(output_dir, network, "network")
+    row = None if Path(network).is_dir() else find_run(output_dir, network, "network")
     import torch  # takes seconds
 
     from singtech.inference.predictor import Predictor, load
 
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InvalidValue(f"device={device}: expected cpu, for there is no GPU here.")
-    if is_folder:
+    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    if device not in devices:
+        raise InvalidValue(f"device={device}: expected {' or '.join(devices)}, which this machine has.")
+    if row is None:
         return load(network, device, code or None)
     built, description = trained(output_dir, row, code)
     return Predictor(built, description, device)
 
 
-def predict_all(predictor, paths: Sequence[Path], folder: Path, overlap: float, picture: bool) -> list[dict]:
-    """Name the techniques of all recordings, write the timelines below `folder`, and return a summary line each.
+def predict_all(predictor, paths: Sequence[Path], folder: Path, overlap: float, picture: bool) -> pd.DataFrame:
+    """Name the techniques of all recordings, write the timelines below `folder`, and return the summary.
 
     A recording that an earlier call finished with the same network is taken from there.
     """
@@ -133,20 +143,20 @@ def predict_all(predictor, paths: Sequence[Path], folder: Path, overlap: float, 
     lines: list[dict] = []
     names = _names(paths)
     try:
-        with tqdm(paths, unit="recording", disable=len(paths) < 2, dynamic_ncols=True) as bar:
-            for path in bar:
-                line = dict.fromkeys(SUMMARY, "") | {"recording": encodable(path)}
-                try:
-                    result = _predict_one(predictor, path, overlap, folder / names[path], picture)
-                    timeline = ", ".join(f"{name} {share:.0%}" for name, share in list(result["shares"].items())[:3])
-                    line |= {name: result[name] for name in ("seconds", "technique", "note")} | {"timeline": timeline}
-                    line["probability"] = result["probabilities"][result["technique"]]
-                except (SingtechError, ValueError) as problem:
-                    line["problem"] = " ".join(str(problem).split())
-                lines.append(line)
+        for path in tqdm(paths, unit="recording", disable=len(paths) < 2, dynamic_ncols=True):
+            line = dict.fromkeys(SUMMARY, "") | {"recording": encodable(path)}
+            try:
+                result = _predict_one(predictor, path, overlap, folder / names[path], picture)
+                timeline = ", ".join(f"{name} {share:.0%}" for name, share in list(result["shares"].items())[:3])
+                line |= {name: result[name] for name in ("seconds", "technique", "note")} | {"timeline": timeline}
+                line["probability"] = result["probabilities"][result["technique"]]
+            except (SingtechError, ValueError) as problem:
+                line["problem"] = " ".join(str(problem).split())
+            lines.append(line)
     finally:
-        write_text(folder / "summary.csv", _csv(SUMMARY, [line.values() for line in lines]))
-    return lines
+        summary = pd.DataFrame(lines, columns=list(SUMMARY), dtype=object)
+        write_text(folder / "summary.csv", summary.to_csv(index=False))
+    return summary
 
 
 def _predict_one(predictor, path: Path, overlap: float, stem: Path, picture: bool) -> dict:
@@ -166,41 +176,37 @@ def _predict_one(predictor, path: Path, overlap: float, stem: Path, picture: boo
         raise InvalidValue(problem.strerror or str(problem)) from None
     origin = {"sha256": sha256, "network": predictor.fingerprint, "overlap": overlap}
     earlier = _read_result(stem)
-    if earlier and Path(str(earlier["recording"])).absolute() != Path(encodable(path)).absolute():
+    if earlier and Path(earlier["recording"]).absolute() != Path(encodable(path)).absolute():
         raise InvalidValue(
             f"{encodable(_with(stem, 'json'))} is that of {earlier['recording']}; name another folder with to=FOLDER"
         )
-    if _is_done(earlier, origin, stem, picture):
-        return earlier
+    if earlier and earlier["made_of"] == origin:
+        is_pictured = _with(stem, "png").is_file() or earlier["seconds"] > MOST_PICTURED
+        if _with(stem, "csv").is_file() and (is_pictured or not picture):
+            return earlier
     channels, header = read_channels(path.read_bytes())
     waveform, sample_rate = mixed(channels), header.sample_rate
     timeline = predictor.predict(waveform, sample_rate, overlap)
     segments = timeline.segments()
-    rows = [[round(s.start, 3), round(s.end, 3), s.technique, round(s.probability, 4)] for s in segments]
-    write_text(_with(stem, "csv"), _csv(["start", "end", "technique", "probability"], rows))
+    note = _note(predictor, timeline.seconds)
+    rows = [(round(s.start, 3), round(s.end, 3), s.technique, round(s.probability, 4)) for s in segments]
+    write_text(_with(stem, "csv"), pd.DataFrame(rows, columns=list(SEGMENT)).to_csv(index=False))
     if picture and timeline.seconds <= MOST_PICTURED:
         from singtech.results.figures import save
         from singtech.results.timeline_figure import draw_timeline
 
-        edges, probabilities = timeline.pieces()
-        figure = draw_timeline(
-            encodable(path.name),
-            waveform,
-            sample_rate,
-            timeline.techniques,
-            edges,
-            probabilities,
-            note=_note(predictor),
-        )
+        edges, shown = timeline.pieces()
+        title, techniques = encodable(path.name), timeline.techniques
+        figure = draw_timeline(title, waveform, sample_rate, techniques, edges, shown, note=note)
         save(figure, stem, kinds=("png",), dpi=110)
     result = {
         "recording": encodable(path),
         "seconds": round(timeline.seconds, 3),
         "technique": timeline.technique,
-        "note": " ".join(note for note in (_on_length(predictor, timeline), _note(predictor)) if note),
+        "note": note,
         "probabilities": _rounded(timeline.techniques, timeline.overall),
         "shares": {name: round(share, 4) for name, share in shares(segments).items()},
-        "segments": [dict(zip(("start", "end", "technique", "probability"), row, strict=True)) for row in rows],
+        "segments": [dict(zip(SEGMENT, row, strict=True)) for row in rows],
         "windows": [
             {"start": round(float(a), 3), "end": round(float(b), 3), "probabilities": _rounded(timeline.techniques, p)}
             for a, b, p in zip(timeline.starts, timeline.ends, timeline.probabilities, strict=True)
@@ -215,43 +221,31 @@ def _predict_one(predictor, path: Path, overlap: float, stem: Path, picture: boo
 def _read_result(stem: Path) -> dict:
     """The JSON of a recording's earlier prediction; empty if it is absent or damaged."""
     try:
-        result = json.loads(_with(stem, "json").read_text(encoding="utf-8"))
-        return result if {"made_of", "note", "recording", "seconds", "shares"} <= set(result) else {}
-    except (OSError, ValueError, TypeError):
+        return json.loads(_with(stem, "json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
 
 
-def _is_done(earlier: dict, origin: dict, stem: Path, picture: bool) -> bool:
-    """Whether an earlier prediction has the same origin and all its files."""
-    if not earlier or earlier["made_of"] != origin or not _with(stem, "csv").is_file():
-        return False
-    return not picture or earlier["seconds"] > MOST_PICTURED or _with(stem, "png").is_file()
-
-
-def _on_length(predictor, timeline) -> str:
+def _note(predictor, seconds: float) -> str:
+    """Warn about a recording shorter than a window, and about networks that learned from synthetic voices."""
     window = predictor.description.samples / predictor.description.sample_rate
-    return f"Shorter than a window of {window:g} s: the rest is silence." if timeline.seconds < window else ""
-
-
-def _note(predictor) -> str:
-    """A warning about networks that learned from synthetic voices."""
-    is_demo = predictor.description.origin.get("data") == "demo"
-    return "The network learned from synthetic voices: this says nothing about singers." if is_demo else ""
+    notes = [f"Shorter than a window of {window:g} s: the rest is silence."] if seconds < window else []
+    if predictor.description.origin.get("data") == "demo":
+        notes.append("The network learned from synthetic voices: this says nothing about singers.")
+    return " ".join(notes)
 
 
 def _names(paths: Sequence[Path]) -> dict[Path, Path]:
-    """A name below the output folder for each recording: its path below their common folder, made unique."""
-    full = {path: path.absolute() for path in paths}
-    base = Path(os.path.commonpath([path.parent for path in full.values()]))
-    names: dict[Path, Path] = {}
-    taken = {"summary"}
-    for path, absolute in full.items():
-        name = absolute.relative_to(base).with_suffix("")
-        while str(name).casefold() in taken:
-            name = name.with_name(f"{name.name}_{absolute.suffix.lstrip('.')}")
-        taken.add(str(name).casefold())
-        names[path] = name
-    return names
+    """A name below the output folder for each recording: its path below their common folder.
+
+    It is without the suffix, unless two recordings differ in that alone or it is the summary's.
+    """
+    full = [path.absolute() for path in paths]
+    base = Path(os.path.commonpath([path.parent for path in full]))
+    whole = {path: absolute.relative_to(base) for path, absolute in zip(paths, full, strict=True)}
+    stems = {path: str(name.with_suffix("")).casefold() for path, name in whole.items()}
+    uses = Counter([*stems.values(), "summary"])
+    return {path: name.with_suffix("") if uses[stems[path]] == 1 else name for path, name in whole.items()}
 
 
 def _with(stem: Path, suffix: str) -> Path:
@@ -264,22 +258,3 @@ def _rounded(techniques: Sequence[str], probabilities) -> dict[str, float]:
 
 def _is_recording(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith("._") and path.is_file()
-
-
-def _csv(header: Sequence[str], lines) -> str:
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows([header, *lines])
-    return file.getvalue()
-
-
-def _table(lines: Sequence[dict]) -> str:
-    from tabulate import tabulate
-
-    named = [line for line in lines if not line["problem"]]
-    header = SUMMARY[:5]
-    table = tabulate([[line[name] for name in header] for line in named[:SHOWN]], header, disable_numparse=True)
-    return table + (f"\n… and {len(named) - SHOWN} more" if len(named) > SHOWN else "")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import sys
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -67,6 +66,3 @@ def job(cfg: DictConfig) -> None:
 
 
 main = hydra_command(job)
-
-if __name__ == "__main__":
-    sys.exit(main())

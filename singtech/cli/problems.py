@@ -7,12 +7,12 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from singtech.components import ComponentError, outside_line
 from singtech.errors import SingtechError
-from singtech.io.interrupts import Terminated, exit_on_closed_pipe, listening
+from singtech.io.interrupts import ReaderGone, Terminated, listening, raise_if_reader_gone
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LIBRARIES = ("hydra", "omegaconf", "submitit")  # their errors are about settings, or about the cluster
@@ -29,8 +29,10 @@ def guard(job: Callable[[], int | None]) -> int:
         Exception: the error is a bug, or HYDRA_FULL_ERROR=1 asks for tracebacks.
     """
     try:
-        with listening(), exit_on_closed_pipe():
+        with listening(), raise_if_reader_gone():
             return job() or 0
+    except ReaderGone:
+        return 128 + signal.SIGPIPE
     except Terminated:
         print(f"terminated: {GO_ON}", file=sys.stderr)
         return 128 + signal.SIGTERM
@@ -45,16 +47,16 @@ def guard(job: Callable[[], int | None]) -> int:
         return 1
 
 
-def mark_bug(problem: Exception) -> Exception:
+def mark_bug(problem: Exception) -> None:
     """Add to a bug's traceback a line on how to report it."""
     if not is_fixable(problem) and REPORT not in getattr(problem, "__notes__", ()):
         problem.add_note(REPORT)
-    return problem
 
 
 def print_traceback(problem: Exception) -> None:
     """Print the traceback of an error, with how to report it if it is a bug."""
-    traceback.print_exception(mark_bug(problem))
+    mark_bug(problem)
+    traceback.print_exception(problem)
 
 
 def is_fixable(problem: BaseException) -> bool:
@@ -107,7 +109,7 @@ def sentence(problem: BaseException) -> str:
 
 def _settings_sentence(problem: BaseException) -> str:
     """Describe an error of Hydra or OmegaConf; "" where its own words serve."""
-    from hydra.errors import InstantiationException, MissingConfigException, OverrideParseException
+    from hydra.errors import MissingConfigException, OverrideParseException
     from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
     if isinstance(problem, MissingConfigException) and "submitit" in str(problem.missing_cfg_file):
@@ -134,8 +136,7 @@ def _settings_sentence(problem: BaseException) -> str:
         if wrong and wrong[2] in TYPES:
             return f"{about[2]}={wrong[1]}: expected {TYPES[wrong[2]]}."
         return f"{about[2]}: {' '.join(about[1].split())}."
-    is_wrapper = isinstance(problem, InstantiationException) or isinstance(problem.__cause__, OmegaConfBaseException)
-    return sentence(problem.__cause__) if is_wrapper and problem.__cause__ else ""
+    return sentence(problem.__cause__) if isinstance(problem.__cause__, OmegaConfBaseException) else ""
 
 
 def _unknown(name: str) -> str:
@@ -145,6 +146,11 @@ def _unknown(name: str) -> str:
     from singtech.settings import Settings, flatten
 
     known: Any = OmegaConf.to_container(OmegaConf.structured(Settings))
-    close = difflib.get_close_matches(name, [*known, *flatten(known)], n=1)
-    meant = f" (is {close[0]} meant?)" if close else ""
+    meant = closest(name, [*known, *flatten(known)])
     return f"{name}: no such setting{meant}; the same command with --cfg job shows those there are."
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Ask whether the nearest of the known names is meant; "" if none is near."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (is {close[0]} meant?)" if close else ""

@@ -7,7 +7,6 @@ and sound exceed 40 MB, the easier recordings have no sound, and the page says s
 import contextlib
 import glob
 import io
-import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 
 from singtech.cli.options import command, option
 from singtech.cli.tables import collated_corpora, render_corpus
-from singtech.errors import SingtechError
+from singtech.errors import InvalidValue, SingtechError
 from singtech.results.collate import Collated
 from singtech.results.commands import command_end, prepare
 from singtech.results.pages import data_uri
@@ -44,9 +43,7 @@ class Options:
     """The options of `singtech report`."""
 
     data: str = option("NAME", "one corpus only", "")
-    audio: str = option(
-        "WHICH", "which test recordings can be heard: all, hardest (of the 25 hardest clips), none", "all", AUDIO
-    )
+    audio: str = option("WHICH", "recordings that can be heard: all, hardest (of the 25 hardest clips), none", "all")
     output_dir: Path = option("FOLDER", "where the results are; it may be read-only", Path("outputs"))
     to: str = option("FOLDER", "where to write the pages; <output_dir>/tables by default", "")
 
@@ -54,6 +51,8 @@ class Options:
 @command(Options)
 def main(options: Options) -> None:
     """Write a report of each corpus, and print its path."""
+    if options.audio not in AUDIO:
+        raise InvalidValue(f"audio={options.audio}: expected {' or '.join(AUDIO)}.")
     collated, corpora = collated_corpora(options.output_dir, options.data)
     for data in corpora:
         print(f"rendering the tables of {data} …", flush=True)
@@ -63,7 +62,7 @@ def main(options: Options) -> None:
 
 def report(collated: Collated, data: str, audio: str = "all", to: str = "") -> Path:
     """Render the tables of a corpus, write its report, and return the path."""
-    folder, pages, _ = render_corpus(collated, data, to)
+    folder, pages = render_corpus(collated, data, to)
     answer = answer_everything(collated, data)
     clips = clip_probabilities(answer)
     takes, sounds = recordings(collated, data, clips, audio)
@@ -167,7 +166,3 @@ def _picture(samples: np.ndarray, rate: int) -> tuple[bytes, int]:
     file = io.BytesIO()
     Image.fromarray((colormaps["magma"](shade)[..., :3] * 255).astype(np.uint8)).save(file, "WEBP", quality=60)
     return file.getvalue(), width
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,13 +3,14 @@
 Without an option it lists runs, phases and clip stores with their sizes, ages and the rows that use them.
 """
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from singtech.cli.export import only_match
 from singtech.cli.options import command, option
+from singtech.corpus.download import in_bytes
 from singtech.errors import InvalidValue, NotThere
 
 
@@ -23,7 +24,7 @@ class Options:
     check: bool = option(
         "true", "read every byte; what is damaged is set aside, and the next run that needs it makes it again", False
     )
-    remove: str = option("unused", "list what no row uses", "", ("unused",))
+    remove: str = option("unused", "list what no row uses", "")
     sure: bool = option("true", "with remove=unused: remove it", False)
     output_dir: Path = option("FOLDER", "where the results are", Path("outputs"))
 
@@ -37,6 +38,8 @@ def main(options: Options) -> int:
         print(dictionary())
         return 0
     output_dir = options.output_dir
+    if options.remove not in ("", "unused"):
+        raise InvalidValue(f"remove={options.remove}: expected unused.")
     if not output_dir.is_dir():
         raise NotThere(f"{output_dir}: nothing is there yet. Make something with `make demo`.")
     print(f"reading {output_dir} …", flush=True)
@@ -60,13 +63,10 @@ def _list(output_dir: Path) -> list[str]:
 
     entries = survey(output_dir)
     unused = [entry for entry in entries if entry.is_unused]
-    total = sum(entry.size for entry in entries)
-    lines = [_table(entries), "", f"{len(entries)} entries, {_size(total)}"]
+    lines = [_table(entries), "", f"{len(entries)} entries, {_total(entries)}"]
     if unused:
-        lines.append(
-            f"{len(unused)} of them ({_size(sum(e.size for e in unused))}) are used by no row: "
-            "`singtech store remove=unused` names them."
-        )
+        some = f"{len(unused)} of them ({_total(unused)})"
+        lines.append(f"{some} are used by no row: `singtech store remove=unused` names them.")
     return lines
 
 
@@ -76,13 +76,13 @@ def _remove(output_dir: Path, sure: bool) -> list[str]:
     unused = [entry for entry in survey(output_dir) if entry.is_unused]
     if not unused:
         return ["Every entry is used by a row; there is nothing to remove."]
-    size = _size(sum(entry.size for entry in unused))
     if not sure:
-        return [_table(unused), "", f"{len(unused)} entries, {size}, would go. Add sure=true to remove them."]
+        summary = f"{len(unused)} entries, {_total(unused)}, would go. Add sure=true to remove them."
+        return [_table(unused), "", summary]
     gone, in_use = remove(unused, output_dir)
-    lines = [f"removed {entry.kind} {entry.name}, {_size(entry.size)}" for entry in gone]
+    lines = [f"removed {entry.kind} {entry.name}, {in_bytes(entry.size)}" for entry in gone]
     lines += [f"kept {entry.kind} {entry.name}: somebody uses it now" for entry in in_use]
-    return [*lines, f"{_size(sum(entry.size for entry in gone))} are free again."]
+    return [*lines, f"{_total(gone)} are free again."]
 
 
 def _check(output_dir: Path) -> tuple[list[str], int]:
@@ -98,74 +98,47 @@ def _check(output_dir: Path) -> tuple[list[str], int]:
 
 
 def _show(output_dir: Path, part: str) -> list[str]:
-    row = _find_row(output_dir, part)
-    empty = ("", "nan", "None")
-    lines = [f"# {name}: {value}" for name, value in row.items() if str(value) not in empty and name != "command"]
+    from singtech.training.inventory import rows_of
+
+    rows = {row["run"]: row for row in rows_of(output_dir)}
+    row = rows[only_match(rows, part, "show")]
+    command = row.pop("command", "") or "# no command is known of this row"
+    lines = [f"# {name}: {value}" for name, value in row.items() if str(value) not in ("", "nan", "None")]
     configuration = output_dir / "runs" / row["run"] / "config.yaml"
     if configuration.is_file():
         settings = configuration.read_text(encoding="utf-8").rstrip()
     else:
         settings = f"# {configuration} is not here; with --cfg job the command shows the configuration."
-    return [*lines, "", row.get("command") or "# no command is known of this row", "", settings]
+    return [*lines, "", command, "", settings]
 
 
 def _compare(output_dir: Path, runs: str) -> list[str]:
     from tabulate import tabulate
 
-    from singtech.training.inventory import differences
+    from singtech.training.inventory import differences, rows_of
 
     parts = runs.split(",")
     if len(parts) != 2:
         raise InvalidValue(f"compare={runs}: expected two runs with a comma between them.")
-    first, second = (_find_row(output_dir, part)["run"] for part in parts)
+    names = [row["run"] for row in rows_of(output_dir)]
+    first, second = (only_match(names, part, "compare") for part in parts)
     lines = differences(output_dir, (first, second))
     if not lines:
         return [f"Nothing that decides the outcome of {first} and {second} differs."]
     return [tabulate(lines, ["", first, second], disable_numparse=True)]
 
 
-def _find_row(output_dir: Path, part: str) -> dict:
-    """The row of the one run with this name, or with it in its name."""
-    from singtech.training.inventory import rows_of
-
-    rows = rows_of(output_dir)
-    matches = [row for row in rows if row["run"] == part] or [row for row in rows if part in row["run"]]
-    if len(matches) != 1:
-        names = ", ".join(row["run"] for row in matches[:5]) + " …" * (len(matches) > 5)
-        raise InvalidValue(
-            f"{part}: {len(matches)} rows in {output_dir} are called so{f': {names}' * bool(matches)}; expected one."
-        )
-    return matches[0]
-
-
 def _table(entries: Sequence) -> str:
     from tabulate import tabulate
 
-    lines = [
-        [entry.kind, entry.name, _size(entry.size), _age(entry.changed), _users(entry), entry.description[:60]]
-        for entry in entries
-    ]
-    header = ["", "name", "size", "age", "rows that use it", "what it is"]
+    lines = []
+    for entry in entries:
+        changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.changed))
+        users = "" if entry.kind in ("run", "damaged") else len(set(entry.users))
+        lines.append([entry.kind, entry.name, in_bytes(entry.size), changed, users, entry.description[:60]])
+    header = ["", "name", "size", "changed", "rows that use it", "what it is"]
     return tabulate(lines, header, disable_numparse=True, colalign=("left", "left", "right", "right", "right", "left"))
 
 
-def _users(entry) -> str:
-    return "" if entry.kind in ("run", "damaged") else str(len(set(entry.users)))
-
-
-def _size(count: int) -> str:
-    from singtech.corpus.download import in_bytes
-
-    return in_bytes(count)
-
-
-def _age(changed: float) -> str:
-    seconds = max(0.0, time.time() - changed)
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _total(entries: Sequence) -> str:
+    return in_bytes(sum(entry.size for entry in entries))

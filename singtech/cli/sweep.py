@@ -4,13 +4,12 @@ A run whose phase another process trains is postponed until the others are done.
 folder by whichever process or job meets it; the sweep's end lists them with the command that repeats just these.
 """
 
+import functools
 import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +24,7 @@ from singtech.io.lock import Busy, is_held
 
 ROUND_SECONDS = 2.0  # between two looks at what other processes work on
 
-_postponed: list["Postponed"] = []
-
-
-@dataclass(frozen=True)
-class Postponed:
-    """A run for later: its configuration, Hydra's, the function that runs it, and the path that it waits for."""
-
-    cfg: DictConfig
-    hydra_cfg: Any
-    job: Callable[[DictConfig], None]
-    path: Path
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A failed run: its settings, the reason in a sentence, and the options before the settings."""
-
-    settings: tuple[str, ...]
-    reason: str
-    options: tuple[str, ...] = ()
+_postponed: list[tuple[Path, Any, Callable[[], None]]] = []  # path that a run waits for, Hydra's configuration, the run
 
 
 def is_sweep() -> bool:
@@ -65,33 +45,23 @@ def can_postpone() -> bool:
 def postpone(job: Callable[[DictConfig], None], cfg: DictConfig, problem: Busy) -> None:
     """Run this again after all others, once what it waits for is free."""
     print(f"{problem}; going on with other runs.", flush=True)
-    _postponed.append(Postponed(cfg, HydraConfig.instance().cfg, job, problem.path))
+    _postponed.append((problem.path, HydraConfig.instance().cfg, functools.partial(job, cfg)))
 
 
-def own_folder() -> list[str]:
-    """The option that names the user's own configuration folder; [] where the command has none."""
-    sources = HydraConfig.get().runtime.config_sources
-    return next((["--config-dir", source.path] for source in sources if source.provider == "command-line"), [])
+def command_line(verb: str = "run") -> str:
+    """The command that asks for the present run alone, also where it is one of a sweep's."""
+    hydra = HydraConfig.get()
+    own = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    folder = ["--config-dir", own[0]] if own else []
+    return shlex.join(["singtech", verb, *folder, *hydra.overrides.task])
 
 
 def record_failure(reason: str) -> None:
     """Write into the sweep's folder that the present run failed."""
     hydra = HydraConfig.get()
-    failure = {"options": own_folder(), "settings": list(hydra.overrides.task), "reason": reason}
+    settings = list(hydra.overrides.task)
+    failure = {"settings": " ".join(settings), "reason": reason, "command": command_line(hydra.job.name)}
     write_text(_failures(hydra) / f"{hydra.job.num}.json", json.dumps(failure))
-
-
-def repeat(failures: Sequence[Failure], command: str) -> list[str]:
-    """The commands that repeat just these runs: one where they are all combinations of some values, else one each."""
-    names = [[setting.partition("=")[0] for setting in failure.settings] for failure in failures]
-    if all(these == names[0] for these in names):
-        values = [list(dict.fromkeys(column)) for column in zip(*(f.settings for f in failures), strict=True)]
-        several = any(len(column) > 1 for column in values)
-        is_plain = not any("," in v.partition("=")[2] for column in values if len(column) > 1 for v in column)
-        if is_plain and set(product(*values)) == {f.settings for f in failures}:
-            joined = [c[0] if len(c) == 1 else ",".join([c[0], *(v.partition("=")[2] for v in c[1:])]) for c in values]
-            return [f"{command}{' -m' if several else ''} {shlex.join(joined)}"]
-    return [f"{command} {shlex.join(failure.settings)}" for failure in failures]
 
 
 class SweepEnd(Callback):
@@ -128,14 +98,12 @@ class SweepEnd(Callback):
 def report_failures(hydra: Any) -> bool:
     """List what failed in a sweep, with the command that repeats just that; whether anything did."""
     paths = sorted(_failures(hydra).glob("*.json"), key=lambda path: int(path.stem))
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    failures = [Failure(tuple(each["settings"]), each["reason"], tuple(each["options"])) for each in records]
+    failures = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     if failures:
         count = f"{len(failures)} run{'s' if len(failures) > 1 else ''} of this sweep failed:"
-        lines = [f"  {' '.join(failure.settings)}: {failure.reason}" for failure in failures]
-        command = shlex.join(["singtech", hydra.job.name, *failures[0].options])  # a sweep's runs have the same
-        commands = [f"  {line}" for line in repeat(failures, command)]
-        print("", count, *lines, "repeat just that with:", *commands, sep="\n", file=sys.stderr, flush=True)
+        reasons = [f"  {failure['settings']}: {failure['reason']}" for failure in failures]
+        commands = [f"  {failure['command']}" for failure in failures]
+        print("", count, *reasons, "repeat just that with:", *commands, sep="\n", file=sys.stderr, flush=True)
     return bool(failures)
 
 
@@ -144,18 +112,17 @@ def _run_postponed() -> None:
     is_waiting = False
     while _postponed:
         raise_if_signalled()
-        free = [run for run in _postponed if not is_held(run.path)]
+        free = [each for each in _postponed if not is_held(each[0])]
         if not free:
             if not is_waiting:
                 print(f"\nwaiting for what others work on: {len(_postponed)} to go.", flush=True)
             is_waiting = True
             time.sleep(ROUND_SECONDS)
             continue
-        run = free[0]
-        _postponed.remove(run)
+        _postponed.remove(free[0])
         is_waiting = False
-        HydraConfig.instance().cfg = run.hydra_cfg
-        run.job(run.cfg)
+        _, HydraConfig.instance().cfg, run = free[0]
+        run()
 
 
 def _failures(hydra: Any) -> Path:

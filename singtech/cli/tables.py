@@ -5,10 +5,9 @@ of runs with the same settings. Each other group has its own folder below. One p
 """
 
 import hashlib
+import os
 import re
 import shutil
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from singtech.errors import InvalidValue, NotThere
 from singtech.places import EXPERIMENTS
 from singtech.results.collate import RESULTS, Collated, collate
 from singtech.results.commands import report
-from singtech.results.experiments import Experiment, Published, read_experiments, read_published
+from singtech.results.experiments import read_experiments, read_published
 from singtech.results.groups import groups_of, main_group
 from singtech.results.index import TITLE, write_index
 from singtech.results.index import render as render_page
@@ -60,9 +59,9 @@ def render(output_dir: Path, data: str = "", show: str = "", to: str = "") -> tu
         raise InvalidValue(f"show={show}: no such page, there are {', '.join(names)}.")
     lines, pages = [], []
     for name in corpora:
-        folder, rendered, count = render_corpus(collated, name, to)
+        folder, rendered = render_corpus(collated, name, to)
         shared = main_group(collated, name).words
-        lines.append(f"{count} files in {folder}, all on one page in README.md{f' ({shared})' if shared else ''}")
+        lines.append(f"{folder}: {len(rendered)} pages, all in README.md{f' ({shared})' if shared else ''}")
         others = len(groups_of(collated, name)) - 1
         if others > 0:
             folders = f"{others} folders" if others > 1 else "a folder"
@@ -74,56 +73,30 @@ def render(output_dir: Path, data: str = "", show: str = "", to: str = "") -> tu
     return lines, pages
 
 
-def render_corpus(collated: Collated, data: str, to: str = "") -> tuple[Path, list[Page], int]:
+def render_corpus(collated: Collated, data: str, to: str = "") -> tuple[Path, list[Page]]:
     """Render every experiment for one corpus, and remove folders of groups that no longer exist.
 
     Each group of runs but the largest has a folder below the corpus's, with the pages that it has runs for.
 
     Returns:
-        The corpus's folder; the pages of the largest group, in printed order; the number of its files.
+        The corpus's folder; the pages of the largest group, in printed order.
     """
     published, experiments = read_published(EXPERIMENTS / "paper.csv"), read_experiments()
-    folder, main = Path(to or collated.output_dir / "tables") / data, main_group(collated, data)
-    others = groups_of(collated, data)[1:]
-    names = {group.settings: _name(group.settings) for group in others}
-    pages, count = _render_group(folder, collated, published, data, experiments, main, names, "")
-    for group in others:
-        with_runs = [each for each in experiments if has_runs(each, collated, data, group.settings)]
-        group_folder = folder / names[group.settings]
-        _render_group(group_folder, collated, published, data, with_runs, group.settings, names, "../")
-    for stale in folder.iterdir():
-        if stale.is_dir() and stale.name not in names.values() and _is_rendered(stale):
-            shutil.rmtree(stale)
-    return folder, pages, count
-
-
-def _render_group(
-    folder: Path,
-    collated: Collated,
-    published: Published,
-    data: str,
-    experiments: Sequence[Experiment],
-    group: Settings,
-    names: dict[Settings, str],
-    top: str,
-) -> tuple[list[Page], int]:
-    """Render experiments with the runs of one group, and an index of them.
-
-    Args:
-        names: the folder name of each group but the largest.
-        top: the path from `folder` to the corpus's folder: "" or "../".
-    Returns:
-        The pages; the number of files.
-    """
-    rendered = [render_page(each, collated, published, data, folder, group) for each in experiments]
-    pages = [page for _, page in rendered]
-    groups = groups_of(collated, data)
-    links = [
-        (each, f"{top}{names[each.settings]}/README.md" if each.settings in names else f"{top}README.md")
-        for each in groups
-    ]
-    write_index(folder, data, pages, group, links)
-    return pages, sum(len(paths) for paths, _ in rendered) + 1
+    corpus_folder, groups = Path(to or collated.output_dir / "tables") / data, groups_of(collated, data)
+    folders = {group.settings: corpus_folder / _name(group.settings) for group in groups}
+    folders[main_group(collated, data)] = corpus_folder
+    main_pages: list[Page] = []
+    for settings, folder in folders.items():
+        is_main = folder == corpus_folder
+        with_runs = [each for each in experiments if is_main or has_runs(each, collated, data, settings)]
+        pages = [render_page(each, collated, published, data, folder, settings)[1] for each in with_runs]
+        links = [(group, os.path.relpath(folders[group.settings] / "README.md", folder)) for group in groups]
+        write_index(folder, data, pages, settings, links)
+        main_pages = pages if is_main else main_pages
+    for index in corpus_folder.glob("*/README.md"):
+        if index.parent not in folders.values() and index.read_text(encoding="utf-8").startswith(TITLE):
+            shutil.rmtree(index.parent)
+    return corpus_folder, main_pages
 
 
 def _name(group: Settings) -> str:
@@ -131,14 +104,6 @@ def _name(group: Settings) -> str:
     words = group.words or "paper"
     plain = re.sub(r"[^A-Za-z0-9._=-]+", "_", words)[:60].strip("._")
     return f"{plain}-{hashlib.sha256(words.encode()).hexdigest()[:6]}"
-
-
-def _is_rendered(folder: Path) -> bool:
-    """Whether `write_index` wrote a folder's README.md."""
-    try:
-        return (folder / "README.md").read_text(encoding="utf-8").startswith(TITLE)
-    except (OSError, ValueError):
-        return False
 
 
 def collated_corpora(output_dir: Path, data: str = "") -> tuple[Collated, list[str]]:
@@ -156,7 +121,3 @@ def collated_corpora(output_dir: Path, data: str = "") -> tuple[Collated, list[s
         corpora = ", ".join(collated.corpora)
         raise NotThere(f"{path}: no run on data={data}, only on {corpora}. Make one with `singtech run`.")
     return collated, [data] if data else collated.corpora
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,7 +4,6 @@ Every recording is decoded to its end. The findings go to `<output_dir>/verifica
 if the paper's protocol can be run on the corpus. Other corpora are decoded, with nothing to compare them with.
 """
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +45,3 @@ def job(cfg: DictConfig) -> None:
 
 
 main = hydra_command(job)
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,6 +15,10 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: somebody, or a cluster, wants this process to end."""
 
 
+class ReaderGone(KeyboardInterrupt):
+    """The reader of the output has ended, as after `| head`."""
+
+
 KINDS: dict[int, type[KeyboardInterrupt]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 if hasattr(signal, "SIGHUP"):
     KINDS[signal.SIGHUP] = Terminated  # a lost connection, unless nohup has it ignored
@@ -50,8 +54,12 @@ def raise_if_signalled() -> None:
 
 
 @contextmanager
-def exit_on_closed_pipe() -> Iterator[None]:
-    """End silently, with the status of SIGPIPE, when the reader of the output is gone, as after `| head`."""
+def raise_if_reader_gone() -> Iterator[None]:
+    """Flush the output after the block. Also a decorator.
+
+    Raises:
+        ReaderGone: nobody reads the output any more.
+    """
     try:
         yield
         sys.stdout.flush()
@@ -61,7 +69,7 @@ def exit_on_closed_pipe() -> Iterator[None]:
         if not output.poll(0):  # another pipe is broken
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # takes the output that is still to come
-        raise SystemExit(141) from None
+        raise ReaderGone from None
 
 
 def _raise(number: int, frame: object) -> None:

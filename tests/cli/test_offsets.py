@@ -12,18 +12,15 @@ from tests.conftest import call_command, own_settings, write_corpus
 
 
 def test_measures_by_hand():
-    """One tap looks two cells up, the other one cell back; the second counts three times as much."""
+    """One tap looks two cells up, the other one cell back."""
     across = np.zeros((2, 2, 1, 1))
     across[0, 0], across[1, 1] = 2, -1
     mask = np.array([0.5, 1.5]).reshape(2, 1, 1)
     told = measures(across, mask, mask > 0, scale=(16, 8), units={"frequency": 10.0, "time": 5.0})
     expected = {
         **{"mask": 1, "on_map": 1, "variation_frequency_cells": 0, "variation_time_cells": 0},
-        **{"absolute_frequency_cells": 1, "absolute_frequency_hertz": 160, "weighted_frequency_cells": 0.5},
-        **{"signed_frequency_cells": 1, "spread_frequency_cells": 1},
-        **{"absolute_time_cells": 0.5, "absolute_time_milliseconds": 20, "weighted_time_cells": 0.75},
-        **{"signed_time_cells": -0.5, "spread_time_cells": 0.5},
-        "share_time": 1 / 3,
+        **{"absolute_frequency_cells": 1, "absolute_frequency_hertz": 160, "signed_frequency_cells": 1},
+        **{"absolute_time_cells": 0.5, "absolute_time_milliseconds": 20, "signed_time_cells": -0.5},
     }
     assert told == pytest.approx(expected)
 
@@ -35,9 +32,9 @@ def test_a_tap_off_the_map_counts_for_nothing_and_variation_is_from_place_to_pla
     matters[0] = True
     told = measures(across, np.ones((2, 2, 1)), matters, scale=(1, 1), units={"frequency": 1.0, "time": 1.0})
     assert told["on_map"] == 0.5
-    assert told["absolute_frequency_cells"] == told["weighted_frequency_cells"] == told["signed_frequency_cells"] == 2
+    assert told["absolute_frequency_cells"] == told["signed_frequency_cells"] == 2
     assert told["variation_frequency_cells"] == 1
-    assert told["spread_frequency_cells"] == told["variation_time_cells"] == told["share_time"] == 0
+    assert told["variation_time_cells"] == 0
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +49,7 @@ def test_a_trained_run_is_looked_at(own, call):
     settings, outputs = own
     said = call("offsets", "dc=late", *settings)
     assert said.status == 0
-    assert "vibrato" in said.out
+    assert "vibrato.png" in said.out
     (folder,) = (outputs / "tables" / "choir" / "looks").iterdir()
     stems = ("straight", "trill", "vibrato", "offsets", "density")
     pictures = {f"{stem}.{suffix}" for stem in stems for suffix in ("png", "pdf")}
@@ -65,7 +62,6 @@ def test_a_trained_run_is_looked_at(own, call):
     of_all = call("offsets", "dc=late", "looks.split=all", "looks.layer=3", *settings)
     assert of_all.status == 0
     assert (pd.read_csv(folder / "offsets.csv")["recordings"] == 8).all()
-    assert "(all clips)" in of_all.out
 
 
 def test_a_front_end_without_bins_in_hertz_is_named(own, call, monkeypatch):
@@ -102,7 +98,10 @@ def test_one_clip_and_place_can_be_chosen(own, call):
     [
         (["dc=none"], "dc=none: it has no deformable layer"),
         (["dc=late", "seed=9"], "is not trained yet; do so with `singtech run dc=late seed=9"),
-        (["dc=late", "looks.recording=dot_trill"], "2 recordings are called so"),
+        (
+            ["dc=late", "looks.recording=dot_trill"],
+            "several are called so; there are dot/scales/trill/dot_trill_0, dot",
+        ),
         (["dc=late", "looks.recording=dot_trill_0", "looks.start=7"], "no clip there"),
         (["dc=late", "looks.hertz=90000"], "expected up to"),
         (["dc=late", "looks.layer=1"], "looks.layer=1: the deformable layers are 3, 4"),

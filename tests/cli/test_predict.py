@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import sys
+from pathlib import Path
 
 import librosa
 import numpy as np
@@ -168,15 +169,15 @@ def test_a_folder_is_named_file_by_file_and_what_cannot_be_read_is_told(model, t
     assert "broken.wav: it is no readable WAV or FLAC recording" in said.err
     assert "1 of 4 recordings could not be read" in said.err
     names = {str(path.relative_to(to)) for path in to.rglob("*") if path.is_file()}
-    stems = ("a", "a_wav", "more/a")
+    stems = ("a.flac", "a.wav", "more/a")
     assert names == {"summary.csv", *(f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "json", "png"))}
     summary = list(csv.DictReader((to / "summary.csv").read_text().splitlines()))
     assert [bool(line["problem"]) for line in summary] == [False, False, True, False]
-    told = json.loads((to / "a_wav.json").read_text())
+    told = json.loads((to / "a.wav.json").read_text())
     assert told["seconds"] == 1.0  # 16,000 samples at 16 kHz
     assert told["windows"][-1]["end"] == 1.0
     assert sum(told["probabilities"].values()) == pytest.approx(1, abs=1e-3)
-    rows = list(csv.DictReader((to / "a_wav.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((to / "a.wav.csv").read_text().splitlines()))
     assert [float(rows[0]["start"]), float(rows[-1]["end"])] == [0.0, 1.0]
 
 
@@ -209,7 +210,7 @@ def test_stopped_and_given_again_it_goes_on_with_what_is_not_done(model, takes, 
     assert all((whole / name).read_bytes() == (again / name).read_bytes() for name in files)
     assert now_computed() == 0
     assert now_computed("picture=true") == 3
-    (again / "a.png").unlink()
+    (again / "a.wav.png").unlink()
     assert now_computed() == 0
     assert now_computed("picture=true") == 1
     (again / "more" / "a.json").write_text("{")
@@ -244,8 +245,9 @@ def test_no_timeline_takes_the_place_of_anothers(model, takes, tmp_path, capsys)
     told = [json.loads(path.read_text())["recording"] for path in (tmp_path / "to").glob("*.json")]
     assert sorted(told) == sorted(three.split(","))
     capsys.readouterr()
-    assert main([*options, f"input={takes / 'more' / 'a.wav'}"]) == 1
-    assert f"a.json is that of {takes / 'a.flac'}; name another folder with to=FOLDER" in capsys.readouterr().err
+    soundfile.write(takes / "more" / "a_wav.wav", noise, 8000)
+    assert main([*options, f"input={takes / 'more' / 'a_wav.wav'}"]) == 1
+    assert f"a_wav.json is that of {takes / 'a_wav.wav'}; name another folder with to=FOLDER" in capsys.readouterr().err
 
 
 def test_a_name_that_utf_8_cannot_encode_is_escaped(model, takes, tmp_path, capsys):
@@ -285,22 +287,24 @@ def test_from_python_as_from_the_command(model, takes, tmp_path):
 
 def test_files_globs_and_lists_are_understood(takes, monkeypatch):
     monkeypatch.chdir(takes)
-    assert [str(path) for path in recordings(["*.flac"])] == ["a.flac"]
-    assert {str(path) for path in recordings(["a.wav", "**/a.wav", "more"])} == {"a.wav", "more/a.wav"}
-    assert recordings([str(takes / "*" / "a.wav")]) == [takes / "more" / "a.wav"]
+    assert [str(path) for path in recordings("*.flac")] == ["a.flac"]
+    Path("[take 1].wav").touch()
+    assert recordings("[take 1].wav") == [Path("[take 1].wav")]
+    assert {str(path) for path in recordings("[a.wav, '**/a.wav', more]")} == {"a.wav", "more/a.wav"}
+    assert recordings(str(takes / "*" / "a.wav")) == [takes / "more" / "a.wav"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["network={model}"], "input= is missing"),
+        (["network={model}"], "input is not set: give it a value"),
         (["network={model}", "input=nowhere"], "input=nowhere: no recording there"),
         (["network={model}", "input={takes}", "overlap=1"], "overlap=1"),
         (["network={model}", "input={takes}", "overlap=much"], "overlap=much: expected a number"),
         (["network={model}", "input={takes}", "device=tpu"], "device=tpu"),
         (["network={takes}", "input={takes}"], "no model, for it has no config.json"),
-        (["network=nobody", "input={takes}", "output_dir={takes}"], "no complete run"),
-        (["network={model}/nowhere", "input={takes}"], "no such folder; expected a model folder or the name of a run"),
+        (["network=nobody", "input={takes}", "output_dir={takes}"], "has no complete run"),
+        (["network={model}/nowhere", "input={takes}"], "has no complete run"),
         (["netwrok={model}"], "no such option (is network meant?)"),
         (["--network={model}", "input=a.wav"], "no such option (is network meant?)"),
         (["network={model}", "song.wav"], "song.wav: no such option"),
@@ -329,6 +333,6 @@ def test_a_resampled_recording_ends_when_it_ends(model):
 
 def test_a_network_that_is_not_there_is_told_before_torch_is_loaded(takes, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    for network, why in (("nobody", "no complete run"), ("no/where", "no such folder")):
+    for network, why in (("nobody", "no complete run"), ("no/where", "no complete run")):
         assert main([f"network={network}", f"input={takes}", f"output_dir={takes}"]) == 1
         assert why in capsys.readouterr().err

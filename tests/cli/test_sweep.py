@@ -9,40 +9,8 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 
 from singtech.cli import sweep
-from singtech.cli.sweep import Failure, repeat
 from singtech.io.lock import Busy
 from singtech.results.rows import read_rows
-
-RUN = "singtech run"
-
-
-@pytest.mark.parametrize(
-    ("failed", "commands"),
-    [
-        (["dc=late alpha=0.2"], [f"{RUN} dc=late alpha=0.2"]),
-        (["dc=late alpha=0", "dc=late alpha=0.2"], [f"{RUN} -m dc=late alpha=0,0.2"]),
-        (
-            ["dc=late alpha=0", "dc=late alpha=1", "dc=none alpha=0", "dc=none alpha=1"],
-            [f"{RUN} -m dc=late,none alpha=0,1"],
-        ),
-        (  # two of four combinations: one command would run the others too
-            ["dc=late alpha=0", "dc=none alpha=1"],
-            [f"{RUN} dc=late alpha=0", f"{RUN} dc=none alpha=1"],
-        ),
-        (["alpha=0", "alpha=0 seed=1"], [f"{RUN} alpha=0", f"{RUN} alpha=0 seed=1"]),
-        (  # a comma in a value that differs would be taken for two values
-            ["data.split.test=[ann,ben]", "data.split.test=[ann,cid]"],
-            [f"{RUN} 'data.split.test=[ann,ben]'", f"{RUN} 'data.split.test=[ann,cid]'"],
-        ),
-        (
-            ["data.split.test=[ann,ben] alpha=0", "data.split.test=[ann,ben] alpha=1"],
-            [f"{RUN} -m 'data.split.test=[ann,ben]' alpha=0,1"],
-        ),
-    ],
-)
-def test_what_failed_is_repeated_by_one_command_where_one_asks_for_just_that(failed, commands):
-    failures = [Failure(tuple(settings.split()), "out of memory") for settings in failed]
-    assert repeat(failures, RUN) == commands
 
 
 @pytest.fixture

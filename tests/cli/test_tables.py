@@ -46,7 +46,7 @@ def test_everything_is_rendered_from_the_collated_files_where_torch_cannot_be_im
     written = {path.name for path in (alone / "tables" / "vocalset").iterdir()}
     assert written == FILES
     where = alone / "tables" / "vocalset"
-    assert done.stdout.splitlines()[0] == f"{len(FILES)} files in {where}, all on one page in README.md"
+    assert done.stdout.splitlines()[0] == f"{where}: 15 pages, all in README.md"
     assert "# Table 3: " in done.stdout
     assert "| Late, cRT-WC " in done.stdout
 
@@ -91,7 +91,7 @@ def test_a_corpus_without_runs_has_its_lengths_and_every_command(tmp_path, put_c
     assert "| [figure3](figure3.md)" in index
     assert "0 of 12 runs" in index
     assert f"seed=0 data=demo output_dir={tmp_path}`" in index
-    assert capsys.readouterr().out == f"{len(written)} files in {tmp_path}/tables/demo, all on one page in README.md\n"
+    assert capsys.readouterr().out == f"{tmp_path}/tables/demo: 15 pages, all in README.md\n"
 
 
 def test_another_page_can_be_shown_even_of_what_was_not_run(tmp_path, run, capsys):

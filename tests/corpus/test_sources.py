@@ -197,7 +197,7 @@ def test_a_wrong_setting_of_the_source_is_one_sentence(own):
         own(rot=1)
     with pytest.raises(ValueError, match="data.source: own_recordings: missing a required argument: 'root'"):
         make_source({"_target_": "singtech.corpus.archive.own_recordings"})
-    with pytest.raises(ValueError, match="data.source._target_=nowhere.Source: there is no module nowhere"):
+    with pytest.raises(ValueError, match="data.source._target_=nowhere.Source: No module named 'nowhere'"):
         make_source({"_target_": "nowhere.Source"})
     with pytest.raises(ValueError, match="data.source._target_ is not set"):
         make_source({})

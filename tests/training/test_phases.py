@@ -163,12 +163,12 @@ def entry(kind="TrainNetwork", **settings):
     [
         ([], "strategy.phases: expected a list of at least one phase"),
         ([{"epochs": 1}], r"strategy.phases\[0\]: expected a phase with a _target_"),
-        ([entry("Train")], r"strategy.phases\[0\]._target_=.*: singtech.training.phases has no Train"),
-        ([entry(_target_="torch.nn.Linear")], "unexpected keyword argument 'epochs'"),
         (
-            [{"_target_": "singtech.imbalance.rewrites.TauNormalized"}],
-            "TauNormalized is no subclass of",
+            [entry("Train")],
+            r"strategy.phases\[0\]._target_=.*: module 'singtech.training.phases' has no attribute 'Train'",
         ),
+        ([entry(_target_="torch.nn.Linear")], "unexpected keyword argument 'epochs'"),
+        ([{"_target_": "singtech.imbalance.rewrites.TauNormalized"}], "TauNormalized is no subclass of"),
         ([entry(epochs=0)], "epochs=0 in a phase: expected a whole number"),
         ([entry(learning_rate=0)], "learning_rate=0 in a phase: expected a number above 0"),
         ([entry(momentum=1)], "TrainNetwork.* unexpected keyword argument 'momentum'"),
@@ -185,6 +185,7 @@ def test_a_strategy_that_cannot_be_is_refused(entries, message):
 
 def test_an_optimizer_that_torch_does_not_have_is_named():
     with pytest.raises(
-        (ValueError, ComponentError), match=r"optimizer._target_=torch.optim.Adm: torch.optim has no Adm"
+        (ValueError, ComponentError),
+        match=r"optimizer._target_=torch.optim.Adm: module 'torch.optim' has no attribute 'Adm'",
     ):
         read_phases([entry(optimizer={"_target_": "torch.optim.Adm"})])
