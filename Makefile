@@ -38,7 +38,7 @@ test-faults: setup  ## stop sweeps at 30 random moments and at every tenth file 
 	$(PY) -m pytest -s -n 0 -m long tests/faults $(ARGS)
 
 test-long: setup  ## what takes minutes besides: Figure 3, two devices; with SINGTECH_REAL_VOCALSET, batch norm on real singing
-	$(PY) -m pytest -s -n 0 -m long tests/training tests/test_run.py $(ARGS)
+	$(PY) -m pytest -s -n 0 -m long tests $(addprefix --ignore=tests/,browser extras faults slurm) $(ARGS)
 
 test-slurm: setup  ## sweep on a one-node Slurm set up for it, kill jobs, take it down; as root on Debian, in minutes
 	@test "$$(id -u)" = 0 && command -v apt-get > /dev/null || { \

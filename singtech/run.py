@@ -39,6 +39,7 @@ def job(cfg: DictConfig) -> float | None:
     from singtech.training.run import execute
 
     components_of(cfg)  # a wrong name shows before a corpus is fetched
+    machine = machine_of(cfg)
     try:
         corpus = corpus_of(cfg)
     except Exception as problem:
@@ -53,7 +54,7 @@ def job(cfg: DictConfig) -> float | None:
             run,
             corpus,
             Path(cfg.output_dir),
-            machine_of(cfg),
+            machine,
             provenance={"commit": commit(), "command": command_line()},
             configuration=OmegaConf.to_yaml(OmegaConf.create(scientific(plain(cfg)))),
             say=say,

@@ -1,9 +1,12 @@
 """What several parts' tests need: a person's own small corpus, and the commands called as from a shell."""
 
+import base64
 import gc
 import logging
 import os
+import shutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,8 +16,21 @@ import soundfile
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and bits repeat at one thread count
 
 
+def pytest_configure():
+    """Wait for no disk: what is tested is the order of what is written, and no test outlives a power cut."""
+    os.fsync = lambda handle: None
+
+
 def pytest_collection_finish():
     """Spare the garbage collector what stays anyway: the libraries' million objects, at which each run would look."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 1000)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def spare_the_collector_what_a_file_imported():
+    yield
     gc.collect()
     gc.freeze()
 
@@ -43,14 +59,20 @@ def tone(technique, number):
     return 0.2 * sum(np.sin(k * phase) / k for k in range(1, 6)) + 0.01 * draw.normal(size=len(time))
 
 
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory):
+    """A folder of four singers' recordings, two of each technique by each; to be read only."""
+    return write_corpus(tmp_path_factory.mktemp("recordings") / "corpus")
+
+
 @pytest.fixture
-def own_corpus(tmp_path):
-    """A folder of four singers' recordings, two of each technique by each."""
-    return write_corpus(tmp_path / "corpus")
+def own_corpus(recordings, tmp_path):
+    """A copy of those recordings, to be changed."""
+    return shutil.copytree(recordings, tmp_path / "corpus")
 
 
 def write_corpus(root):
-    """The recordings of `own_corpus` at `root`."""
+    """Write those recordings to `root`."""
     for s, singer in enumerate(SINGERS):
         for t, technique in enumerate(TECHNIQUES):
             folder = root / singer / "scales" / technique
@@ -97,10 +119,11 @@ def call(monkeypatch, capsys):
     """Call a command as from a shell: `call("run", "dc=late")` gives its exit status, output and errors.
 
     Hydra composes each configuration twice more than it needs to: to see whether a setting makes it a sweep, and
-    whether all of a sweep can be composed.
+    whether all of a sweep can be composed. What a run leaves in memory is freed at the end of the test's file.
     """
     monkeypatch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)  # none does, but for -m
     monkeypatch.setattr("hydra.plugins.sweeper.Sweeper.validate_batch_is_legal", lambda *_: None)
+    monkeypatch.setattr("singtech.cli.config.gc", SimpleNamespace(collect=lambda: None))
 
     def called(command, *arguments):
         monkeypatch.setattr(sys, "argv", [])  # to be as it was when the test ends
@@ -127,6 +150,26 @@ def call_command(command, *arguments):
             print(stop.code, file=sys.stderr)
             return 1
         return stop.code or 0
+
+
+# a PNG of one pixel
+WHITE = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg==")
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leave figures white where a test does not look at them: they take most of the time of tables and reports."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, path, **_: Path(path).write_bytes(WHITE))
+
+
+@pytest.fixture
+def table3_alone(monkeypatch, undrawn):
+    """Render no other page, where a test looks at no other."""
+    from singtech.places import EXPERIMENTS
+    from singtech.results.experiments import read_experiment
+
+    table3 = read_experiment(EXPERIMENTS / "table3.yaml")
+    monkeypatch.setattr("singtech.cli.tables.read_experiments", lambda: [table3])
 
 
 @pytest.fixture(autouse=True)

@@ -107,9 +107,11 @@ def test_ways_are_taken_in_turn():
     assert "".join(called[-6:]) == "ababab"
 
 
+@pytest.mark.long
 def test_the_papers_oblong_networks_are_trained_for_1300_epochs_instead_of_2200():
-    assert sum(network_epochs().values()) == 1300
-    assert network_epochs()["late"] == 800
+    epochs = network_epochs()
+    assert sum(epochs.values()) == 1300
+    assert epochs["late"] == 800
     phases = [phase for run in paper_runs() if run.names["model"] == "oblong" for phase in run.phases]
     assert sum(phase.epochs for phase in phases if phase.trains == "network") == 2200
     assert sum(phase.epochs for phase in phases if phase.trains == "head") == 1400
@@ -118,7 +120,7 @@ def test_the_papers_oblong_networks_are_trained_for_1300_epochs_instead_of_2200(
 
 def test_one_more_alpha_trains_the_papers_head_phase_alone(monkeypatch):
     trained = []
-    monkeypatch.setattr(sweep, "train_phase", lambda run, number, *_: trained.append(run.phases[number]))
+    monkeypatch.setattr(sweep, "train_phase", lambda task: trained.append(task.run.phases[task.number]))
     assert sweep.extra_alpha(MACHINE) >= 0
     assert [(phase.trains, phase.epochs, phase.loss.keywords["alpha"]) for phase in trained] == [("head", 100, 0.3)] * 3
 

@@ -110,7 +110,7 @@ def test_the_store_lists_its_phases_as_used_and_whole(call, outputs):
     assert f"# variant: {VARIANT}" in call("store", f"show={RUN}", f"output_dir={outputs}").out
 
 
-def test_tables_report_it_and_say_that_it_is_of_an_earlier_version(call, outputs):
+def test_tables_report_it_and_say_that_it_is_of_an_earlier_version(call, outputs, table3_alone):
     rendered = call("tables", f"output_dir={outputs}")
     assert rendered.status == 0, rendered.err
     table = (outputs / "tables" / "choir" / "table3.md").read_text()

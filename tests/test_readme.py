@@ -56,7 +56,7 @@ def own_example():
     return re.findall(r"^    singtech (\w+)((?:[^\n\\]|\\\n)*)", section, flags=re.MULTILINE)
 
 
-def test_the_example_with_ones_own_recordings_runs(call, own_corpus, tmp_path, own_example):
+def test_the_example_with_ones_own_recordings_runs(call, own_corpus, tmp_path, own_example, undrawn):
     for t, technique in enumerate(("straight", "trill", "vibrato")):  # a fifth singer, for five folds
         (own_corpus / "eve" / technique).mkdir(parents=True)
         soundfile.write(own_corpus / "eve" / technique / f"{t}.wav", tone(technique, 900 + t), 8000)

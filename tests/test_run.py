@@ -6,13 +6,17 @@ import os
 import re
 import resource
 import shlex
+import shutil
 import signal
+import sys
 
 import pandas as pd
 import pytest
 from hydra.plugins.sweeper import Sweeper
 
+from singtech.results.collate import collate
 from singtech.techniques import TECHNIQUES
+from tests.conftest import call_command, own_settings
 
 VALIDATE = Sweeper.validate_batch_is_legal  # Hydra's own; `call` leaves it out
 COLUMNS = (
@@ -84,15 +88,9 @@ def test_a_job_in_a_folder_of_its_own_writes_where_output_dir_says(call, own, tm
     assert list(tmp_path.rglob("results.csv")) == [tmp_path / "outputs" / "results.csv"]
 
 
-def test_alpha_0_and_alpha_0_point_0_are_one_run(call, own, tmp_path):
-    call("run", "alpha=0", *own)
-    call("run", "alpha=0.0", *own)
-    assert len(results(tmp_path)) == 1
-
-
 def test_a_condition_by_name_and_the_same_choices_typed_out_are_one_run(call, own, tmp_path):
-    call("run", "condition=late_crt_wc", *own)
-    call("run", "dc=late", "strategy=crt_wc", "alpha=0.2", *own)
+    call("run", "condition=late_crt_wc", "alpha=0", *own)
+    call("run", "dc=late", "strategy=crt_wc", "alpha=0.0", *own)
     assert len(results(tmp_path)) == 1
 
 
@@ -103,8 +101,25 @@ def test_the_command_line_wins_over_a_condition(call, own, tmp_path):
     assert (row["dc"], row["strategy"], row["alpha"]) == ("none", "crt_wc", 0.5)
 
 
-def test_a_smoke_run_says_what_it_differs_in_and_never_mixes_with_full_ones(call, own, tmp_path):
-    call("run", *own)
+@pytest.fixture(scope="module")
+def made(recordings, tmp_path_factory):
+    """The outputs of one run: for copying."""
+    folder = tmp_path_factory.mktemp("made")
+    settings = [*own_settings(recordings, folder), "trainer.progress=false"]
+    argv = sys.argv
+    assert call_command("run", *settings) == 0
+    sys.argv = argv
+    return folder
+
+
+@pytest.fixture
+def ran(made, tmp_path):
+    """That run, as if `own` had made it."""
+    shutil.copytree(made, tmp_path / "outputs")
+    collate(tmp_path / "outputs")
+
+
+def test_a_smoke_run_says_what_it_differs_in_and_never_mixes_with_full_ones(call, ran, own, tmp_path):
     (said,) = settings(tmp_path)
     assert said["schedule"] == "smoke"
     assert not any(name.startswith(("trainer", "schedule.")) for name in said)
@@ -113,8 +128,7 @@ def test_a_smoke_run_says_what_it_differs_in_and_never_mixes_with_full_ones(call
     assert sorted(said.get("schedule.classifier", 1) for said in settings(tmp_path)) == [1, 2]
 
 
-def test_where_things_are_and_how_they_are_shown_makes_no_other_run(call, own, own_corpus, tmp_path):
-    call("run", *own)
+def test_where_things_are_and_how_they_are_shown_makes_no_other_run(call, ran, own, own_corpus, tmp_path):
     moved = own_corpus.rename(tmp_path / "elsewhere")
     done = call("run", *own, f"data.root={moved}", "trainer.progress=false", "logger=csv")
     assert done.status == 0, done.err
@@ -122,33 +136,23 @@ def test_where_things_are_and_how_they_are_shown_makes_no_other_run(call, own, o
     assert "nothing had to be trained" in done.out
 
 
-def test_a_repaired_corpus_makes_new_rows_instead_of_keeping_stale_ones(call, own, own_corpus, tmp_path):
+def test_a_repaired_corpus_makes_new_rows_instead_of_keeping_stale_ones(call, ran, own, own_corpus, tmp_path):
     import soundfile
 
     from tests.conftest import tone
 
-    call("run", *own)
     soundfile.write(own_corpus / "ann/scales/trill/ann_trill_0.wav", tone("trill", 999), 8000)
     done = call("run", *own)
     assert trained(done.out) == (2, 0)
     assert len(results(tmp_path)) == 2
 
 
-@pytest.mark.parametrize(
-    ("logger", "log"), [("csv", "csv/version_0/metrics.csv"), ("tensorboard", "tensorboard/version_0")]
-)
-def test_loggers_write_into_the_phases_folder(call, own, tmp_path, logger, log):
-    done = call("run", *own, f"logger={logger}")
-    assert done.status == 0, done.err
-    for phase in phases(tmp_path):
-        assert (phase / log).exists()
-        assert list(pd.read_csv(phase / "log.csv"))[:4] == ["epoch", "loss", "accuracy", "f1"]
-
-
 def test_validation_singers_are_followed_but_never_scored(call, own, tmp_path):
-    done = call("run", *own, "data.split.validation=[cid]")
+    done = call("run", *own, "data.split.validation=[cid]", "logger=csv")
     assert done.status == 0, done.err
+    assert all((phase / "csv/version_0/metrics.csv").exists() for phase in phases(tmp_path))
     log = pd.read_csv(phases(tmp_path)[0] / "log.csv")
+    assert list(log)[:4] == ["epoch", "loss", "accuracy", "f1"]
     assert {"validation_loss", "validation_f1"} <= set(log.columns)
     assert results(tmp_path)["singers_test"].tolist() == ["dot"]
 
@@ -191,9 +195,7 @@ def test_folds_are_rows_of_their_own_on_one_clip_store(call, own, tmp_path):
 @pytest.mark.parametrize(
     ("ablation", "flipped"),
     [
-        ("sampler", {"sampler": "balanced"}),
         ("published_retraining", {"retraining.init": "warm", "retraining.extractor": "train"}),
-        ("scale_db", {"front_end.scale": "db"}),
         ("padding_both", {"model.padding": "both"}),
     ],
 )
@@ -204,8 +206,7 @@ def test_an_ablation_is_a_row_that_says_what_it_flips(call, own, tmp_path, ablat
     assert flipped.items() <= said.items()
 
 
-def test_an_ablation_of_ones_own_corpus_is_told_apart_from_the_corpus_own_settings(call, own, tmp_path):
-    call("run", *own)
+def test_an_ablation_of_ones_own_corpus_is_told_apart_from_the_corpus_own_settings(call, ran, own, tmp_path):
     call("run", "ablation=remainder_pad", *own)
     assert sorted(said.get("data.remainder", "drop") for said in settings(tmp_path)) == ["drop", "pad"]
     assert not any("data.clip_seconds" in said for said in settings(tmp_path))
@@ -318,25 +319,25 @@ def test_runs_that_fail_in_training_are_rows_with_the_reason_and_are_tried_again
     def diverge(logits, targets, weights, reduction):
         return logits.sum() * (float("nan") if weights[0] != 1 else 1.0)  # alpha 0 weighs nothing
 
-    sweep = ("-m", "dc=late,none", "strategy=joint", "alpha=0,0.2,0.5", *own)
+    sweep = ("-m", "dc=late,none", "strategy=joint", "alpha=0,0.2", *own)
     with monkeypatch.context() as patch:
         patch.setattr(losses, "weighted_cross_entropy", diverge)
         done = call("run", *sweep)
     assert done.status == 1
     rows = results(tmp_path)
-    assert rows["status"].value_counts().to_dict() == {"failed": 4, "complete": 2}
+    assert rows["status"].value_counts().to_dict() == {"failed": 2, "complete": 2}
     assert all(
         "the loss is nan in epoch 1, batch 1 of 4 clips" in row for row in rows["reason"][rows["status"] == "failed"]
     )
-    assert "4 runs of this sweep failed:" in done.err
+    assert "2 runs of this sweep failed:" in done.err
     commands = [line for line in done.err.splitlines() if line.startswith("  singtech run ")]
-    assert len(commands) == 4
+    assert len(commands) == 2
     for command in commands:
         again = call("run", *shlex.split(command)[2:])
         assert again.status == 0, again.err
         assert "it failed before" in again.out
     assert set(results(tmp_path)["status"]) == {"complete"}
-    assert len(results(tmp_path)) == 6
+    assert len(results(tmp_path)) == 4
 
 
 def test_a_row_says_what_made_it(call, own, tmp_path):
@@ -363,26 +364,17 @@ def test_a_row_says_what_made_it(call, own, tmp_path):
             ("model=oblong_forest", "strategy=crt_wc"),
             "strategy=crt_wc: a forest replaces the head, so there is none to re-train.",
         ),
-        ("sampler=often", "sampler=often: no such choice; there are balanced, natural, own."),
-        ("selection=middle", "selection=middle: expected one of last, best."),
         ("selection=best", "selection=best: there is no validation clip; name some singers in data.split.validation."),
         (("model=oblong_forest", "+forest.depth=3"), "expected trees and balanced"),
         ("alpha=0,0.2", "alpha=0,0.2: several values; add -m before the settings to run each of them."),
         ("data.split.test=[dot,", "not understood as name=value; does a space, a bracket or a comma in it want quotes"),
-        ("data.split.test=[ann,ben,cid,dot]", "data.split leaves nobody to train: it names all singers found"),
+        ("data.split.test=[ann,ben,cid,dot]", "data.split leaves nobody to train: it names all singers"),
         ("experiments=figure2", "it asks for no run; `make figure2` renders it."),
         ("model=cnn1d", "too few for the poolings of the 1DCNN, which need 21551"),
         (("model=oblong_forest", "forest.trees=0"), "forest.trees=0: expected a whole number from 1 up."),
-        ("strategy=crt", "strategy=crt: no such choice; there are crt_wc, crt_wfc, head, joint, lws, tau_norm."),
-        ("model=resnet", "model=resnet: no such choice; there are"),
-        ("condition=best", "condition=best: no such choice; there are"),
         ("alpha=abc", "alpha=abc: expected a number"),
-        ("alpha=-0.1", "alpha=-0.1: expected a number from 0"),
-        ("alpha=nan", "alpha=nan: expected a number from 0"),
         ("alpha=null", "alpha: field 'alpha' is not Optional"),
         ("seed=one", "seed=one: expected a whole number."),
-        ("batch_size=0", "batch_size=0: expected a whole number from 2"),
-        ("batch_norm=frozen", "batch_norm=frozen: expected one of recalibrated, running"),
         ("loss.reduction=sum", "loss.reduction=sum: expected one of weights, clips"),
         (
             "optimizer._target_=torch.optim.Adm",
@@ -390,30 +382,23 @@ def test_a_row_says_what_made_it(call, own, tmp_path):
         ),
         ("retraining.init=over", "init=over in a phase: expected warm or scratch."),
         ("retraining.learning_rate=0", "learning_rate=0.0 in a phase: expected a number above 0"),
-        ("schedule.features=0", "epochs=0 in a phase: expected a whole number"),
         ("schedule.max_batches=0", "schedule.max_batches=0: expected a whole number from 1 up"),
         ("drop_last=maybe", "drop_last: Value 'maybe' is not a valid bool"),
         (("batch_size=${label}", "label=many"), "batch_size=many: expected a whole number"),
         ("+alhpa=0.1", "alhpa: no such setting (is alpha meant?)"),
-        ("trainer.devices=0", "trainer.devices=0: expected how many devices share a batch"),
         ("trainer.accelerator=gpu", "No supported gpu backend"),
         ("precision=16-mixed", "precision=16-mixed needs an NVIDIA GPU"),
         ("front_end.hop_length=0", "front_end.hop_length=0: expected whole samples from 1 up"),
-        ("front_end.n_fft=abc", "front_end.n_fft=abc: expected whole samples"),
-        ("front_end.win_lengths=[]", "front_end.win_lengths=[]: expected at least one"),
         ("model.hidden=abc", "model OblongExtractor: TypeError"),
         ("+optimizer.foo=1", "optimizer Adam: TypeError: "),
         ("strategy.phases=[abc]", "strategy.phases[0]: expected a phase with a _target_"),
         ("data.name=vocalset", "data.name=vocalset: that name is data=vocalset's"),
         ("data.name=???", "data.name"),
         ("front_end.scale=mel", "front_end.scale=mel: expected log or linear"),
-        ("precision=8", "precision=8: expected one of 32-true, bf16-mixed"),
         ("trainer.accelerator=abacus", "accelerator='abacus'"),
         ("model.dropuot=0.1", "model.dropuot: no such setting; the same command"),
-        ("alhpa=0.1", "alhpa: no such setting (is alpha meant?)"),
         ("alpha", "alpha"),
         ("data.split.test=[eve]", "eve"),
-        ("data.split.test=[]", "test"),
         ("data.split.validation=[dot]", "dot"),
         ("data.techniques=[straight,yodel]", "yodel"),
         ("data.clip_seconds=0.2", "too few for the pooling of Table 1"),
@@ -504,16 +489,15 @@ def test_sigterm_ends_in_one_line_with_its_own_status(call, own, tmp_path, monke
 
 
 @pytest.mark.usefixtures("ctrl_c_is_heard")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_that_came_in_a_finalizer_ends_the_sweep_all_the_same(call, own, monkeypatch, number, status):
+def test_a_signal_that_came_in_a_finalizer_ends_the_sweep_all_the_same(call, own, monkeypatch):
     class Finalized:
         def __del__(self):  # whatever is raised here, Python drops
-            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), signal.SIGINT)
 
     step = "singtech.training.module.TechniqueModule.on_after_backward"
     monkeypatch.setattr(step, lambda module: Finalized() and None)
     done = call("run", "-m", "alpha=0,0.2", *own, "trainer.progress=false")
-    assert done.status == status
+    assert done.status == 130
     assert done.out.count("== ") == 1
     assert "Traceback" not in done.err
     assert "Exception ignored" not in done.err

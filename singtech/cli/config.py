@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from singtech import settings
 from singtech.cli import sweep, usage
 from singtech.cli.problems import WANTS_TRACEBACK, guard, is_disk_full, is_fixable, print_traceback, sentence
-from singtech.errors import SingtechError
+from singtech.errors import MissingExtra, SingtechError
 from singtech.io.interrupts import raise_if_signalled
 from singtech.io.lock import Busy
 from singtech.places import CONF, register_home
@@ -46,8 +46,8 @@ CHOSEN = ("front_end", "loss", "sampler", "augment", "optimizer", "head", "sched
 def hydra_command(job: Callable[[DictConfig], Any]) -> Callable[[], int]:
     """Make of a function of the configuration a program that returns its exit status.
 
-    In a sweep a run that fails does not stop the others, unless they would fail too: the corpus is missing or the disk
-    is full. The sweep's end lists what failed.
+    In a sweep a run that fails does not stop the others, unless they would fail too: the corpus or a package is
+    missing, or the disk is full. The sweep's end lists what failed.
     """
 
     @functools.wraps(job)
@@ -93,7 +93,7 @@ def _end_run(problem: Exception) -> None:
         raise problem if needs_traceback else SystemExit(error)
     if needs_traceback or not sweep.is_here():  # a job's output is a log
         print_traceback(problem)
-    if sweep.is_here() and (isinstance(problem, CorpusProblem) or is_disk_full(problem)):
+    if sweep.is_here() and (isinstance(problem, CorpusProblem | MissingExtra) or is_disk_full(problem)):
         sweep.report_failures(HydraConfig.get())  # those so far: the sweep's end is not reached
         raise SystemExit(error)
     sweep.record_failure(sentence(problem))

@@ -1,4 +1,8 @@
-"""The help of the verbs with Hydra's settings, and what a shell completes."""
+"""The help of the verbs with Hydra's settings, and what a shell completes.
+
+Hydra fills the template in `conf/config.yaml`; it knows neither a verb's own words nor which choice of a group is the
+default, so resolvers give these.
+"""
 
 import inspect
 import itertools
@@ -9,13 +13,31 @@ from importlib import import_module
 
 from omegaconf import OmegaConf
 
-WIDTH = 80
+from singtech.places import CONF, EXPERIMENTS
+
+WIDTH, INDENT = 80, 14
 WITH_OPTIONS = ("tables", "report", "predict", "export", "pack", "merge", "store")  # the verbs without Hydra's settings
 
 
 def register(doc: str) -> None:
-    """Let the template of the help, in `conf/config.yaml`, have a module's docstring as `${usage.doc:}`."""
+    """Let the template have a module's docstring and the groups, as `${usage.doc:}` and `${usage.groups:}`."""
     OmegaConf.register_new_resolver("usage.doc", lambda: fill(inspect.cleandoc(doc)), replace=True)
+    OmegaConf.register_new_resolver("usage.groups", groups, replace=True)
+
+
+def groups() -> str:
+    """Each group's choices with a star at the default, in a wrapped paragraph."""
+    defaults: dict[str, str] = {}
+    for entry in OmegaConf.load(CONF / "config.yaml").defaults:
+        if not isinstance(entry, str):
+            defaults |= entry
+    lines = []
+    for group, default in defaults.items():
+        folder = EXPERIMENTS if group == "experiments" else CONF / group
+        names = [path.stem + "*" * (path.stem == default) for path in sorted(folder.glob("*.yaml"))]
+        first = f"  {group}".ljust(INDENT)
+        lines.append(textwrap.fill(", ".join(names), WIDTH, initial_indent=first, subsequent_indent=" " * INDENT))
+    return "\n".join(lines)
 
 
 def fill(text: str) -> str:

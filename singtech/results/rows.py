@@ -138,7 +138,7 @@ def _fault(row: object) -> str:
         return f"it has no {', '.join(lacking)}"
     for name, value in row.items():
         column = schema.type_of(name)
-        if type(value) not in TYPES[column]:
+        if not isinstance(value, TYPES[column]) or (isinstance(value, bool) and column):
             return f"{name} holds {value!r:.40}, expected {'a number' if column in schema.DTYPES else 'text'}"
     for name in ("data", "run"):
         if not NAME.fullmatch(row[name]):

@@ -21,10 +21,9 @@ from singtech.io.atomic import set_aside
 from singtech.io.lock import Busy, hold
 from singtech.metrics import scores
 from singtech.results.collate import CORPORA, RESULTS, read_results_file
-from singtech.results.conditions import content
+from singtech.results.conditions import content, flat
 from singtech.results.predictions import PREDICTIONS, read_predictions, same_score
 from singtech.results.rows import COMPLETE, digests, is_intact, read_row, read_rows
-from singtech.settings import flatten
 from singtech.training.phase_store import CHECKPOINT, StoredPhase, read_checkpoint, read_features
 from singtech.training.run import CONFIGURATION
 
@@ -142,9 +141,9 @@ def outcome_settings(output_dir: Path, run: str) -> dict:
         try:
             record = StoredPhase(output_dir / "phases" / key).record
         except Damaged:
-            return settings | flatten(content(folder / CONFIGURATION))
+            return settings | flat(content(folder / CONFIGURATION))
         phase = {name: value for name, value in record["phase"].items() if name not in ("name", "says")}
-        settings |= flatten(phase, f"phase {number}: ") | flatten(record["setup"])
+        settings |= flat({f"phase {number}": phase} | record["setup"])
     return settings
 
 

@@ -10,6 +10,8 @@ from singtech.cli.offsets import measures
 from singtech.models.cnn1d import Waveform
 from tests.conftest import call_command, own_settings, write_corpus
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_measures_by_hand():
     """One tap looks two cells up, the other one cell back."""

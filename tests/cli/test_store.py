@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from singtech.io.lock import hold
 from singtech.metrics import scores
+from singtech.results.collate import collate
 from singtech.results.rows import read_row, write_row
 from singtech.training.inventory import check, remove, survey
 from singtech.training.phase_store import torch_bytes
@@ -106,14 +107,14 @@ def test_two_runs_are_compared_by_what_decides_their_outcome(call, own, two_runs
     compared = store("compare=alpha_0.2,alpha_0.5")
     assert compared.status == 0, compared.err
     (line,) = compared.out.splitlines()[3:]
-    assert line.split() == ["phase", "2:", "loss.alpha", "0.2", "0.5"]
+    assert line.split() == ["phase", "2.loss.alpha", "0.2", "0.5"]
     call("run", "alpha=0.2", *own, "optimizer.lr=0.5", "front_end.level=rms", "trainer.progress=false")
     (other,) = [
         run.name for run in runs(outputs) if "alpha_0.2" in run.name and "optimizer.lr" in read_row(run)["settings"]
     ]
     (first,) = [run.name for run in runs(outputs) if "alpha_0.2" in run.name and run.name != other]
     lines = store(f"compare={first},{other}").out.splitlines()[3:]
-    names = ("network.front_end.level", "phase 1: optimizer.lr", "phase 2: optimizer.lr")
+    names = ("network.front_end.level", "phase 1.optimizer.lr", "phase 2.optimizer.lr")
     assert [line.split("  ")[0] for line in lines] == list(names)
     call("run", "strategy=joint", "alpha=0.2", *own)
     lines = store(f"compare={first},joint").out.splitlines()[3:]
@@ -129,7 +130,7 @@ def test_what_no_row_uses_is_named_first_and_goes_only_when_one_is_sure(call, ow
         key for run in runs(outputs) if run != gone for key in read_row(run)["phases"].split()
     }
     shutil.rmtree(gone)
-    call("tables", f"output_dir={outputs}")
+    collate(outputs)
     before = sorted(path.name for path in phases(outputs))
     dry = store("remove=unused")
     assert f"{len(only_its)} entries" in dry.out
@@ -351,7 +352,7 @@ def test_a_damaged_row_never_makes_its_phases_unused(call, own, two_runs, store,
     row.write_text(content)
     assert not [entry.name for entry in survey(outputs) if entry.is_unused]
     store("check=true")
-    call("tables", f"output_dir={outputs}")
+    collate(outputs)
     assert not [entry.name for entry in survey(outputs) if entry.is_unused]
     store("remove=unused", "sure=true")
     assert [path.name for path in phases(outputs)] == before

@@ -74,6 +74,7 @@ def test_a_run_out_of_memory_leaves_nothing_to_the_next(call, own, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr("singtech.training.run.train_phase", train)
+    monkeypatch.setattr("singtech.cli.config.gc", gc)  # which `call` spares the other tests
     gc.disable()  # or it might clear away by chance what nobody else does
     try:
         done = call("run", "-m", "alpha=0,0.2", *own)

@@ -51,6 +51,7 @@ def test_everything_is_rendered_from_the_collated_files_where_torch_cannot_be_im
     assert "| Late, cRT-WC " in done.stdout
 
 
+@pytest.mark.usefixtures("table3_alone")
 def test_each_corpus_has_its_own_folder(tmp_path, run, capsys):
     run(0.6)
     run(0.9, data="demo")
@@ -62,6 +63,7 @@ def test_each_corpus_has_its_own_folder(tmp_path, run, capsys):
     assert capsys.readouterr().out.count("# Table 3") == 2
 
 
+@pytest.mark.usefixtures("table3_alone")
 def test_one_corpus_can_be_asked_for(tmp_path, run):
     run(0.6)
     run(0.9, data="demo")
@@ -69,6 +71,7 @@ def test_one_corpus_can_be_asked_for(tmp_path, run):
     assert {path.name for path in (tmp_path / "tables").iterdir()} == {"demo"}
 
 
+@pytest.mark.usefixtures("table3_alone")
 def test_an_outdated_report_is_marked(tmp_path, run, capsys):
     run(0.9, data="demo")
     told = f"report.html is outdated: `singtech report data=demo output_dir={tmp_path}` makes it again"
@@ -78,6 +81,7 @@ def test_an_outdated_report_is_marked(tmp_path, run, capsys):
         (tmp_path / "tables" / "demo" / "report.html").touch()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_corpus_without_runs_has_its_lengths_and_every_command(tmp_path, put_corpus, capsys):
     put_corpus("demo", {("trill", "train"): (1, 1.5, 9), ("trill", "test"): (1, 0.5, 4)})
     assert main([f"output_dir={tmp_path}"]) == 0
@@ -94,13 +98,13 @@ def test_a_corpus_without_runs_has_its_lengths_and_every_command(tmp_path, put_c
     assert capsys.readouterr().out == f"{tmp_path}/tables/demo: 15 pages, all in README.md\n"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_another_page_can_be_shown_even_of_what_was_not_run(tmp_path, run, capsys):
     run(0.6)
-    for name, title in (("figure3", "# Figure 3: "), ("table1", "# Table 1: ")):
-        assert main([f"output_dir={tmp_path}", f"show={name}"]) == 0
-        out = capsys.readouterr().out
-        assert title in out
-        assert "# Table 3" not in out
+    assert main([f"output_dir={tmp_path}", "show=table1"]) == 0
+    out = capsys.readouterr().out
+    assert "# Table 1: " in out
+    assert "# Table 3" not in out
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,12 @@
 """A corpus is added from outside by one YAML and, where its labels are not folders, one class in a file beside it."""
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import soundfile
 
+from singtech import components
 from tests.conftest import SINGERS, SMALL, TECHNIQUES, tone
 
 YAML = """
@@ -47,8 +45,11 @@ class Nursery:
 
 
 @pytest.fixture
-def nursery(tmp_path):
+def nursery(call, tmp_path, monkeypatch):
     """A function that gives a command in a folder with the corpus; recordings are <singer>-<technique>-<take>.wav."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(components, "_folders", set())
     takes = tmp_path / "takes"
     for folder in ("takes", "conf/data", "lists"):
         (tmp_path / folder).mkdir(parents=True)
@@ -64,30 +65,29 @@ def nursery(tmp_path):
         (tmp_path / "lists" / f"{subset}.txt").write_text("# official\n" + "\n".join(names))
 
     def command(name, *settings, data=("--config-dir", "conf", "data=nursery")):
-        words = [sys.executable, "-m", "singtech", name, *data, *SMALL, *settings]
-        paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-        return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        sys.modules.pop("nursery", None)  # as in the next process
+        return call(name, *data, *SMALL, *settings)
 
-    return command
+    yield command
+    sys.modules.pop("nursery", None)
 
 
 def test_a_corpus_from_outside_is_prepared_verified_and_trained_on(nursery, tmp_path):
     done = nursery("prepare")
-    assert done.returncode == 0, done.stderr
-    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line.strip()}
+    assert done.status == 0, done.err
+    rows = {line.split()[0]: line.split()[1:] for line in done.out.splitlines() if line.strip()}
     assert [name for name in rows if name in TECHNIQUES] == ["vibrato", "straight", "trill"]
     #                     recordings, minutes, clips of train     test                 all
     assert rows["all"] == ["9", "0.09", "9", "6", "0.06", "6", "15", "0.16", "15"]
-    assert "- left out 9 recordings with 9 clips: data.split names them in no subset" in done.stdout
-    assert "- 1 singer is in both train and test: scores do not tell about new singers" in done.stdout
+    assert "- left out 9 recordings with 9 clips: data.split names them in no subset" in done.out
+    assert "- 1 singer is in both train and test: scores do not tell about new singers" in done.out
 
     done = nursery("verify")
-    assert done.returncode == 0, done.stderr
-    assert "24 of 24 recordings can be used" in done.stdout
+    assert done.status == 0, done.err
+    assert "24 of 24 recordings can be used" in done.out
 
     done = nursery("run", "dc=late", "schedule=smoke")
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.err
     (row,) = pd.read_csv(tmp_path / "outputs" / "results.csv").to_dict("records")
     assert (row["data"], row["clips_train"], row["clips_test"]) == ("nursery", 9, 6)
     assert sorted(row["singers_test"].split()) == ["cid", "dot"]
@@ -96,8 +96,8 @@ def test_a_corpus_from_outside_is_prepared_verified_and_trained_on(nursery, tmp_
 def test_a_mistake_in_its_class_is_one_sentence_with_its_line(nursery, tmp_path):
     (tmp_path / "nursery.py").write_text(CLASS.replace('name.split("-")[:2]', 'name.split("-")[5]'))
     done = nursery("prepare")
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
+    assert done.status == 1
+    (line,) = done.err.splitlines()
     number = CLASS.splitlines().index(next(text for text in CLASS.splitlines() if "Label(*" in text)) + 1
     assert line.startswith(f"error: data.source: {tmp_path / 'nursery.py'}, line {number}, in ")
     assert line.endswith("IndexError: list index out of range")
@@ -109,6 +109,6 @@ def test_a_table_is_a_corpus_by_settings_alone(nursery, tmp_path):
     (tmp_path / "takes" / "labels.csv").write_text("path,singer,technique\n" + "\n".join(lines))
     choir = ["data=table", "data.name=choir", "data.root=takes", "data.split.test=[dot]"]
     done = nursery("prepare", data=choir)
-    assert done.returncode == 0, done.stderr
-    (all_of,) = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("all ")]
+    assert done.status == 0, done.err
+    (all_of,) = [line.split()[1:] for line in done.out.splitlines() if line.startswith("all ")]
     assert [all_of[n] for n in (0, 3, 6)] == ["18", "6", "24"]

@@ -53,14 +53,14 @@ def together(outputs):
     return found
 
 
-@bounded(40)
+@bounded(15)
 @given(damaged([json.dumps(ROW | {"run": "two"}, indent=1).encode()], hot=-1))
 def test_a_damaged_row_leaves_the_other_run(outputs, data):
     (outputs / "runs" / "other" / "row.json").write_bytes(data)
     together(outputs)
 
 
-@bounded(50)
+@bounded(20)
 @given(
     st.dictionaries(st.sampled_from([*ROW, "clips", "number", "minutes", "f1_x"]) | st.text(LETTERS), JSON, max_size=3)
 )
@@ -86,7 +86,7 @@ def test_damaged_layers_and_confusions_of_a_run_leave_those_of_the_other(name, o
     write_row(outputs / "runs" / "two", ROW | {"run": "two", "dc": "none"})
     whole = (outputs / "runs" / "one" / name).read_bytes()
 
-    @bounded(25)
+    @bounded(10)
     @given(damaged([whole], hot=60))
     @example(b"\xff\xfe")
     @example(b"technique,a\n\na,1\n")
@@ -114,7 +114,7 @@ def test_a_damaged_collated_file_is_read_as_numbers_or_named(name, outputs):
     path = outputs / name
     whole = path.read_bytes()
 
-    @bounded(40)
+    @bounded(15)
     @given(damaged([whole], hot=100))
     def each(data):
         path.write_bytes(data)

@@ -54,7 +54,7 @@ def require_whole(corpus):
 def test_a_damaged_file_of_a_store_is_whole_or_none(file, hot, store):
     name = next(name for name in FILES if name.partition(".")[0] + name[-1] == file)
 
-    @bounded(40)
+    @bounded(15)
     @given(damaged([store.whole[name]], hot))
     def each(data):
         require_whole(kept(store, **{file: data}))
@@ -65,7 +65,7 @@ def test_a_damaged_file_of_a_store_is_whole_or_none(file, hot, store):
 def test_a_store_described_by_any_json_is_whole_or_none(store):
     described = json.loads(store.whole["corpus.json"])
 
-    @bounded(80)
+    @bounded(30)
     @given(st.sampled_from(sorted(described)), JSON, st.booleans())
     def each(name, value, alone):
         stored = value if alone else described | {name: value}

@@ -118,7 +118,7 @@ def test_a_holder_elsewhere_that_gives_signs_of_life_is_not(place, short_lease):
 
     heart = threading.Thread(target=beat)
     heart.start()
-    assert taken_after(place, at_most=3) is None
+    assert taken_after(place, at_most=1.6) is None
     stop.set()
     heart.join()
     assert taken_after(place, at_most=20) is not None
@@ -129,7 +129,7 @@ def test_a_holder_in_another_process_namespace_lives_until_it_is_killed(place, s
     if subprocess.run([*elsewhere, "true"], check=False, capture_output=True).returncode:
         pytest.skip("process namespaces cannot be made here")
     with in_another_process(place, *elsewhere):
-        assert taken_after(place, at_most=2.5) is None  # its process number means nothing here
+        assert taken_after(place, at_most=1.6) is None  # its process number means nothing here
     assert taken_after(place, at_most=20) is not None
 
 

@@ -134,16 +134,13 @@ def assert_alike(found, expected, rtol=1e-4, atol=1e-4):
             torch.testing.assert_close(f, e.to(f.dtype), rtol=rtol, atol=atol, msg=lambda m, n=name: f"{n}: {m}")
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("spread", [0.7, 30.0], ids=["near", "far outside the map"])
+@pytest.mark.parametrize(("kernel", "spread"), [*((kernel, 0.7) for kernel in KERNELS), (KERNELS[0], 30.0)])
 def test_few_channels_are_torchvisions_in_values_and_all_four_gradients(interpreter, kernel, spread):
     arguments = example(kernel, 3, 5, spread, size=(8, 9))
     assert_alike(results(ours, arguments), results(reference, arguments))
 
 
-@pytest.mark.parametrize(
-    ("kernel", "channels", "outputs"), [((3, 3), 33, 20), ((2, 5), 20, 33), ((4, 1), 5, 40), ((1, 4), 1, 1)]
-)
+@pytest.mark.parametrize(("kernel", "channels", "outputs"), [((3, 3), 33, 20), ((4, 1), 5, 40), ((1, 4), 1, 1)])
 def test_any_numbers_of_channels_and_outputs_are_torchvisions(interpreter, kernel, channels, outputs):
     arguments = example(kernel, channels, outputs)
     blocks = LARGE if channels > 8 else None
@@ -157,9 +154,8 @@ def test_work_cut_into_several_blocks_along_every_axis_is_torchvisions(interpret
     assert_alike(found, results(reference, arguments))
 
 
-@pytest.mark.parametrize("kernel", [(16, 1), (1, 16)])
-def test_the_chosen_tiles_of_long_kernels_are_torchvisions(interpreter, kernel):
-    arguments = example(kernel, 17, 16, size=(3, 5))
+def test_the_chosen_tiles_of_long_kernels_are_torchvisions(interpreter):
+    arguments = example((16, 1), 17, 16, size=(3, 5))
     assert_alike(results(ours, arguments), results(reference, arguments))
 
 

@@ -49,7 +49,8 @@ def test_frames_and_bins_lie_around_their_time_and_frequency():
 def test_all_spectrograms_of_all_clips_share_one_scale_of_colours(tmp_path, monkeypatch):
     scales = set()
 
-    def save(figure, *_, **__):
+    def save(figure, path, **_):
+        path.touch()
         scales.update(image.get_clim() for axes in figure.axes for image in axes.images)
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", save)

@@ -32,6 +32,7 @@ def values(found):
 
 
 @pytest.mark.parametrize("rate", [3e-3, 1e-3])  # the second is what an ablation sets too
+@pytest.mark.usefixtures("table3_alone")
 def test_own_recordings_with_an_own_learning_rate_are_in_the_tables(run, tmp_path, capsys, rate):
     run(0.6, data="choir", settings={"optimizer.lr": rate})
     assert main([f"output_dir={tmp_path}"]) == 0
@@ -115,6 +116,7 @@ def test_runs_of_an_earlier_version_are_read_and_stand_apart(run, collated):
     assert values(answer(TABLE3, there, "vocalset", Settings())) == {"late_crt_wc": (0.5,)}
 
 
+@pytest.mark.usefixtures("table3_alone")
 def test_an_earlier_results_file_alone_is_rendered(run, collated, tmp_path):
     run(0.7, variant="")
     collated()
@@ -135,6 +137,7 @@ def test_commands_repeat_the_settings_quoted(run, collated):
         assert shlex.split(command)[-5:] == overrides
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_every_other_group_has_a_folder_and_the_index_names_all(run, tmp_path):
     for seed in (0, 1):
         run(0.5, seed=seed)
@@ -154,6 +157,7 @@ def test_every_other_group_has_a_folder_and_the_index_names_all(run, tmp_path):
     assert not (other / "table2.md").exists()  # of which the group has no run
 
 
+@pytest.mark.usefixtures("table3_alone")
 def test_a_group_that_is_no_more_leaves_no_folder_and_a_persons_own_stays(run, tmp_path):
     for seed in (0, 1):
         run(0.5, seed=seed)

@@ -32,7 +32,7 @@ CLIPS = [
 
 
 @pytest.fixture
-def latex_files(tmp_path, run, put_layers, put_confusion, put_predictions, put_corpus, collated):
+def latex_files(tmp_path, run, put_layers, put_confusion, put_predictions, put_corpus, collated, undrawn):
     """The LaTeX of every experiment on VocalSet and the demo, with runs of every kind, some in one seed only."""
     for data in ("vocalset", "demo"):
         for dc in ("none", "all", "early", "late", "last"):

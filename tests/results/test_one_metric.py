@@ -161,7 +161,7 @@ def test_the_lowest_is_selected_where_less_is_better(added, run, collated):
     assert found.optimism == 1
 
 
-def test_the_card_and_the_report_have_it(older, added, collated):
+def test_the_card_and_the_report_have_it(undrawn, older, added, collated):
     there = replace(collated(), output_dir=older)
     row = next(row for row in there.results.to_dict("records") if row["strategy"] == "crt_wc")
     card = model_card(row | {"command": "", "commit": ""}, metrics_of(), 44100, 3.0, there)

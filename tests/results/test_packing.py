@@ -46,7 +46,7 @@ def test_packing_twice_gives_the_same_bytes_without_weights_or_unfinished_runs(p
     assert not any("weights" in name or "-7-" in name for name in names)
 
 
-def test_tables_of_a_merged_file_are_those_of_the_runs_themselves(packed, tmp_path, capsys):
+def test_tables_of_a_merged_file_are_those_of_the_runs_themselves(packed, tmp_path, capsys, undrawn):
     other = tmp_path / "elsewhere" / "outputs"
     assert merge_command([f"file={packed}", f"output_dir={other}"]) == 0
     assert "3 runs added." in capsys.readouterr().out

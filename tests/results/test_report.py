@@ -1,6 +1,5 @@
 """The report as text: nothing of a person's is markup, rows stay together, what is not here is said."""
 
-import base64
 import json
 import re
 from dataclasses import replace
@@ -13,8 +12,6 @@ import pytest
 from singtech.cli.report import WIDEST, _picture, main
 from singtech.results.report import answer_everything, clip_probabilities
 
-# a PNG of one pixel
-WHITE = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg==")
 ANN = [("ann", "trill", "trill", "scales", 0), ("ann", "belt", "trill", "scales", 1)]
 
 
@@ -30,17 +27,11 @@ def outputs(run, put_predictions, put_confusion, tmp_path):
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
-    """Figures of tables, which take most of a report's time, left white where a test does not look at them."""
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, path, **_: path.write_bytes(WHITE))
-
-
-@pytest.fixture
-def store(outputs, undrawn, monkeypatch):
+def store(outputs, table3_alone, monkeypatch):
     """The clips of the recordings of `outputs`: a second of noise each, at 8 kHz."""
     noise = np.random.default_rng(0).integers(-3000, 3000, (2, 8000)).astype("<i2")
     clips = pd.DataFrame({"recording": ["ann/scales/trill/0.wav", "ann/scales/belt/1.wav"], "samples": 8000})
-    store = SimpleNamespace(clips=clips, waveforms=noise, settings={"sample_rate": 8000, "clip_seconds": 1.0})
+    store = SimpleNamespace(clips=clips, waveforms=noise, sample_rate=8000, clip_seconds=1.0)
     monkeypatch.setattr("singtech.cli.report._store", lambda *_: store)
     return outputs
 
@@ -54,14 +45,15 @@ def report(folder, *options):
     return (folder / "tables" / "vocalset" / "report.html").read_text()
 
 
-def test_the_page_needs_nothing_but_itself(outputs):
+def test_the_page_needs_nothing_but_itself_and_the_same_results_give_the_same_bytes(outputs):
     page = report(outputs)
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]', page)
     assert "default-src 'none'" in page
     assert "@import" not in page
+    assert report(outputs) == page
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("table3_alone")
 def test_confusions_and_recordings_are_those_of_the_counted_runs(outputs):
     told = payload(report(outputs))
     (confusion,) = told["confusions"]
@@ -72,7 +64,7 @@ def test_confusions_and_recordings_are_those_of_the_counted_runs(outputs):
     assert told["recordings"][0]["audio"] == ""
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("table3_alone")
 def test_f1_of_each_technique_has_its_interval_below_it(outputs):
     """Of two recordings two are drawn: a trill twice (F1 of trill 1), each once (2/3, and 0 of belt), a belt twice."""
     part = re.search(r'id="f1".*?</table>', report(outputs), re.DOTALL)[0]
@@ -84,7 +76,7 @@ def test_f1_of_each_technique_has_its_interval_below_it(outputs):
     assert {name: told[name] for name in between} == between
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("table3_alone")
 def test_without_predictions_f1_has_no_interval(run, tmp_path):
     run()
     part = re.search(r'id="f1".*?</table>', report(tmp_path), re.DOTALL)[0]
@@ -116,7 +108,7 @@ def test_the_page_begins_with_what_its_tables_rest_on(run, put_corpus, tmp_path)
     }
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("table3_alone")
 @pytest.mark.parametrize(
     ("data", "command"),
     [
@@ -167,7 +159,7 @@ def test_a_long_recording_fits_a_picture():
     assert width == WIDEST
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("table3_alone")
 def test_the_hardest_clip_is_the_one_whose_technique_is_least_probable(outputs, collated):
     collated()
     there = replace(collated(), output_dir=outputs)
@@ -177,7 +169,7 @@ def test_the_hardest_clip_is_the_one_whose_technique_is_least_probable(outputs, 
     assert "ann/scales/belt/1" in hardest
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("table3_alone")
 def test_what_a_person_named_is_escaped(run, put_predictions, tmp_path):
     evil = '</script><img src=x onerror="x">'
     folder = run(data="choir", commit=evil)
@@ -190,16 +182,12 @@ def test_what_a_person_named_is_escaped(run, put_predictions, tmp_path):
     assert "not comparable with the paper" in page
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("table3_alone")
 def test_without_predictions_the_page_says_so(run, tmp_path):
     run()
     page = report(tmp_path)
     assert "bring <code>runs/*/predictions.csv</code> along" in page
     assert payload(page)["recordings"] == []
-
-
-def test_the_same_results_give_the_same_bytes(outputs):
-    assert report(outputs) == report(outputs)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from singtech.results.verdicts import (
     NOT_SUPPORTED,
     SUPPORTED,
     UNDECIDED,
+    holm,
     judge,
     needed_units,
     overall,
@@ -60,6 +61,13 @@ def test_holm_by_hand():
     verdicts = judge([[1, 2, 3, 4, 5, 6], [1, 1, 1, 2, 2, 2], [1, -1]])
     assert [v.p_holm for v in verdicts] == pytest.approx([3 * 2 / 64, 3 * 2 / 64, 1])
     assert [v.verdict for v in verdicts] == [UNDECIDED] * 3
+
+
+def test_holm_is_statsmodels():
+    from statsmodels.stats.multitest import multipletests
+
+    for ps in (np.random.default_rng(0).uniform(size=9) ** 3, [0.2, 0.2, 0.9], [1.0], []):
+        assert holm(ps) == pytest.approx(multipletests(ps, method="holm")[1])
 
 
 def test_what_was_not_run_counts_in_the_family_all_the_same():

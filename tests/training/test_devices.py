@@ -44,14 +44,8 @@ def test_each_device_draws_a_dropout_of_its_own_in_every_epoch(corpus, monkeypat
     assert drawn(1) == drawn(1)
 
 
-@pytest.mark.parametrize(
-    ("reduction", "learns"),
-    [
-        ("weights", None),
-        pytest.param("weights", LearnableScaling, marks=pytest.mark.long),
-        pytest.param("clips", None, marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("reduction", "learns"), [("weights", None), ("weights", LearnableScaling), ("clips", None)])
 def test_two_devices_retrain_the_classifier_that_one_does(corpus, tmp_path, reduction, learns):
     head = classifier(4, loss=loss(1.0, reduction=reduction), learns=learns, init="warm" if learns else "scratch")
     phases = [network(1), head]  # of which the second has neither batch norm nor dropout
@@ -63,6 +57,7 @@ def test_two_devices_retrain_the_classifier_that_one_does(corpus, tmp_path, redu
         torch.testing.assert_close(together[name], theirs, rtol=0, atol=1e-6)
 
 
+@pytest.mark.long
 def test_two_devices_train_a_network_and_one_scores_it(corpus, tmp_path):
     together = run(corpus, tmp_path, [network()], machine=TOGETHER, devices=2)
     log = pd.read_csv(tmp_path / "phases" / together.row["phases"] / "log.csv")

@@ -405,9 +405,14 @@ def test_what_decides_the_retraining_alone_leaves_the_feature_phase(setting):
     assert second != keys()[1]
 
 
-@pytest.mark.parametrize("strategy", ["crt_wc", "crt_wfc", "head", "lws"])
 @pytest.mark.parametrize(
-    "setting", ["retraining.learning_rate=1e-5", "retraining.extractor=train", "sampler=balanced", "alpha=1.0"]
+    ("strategy", "setting"),
+    [
+        ("crt_wc", "retraining.learning_rate=1e-5"),
+        ("crt_wfc", "retraining.extractor=train"),
+        ("head", "sampler=balanced"),
+        ("lws", "alpha=1.0"),
+    ],
 )
 def test_every_strategy_that_retrains_does_so_as_it_is_told(strategy, setting):
     assert keys(f"strategy={strategy}")[-1] != keys(f"strategy={strategy}", setting)[-1]
