@@ -106,7 +106,10 @@ def run_of(cfg: DictConfig, corpus):
         validation_clips=corpus.fingerprint("validation") if settings["selection"] == "best" else "",
         max_batches=settings["schedule"]["max_batches"],
         devices=settings["trainer"]["devices"],
-        **{name: settings[name] for name in ("batch_size", "drop_last", "batch_norm", "selection", "precision")},
+        **{
+            name: settings[name]
+            for name in ("batch_size", "drop_last", "batch_norm", "selection", "precision", "rounding")
+        },
     )
     phases = read_phases(settings["strategy"]["phases"])
     names = {

@@ -30,11 +30,15 @@ class StrategySettings:
 
 @dataclass
 class ScheduleSettings:
-    """Epochs of the two halves, and batches an epoch at most."""
+    """Epochs of the two halves, and how the learning rate goes."""
 
     features: int = MISSING
     classifier: int = MISSING
     max_batches: int | None = None
+    decay: str = "none"
+    offset_rate: float = 1.0
+    average: float | None = None
+    joint_rate: float | None = None
 
 
 @dataclass
@@ -44,6 +48,7 @@ class RetrainingSettings:
     init: str = "scratch"
     extractor: str = "eval"
     learning_rate: float | None = None
+    penalty: float = 1e-3
 
 
 @dataclass
@@ -92,6 +97,7 @@ class Settings:
     precision: str = "32-true"
     batch_norm: str = "recalibrated"
     selection: str = "last"
+    rounding: int = 0
     forest: Any = None
     experiment: Any = None
     data: DataSettings = field(default_factory=DataSettings)

@@ -142,7 +142,7 @@ def test_both_ways_of_a_loss_are_one_outcome(run_recipe, folder):
     assert settings(typed) == {"loss": "own", "loss._target_": "mine.Focal", "+loss.gamma": 2}
     keys = stored(folder)
     named, done = run_recipe("A loss", 3)
-    assert settings(named) == {"loss": "focal"}
+    assert settings(named) == {"loss": "my_focal"}
     assert stored(folder) == keys
     assert "nothing had to be trained" in done.out
 
@@ -199,6 +199,14 @@ class Helped(torch.nn.Module):
     def forward(self, logits, targets):
         return helper.SCALE * F.cross_entropy(logits, targets)
 """
+
+
+def test_a_file_with_the_name_of_one_of_ours_is_refused(call, own, folder):
+    (folder / "my/loss").mkdir(parents=True)
+    (folder / "my/loss/focal.yaml").write_text("_target_: torch.nn.CrossEntropyLoss\n")
+    done = call("run", "--config-dir", "my", *own, "loss=focal")
+    assert done.status == 1
+    assert "my/loss/focal.yaml: singtech has a choice of this name; give yours another." in done.err
 
 
 def test_a_changed_import_of_a_loss_is_another_loss(call, folder, own):
@@ -626,7 +634,7 @@ def test_a_table_of_ones_own_shows_ones_own_condition_beside_ours(call, folder, 
 @pytest.mark.usefixtures("table3_alone")
 def test_tables_show_the_code_that_was_run_last(run_recipe, call, folder):
     first, _ = run_recipe("A loss", 3)
-    yaml = folder / "my/loss/focal.yaml"
+    yaml = folder / "my/loss/my_focal.yaml"
     arguments = shlex.split(first["command"])[2:]
     text = yaml.read_text()
     for changed in (text.replace("2.0", "30.0"), text):  # and back, where nothing has to be trained
@@ -651,11 +659,11 @@ def test_the_command_of_a_row_repeats_it(run_recipe, call, folder):
 
 def test_the_command_that_repeats_what_failed_in_a_sweep_names_the_configuration_folder(call, folder, own):
     RECIPES["A loss"].write(folder)
-    done = call("run", "--config-dir", "my", "-m", *own, "loss=focal", "loss.gamma=2,none")
+    done = call("run", "--config-dir", "my", "-m", *own, "loss=my_focal", "loss.gamma=2,none")
     assert done.status == 1
     repeated = done.err.split("repeat just that with:\n")[1].splitlines()[0]
     assert composed(repeated.strip(), folder)["loss"] == {"_target_": "mine.Focal", "gamma": "none"}
-    assert [settings(row)["loss"] for row in rows(folder) if row["status"] == "complete"] == ["focal"]
+    assert [settings(row)["loss"] for row in rows(folder) if row["status"] == "complete"] == ["my_focal"]
 
 
 def composed(command, folder):

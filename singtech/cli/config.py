@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from singtech import settings
 from singtech.cli import sweep, usage
 from singtech.cli.problems import WANTS_TRACEBACK, guard, is_disk_full, is_fixable, print_traceback, sentence
-from singtech.errors import MissingExtra, SingtechError
+from singtech.errors import InvalidValue, MissingExtra, SingtechError
 from singtech.io.interrupts import raise_if_signalled
 from singtech.io.lock import Busy
 from singtech.places import CONF, register_home
@@ -108,11 +108,18 @@ def find_own_code() -> None:
 
 
 def check_settings(cfg: DictConfig) -> None:
-    """Check against the schema what Hydra does not: names that `+` adds, and types behind references.
+    """Check what Hydra does not: names that `+` adds, types behind references, files with the names of ours.
 
     Raises:
         OmegaConfBaseException: there is no such setting, or its value has another type.
+        InvalidValue: a file of the user's own has the name of one of ours, which Hydra would take instead.
     """
+    for source in HydraConfig.get().runtime.config_sources:
+        if source.provider == "command-line":
+            folder = Path(source.path)
+            for path in sorted(folder.glob("*/*.yaml")):
+                if (CONF / path.relative_to(folder)).is_file():
+                    raise InvalidValue(f"{path}: singtech has a choice of this name; give yours another.")
     untyped = OmegaConf.to_container(cfg)  # with types, merging would keep the names that `+` adds
     OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(settings.Settings), untyped), resolve=True)
 

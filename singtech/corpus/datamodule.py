@@ -26,13 +26,20 @@ class EpochSampler(Sampler[int]):
         draw: takes a generator and the share of the phase that is over, returns the indices of the clips; by default
             every clip once, shuffled.
         epochs: of the phase.
+        passes: how many versions of each clip there are, one after the other; epochs take them in turn.
     """
 
     def __init__(
-        self, clips: int, seed: int, first_epoch: int = 0, draw: Callable | None = None, epochs: int = 1
+        self,
+        clips: int,
+        seed: int,
+        first_epoch: int = 0,
+        draw: Callable | None = None,
+        epochs: int = 1,
+        passes: int = 1,
     ) -> None:
         self.clips, self.seed, self.first_epoch, self.epoch, self.epochs = clips, seed, first_epoch, 0, epochs
-        self.draw = draw
+        self.draw, self.passes = draw, passes
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the phase that comes next."""
@@ -47,7 +54,7 @@ class EpochSampler(Sampler[int]):
             order = torch.randperm(self.clips, generator=generator)
         else:
             order = torch.as_tensor(self.draw(generator, self.epoch / self.epochs))
-        return iter(order.tolist())
+        return iter((order + self.clips * (self.epoch % self.passes)).tolist())
 
 
 class SharedBatches(BatchSampler):
@@ -106,7 +113,8 @@ class VocalSetDataModule(pl.LightningDataModule):
         first_epoch: epochs of training before this phase.
         epochs: of the phase.
         drop_last: leave the last incomplete batch out, as the authors' published code does.
-        features: by subset, (n, D) features to give instead of waveforms.
+        features: by subset, (n, D) features to give instead of waveforms; of the training clips also several passes
+            of n, one after the other.
         draw: see `EpochSampler`.
         resident: (N, S) int16, all the corpus's clips on the device, or None.
     """
@@ -127,7 +135,7 @@ class VocalSetDataModule(pl.LightningDataModule):
         self.corpus, self.batch_size, self.seed, self.first_epoch = corpus, batch_size, seed, first_epoch
         self.epochs, self.drop_last, self.features, self.draw = epochs, drop_last, features, draw
         self.resident = resident
-        self.datasets: dict[str, Dataset] = {}
+        self.datasets: dict[str, Rows] = {}
 
     def train_dataloader(self) -> DataLoader:
         """Return the training clips, shuffled (or drawn) again for every epoch."""
@@ -162,14 +170,16 @@ class VocalSetDataModule(pl.LightningDataModule):
         """Name the clips of a batch of an epoch of the phase, over all devices: "recording at start s"."""
         batches = self._batches()
         batches.sampler.set_epoch(epoch)
-        items = list(batches)[batch]
-        clips = self.corpus.clips.iloc[self.corpus.rows("train")[items]]
+        rows = self.corpus.rows("train")
+        items = np.asarray(list(batches)[batch]) % len(rows)
+        clips = self.corpus.clips.iloc[rows[items]]
         return [f"{clip.recording} at {clip.start:g} s" for clip in clips.itertuples()]
 
     def _batches(self, rank: int = 0, devices: int = 1) -> SharedBatches:
         """Return one device's share of the batches of training clips."""
         clips = len(self.corpus.rows("train"))
-        sampler = EpochSampler(clips, self.seed, self.first_epoch, self.draw, self.epochs)
+        passes = len(self._dataset("train")) // clips  # of features under dropout
+        sampler = EpochSampler(clips, self.seed, self.first_epoch, self.draw, self.epochs, passes)
         drop_last = self._drops_last(clips, devices) or (self.drop_last and clips >= self.batch_size)
         return SharedBatches(sampler, self.batch_size, drop_last, rank, devices)
 
@@ -178,7 +188,7 @@ class VocalSetDataModule(pl.LightningDataModule):
         last = clips % self.batch_size
         return 0 < last < 2 * devices and clips > last
 
-    def _dataset(self, subset: str) -> Dataset:
+    def _dataset(self, subset: str) -> Rows:
         if subset not in self.datasets:
             rows, values = self.corpus.rows(subset), self.corpus.waveforms
             if self.resident is not None:
@@ -186,7 +196,8 @@ class VocalSetDataModule(pl.LightningDataModule):
             if self.features is not None and subset in self.features:
                 values = self.features[subset]
                 rows = np.arange(len(values))
-            self.datasets[subset] = Rows(values, rows, self.corpus.targets(subset))
+            targets = np.resize(self.corpus.targets(subset), len(rows))  # repeated for each pass of features
+            self.datasets[subset] = Rows(values, rows, targets)
         return self.datasets[subset]
 
     def _loader(self, dataset: Dataset, **options) -> DataLoader:

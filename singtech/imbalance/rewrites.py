@@ -1,13 +1,16 @@
-"""Rewrites of a trained head, and modules that learn only a part of it.
+"""Rewrites of a trained head, constraints on it, and modules that learn only a part of it.
 
 A rewrite is called with the head, a linear layer, and the (K,) training clips of each technique, and changes the head
-in place. The module that a head phase `learns` is built from the head; the phase folds it into the head at its end.
+in place. If it has `needs_features`, it is also called with the training clips' features and targets. The module that
+a head phase `learns` is built from the head; the phase folds it into the head at its end.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from singtech.errors import InvalidValue
+from singtech.imbalance.losses import log_prior
 
 
 class TauNormalized:
@@ -30,6 +33,73 @@ class TauNormalized:
         head.weight.div_(head.weight.norm(dim=1, keepdim=True).clamp(min=1e-12) ** self.tau)
         if head.bias is not None:
             head.bias.zero_()
+
+
+class LogitAdjusted:
+    """Lower each technique's bias by tau log pi, post-hoc logit adjustment (Menon et al. 2021, Eq. 9).
+
+    Args:
+        tau: 0 changes nothing.
+    """
+
+    def __init__(self, tau: float = 1.0) -> None:
+        self.tau = tau
+
+    @torch.no_grad()
+    def __call__(self, head: nn.Linear, class_counts: Tensor) -> None:
+        """Rewrite (K,) biases."""
+        head.bias.sub_(self.tau * log_prior(class_counts))
+
+
+class NearestMean:
+    """Name the technique whose mean feature is nearest (NCM, Kang et al. 2020).
+
+    Args:
+        distance: `euclidean`, W = 2 mu and b = -|mu|^2; or `cosine`, W = mu / |mu| and b = 0.
+    Raises:
+        InvalidValue: another distance.
+    """
+
+    needs_features = True
+
+    def __init__(self, distance: str = "euclidean") -> None:
+        if distance not in ("euclidean", "cosine"):
+            raise InvalidValue(f"distance={distance}: expected euclidean or cosine.")
+        self.distance = distance
+
+    @torch.no_grad()
+    def __call__(self, head: nn.Linear, class_counts: Tensor, features: Tensor, targets: Tensor) -> None:
+        """Rewrite the head from (N, D) features and (N,) targets of the training clips."""
+        sums = torch.zeros_like(head.weight).index_add_(0, targets, features.to(head.weight))
+        means = sums / class_counts[:, None].to(head.weight)
+        if self.distance == "cosine":
+            head.weight.copy_(F.normalize(means))
+            head.bias.zero_()
+        else:
+            head.weight.copy_(2 * means)
+            head.bias.copy_(-means.square().sum(dim=1))
+
+
+class MaxNorm:
+    """Shorten each technique's weights to at most a length, after every step (Alshammari et al. 2022).
+
+    The length is min + threshold * (max - min) over the norms of the head's rows at the phase's start, as in the
+    authors' code.
+
+    Args:
+        head: the head at the phase's start.
+        threshold: between 0 and 1.
+    """
+
+    def __init__(self, head: nn.Linear, threshold: float = 0.1) -> None:
+        norms = head.weight.detach().norm(dim=1)
+        self.limit = float(norms.min() + threshold * (norms.max() - norms.min()))
+
+    @torch.no_grad()
+    def __call__(self, head: nn.Linear) -> None:
+        """Shorten the (D,) rows of (K, D) weights."""
+        norms = head.weight.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        head.weight.mul_((self.limit / norms).clamp(max=1))
 
 
 class LearnableScaling(nn.Module):
@@ -56,3 +126,31 @@ class LearnableScaling(nn.Module):
         head.weight.copy_(self.scale[:, None] * self.weight)
         if head.bias is not None:
             head.bias.zero_()
+
+
+class MarginCalibration(nn.Module):
+    """Learn a factor and a margin per technique, omega_c z_c + beta_c |w_c| (MARC, Wang et al. 2022, Eq. 7).
+
+    Args:
+        head: gives the (K, D) weights and (K,) biases, which stay as they are.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, head: nn.Linear) -> None:
+        super().__init__()
+        self.register_buffer("weight", head.weight.detach().clone(), persistent=False)
+        self.register_buffer("bias", head.bias.detach().clone(), persistent=False)
+        self.omega = nn.Parameter(torch.ones_like(self.bias))
+        self.beta = nn.Parameter(torch.zeros_like(self.bias))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, D) features -> (B, K) logits."""
+        return self.omega * F.linear(features, self.weight, self.bias) + self.beta * self.weight.norm(dim=1)
+
+    @torch.no_grad()
+    def fold(self, head: nn.Linear) -> None:
+        """Write factors and margins into the head."""
+        head.weight.copy_(self.omega[:, None] * self.weight)
+        head.bias.copy_(self.omega * self.bias + self.beta * self.weight.norm(dim=1))

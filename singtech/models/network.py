@@ -85,6 +85,19 @@ def initialise(module: nn.Module, seed: int, prefix: str = "") -> None:
                 layer.reset_parameters()
 
 
+@torch.no_grad()
+def perturb(module: nn.Module, number: int) -> None:
+    """Multiply every weight by 1 + 1e-7 or 1 - 1e-7, as much as rounding does, to see how far training carries it.
+
+    Args:
+        number: decides the signs, with the weight's name.
+    """
+    for name, parameter in module.named_parameters():
+        generator = torch.Generator().manual_seed(stream_seed(number, f"rounding/{name}"))
+        signs = torch.randint(2, parameter.shape, generator=generator).double() * 2 - 1
+        parameter.copy_(parameter.double() * (1 + 1e-7 * signs))
+
+
 def parameter_count(module: nn.Module) -> int:
     """Trainable numbers, as Section 4.3 counts them."""
     return sum(p.numel() for p in module.parameters())

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
 from torch import Tensor
 
 from singtech.components import build, spec, unwrapped
@@ -19,7 +19,8 @@ from singtech.corpus.clip_store import Corpus
 from singtech.corpus.datamodule import VocalSetDataModule
 from singtech.errors import InvalidValue
 from singtech.io.interrupts import raise_if_signalled
-from singtech.models.network import Architecture, Network
+from singtech.models.network import Architecture, Network, perturb
+from singtech.streams import stream_seed
 from singtech.training.callbacks import (
     BestEpoch,
     EpochCheckpoint,
@@ -32,10 +33,11 @@ from singtech.training.forest import Forest
 from singtech.training.loggers import finish_loggers
 from singtech.training.module import TechniqueModule
 from singtech.training.phase_store import CHECKPOINT, Outcome, StoredPhase, find_checkpoint, read_checkpoint
-from singtech.training.phases import Phase, TrainHead, Training, digest, phase_keys
+from singtech.training.phases import PASSES, Phase, TrainHead, Training, digest, phase_keys
 from singtech.training.recalibration import has_batch_norm, recalibrate
 from singtech.training.trainer import PRECISIONS, Machine, interruptible, raise_from_processes
 
+NOT_IN_RECIPE = ("seed", "rounding", "training_clips", "validation_clips")
 BATCH_NORMS = ("recalibrated", "running")
 SELECTIONS = ("last", "best")
 VALIDATION_MOMENT_CLIPS = 512  # training clips for batch norm's statistics when the validation singers are scored
@@ -57,6 +59,7 @@ class Setup:
         selection: a phase ends with its `last` epoch, or with the `best` by macro F1 on the validation singers.
         precision: one of `PRECISIONS`, Lightning's names.
         devices: how many train together.
+        rounding: number of a perturbation of the initial weights, see `perturb`; 0 for none.
     """
 
     network: Architecture = field(default_factory=Architecture)
@@ -70,6 +73,7 @@ class Setup:
     selection: str = "last"
     precision: str = "32-true"
     devices: int = 1
+    rounding: int = 0
 
     def __post_init__(self) -> None:
         choices = {"batch_norm": BATCH_NORMS, "selection": SELECTIONS, "precision": PRECISIONS}
@@ -108,7 +112,10 @@ class Run:
 
     def build(self) -> Network:
         """The network with its initial weights."""
-        return self.setup.network.build(self.samples, self.techniques, self.sample_rate, self.setup.seed)
+        network = self.setup.network.build(self.samples, self.techniques, self.sample_rate, self.setup.seed)
+        if self.setup.rounding:
+            perturb(network, self.setup.rounding)
+        return network
 
     @functools.cached_property
     def keys(self) -> tuple[str, ...]:
@@ -122,7 +129,7 @@ class Run:
         It differs from another run's of the same settings where a person's own class or settings file has changed.
         """
         setup = spec(self.setup)
-        shared = {name: setup[name] for name in setup if name not in ("seed", "training_clips", "validation_clips")}
+        shared = {name: setup[name] for name in setup if name not in NOT_IN_RECIPE}
         return digest({"setup": shared, "phases": self.phases, "forest": self.forest})
 
     def name(self, test_clips: str) -> str:
@@ -172,7 +179,9 @@ class Task:
     @property
     def is_on_features(self) -> bool:
         """Whether it trains the head on features that are computed once."""
-        return self.phase.trains == "head" and not self.phase.changes_extractor and self.machine.cache_features
+        if self.phase.trains != "head" or self.phase.changes_extractor:
+            return False
+        return self.machine.cache_features or getattr(self.phase, "extractor", "eval") == "dropout"
 
 
 def train_phase(task: Task) -> Outcome:
@@ -190,7 +199,8 @@ def train_phase(task: Task) -> Outcome:
     if isinstance(phase, Training):
         optimizer_state, curve, epoch = _fit(task, phase, network, learnable, data)
         start = time.perf_counter()
-    phase.finish(network, torch.from_numpy(corpus.counts("train")), learnable)
+    features = functools.partial(_training_features, task)
+    phase.finish(network, torch.from_numpy(corpus.counts("train")), learnable, features)
     if phase.changes_extractor and setup.batch_norm == "recalibrated" and has_batch_norm(network):
         _recalibrate(network, data, setup.max_batches, device, machine)
     network.cpu()
@@ -213,14 +223,30 @@ def _data(task: Task, device: torch.device) -> VocalSetDataModule:
     if isinstance(phase, Training):
         sampler = build(phase.sampler, targets=torch.from_numpy(corpus.targets("train")))
         if task.is_on_features:
-            subsets = [subset for subset in ("train", "validation") if len(corpus.rows(subset))]
-            features = {each: clip_features(run, task.before, corpus, each, task.machine) for each in subsets}
+            features = {"train": _pass_features(task)}
+            if len(corpus.rows("validation")):
+                features["validation"] = clip_features(run, task.before, corpus, "validation", task.machine)
         else:
             resident = task.machine.clips_on(device, corpus)
     first_epoch, setup = run.epochs_before(task.number), run.setup
     return VocalSetDataModule(
         corpus, setup.batch_size, setup.seed, first_epoch, phase.epochs, setup.drop_last, features, sampler, resident
     )
+
+
+def _pass_features(task: Task) -> np.ndarray:
+    """The training clips' features for a head phase: (N, D), or (`PASSES` N, D) under dropout, pass after pass."""
+    features = functools.partial(clip_features, task.run, task.before, task.corpus, "train", task.machine)
+    if getattr(task.phase, "extractor", "eval") != "dropout":
+        return features()
+    return np.concatenate([features(number) for number in range(1, PASSES + 1)])
+
+
+def _training_features(task: Task) -> tuple[Tensor, Tensor]:
+    """Features and targets of the training clips, as `_pass_features` gives them."""
+    features = _pass_features(task)
+    targets = np.resize(task.corpus.targets("train"), len(features))  # repeated for each pass
+    return torch.from_numpy(features), torch.from_numpy(targets)
 
 
 def _fit(
@@ -254,6 +280,10 @@ def _fit(
         on_features=task.is_on_features,
         whole_checkpoints=phase.changes_extractor,
         batch_clips=data.batch_clips,
+        decay=phase.decay,
+        offset_rate=getattr(phase, "offset_rate", 1.0),
+        mix=build(phase.mix, class_counts=torch.from_numpy(corpus.counts("train"))) if phase.mix else None,
+        constraint=_constraint(phase, network),
     )
     checkpoint = task.work / CHECKPOINT
     callbacks: list[Callback] = [Progress(task.title, machine.progress)]
@@ -264,6 +294,9 @@ def _fit(
     elif setup.batch_norm == "recalibrated" and has_batch_norm(network):
         batches = max(1, VALIDATION_MOMENT_CLIPS // setup.batch_size)
         callbacks.append(ValidateRecalibrated(functools.partial(_waveforms, data, batches)))
+    average = getattr(phase, "average", None)
+    if average is not None:
+        callbacks.append(EMAWeightAveraging(use_buffers=False, decay=average))
     callbacks.append(EpochCheckpoint(checkpoint, task.require_lease))
     about = {"phase": task.title, "key": run.keys[task.number], "run": run.name(corpus.fingerprint("test"))}
     about |= {"seed": setup.seed} | {name: value for name, value in run.names.items() if name != "settings"}
@@ -305,12 +338,19 @@ def _earlier_state(
         return None
     if any(getattr(each, "learns", None) is not None for each in (phase, before)):
         return None
+    if getattr(phase, "offset_rate", 1.0) != getattr(before, "offset_rate", 1.0):
+        return None
     if spec(phase.optimizer) | {"lr": None} != spec(before.optimizer) | {"lr": None}:
         return None
     state = stored.optimizer_state()
     shapes = [{n: v.shape for n, v in weights.items()} for weights in (state.get("criterion", {}), loss_weights)]
     is_same_loss = not loss_weights or unwrapped(phase.loss)[0] is unwrapped(before.loss)[0]
     return state if is_same_loss and shapes[0] == shapes[1] else None
+
+
+def _constraint(phase: Training, network: Network) -> Callable | None:
+    constraint = getattr(phase, "constraint", None)
+    return build(constraint, head=network.classifier) if constraint is not None else None
 
 
 def loss_of(phase: Training, corpus: Corpus) -> Any:
@@ -338,9 +378,14 @@ def _waveforms(data: VocalSetDataModule, batches: int, device: torch.device) -> 
 
 
 def clip_features(
-    run: Run, stored: tuple[StoredPhase, ...], corpus: Corpus, subset: str, machine: Machine
+    run: Run, stored: tuple[StoredPhase, ...], corpus: Corpus, subset: str, machine: Machine, dropout_pass: int = 0
 ) -> np.ndarray:
-    """(N, D) features of a subset's clips, from the extractor as the last phase that changed it left it."""
+    """(N, D) features of a subset's clips, from the extractor as the last phase that changed it left it.
+
+    Args:
+        run, stored, corpus, subset, machine: see `train_phase`.
+        dropout_pass: 0 for evaluation; another number for dropout that this number and the run's seed decide.
+    """
     changes = [number for number, phase in enumerate(run.phases[: len(stored)]) if phase.changes_extractor]
     source = stored[changes[-1] if changes else 0]
 
@@ -349,6 +394,10 @@ def clip_features(
         network = machine.ready(run.build(), device)
         source.load_into(network)
         network.to(device).eval()
+        if dropout_pass:
+            for layer in network.modules():
+                layer.train(isinstance(layer, torch.nn.Dropout))
+            torch.manual_seed(stream_seed(run.setup.seed, f"dropout pass/{dropout_pass}"))
         data = VocalSetDataModule(corpus, run.setup.batch_size, resident=machine.clips_on(device, corpus))
         loader, batches = data.in_order(subset), []
         title = f"features of the {subset} clips"
@@ -358,7 +407,8 @@ def clip_features(
                 raise_if_signalled()
         return torch.cat(batches).cpu().numpy()
 
-    return source.features(corpus.fingerprint(subset), compute)
+    clips = corpus.fingerprint(subset)
+    return source.features(digest([clips, "dropout", dropout_pass]) if dropout_pass else clips, compute)
 
 
 def device_name(device: torch.device, devices: int = 1) -> str:

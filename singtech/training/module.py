@@ -1,8 +1,10 @@
 """The Lightning module that trains a network or its head."""
 
+import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
@@ -11,9 +13,10 @@ from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from singtech.errors import Diverged
+from singtech.models.deformable import DeformableConv2d
 from singtech.models.network import Network
 from singtech.streams import stream_seed
-from singtech.training.protocols import Augmentation, Loss, Optimizer, normalizer
+from singtech.training.protocols import Augmentation, Constraint, Loss, Mixture, Optimizer, normalizer
 
 Batch = tuple[Tensor, Tensor, Tensor]  # loss, logits and targets
 GPU_LOSS_BATCHES = 16  # reading losses waits for a GPU, so they are read together
@@ -39,6 +42,10 @@ class TechniqueModule(LightningModule):
         on_features: whether batches hold (B, D) features instead of (B, S) waveforms.
         whole_checkpoints: False leaves the extractor out of checkpoints, for phases that do not change it.
         batch_clips: gives the names of the clips in a batch of an epoch, for the message of a diverged run.
+        offset_rate: factor on the learning rate of the layers that predict offsets.
+        decay: of the learning rate over the phase's steps: `none`, `linear` or `cosine`.
+        mix: mixes the clips of a batch.
+        constraint: called with the head after every step.
     """
 
     def __init__(
@@ -57,11 +64,16 @@ class TechniqueModule(LightningModule):
         on_features: bool = False,
         whole_checkpoints: bool = True,
         batch_clips: Callable[[int, int], list[str]] | None = None,
+        offset_rate: float = 1.0,
+        decay: str = "none",
+        mix: Mixture | None = None,
+        constraint: Constraint | None = None,
     ) -> None:
         super().__init__()
         self.network, self.criterion, self.learnable, self.augment = network, criterion, learnable, augment
         self.optimizer, self.optimizer_state, self.seed, self.trains = optimizer, optimizer_state, seed, trains
         self.first_epoch, self.on_features, self.batch_clips = first_epoch, on_features, batch_clips
+        self.offset_rate, self.decay, self.mix, self.constraint = offset_rate, decay, mix, constraint
         self.strict_loading = whole_checkpoints
         self.curve: list[dict[str, float]] = []
         self.train_batches: list[Batch] = []  # of the epoch
@@ -84,22 +96,42 @@ class TechniqueModule(LightningModule):
         of_loss = self.criterion.parameters() if isinstance(self.criterion, nn.Module) else ()
         return [*part.parameters(), *of_loss]
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The phase's optimizer, with the state of the phase before."""
-        optimizer = self.optimizer(self.trained_parameters())
+    def configure_optimizers(self) -> Any:
+        """The phase's optimizer, with the state of the phase before, and the decay of its learning rate."""
+        optimizer = self.optimizer(self._groups())
+        if self.offset_rate != 1:
+            optimizer.param_groups[-1]["lr"] *= self.offset_rate
         if self.optimizer_state is not None:
             rates = [group.get("lr") for group in optimizer.param_groups]
             optimizer.load_state_dict(self.optimizer_state)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group.pop("initial_lr", None)  # of the decay of the phase before
                 if rate is not None:
                     group["lr"] = rate
-        return optimizer
+        if self.decay == "none":
+            return optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, functools.partial(decay_factor, self.decay, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _groups(self) -> list:
+        """The parameters to train; with an own rate for offsets, those of their layers as a second group."""
+        parameters = self.trained_parameters()
+        if self.offset_rate == 1:
+            return parameters
+        layers = [layer.shift for layer in self.network.modules() if isinstance(layer, DeformableConv2d)]
+        offsets = [parameter for layer in layers for parameter in layer.parameters()]
+        known = set(map(id, offsets))
+        others = [parameter for parameter in parameters if id(parameter) not in known]
+        return [{"params": others}, {"params": offsets}]
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout from the run's seed and the epoch alone."""
         self.epoch_start = time.perf_counter()
         if self.trains == "network":
             self.network.train()
+        if hasattr(self.criterion, "begin_epoch"):
+            self.criterion.begin_epoch(self.current_epoch / int(self.trainer.max_epochs or 1))
         torch.manual_seed(stream_seed(self.seed, f"dropout/{self.absolute_epoch}{self._rank_suffix}"))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -115,16 +147,26 @@ class TechniqueModule(LightningModule):
         if self.augment is not None:
             name = f"augment/{self.absolute_epoch}/{batch_idx}{self._rank_suffix}"
             inputs = self.augment(inputs, torch.Generator().manual_seed(stream_seed(self.seed, name)))
-        loss = self._loss(inputs, targets, self.train_batches)
+        labels = targets
+        if self.mix is not None:
+            name = f"mix/{self.absolute_epoch}/{batch_idx}{self._rank_suffix}"
+            generator = torch.Generator().manual_seed(stream_seed(self.seed, name))
+            inputs, labels = self.mix(inputs, targets, generator)
+        loss = self._loss(inputs, labels, self.train_batches, targets)
         interval = GPU_LOSS_BATCHES if loss.is_cuda else 1
         if (batch_idx + 1) % interval == 0:
             self._require_finite(batch_idx + 1 - interval)
         if not torch.distributed.is_initialized():
             return loss
-        share = normalizer(self.criterion, targets)
+        share = normalizer(self.criterion, labels)
         whole = share.clone()
         torch.distributed.all_reduce(whole)
         return loss * share * torch.distributed.get_world_size() / whole
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Let the constraint act on the head."""
+        if self.constraint is not None:
+            self.constraint(self.network.classifier)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """The loss of a batch of the validation singers, for the curve."""
@@ -152,16 +194,17 @@ class TechniqueModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Add the curve; leave out a fixed extractor."""
         checkpoint["curve"] = self.curve
-        checkpoint["state_dict"] = self.changing_state()
+        checkpoint["state_dict"] = self.changing_state(checkpoint["state_dict"])
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Restore the curve."""
         self.curve = list(checkpoint["curve"])
 
-    def changing_state(self) -> dict[str, Tensor]:
-        """The state, without the extractor's if the phase does not change it."""
+    def changing_state(self, state: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """A state, by default the present one, without the extractor's if the phase does not change it."""
+        state = self.state_dict() if state is None else state
         frozen = () if self.strict_loading else ("network.front_end.", "network.extractor.")
-        return {name: value for name, value in self.state_dict().items() if not name.startswith(frozen)}
+        return {name: value for name, value in state.items() if not name.startswith(frozen)}
 
     @property
     def absolute_epoch(self) -> int:
@@ -187,11 +230,18 @@ class TechniqueModule(LightningModule):
                 epoch = self.absolute_epoch + 1
                 raise Diverged(f"the loss is {value} in epoch {epoch}, batch {batch + 1}{names}: {self._advice}")
 
-    def _loss(self, inputs: Tensor, targets: Tensor, batches: list[Batch]) -> Tensor:
+    def _loss(self, inputs: Tensor, labels: Tensor, batches: list[Batch], targets: Tensor | None = None) -> Tensor:
+        """The loss of a batch against its labels; the curve scores it against its targets."""
         logits = self(inputs).float()
-        loss = self.criterion(logits, targets)
-        batches.append((loss.detach(), logits.detach(), targets))
+        loss = self.criterion(logits, labels)
+        batches.append((loss.detach(), logits.detach(), labels if targets is None else targets))
         return loss
+
+
+def decay_factor(decay: str, steps: int, step: int) -> float:
+    """What a step multiplies the learning rate by: from 1 to 0 over the steps."""
+    progress = min(step / steps, 1.0)
+    return 1 - progress if decay == "linear" else (1 + math.cos(math.pi * progress)) / 2
 
 
 class _Metrics(nn.Module):

@@ -15,17 +15,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from singtech.components import build, instantiate, spec, unwrapped
 from singtech.errors import InvalidValue
 from singtech.imbalance.losses import WeightedCrossEntropy
+from singtech.imbalance.minimum import PENALTY, fit_to_minimum
 from singtech.imbalance.samplers import Natural
 from singtech.models.network import Network, initialise
-from singtech.training.protocols import Augmentation, Learnable, Loss, Optimizer, Rewrite, Sampler
+from singtech.training.protocols import Augmentation, Constraint, Learnable, Loss, Mixture, Optimizer, Rewrite, Sampler
 
 # Raise it whenever a default or the meaning of a setting changes: earlier phases are then not used.
 SCHEMA = 2
+DECAYS = ("none", "linear", "cosine")
+PASSES = 20  # of features under dropout
+
+Features = Callable[[], tuple[Tensor, Tensor]]  # gives (N, D) features and (N,) targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +60,13 @@ class Phase:
             A module that is trained in place of the head's own weights, or None.
         """
 
-    def finish(self, network: Network, class_counts: Tensor, learnable: nn.Module | None) -> None:
+    def finish(self, network: Network, class_counts: Tensor, learnable: nn.Module | None, features: Features) -> None:
         """Change the network after the last epoch.
 
         Args:
             class_counts: (K,) training clips of each technique.
             learnable: the trained module from `begin`.
+            features: gives the training clips' (N, D) features and (N,) targets.
         """
 
     def describe(self) -> str:
@@ -76,20 +83,26 @@ class Training(Phase):
         loss: built with the class counts.
         sampler: built with the targets.
         learning_rate: replaces the optimizer's own `lr`, as in the published code's re-training (1e-5).
+        decay: of the learning rate over the phase's steps: `none`, `linear` or `cosine`, both to 0.
+        mix: built with the class counts, mixes the clips of a batch; None for no mixing.
     Raises:
-        InvalidValue: no epochs, or a learning rate that is not above 0.
+        InvalidValue: no epochs, a learning rate that is not above 0, or another decay.
     """
 
     optimizer: Optimizer
     loss: Callable[..., Loss] = WeightedCrossEntropy
     sampler: Callable[..., Sampler] = Natural
     learning_rate: float | None = None
+    decay: str = "none"
+    mix: Callable[..., Mixture] | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise InvalidValue(f"epochs={self.epochs} in a phase: expected a whole number from 1 up.")
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise InvalidValue(f"learning_rate={self.learning_rate} in a phase: expected a number above 0, or null.")
+        if self.decay not in DECAYS:
+            raise InvalidValue(f"decay={self.decay} in a phase: expected one of {', '.join(DECAYS)}.")
 
     @property
     def optimizer_settings(self) -> Optimizer:
@@ -106,10 +119,25 @@ class TrainNetwork(Training):
 
     Args:
         augment: built with the sample rate; None for no augmentation.
+        offset_rate: factor on the learning rate of the layers that predict offsets. At the same rate as the others
+            they can throw the kernels off the map.
+        average: decay per step of an exponential moving average of the weights, which the phase ends with; None for
+            the last weights.
+    Raises:
+        InvalidValue: the factor is not above 0, or the decay not between 0 and 1; see also `Training`.
     """
 
     trains: ClassVar[str] = "network"
     augment: Callable[..., Augmentation] | None = None
+    offset_rate: float = 1.0
+    average: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.offset_rate > 0:
+            raise InvalidValue(f"offset_rate={self.offset_rate} in a phase: expected a number above 0.")
+        if self.average is not None and not 0 < self.average < 1:
+            raise InvalidValue(f"average={self.average} in a phase: expected a number between 0 and 1, or null.")
 
     @property
     def changes_extractor(self) -> bool:
@@ -122,19 +150,22 @@ class TrainHead(Training):
 
     Args:
         init: `scratch` draws new weights first, as Kang et al. (2020) do; `warm` keeps the head's weights.
-        extractor: `eval` or `train`, the mode of the fixed extractor. In `train` (the authors' published code) dropout
-            and batch statistics still move, so features cannot be computed once.
+        extractor: `eval`, `train` or `dropout`, the mode of the fixed extractor. In `train` (the authors' published
+            code) dropout and batch statistics still move, so features cannot be computed once. In `dropout`, batch norm
+            is in evaluation and the features are computed `PASSES` times; epochs take them in turn.
         learns: is built with the head and trained in its place; None trains the head's own weights.
+        constraint: is built with the head and called with it after every step; None for none.
     """
 
     trains: ClassVar[str] = "head"
     init: str = "warm"
     extractor: str = "eval"
     learns: Callable[..., Learnable] | None = None
+    constraint: Callable[..., Constraint] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for setting, choices in (("init", ("warm", "scratch")), ("extractor", ("eval", "train"))):
+        for setting, choices in (("init", ("warm", "scratch")), ("extractor", ("eval", "train", "dropout"))):
             if getattr(self, setting) not in choices:
                 raise InvalidValue(f"{setting}={getattr(self, setting)} in a phase: expected {' or '.join(choices)}.")
 
@@ -147,7 +178,7 @@ class TrainHead(Training):
             initialise(network.classifier, seed, prefix="anew/classifier")
         return build(self.learns, head=network.classifier) if self.learns is not None else None
 
-    def finish(self, network: Network, class_counts: Tensor, learnable: Any) -> None:
+    def finish(self, network: Network, class_counts: Tensor, learnable: Any, features: Features) -> None:
         if learnable is not None:
             learnable.fold(network.classifier)
 
@@ -157,16 +188,60 @@ class RewriteHead(Phase):
     """Change the weights of the head by a formula, without training.
 
     Args:
-        rewrite: built with its settings, then called with `head` and `class_counts`.
+        rewrite: built with its settings, then called with `head` and `class_counts`; where it has `needs_features`,
+            also with the training clips' `features` and `targets`.
     """
 
     rewrite: Callable[..., Rewrite]
 
-    def finish(self, network: Network, class_counts: Tensor, learnable: nn.Module | None) -> None:
-        self.rewrite()(head=network.classifier, class_counts=class_counts)
+    def finish(self, network: Network, class_counts: Tensor, learnable: nn.Module | None, features: Features) -> None:
+        rewrite = self.rewrite()
+        more = dict(zip(("features", "targets"), features(), strict=True)) if needs_features(rewrite) else {}
+        rewrite(head=network.classifier, class_counts=class_counts, **more)
 
     def describe(self) -> str:
         return "rewrite of the head"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitHead(Phase):
+    """Fit the head to the minimum of cross-entropy + penalty * |W|^2 on the training clips' features.
+
+    Unlike `TrainHead`, its result does not depend on epochs, optimizer or learning rate.
+
+    Args:
+        loss: built with the class counts; its attribute `weights`, if it has one, are those of the techniques.
+        penalty: lambda, above 0.
+        extractor: `eval`, or `dropout` for features under dropout, `PASSES` of each clip.
+    Raises:
+        InvalidValue: the penalty is not above 0, or another mode of the extractor.
+    """
+
+    loss: Callable[..., Loss] = WeightedCrossEntropy
+    penalty: float = PENALTY
+    extractor: str = "eval"
+
+    def __post_init__(self) -> None:
+        if not self.penalty > 0:
+            raise InvalidValue(f"penalty={self.penalty} in a phase: expected a number above 0.")
+        if self.extractor not in ("eval", "dropout"):
+            raise InvalidValue(f"extractor={self.extractor} in a phase: expected eval or dropout.")
+
+    def finish(self, network: Network, class_counts: Tensor, learnable: nn.Module | None, features: Features) -> None:
+        head = network.classifier
+        if not isinstance(head, nn.Linear) or head.bias is None:
+            raise InvalidValue(f"FitHead: the head is {type(head).__name__}, expected head=linear.")
+        loss = build(self.loss, class_counts=class_counts)
+        weights = getattr(loss, "weights", torch.ones(len(class_counts)))
+        fit_to_minimum(head, *features(), weights, self.penalty)
+
+    def describe(self) -> str:
+        return f"head at the minimum with penalty {self.penalty:g}"
+
+
+def needs_features(rewrite: object) -> bool:
+    """Whether a rewrite of the head is called with features."""
+    return bool(getattr(rewrite, "needs_features", False))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,11 @@ class Loss(Protocol):
     """Built with `class_counts`, (K,) training clips of each technique, and `techniques`, their K names."""
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """(B, K) logits, (B,) targets -> () loss. It may also have `normalizer(targets)`, see `normalizer`."""
+        """(B, K) logits, (B,) targets -> () loss.
+
+        It may also have `normalizer(targets)`, see `normalizer`, and `begin_epoch(progress)`, called before each epoch
+        with the finished share of the phase's epochs.
+        """
 
 
 class Sampler(Protocol):
@@ -34,6 +38,16 @@ class Augmentation(Protocol):
 
     def __call__(self, waveforms: Tensor, generator: torch.Generator) -> Tensor:
         """(B, S) waveforms on any device -> (B, S). The generator, on the CPU, is the only source of random numbers."""
+
+
+class Mixture(Protocol):
+    """Built with `class_counts`, (K,) training clips of each technique."""
+
+    def __call__(self, inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(B, …) waveforms or features and (B,) targets -> mixed inputs, and (B, K) shares of the techniques.
+
+        The generator, on the CPU, is the only source of random numbers.
+        """
 
 
 class FrontEnd(Protocol):
@@ -80,7 +94,10 @@ class Learnable(Protocol):
 
 
 Optimizer = Callable[..., torch.optim.Optimizer]  # called with the parameters; its state is tensors and plain values
-Rewrite = Callable[..., None]  # called with `head` and `class_counts`, changes the head in place
+# called with `head` and `class_counts`, changes the head in place; where it has `needs_features`, also with
+# (N, D) `features` and (N,) `targets` of the training clips
+Rewrite = Callable[..., None]
+Constraint = Callable[..., None]  # built with `head`; called with `head` after every step, changes it in place
 
 
 def normalizer(loss: Loss, targets: Tensor) -> Tensor:

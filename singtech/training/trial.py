@@ -94,7 +94,8 @@ def _try_phase(phase: Phase, run: Run, network: Network) -> None:
     counts = torch.bincount(targets)
     if isinstance(phase, RewriteHead):
         with _name_errors("rewrite", phase.rewrite):
-            phase.finish(network, counts, None)
+            features = network.features(0.1 * torch.randn(len(targets), run.samples))
+            phase.finish(network, counts, None, lambda: (features, targets))
     if not isinstance(phase, Training):
         return
     _try_optimizer(phase)
@@ -120,7 +121,12 @@ def _try_phase(phase: Phase, run: Run, network: Network) -> None:
     with _name_errors("loss", phase.loss) as require:
         logits = torch.randn(2, run.techniques, requires_grad=True)
         names = [str(k) for k in range(run.techniques)]
-        loss = build(phase.loss, class_counts=counts, techniques=names)(logits, targets[[0, len(targets) - 1]])
+        labels = targets[[0, len(targets) - 1]]
+        if phase.mix is not None:
+            mixed, labels = build(phase.mix, class_counts=counts)(torch.randn(2, run.samples), labels, seeded())
+            require(mixed, (2, run.samples))
+            require(labels, (2, run.techniques))
+        loss = build(phase.loss, class_counts=counts, techniques=names)(logits, labels)
         require(loss, ())
         loss.backward()
         require(logits.grad is not None, "a loss that depends on the logits")

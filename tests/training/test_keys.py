@@ -17,10 +17,20 @@ from sklearn.preprocessing import StandardScaler
 
 from singtech import components
 from singtech.components import origin
-from singtech.imbalance.losses import WeightedCrossEntropy
-from singtech.imbalance.rewrites import TauNormalized
-from singtech.imbalance.samplers import Natural
+from singtech.imbalance import rewrites
+from singtech.imbalance.losses import (
+    LDAM,
+    ClassBalanced,
+    Focal,
+    LabelAwareSmoothing,
+    LogitAdjusted,
+    WeightedCrossEntropy,
+)
+from singtech.imbalance.mixing import Mixup, Remix
+from singtech.imbalance.rewrites import MaxNorm, NearestMean, TauNormalized
+from singtech.imbalance.samplers import Natural, Power
 from singtech.models.cnn1d import Waveform, WaveformExtractor
+from singtech.models.heads import Cosine
 from singtech.models.network import Architecture
 from singtech.models.oblong import OblongExtractor
 from singtech.models.spectrogram import MultiResolutionSpectrogram
@@ -28,7 +38,7 @@ from singtech.places import CONF
 from singtech.run import run_of
 from singtech.training.augmentation import WhiteNoise
 from singtech.training.fit import Setup
-from singtech.training.phases import SCHEMA, Pretrained, RewriteHead, TrainHead, TrainNetwork, phase_keys
+from singtech.training.phases import SCHEMA, FitHead, Pretrained, RewriteHead, TrainHead, TrainNetwork, phase_keys
 
 TECHNIQUES = (
     "belt",
@@ -113,27 +123,48 @@ DEFAULTS = {
         "selection": "last",
         "precision": "32-true",
         "devices": 1,
+        "rounding": 0,
     },
     TrainNetwork: {
         "epochs": 0,
         "loss": WeightedCrossEntropy,
         "sampler": Natural,
         "learning_rate": None,
+        "decay": "none",
+        "mix": None,
         "augment": None,
+        "offset_rate": 1.0,
+        "average": None,
     },
     TrainHead: {
         "epochs": 0,
         "loss": WeightedCrossEntropy,
         "sampler": Natural,
         "learning_rate": None,
+        "decay": "none",
+        "mix": None,
         "init": "warm",
         "extractor": "eval",
         "learns": None,
+        "constraint": None,
     },
+    FitHead: {"epochs": 0, "loss": WeightedCrossEntropy, "penalty": 1e-3, "extractor": "eval"},
     RewriteHead: {"epochs": 0},
     Pretrained: {"epochs": 0},
     WeightedCrossEntropy: {"alpha": 0.0, "reduction": "weights", "techniques": None},
+    ClassBalanced: {"beta": 0.999, "reduction": "weights", "techniques": None},
+    Focal: {"gamma": 2.0},
+    LogitAdjusted: {"tau": 1.0},
+    LDAM: {"max_margin": 0.5, "scale": 30.0, "beta": 0.9999, "defer": 0.8},
+    LabelAwareSmoothing: {"head": 0.3, "tail": 0.0},
+    Power: {"q": 0.5},
+    Mixup: {"alpha": 1.0},
+    Remix: {"alpha": 1.0, "kappa": 3.0, "tau": 0.5},
     TauNormalized: {"tau": 1.0},
+    rewrites.LogitAdjusted: {"tau": 1.0},
+    NearestMean: {"distance": "euclidean"},
+    MaxNorm: {"threshold": 0.1},
+    Cosine: {"scale": 30.0},
     WhiteNoise: {"snr_low": 20.0, "snr_high": 60.0},
     MultiResolutionSpectrogram: {
         "n_fft": 2048,

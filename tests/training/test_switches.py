@@ -1,0 +1,216 @@
+"""Switches of a phase: learning rates, averaged weights, mixed clips, constraints, dropout passes, the minimum."""
+
+import functools
+import math
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from singtech.errors import InvalidValue
+from singtech.imbalance.losses import WeightedCrossEntropy
+from singtech.imbalance.minimum import objective
+from singtech.imbalance.mixing import Mixup
+from singtech.imbalance.rewrites import MaxNorm, NearestMean
+from singtech.training.fit import Task
+from singtech.training.phases import PASSES, FitHead, RewriteHead
+from tests.training.test_run import (
+    MACHINE,
+    Killed,
+    KillingMachine,
+    a_run,
+    classifier,
+    loss,
+    network,
+    run,
+    same,
+    stored_features,
+    weights,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+STEPS: list[tuple[list[float], torch.Tensor]] = []  # of `Recording`
+
+
+class Recording(torch.optim.SGD):
+    """Gradient descent that records the rates of each step, and the last parameter after it."""
+
+    def step(self, closure=None):
+        result = super().step(closure)
+        weights = self.param_groups[-1]["params"][-1]
+        if weights.shape != (2, 2):  # of the try before training
+            STEPS.append(([group["lr"] for group in self.param_groups], weights.detach().clone()))
+        return result
+
+
+SGD = functools.partial(Recording, lr=0.1)
+
+
+@pytest.fixture(autouse=True)
+def no_steps():
+    STEPS.clear()
+
+
+@pytest.mark.parametrize(
+    ("decay", "share"),
+    [("none", lambda t: 1), ("linear", lambda t: 1 - t), ("cosine", lambda t: (1 + math.cos(math.pi * t)) / 2)],
+)
+def test_the_learning_rate_falls_to_zero_over_a_phase(corpus, tmp_path, decay, share):
+    run(corpus, tmp_path, [network(), classifier(3, optimizer=SGD, decay=decay)])
+    assert len(STEPS) == 12  # 3 epochs of 30 clips in batches of 8
+    np.testing.assert_allclose([rates for rates, _ in STEPS], [[0.1 * share(t / 12)] for t in range(12)], atol=1e-9)
+
+
+def test_averaged_weights_are_the_moving_average_of_all_steps(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network(2, optimizer=SGD, average=0.7)])
+    average = STEPS[0][1]
+    for _, bias in STEPS[1:]:
+        average = 0.7 * average + 0.3 * bias
+    torch.testing.assert_close(weights(tmp_path, result)["classifier.bias"], average)
+    assert not torch.allclose(STEPS[-1][1], average)
+
+
+@pytest.mark.parametrize("kill_in", ["network", "head"])
+def test_an_interruption_changes_neither_decay_nor_average(corpus, tmp_path, monkeypatch, kill_in):
+    head = classifier(3, extractor="dropout", mix=Mixup, decay="linear")
+    phases = [network(3, offset_rate=0.1, decay="cosine", average=0.9), head]
+    expected = run(corpus, tmp_path / "a", phases)
+    monkeypatch.setattr(KillingMachine, "kills", kill_in, raising=False)
+    with pytest.raises(Killed):
+        run(corpus, tmp_path / "b", phases, machine=KillingMachine(accelerator="cpu", progress=False))
+    resumed = run(corpus, tmp_path / "b", phases)
+    for phase in (0, 1):
+        assert same(weights(tmp_path / "a", expected, phase), weights(tmp_path / "b", resumed, phase))
+
+
+def test_offsets_have_a_rate_of_their_own(corpus, tmp_path):
+    changes = {}
+    for rate in (1.0, 0.5):
+        phase = network(optimizer=functools.partial(torch.optim.SGD, lr=0.1), offset_rate=rate)
+        result = run(corpus, tmp_path / str(rate), [phase], max_batches=1)
+        start = a_run(corpus, [phase]).build().state_dict()
+        end = weights(tmp_path / str(rate), result)
+        changes[rate] = {name: end[name] - start[name] for name in end if name.endswith(("weight", "bias"))}
+    for name, whole in changes[1.0].items():
+        torch.testing.assert_close(changes[0.5][name], whole * (0.5 if ".shift." in name else 1), rtol=1e-3, atol=1e-8)
+    assert any(whole.abs().max() > 0 for name, whole in changes[1.0].items() if ".shift." in name)
+
+
+class SeesShares(WeightedCrossEntropy):
+    """Expects shares of the techniques in training."""
+
+    def forward(self, logits, targets):
+        if self.training:
+            assert targets.shape == logits.shape
+            torch.testing.assert_close(targets.sum(dim=1), torch.ones(len(targets)))
+        return super().forward(logits, targets)
+
+
+def test_mixed_clips_have_shares_of_techniques_and_repeat(corpus, tmp_path):
+    phases = [network(), classifier(mix=Mixup, loss=functools.partial(SeesShares, alpha=0.2))]
+    results = [run(corpus, tmp_path / name, phases) for name in "ab"]
+    first, again = (weights(tmp_path / name, result) for name, result in zip("ab", results, strict=True))
+    plain = run(corpus, tmp_path / "a", [network(), classifier()])
+    assert same(first, again)
+    assert not same(first, weights(tmp_path / "a", plain))
+
+
+def test_a_constraint_holds_after_every_step(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network(), classifier(init="warm", constraint=MaxNorm, optimizer=SGD)])
+    before, after = (weights(tmp_path, result, phase)["classifier.weight"].norm(dim=1) for phase in (0, 1))
+    limit = before.min() + 0.1 * (before.max() - before.min())
+    assert (after <= limit * (1 + 1e-6)).all()
+    assert before.max() > limit
+
+
+class Progress(WeightedCrossEntropy):
+    """Records the share of the phase that is over."""
+
+    seen: ClassVar[list[float]] = []
+
+    def begin_epoch(self, progress):
+        self.seen.append(progress)
+
+
+def test_a_loss_is_told_how_far_its_phase_is(corpus, tmp_path):
+    Progress.seen.clear()
+    run(corpus, tmp_path, [network(), classifier(4, loss=Progress)])
+    assert Progress.seen == [0, 0.25, 0.5, 0.75]
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_the_nearest_mean_is_of_the_training_clips_features(corpus, tmp_path, distance):
+    rewrite = RewriteHead(rewrite=functools.partial(NearestMean, distance=distance))
+    result = run(corpus, tmp_path, [network(), rewrite])
+    features, targets = stored_features(tmp_path, result, corpus, "train"), corpus.targets("train")
+    means = np.stack([features[targets == k].mean(axis=0) for k in range(3)])
+    expected = 2 * means if distance == "euclidean" else means / np.linalg.norm(means, axis=1, keepdims=True)
+    np.testing.assert_allclose(weights(tmp_path, result)["classifier.weight"], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_head_at_the_minimum_has_no_gradient_there(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network(), FitHead(loss=loss(0.5), penalty=0.01)])
+    assert result.row["epochs"] == 1
+    features = torch.from_numpy(stored_features(tmp_path, result, corpus, "train"))
+    head = torch.nn.Linear(features.shape[1], 3).double()
+    state = weights(tmp_path, result)
+    head.load_state_dict({name: state[f"classifier.{name}"].double() for name in ("weight", "bias")})
+    counts = torch.from_numpy(corpus.counts("train"))
+    objective(head, features, torch.from_numpy(corpus.targets("train")), counts.float() ** -0.5, 0.01).backward()
+    assert head.weight.grad.abs().max() < 1e-4
+    assert head.bias.grad.abs().max() < 1e-4
+
+
+def test_a_head_that_is_not_linear_has_no_minimum(corpus, tmp_path):
+    from singtech.models.heads import Cosine
+    from singtech.models.network import Architecture
+    from tests.training.test_run import oblong
+
+    parts = oblong()
+    with pytest.raises(InvalidValue, match="FitHead: the head is Cosine, expected head=linear"):
+        run(corpus, tmp_path, [network(), FitHead()], network=Architecture(parts.front_end, parts.extractor, Cosine))
+
+
+def test_features_under_dropout_differ_from_pass_to_pass_and_repeat(corpus, tmp_path):
+    phases = [network(), classifier(extractor="dropout"), FitHead(extractor="dropout")]
+    result = run(corpus, tmp_path, phases)
+    folder = tmp_path / "phases" / result.row["phases"].split()[0] / "features"
+    arrays = [np.load(path) for path in folder.glob("*.npy")]
+    assert len(arrays) == PASSES + 2  # and of the training and test clips in evaluation
+    train = [each for each in arrays if len(each) == len(corpus.rows("train"))]
+    assert len({each.tobytes() for each in train}) == PASSES
+    again = run(corpus, tmp_path / "again", phases)
+    assert same(weights(tmp_path, result), weights(tmp_path / "again", again))
+
+
+def test_rounding_perturbs_the_initial_weights_alone_and_is_another_run(corpus):
+    runs = [a_run(corpus, [network()], rounding=number) for number in (0, 1, 2)]
+    plain, first, second = (each.build().state_dict() for each in runs)
+    for name in (name for name in plain if name.endswith("weight") and plain[name].abs().max() > 0):
+        change = (first[name].double() - plain[name].double()) / plain[name].double()
+        assert change[plain[name] != 0].abs().max() < 1.8e-7
+        assert 0.3 < (change > 0).double().mean() < 0.7 or change.numel() < 30
+    assert not same(first, second)
+    assert len({each.keys[0] for each in runs}) == 3
+    assert len({each.recipe for each in runs}) == 1
+
+
+@pytest.mark.parametrize(
+    ("phase", "message"),
+    [
+        (lambda: network(decay="step"), "decay=step in a phase: expected one of none, linear, cosine"),
+        (lambda: network(average=1.0), "average=1.0 in a phase: expected a number between 0 and 1"),
+        (lambda: network(offset_rate=0), "offset_rate=0 in a phase: expected a number above 0"),
+        (lambda: FitHead(penalty=0), "penalty=0 in a phase: expected a number above 0"),
+        (lambda: FitHead(extractor="train"), "extractor=train in a phase: expected eval or dropout"),
+    ],
+)
+def test_what_a_switch_cannot_be_is_refused(phase, message):
+    with pytest.raises(InvalidValue, match=message):
+        phase()
+
+
+def test_a_head_under_dropout_needs_no_cached_features(corpus, tmp_path):
+    task = Task(a_run(corpus, [network(), classifier(extractor="dropout")]), 1, (), corpus, tmp_path, MACHINE)
+    assert task.is_on_features
