@@ -1,8 +1,8 @@
 """The metrics: each is one entry here, from which rows, tables, intervals, claims, reports and model cards follow.
 
 The first five are the paper's (Section 4.1). A metric is a function of `Weighted`: the clips of a test set, what a run
-says of each, and how often each clip counts. With every clip counted once it gives a run's score; with resampled clips
-the draws of its interval. This is the only definition of a final number. Curves drawn while training are not.
+says of each, and how often each clip counts. With every clip counted once it gives a run's score; without the clips of
+one singer at a time its interval. This is the only definition of a final number. Curves drawn while training are not.
 
 To add a metric, add an entry to `METRICS`; or, outside this file, call `register` before anything is collated. Older
 runs get it from their predictions.

@@ -72,7 +72,7 @@ def _scores(row: Mapping, runs: "pd.DataFrame", collated: Collated) -> str:
     lines = []
     for metric in metrics.overall():
         if runs[metric].notna().all():
-            low, high = collated.draws.interval(runs["fold"], runs["run"], metric)
+            low, high = collated.jackknife.estimate(metric, runs["run"]).interval()
             mean = shown(runs[metric].mean(), runs[metric].std())
             lines.append([metrics.label(metric), shown(row[metric]), mean, shown_interval(low, high)])
     return pipes(Table.of(["", "this network", f"mean over {len(runs)} seed{'s' * (len(runs) > 1)}", "95 %"], lines))

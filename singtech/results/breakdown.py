@@ -13,9 +13,10 @@ import numpy as np
 
 from singtech.metrics import heading, mean_of_known, ratio
 from singtech.results.commands import command_end, prepare
+from singtech.results.intervals import jackknife, without_each
+from singtech.results.jackknife import singing
 from singtech.results.pages import Page, Table, shown, shown_interval
 from singtech.results.predictions import Predictions
-from singtech.results.resampling import UNKNOWN, Draws, interval_of
 from singtech.results.summaries import Answer, printed
 
 if TYPE_CHECKING:
@@ -29,15 +30,14 @@ CONTEXTS = (
     "Context only names for every clip the technique that has most training clips in its context, without listening. "
     "F1 within a context is over the techniques that it has there."
 )
-LEVELS = "A recording is named by the mean of its clips' logits, which are not resampled for its interval."
+LEVELS = "A recording is named by the mean of its clips' logits."
 SINGERS = (
-    "F1 is over the techniques that the singer sings. The intervals are of this singer: of other recordings and clips, "
-    "not of other singers. A resample may lack a technique of few recordings; its F1 is over the others."
+    "F1 is over the techniques that the singer sings. One singer has no interval: intervals are for other singers."
 )
 RARITY = "The techniques in thirds by their training clips, and the mean F1 of each third."
 CALIBRATION = (
     f"Expected calibration error in {BINS} equal bins (Guo et al. 2017); a weighted loss shifts it. The fewer the "
-    "clips, the larger it is by chance: resamples hold some clips twice, so that its interval lies too high."
+    "clips, the larger it is by chance."
 )
 CONFUSED = (
     f"Shares of the true technique's test clips; of all pairs the {PAIRS} most confused on these clips, on others "
@@ -48,7 +48,7 @@ COLUMNS = [*NUMBER, "mean", "deviation", "low", "high", "units"]
 
 OfConditions = Mapping[str, Sequence[Predictions]]  # label of a condition -> one a seed
 Groups = dict[str, Predictions]  # name of a group of clips -> the predictions of its clips
-Scores = dict[str, np.ndarray]  # metric -> (R,), a number a weighting of the clips
+Scores = dict[str, np.ndarray]  # metric -> (1 + n,): with all singers, and without each who has a part in it
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Part:
         title, note: what it shows and how it was made.
         head: over the names of its lines.
         groups: divides the clips of a run into the table's lines.
-        score: scores the clips of a line under (R, N) weights of them.
+        score: scores the clips of a line under (1 + n, N) weights of them.
         metric: what all scores are, where each is a line of its own; None where each is a metric.
         references: predictions without a network, by label.
     """
@@ -87,7 +87,7 @@ def breakdown_page(answer: Answer) -> Page:
     if predictions and not contexts["context"].any():
         missing.append(("what the context alone gives", prepare(command_end(collated, data))))
     parts = parts_of(predictions, contexts, answer.experiment.metrics) if predictions else []
-    numbers = [summarize(part, predictions, collated.draws) for part in parts]
+    numbers = [summarize(part, predictions) for part in parts]
     frame = pd.concat(numbers) if numbers else pd.DataFrame(columns=COLUMNS)
     frame.insert(0, "data", data)
     frame.insert(1, "artefact", answer.experiment.name)
@@ -100,7 +100,7 @@ def predictions_of(answer: Answer) -> dict[str, list[Predictions]]:
     each: dict[str, list[Predictions]] = {}
     for condition in answer.experiment.conditions:
         for run in answer.runs_of(condition)["run"]:
-            predictions = answer.collated.draws.predictions(run)
+            predictions = answer.collated.jackknife.predictions(run)
             if predictions is not None:
                 each.setdefault(condition.label, []).append(predictions)
     return each
@@ -142,25 +142,24 @@ def parts_of(predictions: OfConditions, contexts: "pd.DataFrame", metrics: Seque
     ]
 
 
-def summarize(part: Part, predictions: OfConditions, draws: Draws) -> "pd.DataFrame":
+def summarize(part: Part, predictions: OfConditions) -> "pd.DataFrame":
     """The numbers of a part, one a row: line, metric and label of a condition; mean and deviation over the seeds that
-    have one, and the 95 % interval of the mean from low to high, nan where a seed has none."""
+    have one, and the 95 % interval of the mean from low to high, nan where a seed has none or one singer is alone."""
     import pandas as pd
 
     records = []
     for label, runs in {**part.references, **predictions}.items():
         for run in runs:
             for line, clips in part.groups(run).items():
-                once = np.ones((1, len(clips.clips)), dtype=np.float32)
-                for name, scores in part.score(clips, np.concatenate([once, draws.weights_of(clips.clips)])).items():
+                for name, scores in part.score(clips, without_each(clips.clips["singer"])).items():
                     names = (line, name) if part.metric is None else (name, part.metric)
-                    records.append([part.title, *names, label, float(scores[0]), scores[1:]])
-    frame = pd.DataFrame(records, columns=[*NUMBER, "score", "draws"])
+                    records.append([part.title, *names, label, float(scores[0]), scores])
+    frame = pd.DataFrame(records, columns=[*NUMBER, "score", "scores"])
     if part.score is _score_pairs:
         frame = _most_confused(frame)
     groups = frame.groupby(NUMBER, sort=False)
     table = groups["score"].agg(mean="mean", deviation="std", units="size")
-    intervals = [interval_of([list(g["draws"])]) if g["score"].notna().all() else UNKNOWN for _, g in groups]
+    intervals = [jackknife(np.stack(list(each["scores"]), axis=1)).interval() for _, each in groups]
     table[["low", "high"]] = np.reshape(intervals, (-1, 2))
     table = table.reset_index()
     return table.iloc[table.groupby(NUMBER[:-1], sort=False).ngroup().argsort(kind="stable")][COLUMNS]
@@ -211,7 +210,8 @@ def _table(part: Part, frame: "pd.DataFrame", labels: Sequence[str]) -> Table:
     for (line, metric), rows in frame.groupby(["line", "metric"], sort=False):
         group, rows = groups.setdefault(line, []), rows.set_index("label").reindex(columns)
         group.append(["" if group else line, metric, *map(shown, rows["mean"], rows["deviation"])])
-        group.append(["", "95 %", *map(shown_interval, rows["low"], rows["high"])])
+        if rows["low"].notna().any():
+            group.append(["", "95 %", *map(shown_interval, rows["low"], rows["high"])])
     table = Table.of([part.head or part.title, "", *columns], *groups.values(), words=2, title=part.title)
     return replace(table, note=part.note)
 
@@ -269,8 +269,9 @@ def _score_probabilities(predictions: Predictions, weights: np.ndarray) -> Score
 
 def _score_pairs(predictions: Predictions, weights: np.ndarray) -> Scores:
     shares, names = predictions.shares(weights), list(map(printed, predictions.techniques))
+    has_part = singing(predictions, weights)
     pairs = ((k, j) for k in range(len(names)) for j in range(len(names)) if j != k)
-    return {f"{names[k]} taken for {names[j]}": shares[:, k, j] for k, j in pairs}
+    return {f"{names[k]} taken for {names[j]}": shares[has_part[:, k], k, j] for k, j in pairs}
 
 
 def _confidence(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:

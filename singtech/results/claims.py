@@ -1,24 +1,21 @@
 """Judge each claim of the paper on its test singers and for new singers, in a sentence and a table."""
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from singtech.metrics import is_higher_better, label
 from singtech.results.experiments import Claim, Experiment
+from singtech.results.intervals import UNDECIDED
 from singtech.results.pages import NONE, Cell, Line, Page, Table, shown_change
-from singtech.results.resampling import Draws
 from singtech.results.summaries import Answer, answer, paired_differences, progress
-from singtech.results.verdicts import MOST, NOT_RUN, UNDECIDED, Verdict, judge, overall
+from singtech.results.verdicts import MOST, NOT_RUN, Comparison, Verdict, by_fold, by_seed, judge, overall
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FOLDS = 5
-UNITS = {"these singers": "seeds", "new singers": "singers"}  # what a verdict is on -> what differences pair by
+UNITS = {"these singers": "seeds", "new singers": "folds"}  # what a verdict is on -> what differences pair by
 OF_SUMMARY = ("statistic", "interval", "no interval")  # kinds of notes that do not apply to verdicts
 HEADER = ("Comparison", "metric", "on", "pairs", "difference", "95 %", "p", "p, Holm", "d", "verdict", "would need")
 
@@ -27,12 +24,11 @@ def claims_page(here: Answer) -> Page:
     """Make the page of verdicts. Its frame has one row per comparison and ground.
 
     There are two grounds. On the corpus's test singers, differences are paired by seed. For new singers, they are
-    paired by singer over all folds.
+    paired by fold.
     """
     experiment = here.experiment
     folded = answer(replace(experiment, folds=FOLDS), here.collated, here.data, here.group)
-    over_singers = functools.partial(by_singer, draws=here.collated.draws)
-    frame = verdicts_frame(experiment, {"these singers": (here, by_seed), "new singers": (folded, over_singers)})
+    frame = verdicts_frame(experiment, {"these singers": (here, over_seeds), "new singers": (folded, over_folds)})
     missing = list(here.missing)
     if folded.missing:
         missing.append(("for new singers, what is not about other α, all at once", folded.sweep))
@@ -51,7 +47,7 @@ def claims_page(here: Answer) -> Page:
 
 
 def verdicts_frame(
-    experiment: Experiment, answers: dict[str, tuple[Answer, Callable[..., list[float]]]]
+    experiment: Experiment, answers: dict[str, tuple[Answer, Callable[..., Comparison]]]
 ) -> "pd.DataFrame":
     """Make a frame with one row per comparison of a claim and ground. The comparisons of a family are tested together.
 
@@ -59,18 +55,21 @@ def verdicts_frame(
     worse one's minus the better one's.
 
     Args:
-        answers: ground -> its runs, and a function that returns the differences between the runs of two conditions.
+        answers: ground -> its runs, and a function that compares the runs of two conditions.
     """
     import pandas as pd
 
     verdicts: dict[tuple[str, ...], Verdict] = {}
     for family in experiment.families:
         comparisons = _comparisons(experiment, family)
-        for ground, (of_ground, differences) in answers.items():
+        for ground, (of_ground, compare) in answers.items():
             runs = {c.reference: of_ground.runs_of(c) for c in of_ground.experiment.conditions}
             pairs = [(*_ordered(better, worse, metric), metric) for better, worse, metric in comparisons]
-            each = [differences(runs[a], runs[b], metric) if a in runs and b in runs else [] for a, b, metric in pairs]
-            verdicts |= {(*key, ground): each for key, each in zip(comparisons, judge(each), strict=True)}
+            each = [
+                compare(runs[a], runs[b], metric) if a in runs and b in runs else by_seed([]) for a, b, metric in pairs
+            ]
+            of_family = judge(each, experiment.delta)
+            verdicts |= {(*key, ground): each for key, each in zip(comparisons, of_family, strict=True)}
     data = next(iter(answers.values()))[0].data
     rows = [
         {
@@ -85,39 +84,14 @@ def verdicts_frame(
     return pd.DataFrame(rows).astype({"needed": "Int64"})
 
 
-def by_seed(better: "pd.DataFrame", worse: "pd.DataFrame", metric: str) -> list[float]:
-    """Subtract scores seed by seed."""
-    return paired_differences(better, worse, [metric], "seed")[metric].dropna().tolist()
+def over_seeds(better: "pd.DataFrame", worse: "pd.DataFrame", metric: str) -> Comparison:
+    """Compare the runs of two conditions seed by seed."""
+    return by_seed(paired_differences(better, worse, [metric])[metric].dropna().tolist())
 
 
-def by_singer(better: "pd.DataFrame", worse: "pd.DataFrame", metric: str, draws: Draws) -> list[float]:
-    """Subtract scores singer by singer, over the folds and seeds that both conditions have; average over seeds.
-
-    A singer's score is over the techniques that the singer sings. Singers without a clip for the metric are left out,
-    and so are runs without predictions.
-
-    Args:
-        better, worse: runs of two conditions, with fold, seed and run.
-    """
-    import pandas as pd
-
-    pairs = better.merge(worse, on=["fold", "seed"], suffixes=("", "_worse"))
-    runs = zip(pairs["run"], pairs["run_worse"], strict=True)
-    differences = [singer_scores(a, metric, draws) - singer_scores(b, metric, draws) for a, b in runs]
-    return pd.concat(differences).dropna().groupby(level=0).mean().tolist() if differences else []
-
-
-def singer_scores(run: str, metric: str, draws: Draws) -> "pd.Series":
-    """Compute the score of each test singer of a run; nan for a singer without a clip for the metric."""
-    import pandas as pd
-
-    predictions = draws.predictions(run)
-    if predictions is None:
-        return pd.Series(dtype=float)
-    singers = sorted(predictions.clips["singer"].unique())
-    each = np.stack([(predictions.clips["singer"] == singer).to_numpy() for singer in singers])
-    scores = predictions.scores(each.astype(np.float32)).get(metric, np.full(len(singers), np.nan))
-    return pd.Series(scores, singers)
+def over_folds(better: "pd.DataFrame", worse: "pd.DataFrame", metric: str) -> Comparison:
+    """Compare the runs of two conditions fold by fold."""
+    return by_fold(paired_differences(better, worse, [metric])[metric].unstack("seed").to_numpy())
 
 
 def sentence(claim: Claim, frame: "pd.DataFrame") -> str:
@@ -176,6 +150,8 @@ def _cells(row: Any, unit: str) -> Line:
 def _needs(row: Any, unit: str) -> str:
     import pandas as pd
 
+    if row.seeds < 2 and unit == "folds":
+        return "a second seed"
     if pd.isna(row.needed):
         return f"over {MOST:,} {unit}"
     return f"{'at least ' if row.deviation != row.deviation else ''}{row.needed} {unit}"

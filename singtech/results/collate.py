@@ -30,8 +30,8 @@ from singtech.io.lock import hold
 from singtech.places import use_own_folder
 from singtech.results import schema
 from singtech.results.conditions import describe
+from singtech.results.jackknife import Jackknife
 from singtech.results.predictions import PREDICTIONS, read_predictions, score
-from singtech.results.resampling import Draws
 from singtech.results.rows import COMPLETE, NAME, VARIANT, digest_in, is_intact, read_rows
 from singtech.results.settings import own_folder, read_settings
 from singtech.techniques import TECHNIQUES
@@ -83,9 +83,9 @@ class Collated:
         return sorted({*self.results["data"], *(name for name in self.lengths if not _FOLD.search(name))})
 
     @functools.cached_property
-    def draws(self) -> Draws:
-        """What the runs' scores are on resampled clips, where their predictions are there too."""
-        return Draws(self.output_dir / "runs")
+    def jackknife(self) -> Jackknife:
+        """The runs' scores without each test singer, where their predictions are there too."""
+        return Jackknife(self.output_dir / "runs")
 
     def lengths_of(self, data: str) -> "pd.DataFrame":
         """A corpus's lengths by technique and split, empty where it was not prepared here."""

@@ -8,8 +8,9 @@ import numpy as np
 from singtech.results.collate import CONFUSIONS
 from singtech.results.commands import tables
 from singtech.results.figures import blank, default_style, entitle, without_runs
+from singtech.results.intervals import UNDEFINED, jackknife, without_each
+from singtech.results.jackknife import Jackknife, singing
 from singtech.results.pages import Page, Table, shown, shown_interval
-from singtech.results.resampling import Draws, interval_of
 from singtech.results.summaries import Answer, in_order, printed
 
 if TYPE_CHECKING:
@@ -27,12 +28,12 @@ def confusion_page(answer: Answer) -> Page:
     if len(shares) < len(runs):
         lacking = f"{len(runs) - len(shares)} of {len(runs)} runs in {CONFUSIONS}, where they were made"
         missing.append((lacking, tables(answer.collated)))
-    draws = resampled(answer.collated.draws, runs, techniques)
-    frame = statistics(shares, draws, techniques, techniques)
+    without = without_singers(answer.collated.jackknife, runs, techniques)
+    frame = statistics(shares, without, techniques, techniques)
     words = {"data": answer.data, "artefact": answer.experiment.name, "label": answer.experiment.conditions[0].label}
     return answer.page(
         frame=frame.assign(**words, units=len(shares))[[*words, "technique", "predicted", *STATISTICS, "units"]],
-        tables=_tables(answer, techniques, shares, draws),
+        tables=_tables(answer, techniques, shares, without),
         missing=missing,
         figure=draw(answer, techniques, shares),
     )
@@ -54,37 +55,39 @@ def confusion(confusions: "pd.DataFrame", runs: Sequence[str]) -> tuple[list[str
     return techniques, np.divide(counts, clips, out=np.full_like(counts, np.nan), where=clips > 0)
 
 
-def resampled(draws: Draws, runs: Sequence[str], techniques: list[str]) -> list[np.ndarray]:
-    """Of each run the (draws, K, K) shares on resampled clips; none where a run lacks its predictions."""
-    shares = []
+def without_singers(jackknife: Jackknife, runs: Sequence[str], techniques: list[str]) -> list[np.ndarray]:
+    """Of each true technique the (1 + n, K, R) shares of R runs, with all singers and without each who sings it; none
+    where a run lacks its predictions."""
+    each: list[list[np.ndarray]] = [[] for _ in techniques]
     for run in runs:
-        predictions = draws.predictions(run)
+        predictions = jackknife.predictions(run)
         if predictions is None or not set(techniques) <= set(predictions.techniques):
             return []
         order = [predictions.techniques.index(name) for name in techniques]
-        weights = draws.weights_of(predictions.clips)
-        shares.append(predictions.shares(weights)[:, order][:, :, order])
-    return shares
+        weights = without_each(predictions.clips["singer"])
+        shares, has_part = predictions.shares(weights), singing(predictions, weights)
+        for of_runs, k in zip(each, order, strict=True):
+            of_runs.append(shares[has_part[:, k], k][:, order])
+    return [np.stack(of_runs, axis=2) for of_runs in each]
 
 
 def statistics(
-    shares: np.ndarray, draws: list[np.ndarray], techniques: list[str], predicted: list[str]
+    shares: np.ndarray, without: list[np.ndarray], techniques: list[str], predicted: list[str]
 ) -> "pd.DataFrame":
     """Mean and deviation of each share over the runs, and its 95 % interval: one row a pair of techniques.
 
     Args:
         shares: (R, K, M) of the K techniques and what they are taken for.
-        draws: of each run (draws, K, M).
+        without: of each of the K techniques (1 + n, M, R), with all singers and without each.
     """
     import pandas as pd
 
     index = pd.MultiIndex.from_product([techniques, predicted], names=["technique", "predicted"])
     values = pd.DataFrame(shares.reshape(len(shares), len(index)).T, index)
-    flat = [run.reshape(len(run), len(index)) for run in draws]
-    intervals = [interval_of([[run[:, pair] for run in flat]] if flat else []) for pair in range(len(index))]
     frame = pd.DataFrame({"share": values.mean(axis=1), "deviation": values.std(axis=1)}, index)
-    low, high = np.reshape(intervals, (-1, 2)).T
-    return frame.assign(low=low, high=high).reset_index()
+    estimates = [jackknife(each[:, j]) for each in without for j in range(len(predicted))]
+    frame[["low", "high"]] = np.reshape([each.interval() for each in estimates or [UNDEFINED] * len(index)], (-1, 2))
+    return frame.reset_index()
 
 
 @default_style()
@@ -122,7 +125,7 @@ def draw(answer: Answer, techniques: list[str], shares: np.ndarray) -> "Figure":
     return figure
 
 
-def _tables(answer: Answer, techniques: list[str], shares: np.ndarray, draws: list[np.ndarray]) -> list[Table]:
+def _tables(answer: Answer, techniques: list[str], shares: np.ndarray, without: list[np.ndarray]) -> list[Table]:
     """How many clips of the experiment's techniques are taken for each of them and for anything else; none without
     these techniques."""
     names = [name for name in answer.experiment.techniques if name in techniques]
@@ -130,14 +133,15 @@ def _tables(answer: Answer, techniques: list[str], shares: np.ndarray, draws: li
         return []
     numbers = [techniques.index(name) for name in names]
 
-    def among(each: np.ndarray) -> np.ndarray:  # (R, K, K) to (R, names, names and anything else)
-        each = each[:, numbers][:, :, numbers]
-        return np.concatenate([each, 1 - each.sum(axis=2, keepdims=True)], axis=2)
+    def among(each: np.ndarray, axis: int) -> np.ndarray:  # K predicted techniques to names and anything else
+        each = each.take(numbers, axis)
+        return np.concatenate([each, 1 - each.sum(axis=axis, keepdims=True)], axis)
 
-    frame = statistics(among(shares), list(map(among, draws)), names, [*names, ELSE])
+    of_names = [among(without[number], 1) for number in numbers if without]
+    frame = statistics(among(shares[:, numbers], 2), of_names, names, [*names, ELSE])
     groups = []
     for name, row in frame.groupby("technique", sort=False):
         lines = [[printed(str(name)), "", *map(shown, row["share"], row["deviation"])]]
-        lines += [["", "95 %", *map(shown_interval, row["low"], row["high"])]] if draws else []
+        lines += [["", "95 %", *map(shown_interval, row["low"], row["high"])]] if row["low"].notna().any() else []
         groups.append(lines)
     return [Table.of([answer.experiment.header, "", *map(printed, names), ELSE], *groups, words=2)]

@@ -10,6 +10,7 @@ from typing import Any
 from singtech.errors import InvalidValue
 from singtech.places import config_files
 from singtech.results.conditions import Condition, content, read_condition
+from singtech.results.intervals import DELTA
 
 COMPARABLE = "vocalset"  # the only corpus that can be compared with the paper
 KINDS = ("table", "curve", "layers", "lengths", "confusion", "verdicts", "breakdown", "selection")
@@ -61,6 +62,7 @@ class Experiment:
         is_transposed: whether metrics are the rows and conditions the columns.
         claims: those that get verdicts.
         families: name of a family of claims -> its printed heading.
+        delta: differences of scores that are smaller do not matter to a claim.
         position: its place in the paper's order.
     """
 
@@ -79,6 +81,7 @@ class Experiment:
     is_transposed: bool = False
     claims: tuple[Claim, ...] = ()
     families: dict[str, str] = field(default_factory=dict)
+    delta: float = DELTA
     position: int = _LAST
 
     def __post_init__(self) -> None:
@@ -152,6 +155,7 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
             is_transposed=bool(experiment.get("transposed", False)),
             claims=tuple(map(_claim, experiment.get("claims", ()))),
             families=dict(experiment.get("families", {})),
+            delta=float(experiment.get("delta", DELTA)),
             position=int(experiment.get("position", _LAST)),
         )
     except KeyError as error:

@@ -1,14 +1,20 @@
 """What selecting on the test singers is worth: selected again on validation singers, and both scored on the test.
 
 The best of several conditions on the test singers is partly the luckiest there. Its score there overstates what it does
-elsewhere; what is selected on other singers and then scored on the test singers does not.
+elsewhere; what is selected on other singers and then scored on the test singers does not. How much it overstates is
+also estimated from the test singers alone, by selecting on resampled ones.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from singtech.metrics import heading, is_higher_better
+from singtech.results.intervals import NAN, draw_singers, optimism
 from singtech.results.pages import Page, Table, shown, shown_change, shown_interval
 from singtech.results.summaries import Answer, paired_differences
+
+RESAMPLES = 500
 
 
 @dataclass(frozen=True)
@@ -18,12 +24,14 @@ class Selection:
     Attributes:
         on_validation, on_test: their references.
         optimism, deviation: how much better the one that is best on the test singers scores there, over the seeds.
+        resampled: how much selecting on the test singers flatters at least, by resampling them; nan if not known.
     """
 
     on_validation: str
     on_test: str
     optimism: float
     deviation: float
+    resampled: float
 
     def by(self, condition: str) -> str:
         """Who selected a condition: validation, test, or both."""
@@ -51,8 +59,25 @@ def select(answer: Answer) -> Selection | None:
     means["agrees"] = means.index == on_validation  # of equal ones the same, so that both agree
     on_test = str(means.sort_values([tested, "agrees"], kind="stable").index[-1])
     members = {c.reference: answer.runs_of(c) for c in answer.experiment.conditions}
-    gain = sign * paired_differences(members[on_test], members[on_validation], [tested], answer.experiment.unit)[tested]
-    return Selection(on_validation, on_test, float(gain.mean()), float(gain.std()))
+    gain = sign * paired_differences(members[on_test], members[on_validation], [tested])[tested]
+    gain = gain.groupby(level=answer.experiment.unit).mean()
+    return Selection(on_validation, on_test, float(gain.mean()), float(gain.std()), _resampled(answer, tested, sign))
+
+
+def _resampled(answer: Answer, metric: str, sign: int) -> float:
+    """The optimism on resampled test singers; nan where a run's predictions are absent."""
+    columns = []
+    for condition in answer.experiment.conditions:
+        scores = []
+        for predictions in map(answer.collated.jackknife.predictions, answer.runs_of(condition)["run"]):
+            if predictions is None:
+                return NAN
+            weights = draw_singers(predictions.clips["singer"], RESAMPLES)
+            weights = np.concatenate([np.ones_like(weights[:1]), weights])
+            scores.append(sign * predictions.scores(weights)[metric])
+        columns.append(np.mean(scores, axis=0))
+    table = np.stack(columns, axis=1)
+    return optimism(table[0], table[1:])
 
 
 def sentence(selection: Selection | None, answer: Answer) -> str:
@@ -66,11 +91,14 @@ def sentence(selection: Selection | None, answer: Answer) -> str:
     on_validation, on_test = selection.on_validation, selection.on_test
     selected = f"Validation singers select **{experiment.label(on_validation)}**, which has an {heading(tested)} of "
     selected += f"{mean[on_validation]:.3f} on the test singers"
+    resampled = ""
+    if selection.resampled == selection.resampled:
+        resampled = f" On resampled test singers, selecting flatters by {selection.resampled:.3f} at least."
     if on_validation == on_test:
-        return f"{selected}; these would have selected the same."
+        return f"{selected}; these would have selected the same.{resampled}"
     return (
         f"{selected}; these would have selected **{experiment.label(on_test)}**, with {mean[on_test]:.3f}: selecting "
-        f"on the test singers flatters by {shown(selection.optimism, selection.deviation)}."
+        f"on the test singers flatters by {shown(selection.optimism, selection.deviation)}.{resampled}"
     )
 
 

@@ -13,9 +13,10 @@ from singtech.results.commands import command, command_end, has_vocalsets_singer
 from singtech.results.conditions import Condition
 from singtech.results.experiments import COMPARABLE, Experiment, Published
 from singtech.results.groups import main_group, rows_in
+from singtech.results.intervals import over_folds
+from singtech.results.jackknife import Jackknife
 from singtech.results.pages import Page
 from singtech.results.references import references
-from singtech.results.resampling import Draws
 from singtech.results.rows import COMPLETE, VARIANT
 from singtech.results.settings import Settings, read_settings
 from singtech.techniques import TECHNIQUES
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONDITION = ("condition", "label", "model", "dc", "strategy", "alpha", "settings")
-NUMBERS = ("mean", "deviation", "low", "high", "units", "unit", "paper", "difference", "change", "change_deviation")
+CHANGES = ("change", "change_deviation", "change_low", "change_high")
+NUMBERS = ("mean", "deviation", "low", "high", "units", "unit", "paper", "difference", *CHANGES)
 COLUMNS = ("data", "artefact", *CONDITION, "metric", *NUMBERS)  # of `Answer.frame`
 CIRCUMSTANCES = ("device", "precision", "torch", "commit")
 _STATE_CHANGED = "on another state of the corpus (its recordings, split, techniques or clip length have changed)"
@@ -41,7 +43,7 @@ class Answer:
         frame: one row per condition and metric, then one per reference and metric; its columns are `COLUMNS`. Means
             and deviations (n - 1) are over units: seeds, or folds. The value of a fold is the mean over its seeds.
             low and high bound the 95 % interval of the mean. change is the mean difference from the baseline, paired
-            by unit.
+            by unit, with its own deviation and interval.
         missing: each missing part and the command that makes it.
         sweep: the command that makes all missing runs; "" if none is missing.
         notes: what a reader must know about the numbers: kind of note -> sentence.
@@ -129,7 +131,7 @@ def answer(
     rows = rows_in(conditions, group)
     runs, left_out = _counted(results, experiment, rows, collated)
     of_guessing = references(experiment.references, collated.lengths_of(data))
-    frame = summarize(runs, experiment, data, collated.draws, published or {}, of_guessing)
+    frame = summarize(runs, experiment, data, collated.jackknife, published or {}, of_guessing)
     end = command_end(collated, data, experiment.folds, group)
     seeds = sorted(set(runs["seed"].tolist())) or [0]
     present = [condition for condition in conditions if condition in rows]
@@ -150,7 +152,7 @@ def summarize(
     runs: "pd.DataFrame",
     experiment: Experiment,
     data: str,
-    draws: Draws,
+    jackknife: Jackknife,
     published: Published,
     of_guessing: Mapping[str, Mapping[str, float]],
 ) -> "pd.DataFrame":
@@ -158,7 +160,7 @@ def summarize(
 
     Args:
         runs: the runs that count: condition, run, fold, seed, metrics.
-        draws: the resampled test sets, from which the intervals are computed.
+        jackknife: the runs' scores without each test singer, from which the intervals are computed.
         of_guessing: label of a reference -> metric -> score.
     """
     import pandas as pd
@@ -171,13 +173,13 @@ def summarize(
         is_whole = members[names].notna().all()
         values = members.groupby(unit)[names].mean()
         table = pd.DataFrame({"mean": values.mean(), "deviation": values.std()}, names)
-        intervals = [draws.interval(members["fold"], members["run"], metric) for metric in names]
-        table[["low", "high"]] = np.reshape(intervals, (-1, 2))
+        table[["low", "high"]] = intervals(members, names, jackknife)
         table = table.where(is_whole, axis=0).assign(units=len(values), unit=f"{unit}s")
         table["paper"] = [published.get((experiment.published, condition.published, metric)) for metric in names]
         if condition.reference != experiment.baseline:
-            changes = paired_differences(members, baseline, names, unit)
+            changes = paired_differences(members, baseline, names).groupby(level=unit).mean()
             table = table.assign(change=changes.mean(), change_deviation=changes.std())
+            table[["change_low", "change_high"]] = intervals(members, names, jackknife, baseline)
         words = {name: getattr(condition, name) for name in ("label", "model", "dc", "strategy", "alpha")}
         tables.append(table.assign(condition=condition.reference, **words, settings=condition.settings.words))
     for label, scores in of_guessing.items():
@@ -190,15 +192,31 @@ def summarize(
     return frame.assign(difference=(frame["mean"] - frame["paper"]) if data == COMPARABLE else float("nan"))
 
 
-def paired_differences(runs: "pd.DataFrame", others: "pd.DataFrame", names: Sequence[str], unit: str) -> "pd.DataFrame":
+def paired_differences(runs: "pd.DataFrame", others: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
     """Subtract from each run the other run of the same fold and seed.
 
     Returns:
-        One row per unit (fold or seed), one column per metric.
+        One row per fold and seed, nan if only one of them has it; one column per metric.
     """
     cells, names = ["fold", "seed"], list(names)
-    differences = runs.set_index(cells)[names] - others.set_index(cells)[names]
-    return differences.groupby(level=unit).mean()
+    return runs.set_index(cells)[names] - others.set_index(cells)[names]
+
+
+def intervals(
+    runs: "pd.DataFrame", names: Sequence[str], jackknife: Jackknife, others: "pd.DataFrame | None" = None
+) -> np.ndarray:
+    """(metrics, 2) the 95 % interval of each mean; of the mean paired difference, given other runs.
+
+    The runs of one split are judged by its test singers, those of cross-validation by their folds.
+    """
+    if (runs["fold"] != "").any():
+        cells = runs.set_index(["fold", "seed"]) if others is None else paired_differences(runs, others, names)
+        estimates = [over_folds(cells[name].unstack("seed").to_numpy()) for name in names]
+    else:
+        sides = [each.set_index("seed")["run"] for each in ((runs,) if others is None else (runs, others))]
+        seeds = sides[0].index.intersection(sides[-1].index)
+        estimates = [jackknife.estimate(name, *(side[seeds] for side in sides)) for name in names]
+    return np.reshape([estimate.interval() for estimate in estimates], (-1, 2))
 
 
 def progress(runs: int, expected: int, missing: Sequence[tuple[str, str]], left_out: int = 0) -> str:
@@ -358,14 +376,16 @@ def _on_units(experiment: Experiment, runs: "pd.DataFrame", frame: "pd.DataFrame
     of_runs = frame[frame["condition"].isin(runs["condition"])]
     has_interval = of_runs["low"].notna().groupby(of_runs["condition"]).any()
     if has_interval.any():
+        way = "Student over folds, whose singers share a network" if experiment.folds else "the jackknife over singers"
         notes["interval"] = (
-            "95 %: interval of the mean over resampled singers, their recordings and clips, and seeds if there are "
-            "several. With one seed it does not include the variation of training. If a rare technique is always or "
-            "never recognised, the interval of its score has no width and says nothing."
+            f"95 %: interval of the mean for other singers, and for other seeds if there are several, by {way}. With "
+            "one seed it does not include all variation of training. It may reach beyond 0 and 1 where singers are "
+            "few. A number that all singers have alike, or one alone, has no interval."
         )
     if not has_interval.all():
         lacking = (~has_interval).sum()
-        notes["no interval"] = f"No interval for {lacking} rows: their runs/*/predictions.csv are not here."
+        why = "they have one fold" if experiment.folds else "their runs/*/predictions.csv are not here"
+        notes["no interval"] = f"No interval for {lacking} rows: {why}."
     if experiment.baseline:
         base = experiment.label(experiment.baseline)
         notes["baseline"] = f"To {base}: mean ± deviation of the differences, {unit} by {unit}."

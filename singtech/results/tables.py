@@ -60,8 +60,8 @@ def _transposed(answer: Answer) -> Table:
 
 
 def _lines(answer: Answer, labels: dict[str, str]) -> dict[str, list[Line]]:
-    """Of each condition the lines ours, its interval, paper, difference and change from the baseline, where it has
-    them; each begins with its name and the number of units."""
+    """Of each condition the lines ours, its interval, paper, difference, change from the baseline and its
+    interval, where it has them; each begins with its name and the number of units."""
     wide = {name: answer.wide(name) for name in NUMBERS if name != "unit"}
     is_best = {name: best(wide[name]) for name in ("mean", "paper")}
     baseline, lines = answer.experiment.baseline, {}
@@ -77,6 +77,9 @@ def _lines(answer: Answer, labels: dict[str, str]) -> dict[str, list[Line]]:
                 own.append(_line("difference", map(shown_change, row["difference"])))
         if baseline and condition != baseline:
             own.append(_line(f"to {labels[baseline]}", map(shown_change, row["change"], row["change_deviation"])))
+            if row["change_low"].notna().any():
+                between = map(shown_interval, row["change_low"], row["change_high"])
+                own.append(_line(f"to {labels[baseline]}, 95 %", between))
         lines[condition] = own
     return lines
 

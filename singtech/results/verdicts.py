@@ -1,15 +1,17 @@
 """Test whether differences are real: give each comparison of a family a verdict.
 
-The differences of a comparison are paired by seed (the test singers are fixed, training varies) or by singer (each is
-tested once in cross-validation). If two conditions do not differ, each difference is as likely to have the opposite
+The differences of a comparison are paired by seed (the test singers are fixed, training varies) or by fold (all singers
+are new to their network). If two conditions do not differ, each seed's difference is as likely to have the opposite
 sign. The exact p-value is the share of all sign patterns whose mean is at least as far from 0 (Fisher's randomisation
-test). Holm's procedure adjusts the p-values of a family. The verdicts are
+test). Over folds it is Student's: the singers of a fold share a network, so that flipping signs by singer rejects too
+often, and folds are too few to flip. Holm's procedure adjusts the p-values of a family. The verdicts are
 
-    supported       the adjusted p is below 0.05 and the difference has the claimed sign
-    not supported   the adjusted p is below 0.05 and the difference has the opposite sign; or Student's interval of the
-                    difference (95 % for the whole family) lies below 0.01, the smallest difference that matters. Equal
-                    differences have no interval
-    undecided       neither; `needed` is the number of seeds or singers that would decide, if mean and deviation stay
+    negligible      Student's interval of the difference (95 % for the whole family) lies within ±delta, the smallest
+                    difference that matters
+    supported       else, the adjusted p is below 0.05 and the difference has the claimed sign
+    refuted         the same, and it has the opposite sign
+    undecided       neither, or there is one seed, or all differences are equal; `needed` is the number of seeds or
+                    folds that would decide, if mean and deviation stay
     not run         there are no pairs
 """
 
@@ -20,12 +22,39 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEVEL, POWER = 0.05, 0.8
-WORTH = 0.01  # smaller differences of scores do not matter
+from singtech.results.intervals import (
+    DELTA,
+    LEVEL,
+    NAN,
+    NEGLIGIBLE,
+    REFUTED,
+    SUPPORTED,
+    UNDECIDED,
+    Estimate,
+    decide,
+    over_folds,
+    over_seeds,
+)
+
+POWER = 0.8
 PATTERNS = 999_999  # of signs; where there are more, as many are drawn
 MOST = 1000  # units; more are not practical
-SUPPORTED, NOT_SUPPORTED, UNDECIDED, NOT_RUN = ("supported", "not supported", "undecided", "not run")
-NAN = float("nan")
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The paired differences of two conditions, in the claimed direction.
+
+    Attributes:
+        estimate: their mean and its error.
+        p: two-sided, that they are 0.
+        is_exact: whether p is that of the sign flip, which needs many units to be small.
+    """
+
+    estimate: Estimate
+    p: float
+    is_exact: bool
 
 
 @dataclass(frozen=True)
@@ -33,18 +62,21 @@ class Verdict:
     """The verdict on one comparison. A number that its differences do not define is nan.
 
     Attributes:
-        verdict: supported, not supported, undecided or not run.
-        units: number of differences.
-        difference, deviation: their mean, and their standard deviation (n - 1).
+        verdict: negligible, supported, refuted, undecided or not run.
+        units: number of differences, of seeds or folds.
+        seeds: number of seeds.
+        difference, deviation: their mean, and their standard deviation (n - 1), to which the variance over seeds is
+            added where they are of folds.
         low, high: Student's 95 % interval of the mean.
         p, p_holm: two-sided p-value, and the same adjusted by Holm within the family.
         effect: the mean divided by the deviation (Cohen's d of paired differences).
         needed: how many units would decide an undecided comparison, for or against, with probability `POWER`; None if
-            more than `MOST`.
+            more than `MOST`, or if there is one seed over all folds.
     """
 
     verdict: str
     units: int = 0
+    seeds: int = 0
     difference: float = NAN
     deviation: float = NAN
     low: float = NAN
@@ -55,18 +87,26 @@ class Verdict:
     needed: int | None = None
 
 
-def judge(family: Sequence[Sequence[float]]) -> list[Verdict]:
+def by_seed(differences: Sequence[float]) -> Comparison:
+    """Compare over seeds, on fixed test singers."""
+    return Comparison(over_seeds(np.asarray(differences, dtype=float)), sign_flip(differences), is_exact=True)
+
+
+def by_fold(differences: np.ndarray) -> Comparison:
+    """Compare over (n, S) differences of n folds and S seeds, for new singers; nan of a seed that a fold lacks."""
+    estimate = over_folds(differences)
+    return Comparison(estimate, estimate.p, is_exact=False)
+
+
+def judge(family: Sequence[Comparison], delta: float = DELTA) -> list[Verdict]:
     """Give a verdict on each comparison of a family.
 
     Args:
-        family: the paired differences of each comparison, in the claimed direction. A comparison that was not run has
-            none, but still counts in Holm's procedure.
+        family: a comparison that was not run has no units, but still counts in Holm's procedure.
+        delta: smaller differences do not matter.
     """
-    ps = [sign_flip(differences) for differences in family]
-    return [
-        _verdict(np.asarray(differences, dtype=float), p, float(p_holm), len(family))
-        for differences, p, p_holm in zip(family, ps, holm(ps), strict=True)
-    ]
+    adjusted = holm([each.p for each in family])
+    return [_verdict(each, float(p), len(family), delta) for each, p in zip(family, adjusted, strict=True)]
 
 
 def holm(ps: Sequence[float]) -> np.ndarray:
@@ -79,7 +119,7 @@ def holm(ps: Sequence[float]) -> np.ndarray:
 
 def overall(verdicts: Iterable[str]) -> str:
     """The verdict on a claim with several comparisons: supported only if all of them are."""
-    return next((word for word in (NOT_SUPPORTED, NOT_RUN, UNDECIDED) if word in set(verdicts)), SUPPORTED)
+    return next((word for word in (REFUTED, NEGLIGIBLE, NOT_RUN, UNDECIDED) if word in set(verdicts)), SUPPORTED)
 
 
 def sign_flip(differences: Sequence[float]) -> float:
@@ -95,52 +135,46 @@ def sign_flip(differences: Sequence[float]) -> float:
     return float(permutation_test((differences,), np.mean, vectorized=True, **options).pvalue)
 
 
-def needed_units(differences: np.ndarray, comparisons: int) -> int | None:
+def needed_units(comparison: Comparison, comparisons: int, delta: float = DELTA) -> int | None:
     """How many differences like these decide, for or against, with probability `POWER`; None if more than `MOST`.
 
     For a significant difference, the power of the sign-flip test at Holm's first step is approximated by that of
-    Student's paired test, and the smallest exact p must lie below the level. For an interval below `WORTH`, the power
-    is that of Student's one-sided test against that value.
+    Student's paired test, and the smallest exact p must lie below the level. For an interval within ±delta, it is the
+    power of Student's one-sided tests against both ends.
     """
-    level = LEVEL / comparisons
-    least = math.ceil(math.log2(2 / level))
-    if len(differences) < 2:
+    estimate, level = comparison.estimate, LEVEL / comparisons
+    least = math.ceil(math.log2(2 / level)) if comparison.is_exact else 2
+    if estimate.units < 2:
         return least
-    mean, deviation = differences.mean(), differences.std(ddof=1)
-    if deviation < 1e-9 * max(abs(mean), WORTH):
-        return max(least, len(differences) + 1) if abs(mean) > deviation else None
-    ways = [_least_units(abs(mean) / deviation, level, "two-sided", least)]
-    if mean < WORTH:
-        ways.append(_least_units((WORTH - mean) / deviation, level / 2, "larger", 3))
+    mean, deviation = abs(estimate.value), estimate.deviation
+    if deviation < 1e-9 * max(mean, delta):
+        return max(least, estimate.units + 1) if mean > deviation else None
+    ways = [_least_units(least, level, (mean / deviation, "two-sided"))]
+    if mean < delta:
+        ends = [((delta + sign * mean) / deviation, "larger") for sign in (-1, 1)]
+        ways.append(_least_units(3, level / 2, *ends))
     units = min(ways)
-    return max(units, len(differences) + 1) if units <= MOST else None
+    return max(units, estimate.units + 1) if units <= MOST else None
 
 
-def _least_units(effect: float, level: float, alternative: str, least: int) -> int:
-    """The smallest number of units from `least` up for which Student's test has power `POWER`; at most `MOST` + 1."""
+def _least_units(least: int, level: float, *tests: tuple[float, str]) -> int:
+    """The smallest number of units from `least` up for which Student's tests, of an effect and an alternative, are all
+    significant with probability `POWER` at least; at most `MOST` + 1."""
     from statsmodels.stats.power import TTestPower
 
-    counts = range(least, MOST + 1)
-    power = TTestPower().power
-    return least + bisect_left(counts, POWER, key=lambda units: power(effect, units, level, None, alternative))
+    def power(units: int) -> float:
+        return 1 - sum(1 - TTestPower().power(effect, units, level, None, side) for effect, side in tests)
+
+    return least + bisect_left(range(least, MOST + 1), POWER, key=power)
 
 
-def _verdict(differences: np.ndarray, p: float, p_holm: float, comparisons: int) -> Verdict:
-    from scipy.special import stdtrit
-
-    if not len(differences):
+def _verdict(comparison: Comparison, p_holm: float, comparisons: int, delta: float) -> Verdict:
+    estimate = comparison.estimate
+    if not estimate.units:
         return Verdict(NOT_RUN)
-    number, mean = len(differences), float(differences.mean())
-    deviation = float(differences.std(ddof=1)) if number > 1 else NAN
-    has_deviation = deviation > 1e-12  # equal differences have no interval
-    # half widths of the interval of this comparison, and of the one for the whole family
-    half, widest = (stdtrit(number - 1, 1 - LEVEL / m / 2) * deviation / math.sqrt(number) for m in (1, comparisons))
-    verdict, needed = UNDECIDED, None
-    if p_holm < LEVEL:
-        verdict = SUPPORTED if mean > 0 else NOT_SUPPORTED
-    elif has_deviation and mean + widest < WORTH:
-        verdict = NOT_SUPPORTED
-    else:
-        needed = needed_units(differences, comparisons)
-    effect = mean / deviation if has_deviation else NAN
-    return Verdict(verdict, number, mean, deviation, mean - half, mean + half, p, p_holm, effect, needed)
+    verdict = decide(estimate, delta, p_holm, comparisons)
+    lacks_seed = estimate.seeds < 2 and not comparison.is_exact
+    needed = needed_units(comparison, comparisons, delta) if verdict == UNDECIDED and not lacks_seed else None
+    numbers = estimate.value, estimate.deviation, *estimate.interval(), comparison.p, p_holm
+    effect = estimate.value / estimate.deviation if estimate.is_defined else NAN
+    return Verdict(verdict, estimate.units, estimate.seeds, *numbers, effect, needed)

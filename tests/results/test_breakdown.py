@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binom
+from scipy.stats import t
 
 from singtech.metrics import scores
 from singtech.places import EXPERIMENTS
@@ -15,7 +15,6 @@ from singtech.results.breakdown import Part, by_recording, calibration_error, co
 from singtech.results.experiments import read_experiment
 from singtech.results.index import render
 from singtech.results.predictions import Predictions
-from singtech.results.resampling import Draws
 
 EXPERIMENT = read_experiment(EXPERIMENTS / "breakdown.yaml")
 TECHNIQUES = ("belt", "spoken", "straight")
@@ -137,31 +136,48 @@ def test_singers_and_pairs_are_scored_over_seeds(page):
 
 
 def test_numbers_have_intervals_by_hand(page):
-    """Of a pair that one seed confuses always and the other never, one in four draws of two seeds is 0, one 1."""
+    """In scales the seeds have 1/3 and 1 of the clips right; without ann 1/2 and 1, without ben 0 and 1."""
     text, lines = page
-    assert interval(lines, "Most confused pairs", "belt taken for vibrato", "") == (0, 1)
-    assert interval(lines, "Within each context", "excerpts", "Acc.") == (1, 1)
-    assert interval(lines, "Within each context", "excerpts", "Acc.", "Context only") == (1, 1)
-    row = next(line for line in text.splitlines() if line.startswith("| excerpts (1 clip,"))
+    singers, seeds = ((3 / 4 - 5 / 8) ** 2 + (1 / 2 - 5 / 8) ** 2) / 2, 2 * (1 / 3) ** 2 / 2
+    degrees = (singers + seeds) ** 2 / (singers**2 + seeds**2)  # both have one
+    half = t.ppf(0.975, degrees) * math.sqrt(singers + seeds)
+    expected = pytest.approx((2 / 3 - half, 2 / 3 + half))
+    assert interval(lines, "Within each context", "scales", "Acc.") == expected
+    half = t.ppf(0.975, 1) / 2  # one seed confuses all, the other none, whoever sings
+    assert interval(lines, "Most confused pairs", "belt taken for vibrato", "") == pytest.approx(
+        (0.5 - half, 0.5 + half)
+    )
+    row = next(line for line in text.splitlines() if line.startswith("| scales (3 clips,"))
     below = text.splitlines()[text.splitlines().index(row) + 1]
-    assert [cell.strip() for cell in below.split("|")[1:-1]] == ["", "95 %", *["1.000 to 1.000"] * 2]
+    assert [cell.strip() for cell in below.split("|")[1:3]] == ["", "95 %"]
 
 
-def test_where_a_seed_has_no_number_there_is_a_mean_of_the_others_and_no_interval(tmp_path):
-    """The first seed names no belt and so has no score: whatever is drawn, the second's is 0.5."""
+def test_a_single_singer_has_no_interval(page):
+    text, lines = page
+    for where in (("Within each context", "excerpts"), ("Each test singer", "ann"), ("Each test singer", "ben")):
+        found = told_of(lines, *where, "Acc.")
+        assert (found["low"], found["high"]) == ("", "")
+    assert "One singer has no interval" in text
+
+
+def test_where_a_seed_has_no_number_there_is_a_mean_of_the_others_and_no_interval():
+    """The first seed names no belt and so has no score; the second has ann right, without whom it is 0."""
+    sung = clips(("a", "ann", "belt", "", 0.0), ("b", "ben", "belt", "", 0.0))
     seeds = [
-        Predictions(clips(("a", "ann", "belt", "", 0.0)), TECHNIQUES, np.array([logits], "f4"))
-        for logits in ([0, 1, 0], [1, 0, 0])
+        Predictions(sung, TECHNIQUES, np.array(logits, "f4"))
+        for logits in ([[0, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 0]])
     ]
 
     def score(predictions, weights):
-        return {"half": np.full(len(weights), 0.5 if predictions.logits.argmax() == 0 else np.nan)}
+        right = weights @ (predictions.logits.argmax(axis=1) == 0)
+        return {"right": np.where(right.any(), right / weights.sum(axis=1), np.nan)}
 
-    numbers = summarize(Part("Halves", "", "", score), {"both": seeds, "second": seeds[1:]}, Draws(tmp_path))
+    numbers = summarize(Part("Halves", "", "", score), {"both": seeds, "second": seeds[1:]})
     both, second = numbers.itertuples()
     assert (both.label, both.mean, both.units) == ("both", 0.5, 2)
     assert np.isnan([both.deviation, both.low, both.high]).all()
-    assert (second.label, second.mean, second.low, second.high) == ("second", 0.5, 0.5, 0.5)
+    half = t.ppf(0.975, 1) / 2  # 0 and 1 without one, 0.5 on the whole
+    assert (second.label, second.mean, second.low) == ("second", 0.5, pytest.approx(0.5 - half))
 
 
 def test_thirds_and_probabilities_by_hand(page):
@@ -185,19 +201,6 @@ def test_a_recording_is_right_whose_clips_are_right_on_the_whole(run, put_predic
     lines = list(csv.DictReader(paths[1].read_text().splitlines()))
     assert number(lines, "Clips and whole recordings", "4 clips", "Acc.") == pytest.approx(3 / 4)
     assert number(lines, "Clips and whole recordings", "2 recordings", "Acc.") == 1
-
-
-def test_a_singers_interval_is_that_of_their_recordings(run, put_predictions, put_corpus, collated, tmp_path):
-    """28 of 40 recordings of one clip are named right: as many as of 40 draws at 0.7. What ben sings is not in it."""
-    named = ["belt"] * 28 + ["spoken"] * 12
-    rows = [("ann", "belt", name, "scales", n) for n, name in enumerate(named)]
-    put_predictions(run(), [*rows, ("ben", "spoken", "spoken", "scales", 40)])
-    put_corpus("vocalset", {("belt", "train"): (3, 1, 30)})
-    paths, _ = render(EXPERIMENT, replace(collated(), output_dir=tmp_path), {}, "vocalset", tmp_path)
-    lines = list(csv.DictReader(paths[1].read_text().splitlines()))
-    expected = [hits / 40 for hits in binom.interval(0.95, 40, 0.7)]
-    assert interval(lines, "Each test singer", "ann (40 clips)", "Acc.") == pytest.approx(expected)
-    assert interval(lines, "Each test singer", "ben (1 clip)", "Acc.") == (1, 1)
 
 
 def test_without_predictions_the_page_says_so(run, collated, tmp_path):

@@ -1,6 +1,7 @@
 """Selecting on the test singers: what would have been selected otherwise, and by how much it flatters."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from singtech.results.summaries import answer
 EXPERIMENT = read_experiment(EXPERIMENTS / "select_dc.yaml")
 HELD_OUT = dict(EXPERIMENT.conditions[0].settings.values)
 SCORES = {"none": (0.40, 0.50), "all": (0.50, 0.55), "early": (0.52, 0.54), "late": (0.51, 0.60), "last": (0.45, 0.52)}
+RIGHT = (("ann", "late"), ("ben", "early"))
 
 
 @pytest.fixture
@@ -77,3 +79,16 @@ def test_other_corpora_have_other_singers(put, run, collated):
     run(data="choir")
     found = answer(EXPERIMENT, collated(), "choir")
     assert "VocalSet's singers" in sentence(select(found), found)
+
+
+def test_resampled_singers_tell_how_much_selecting_flatters(run, put_predictions, collated, tmp_path):
+    """Of two singers one is drawn. Late is right on ann, Early on ben: F1 of 2/3 on both, 1 on one and 0 on the other.
+    The selected one gains 1/3, the other loses 2/3, the other three nothing: 1/15 less in the mean of five."""
+    for dc, (validation, test) in SCORES.items():
+        folder = run(test, validation_f1=validation, dc=dc, strategy="crt_wfc", settings=HELD_OUT)
+        rows = [(name, "belt", "belt" if dc == hit else "trill", "scales", 0) for name, hit in RIGHT]
+        put_predictions(folder, rows)
+    found = answer(EXPERIMENT, replace(collated(), output_dir=tmp_path), "vocalset")
+    selection = select(found)
+    assert selection.resampled == pytest.approx(1 / 3 + 1 / 15)
+    assert sentence(selection, found).endswith("On resampled test singers, selecting flatters by 0.400 at least.")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from scipy.stats import t, ttest_1samp, ttest_ind
 
 from singtech.metrics import heading
 from singtech.results import commands
@@ -331,6 +332,36 @@ def test_a_change_between_folds_pairs_the_seeds_within_each(run, answered):
         run(wc, fold=fold, seed=seed)
     found = answered(experiment=FOLDS)
     assert of_wc(found)["change"] == pytest.approx(0.1)  # of 0.1 and (0.2 + 0.0) / 2
+
+
+def test_folds_have_students_interval_of_scores_and_changes(run, answered):
+    scores, gains = (0.5, 0.7, 0.6), (0.1, 0.3, 0.1)
+    for fold, (score, gain) in enumerate(zip(scores, gains, strict=True)):
+        run(score, strategy="joint", fold=str(fold))
+        run(score + gain, fold=str(fold))
+    found = answered(experiment=FOLDS)
+    joint = found.numbers.loc["late_joint", "f1"]
+    assert (joint["low"], joint["high"]) == pytest.approx(ttest_1samp(scores, 0).confidence_interval(0.95))
+    expected = ttest_1samp(gains, 0).confidence_interval(0.95)
+    assert tuple(of_wc(found)[["change_low", "change_high"]]) == pytest.approx(expected)
+
+
+def test_a_change_has_the_jackknifes_interval_over_singers_and_seeds(run, put_predictions, collated, tmp_path):
+    """ann and ben have one clip each, right with the better runs but for ann's with seed 1; cid's is wrong but for that
+    of the worse runs."""
+    singers = ("ann", "ben", "cid")
+    for seed, better, worse in ((0, (1, 1, 0), (0, 0, 1)), (1, (0, 1, 0), (0, 0, 1))):
+        for strategy, right in (("crt_wc", better), ("joint", worse)):
+            rows = [(s, "belt", "belt" if hit else "trill", "scales", 0) for s, hit in zip(singers, right, strict=True)]
+            put_predictions(run(sum(right) / 3, strategy=strategy, seed=seed, accuracy=sum(right) / 3), rows)
+    experiment = replace(TABLE, metrics=("accuracy",), baseline="late_joint")
+    found = of_wc(answer(experiment, replace(collated(), output_dir=tmp_path), "vocalset"), "accuracy")
+    # by singer 1/2, 1 and -1, by seed 1/3 and 0
+    welch = ttest_ind([1 / 2, 1, -1], [1 / 3, 0], equal_var=False)
+    half = t.ppf(0.975, welch.df) * math.sqrt(
+        statistics.variance([1 / 2, 1, -1]) / 3 + statistics.variance([1 / 3, 0]) / 2
+    )
+    assert tuple(found[["change", "change_low", "change_high"]]) == pytest.approx((1 / 6, 1 / 6 - half, 1 / 6 + half))
 
 
 FLAT = read_condition("late_crt_wc", ablation="flatten")

@@ -130,6 +130,7 @@ def test_the_csv_holds_one_number_a_line(table3):
             "unit": "seeds",
         },
         **{"paper": "0.559", "difference": "0.041", "change": "", "change_deviation": ""},
+        **{"change_low": "", "change_high": ""},
     }
     assert lines[0] == joint
     assert (lines[-1]["label"], lines[-1]["units"], lines[-1]["deviation"]) == ("Late, cRT-WC", "1", "")

@@ -1,13 +1,16 @@
-"""Intervals: what is drawn, what is computed from it, and how wide it comes out where that is known."""
+"""Scores without each singer: what is computed from predictions, and how wide intervals are where that is known."""
+
+import math
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_1samp
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from singtech.metrics import scores
-from singtech.results.predictions import Predictions, read_predictions
-from singtech.results.resampling import Draws, draw_weights
+from singtech.results.jackknife import Jackknife
+from singtech.results.predictions import PREDICTIONS, Predictions, read_predictions
 
 TECHNIQUES = ("straight", "trill", "vibrato")
 
@@ -62,53 +65,61 @@ def test_a_technique_without_a_drawn_clip_has_no_score_and_no_part_in_the_mean()
     np.testing.assert_allclose(found["f1"], [1, 0])
 
 
-def test_every_resample_has_as_many_singers_recordings_and_clips():
-    clips = clips_of(4, 3, 5)
-    weights = draw_weights(clips, 200, seed=0)
-    assert weights.shape == (200, 60)
-    np.testing.assert_array_equal(weights.sum(axis=1), 60)
-    assert weights.mean() == 1
-    by_singer = weights.reshape(200, 4, 15).sum(axis=2)
-    np.testing.assert_array_equal(by_singer % 15, 0)  # a singer comes with as many clips each time
-    np.testing.assert_array_equal(weights.reshape(200, 12, 5).sum(axis=2) % 5, 0)  # and a recording
-
-
-def test_variance_is_that_of_three_stages_by_hand():
-    """Mean 1; by the law of total variance, with S singers of R recordings of C clips, multinomials give
-    (1 - 1/S) + (1 - 1/R) + (1 - 1/C)."""
-    weights = draw_weights(clips_of(5, 4, 3), 20_000, seed=3)
-    assert weights.var(axis=0).mean() == pytest.approx((1 - 1 / 5) + (1 - 1 / 4) + (1 - 1 / 3), rel=0.03)
+def right_and_wrong(clips, folder, **right):
+    """Write a run a name: each clip's technique is straight, and named so where it is right."""
+    for name, hits in right.items():
+        logits = np.where(np.asarray(hits)[:, None], [1, 0, 0], [0, 1, 0]).astype("f4")
+        write(Predictions(clips.assign(technique="straight"), TECHNIQUES, logits), folder / name / "predictions.csv")
+    return Jackknife(folder)
 
 
 def test_clips_of_one_recording_are_no_independent_draws(tmp_path):
     """All clips of a singer right, or all wrong: the interval is that of five singers, however many clips they have."""
-    for name, clips in (("few", clips_of(5, 1, 1)), ("many", clips_of(5, 10, 10))):
-        right = clips["singer"].isin(["s0", "s1", "s2"])
-        logits = np.where(right.to_numpy()[:, None], [1, 0, 0], [0, 1, 0]).astype("f4")
-        write(Predictions(clips.assign(technique="straight"), TECHNIQUES, logits), tmp_path / name / "predictions.csv")
-    draws = Draws(tmp_path)
-    few, many = (draws.interval([""], [name], "accuracy") for name in ("few", "many"))
-    assert few == many == (0.2, 1.0)  # 2.5 and 97.5 % of a binomial of 5 at 0.6, over 5
+    for number in (1, 10):
+        clips = clips_of(5, number, number)
+        here = right_and_wrong(clips, tmp_path / str(number), run=clips["singer"].isin(["s0", "s1", "s2"]))
+        expected = ttest_1samp([1, 1, 1, 0, 0], 0).confidence_interval(0.95)
+        assert here.estimate("accuracy", ["run"]).interval() == pytest.approx(expected)
 
 
 def test_seeds_that_differ_widen_the_interval(tmp_path):
-    clips = clips_of(5, 2, 2).assign(technique="straight")
-    for name, logits in (("right", [1, 0, 0]), ("wrong", [0, 1, 0])):
-        told = Predictions(clips, TECHNIQUES, np.tile(np.array(logits, "f4"), (len(clips), 1)))
-        write(told, tmp_path / name / "predictions.csv")
-    draws = Draws(tmp_path)
-    assert draws.interval([""], ["right"], "accuracy") == (1, 1)
-    assert draws.interval(["", ""], ["right", "wrong"], "accuracy") == (0, 1)
-    both_folds = draws.interval(["0", "1"], ["right", "wrong"], "accuracy")
-    assert both_folds == (0.5, 0.5)  # folds are not drawn: each singer is in one of them
+    clips = clips_of(3, 1, 2)
+    first, second = [1, 1, 1, 0, 1, 0], [1, 0, 1, 0, 0, 0]
+    here = right_and_wrong(clips, tmp_path, first=first, second=second)
+    one, both = (here.estimate("accuracy", runs) for runs in (["first"], ["first", "second"]))
+    assert (one.value, one.error) == pytest.approx((4 / 6, math.sqrt(1 / 12 / 3)))  # of 1, 1/2 and 1/2
+    # means over seeds are 3/4, 1/2 and 1/4, of variance 1/16; the seeds are at 2/3 and 1/3, of variance 1/18
+    assert (both.value, both.error, both.seeds) == pytest.approx((1 / 2, math.sqrt(1 / 16 / 3 + 1 / 18 / 2), 2))
+
+
+def test_a_difference_is_paired_by_singer(tmp_path):
+    """Each singer has one more of four clips right with the second run, but for one: so do the differences vary."""
+    clips = clips_of(3, 1, 4)
+    worse = np.array([[1, 1, 1, 0], [0, 0, 0, 0], [0, 1, 0, 1]])
+    better = np.array([[1, 1, 1, 1], [1, 0, 0, 0], [0, 1, 0, 1]])
+    here = right_and_wrong(clips, tmp_path, worse=worse.ravel(), better=better.ravel())
+    estimate = here.estimate("accuracy", ["better"], ["worse"])
+    assert estimate.interval() == pytest.approx(ttest_1samp([1 / 4, 1 / 4, 0], 0).confidence_interval(0.95))
+
+
+def test_singers_who_do_not_sing_a_technique_are_no_evidence_on_it(tmp_path):
+    """Of four singers two sing trill, one has it right: t of 1 degree over these."""
+    technique = ["trill", "trill", "vibrato", "vibrato"]
+    logits = np.array([[0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 1, 0]], "f4")
+    write(Predictions(clips_of(4, 1, 1).assign(technique=technique), TECHNIQUES, logits), tmp_path / "a" / PREDICTIONS)
+    estimate = Jackknife(tmp_path).estimate("recall_trill", ["a"])
+    assert (estimate.units, estimate.value) == (2, 0.5)
+    assert estimate.interval() == pytest.approx(ttest_1samp([1, 0], 0).confidence_interval(0.95))
+    assert not Jackknife(tmp_path).estimate("recall_straight", ["a"]).is_defined
 
 
 def test_runs_without_predictions_have_no_interval(tmp_path, caplog):
-    draws = Draws(tmp_path)
-    assert np.isnan(draws.interval([""], ["gone"], "f1")).all()
+    here = Jackknife(tmp_path)
+    assert np.isnan(here.estimate("f1", ["gone"]).interval()).all()
+    assert not here.estimate("f1", []).is_defined
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "predictions.csv").write_text("recording,singer\n")
-    assert np.isnan(draws.interval([""], ["damaged"], "f1")).all()
+    assert not here.estimate("f1", ["damaged"]).is_defined
     assert "is damaged" in caplog.text
 
 
@@ -123,8 +134,8 @@ def test_predictions_come_back_as_they_were_written(tmp_path):
 
 def test_a_runs_predictions_are_read_once(tmp_path, monkeypatch):
     read = []
-    monkeypatch.setattr("singtech.results.resampling.read_predictions", lambda path: read.append(path))
-    draws = Draws(tmp_path)
+    monkeypatch.setattr("singtech.results.jackknife.read_predictions", lambda path: read.append(path))
+    here = Jackknife(tmp_path)
     for _ in range(3):
-        draws.predictions("one")
+        here.predictions("one")
     assert read == [tmp_path / "one" / "predictions.csv"]
