@@ -148,7 +148,7 @@ def differences(times: int) -> Iterator[Sequence[object]]:
     world = World(EFFECTS["medium"], paired=0.15, seeds=0.1, gain=0.1)
     truth = np.diff(world.truth(networks=2)[:, 0])[0]
     yield "singers", "seeds", "sets", *DEGREES
-    for singers, seeds, sets in ((5, 1, 400), (5, 3, 400), (5, 9, 150), (20, 3, 100), (20, 9, 50)):
+    for singers, seeds, sets in ((5, 1, 1000), (5, 3, 1000), (5, 9, 400), (20, 3, 400), (20, 9, 300)):
         draw, tables = np.random.default_rng(2), []
         for _ in range(sets * times):
             first, second = world.draw(draw, singers, networks=2, seeds=seeds)
@@ -159,8 +159,8 @@ def differences(times: int) -> Iterator[Sequence[object]]:
 
 
 def degrees(times: int) -> Iterator[Sequence[object]]:
-    """The same for normal effects of singers, of seeds and of both together, with these deviations."""
-    yield "singers", "seeds", "deviations", *DEGREES
+    """The same for normal effects."""
+    yield "singers", "seeds", "deviation of singers, seeds, both together", *DEGREES
     for singers, seeds in ((5, 2), (5, 3), (5, 9), (20, 2), (20, 3), (20, 9)):
         for deviations in ((1, 0.5, 0.5), (1, 1, 1), (0.3, 1, 0.3)):
             draw, tables = np.random.default_rng(3), []
@@ -227,8 +227,8 @@ def power(times: int) -> Iterator[Sequence[object]]:
 
 
 def selection(times: int) -> Iterator[Sequence[object]]:
-    """By how much the best of equal conditions is flattered, in deviations of their scores, and what is found of it."""
-    yield "singers", "conditions", "deviation of the true scores", "optimism", "found by the bootstrap"
+    """By how much the best of several conditions is flattered, and what is found of it, in standard errors."""
+    yield "singers", "conditions", "true scores", "optimism", "found by the bootstrap"
     draw, sets = np.random.default_rng(6), 400 * times
     for singers in (5, 20):
         weights = draw_singers(np.arange(singers), 500) / (singers - 1)
@@ -241,7 +241,13 @@ def selection(times: int) -> Iterator[Sequence[object]]:
                     scores = values.mean(axis=0)
                     flattered.append((scores - true)[scores.argmax()])
                     found.append(optimism(scores, weights @ values))
-                yield singers, conditions, spread, f"{np.mean(flattered):.2f}", f"{np.mean(found):.2f}"
+                yield (
+                    singers,
+                    conditions,
+                    f"-{spread} to {spread}" if spread else "equal",
+                    f"{np.mean(flattered):.2f}",
+                    f"{np.mean(found):.2f}",
+                )
 
 
 def _share(value: float) -> str:
