@@ -170,12 +170,13 @@ def test_every_ablation_has_a_row():
 
 def test_every_condition_says_which_number_of_the_paper_it_makes_and_how_it_is_printed():
     paths = sorted((CONF / "condition").glob("*.yaml"))
-    assert {path.stem for path in paths} == {row["condition"] for name in ("table2", "table3") for row in rows_of(name)}
+    of_paper = {row["condition"] for name in ("table2", "table3") for row in rows_of(name)}
+    assert of_paper <= {path.stem for path in paths}
     labels = set()
     for path in paths:
         first, second = path.read_text(encoding="utf-8").splitlines()[:2]
         assert first == "# @package _global_"
-        assert second.startswith("# Table ")
+        assert second.startswith("# Table ") == (path.stem in of_paper)
         file = yaml.safe_load(path.read_text(encoding="utf-8"))
         assert type(file["alpha"]) is float
         labels.add(file["label"])
