@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import stdtrit
 from statsmodels.stats.power import TTestPower
 
-from singtech.metrics import METRICS, Weighted
+from singtech.metrics import METRICS, WeightedClips
 from singtech.results.intervals import draw_singers, jackknife, optimism, over_folds, over_seeds, without_each
 
 RECORDINGS = np.array([10, 10, 5, 10, 1, 18, 5, 5, 13, 10])  # of each technique by a singer, belt to vocal fry
@@ -41,7 +41,7 @@ class SungClips(NamedTuple):
     def scores(self, weights: np.ndarray) -> np.ndarray:
         """(R, 2) macro-F1 and accuracy under (R, N) weights of the clips."""
         logits = np.eye(TECHNIQUES, dtype=np.float32)[self.predicted]
-        clips = Weighted(self.target, logits, weights)
+        clips = WeightedClips(self.target, logits, weights)
         return np.stack([METRICS[name].function(clips) for name in SCORES], axis=1)
 
 

@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from benchmarks.counts import Count
 from benchmarks.machine import Machine
-from singtech.cli.config import commit
+from singtech.cli.config import read_commit
 
 COLUMNS = (
     "part what ours straightforward ratio unit flops bytes floor_seconds times_floor target "
@@ -87,7 +87,7 @@ class Report:
         if self.csv.is_file() and self.csv.read_text(encoding="utf-8").splitlines()[:1] != [",".join(COLUMNS)]:
             raise ValueError(f"{self.csv} has other columns than {', '.join(COLUMNS)}: move it away.")
         self.about = {"machine": machine.name, "device": machine.device_name, "torch": torch.__version__}
-        self.about |= {"commit": commit(), "date": datetime.now(UTC).isoformat(timespec="seconds")}
+        self.about |= {"commit": read_commit(), "date": datetime.now(UTC).isoformat(timespec="seconds")}
         print(self.heading, flush=True)
         print(_line(SHOWN), flush=True)
 

@@ -23,7 +23,7 @@ from benchmarks.sweep import network_epochs
 from singtech.cli.plan import compose_runs
 from singtech.corpus.clip_store import Corpus
 from singtech.models.network import oblong_network, parameter_count
-from singtech.run import machine_of, run_of
+from singtech.run import build_machine, build_run
 from singtech.training.fit import Run, Task, train_phase
 
 ARRANGEMENTS = {"none": (), "early": (1, 2), "last": (4,), "late": (3, 4), "all": (1, 2, 3, 4)}
@@ -105,7 +105,7 @@ def run_for(dc: str, corpus: Corpus, size: Size, machine: Machine, precision: st
     settings += [f"precision={PRECISIONS[precision]}", "trainer.progress=false"]
     settings.append(f"trainer.accelerator={'gpu' if machine.device.type == 'cuda' else 'cpu'}")
     (run,) = (
-        (run_of(cfg, corpus), machine_of(cfg))
+        (build_run(cfg, corpus), build_machine(cfg))
         for _, cfg in compose_runs(["table3"], ["condition=late_crt_wc", *settings])
     )
     return run

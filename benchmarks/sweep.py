@@ -14,9 +14,9 @@ import pandas as pd
 
 from benchmarks.machine import Machine
 from benchmarks.report import Measurement, Target
-from singtech.cli.plan import Unprepared, compose_runs
+from singtech.cli.plan import UnpreparedCorpus, compose_runs
 from singtech.corpus.clip_store import Corpus
-from singtech.run import machine_of, run_of
+from singtech.run import build_machine, build_run
 from singtech.techniques import TECHNIQUES
 from singtech.training.fit import Run, Task, train_phase
 
@@ -43,7 +43,7 @@ def measure(machine: Machine) -> Iterator[Measurement]:
 @cache
 def paper_runs() -> tuple[Run, ...]:
     """The runs of Table 2 and Figure 3 on VocalSet, one for each cell (Table 3's are Figure 3's at alpha 0.2)."""
-    return tuple(run_of(cfg, Unprepared(cfg, False)) for _, cfg in compose_runs(EXPERIMENTS, []))
+    return tuple(build_run(cfg, UnpreparedCorpus(cfg, False)) for _, cfg in compose_runs(EXPERIMENTS, []))
 
 
 def network_epochs() -> Counter:
@@ -65,7 +65,7 @@ def extra_alpha(machine: Machine) -> float:
     settings = ["alpha=0.3", "trainer.progress=false"]
     settings.append(f"trainer.accelerator={'gpu' if machine.device.type == 'cuda' else 'cpu'}")
     settings.append("condition=late_crt_wc")
-    ((run, place),) = ((run_of(cfg, corpus), machine_of(cfg)) for _, cfg in compose_runs(["table3"], settings))
+    ((run, place),) = ((build_run(cfg, corpus), build_machine(cfg)) for _, cfg in compose_runs(["table3"], settings))
     seconds = []
     with tempfile.TemporaryDirectory(prefix="singtech-bench-") as folder:
         for _ in range(REPEATS):

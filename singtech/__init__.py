@@ -1,4 +1,4 @@
-"""Singing technique classification after Yamamoto, Nam and Terasawa (Interspeech 2022), to sweep and to question.
+"""Classify singing techniques as in Yamamoto, Nam and Terasawa (Interspeech 2022); sweep and test the choices.
 
 CONTRIBUTING.md has the map of the modules; `singtech --help` lists the commands.
 """

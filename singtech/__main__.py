@@ -5,12 +5,12 @@ from importlib import import_module
 
 VERBS = {
     "run": "train and score one run, or a sweep of them",
-    "prepare": "fetch a corpus, cut it into clips, say what is in it",
-    "verify": "compare a corpus with what is known of it",
-    "plan": "count what a sweep would train, its time and disk",
+    "prepare": "download a corpus, cut it into clips, list its content",
+    "verify": "compare a corpus with its expected content",
+    "plan": "count what a sweep trains, its time and disk space",
     "tables": "render all tables and figures",
     "report": "write a report of a corpus on one page",
-    "offsets": "draw where a trained network's kernels look",
+    "offsets": "draw the sampling points of a trained network",
     "predict": "name the techniques of any recordings",
     "export": "write a trained network as a folder",
     "examples": "draw one clip of each technique",
@@ -22,18 +22,18 @@ COMPLETION = ("-sc", "--shell-completion")
 
 
 def main() -> int:
-    """Run the verb that the first argument names; the exit status."""
+    """Run the verb that the first argument names, and return the exit status."""
     sys.argv[0] = "singtech"
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     if verb in ("", "-h", "--help"):
         print("usage: singtech <verb> [name=value …]\n")
         print(*(f"  {name:10}{text}" for name, text in VERBS.items()), sep="\n")
-        print("\n`singtech <verb> --help` says more.")
+        print("\n`singtech <verb> --help` shows the options.")
         return 0
     if verb in COMPLETION:
-        from singtech.cli.usage import complete
+        from singtech.cli.usage import complete_words
 
-        words = complete(list(VERBS)) if "query" in "".join(sys.argv) else None
+        words = complete_words(list(VERBS)) if "query" in "".join(sys.argv) else None
         if words is not None:
             print(*words)
             return 0

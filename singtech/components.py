@@ -1,8 +1,8 @@
 """Import and build components: classes and functions that a configuration names by `_target_`, also the user's own.
 
-`instantiate` returns each one as a `functools.partial` with its settings. `build` calls it with arguments that are
-known later (class counts, shapes). `spec` describes it for a phase's key: its name and the settings that differ from
-the defaults in its Python signature, so that a new setting with a default changes no key.
+`instantiate` returns each component as a `functools.partial` with its settings. `build` calls it with arguments that
+are known later (class counts, shapes). `describe` gives its part of a phase's key: its name, and the settings that
+differ from the defaults in its Python signature. So a new setting with a default changes no key.
 `singtech.training.protocols` defines what each kind of component must offer.
 """
 
@@ -25,8 +25,8 @@ from typing import Any
 from singtech.errors import InvalidValue, NotThere, SingtechError
 
 PACKAGE = Path(__file__).resolve().parent
-OWN_PACKAGES = ("singtech", "torch")  # keys need no hash of their code: the key schema and each phase's record cover it
-_folders: set[Path] = set()  # folders with the user's own classes
+BUILT_IN = ("singtech", "torch")  # keys hold no hash of their code; the key schema covers it
+_user_folders: set[Path] = set()  # folders with the user's own classes
 
 
 class ComponentError(SingtechError):
@@ -38,7 +38,7 @@ def instantiate(settings: Any, setting: str) -> Any:
 
     Args:
         settings: plain values with a `_target_`, which may be nested.
-        setting: where they stand in the configuration, for messages.
+        setting: their name in the configuration, for messages.
     Returns:
         A partial of the class or function; None if `_target_` is null; values without a `_target_` as they are.
     Raises:
@@ -53,10 +53,10 @@ def instantiate(settings: Any, setting: str) -> Any:
     if "_target_" not in inner:
         return inner
     target = inner.pop("_target_")
-    return None if target is None else functools.partial(locate(str(target), f"{setting}._target_"), **inner)
+    return None if target is None else functools.partial(import_target(str(target), f"{setting}._target_"), **inner)
 
 
-def locate(target: str, setting: str) -> Callable:
+def import_target(target: str, setting: str) -> Callable:
     """Import the class or function `module.Class`.
 
     Raises:
@@ -67,28 +67,28 @@ def locate(target: str, setting: str) -> Callable:
     if not module:
         raise InvalidValue(f"{setting}={target}: expected module.Class.")
     try:
-        _note_folder(target.partition(".")[0])
+        _remember_folder(target.partition(".")[0])
         value = getattr(import_module(module), name)
     except Exception as problem:
-        line = outside_line(problem)
+        line = find_user_line(problem)
         if isinstance(problem, SyntaxError):
             line = f"{problem.filename}, line {problem.lineno}"
         if line:
             raise ComponentError(f"{setting}={target}: {line}: {type(problem).__name__}: {problem}") from problem
         is_absent = isinstance(problem, ModuleNotFoundError)
-        hint = " on the Python path or in the folder where the command is given" if is_absent else ""
+        hint = " on the Python path or in the current folder" if is_absent else ""
         raise InvalidValue(f"{setting}={target}: {problem}{hint}.") from None
     if not callable(value):
         raise InvalidValue(f"{setting}={target}: expected a class or function, found {type(value).__name__}.")
-    origin(value)  # remembers the folder of the user's own file
+    identify_code(value)  # remembers the folder of the user's own file
     return value
 
 
-def _note_folder(module: str) -> None:
+def _remember_folder(module: str) -> None:
     """Remember the folder of the user's own module, so that an exception in it names its line."""
-    spec = find_spec(module) if module not in OWN_PACKAGES else None
+    spec = find_spec(module) if module not in BUILT_IN else None
     if spec and spec.has_location and spec.origin and not _is_installed(Path(spec.origin)):
-        _folders.add(Path(spec.origin).resolve().parent)
+        _user_folders.add(Path(spec.origin).resolve().parent)
 
 
 def _is_installed(path: Path) -> bool:
@@ -96,8 +96,8 @@ def _is_installed(path: Path) -> bool:
     return bool({"site-packages", "dist-packages"} & set(path.parts)) or Path(os.__file__).parent in path.parents
 
 
-def load_file(path: Path) -> ModuleType:
-    """Import the user's own file or package folder under its name: the class in `mine.py` is `mine.Class`.
+def import_file(path: Path) -> ModuleType:
+    """Import the user's own file or package folder by its name: a class in `mine.py` is `mine.Class`.
 
     Raises:
         NotThere: there is no such file or package.
@@ -113,79 +113,79 @@ def load_file(path: Path) -> ModuleType:
         raise InvalidValue(f"code={path}: expected a Python file.")
     module = module_from_spec(spec)
     sys.modules[path.stem] = module
-    _folders.add(file.parent)
+    _user_folders.add(file.parent)
     if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # for the modules beside it that it imports
+        sys.path.append(str(path.parent))  # it may import modules beside it
     try:
         spec.loader.exec_module(module)
     except Exception as problem:
-        raise ComponentError(f"{outside_line(problem) or path}: {type(problem).__name__}: {problem}") from problem
+        raise ComponentError(f"{find_user_line(problem) or path}: {type(problem).__name__}: {problem}") from problem
     return module
 
 
-def parameters(target: Callable) -> dict[str, inspect.Parameter]:
-    """The parameters of a class or function by name; empty if Python does not know them."""
+def list_parameters(target: Callable) -> dict[str, inspect.Parameter]:
+    """List the parameters of a class or function by name; none if Python does not know them."""
     try:
         return dict(inspect.signature(target).parameters)
     except (TypeError, ValueError):
         return {}
 
 
-def build(component: Any, **offered: object) -> Any:
-    """Call a component with its settings and with those offered arguments that its signature has."""
-    target, _ = unwrapped(component)
-    known = parameters(target)
-    return component(**{name: value for name, value in offered.items() if name in known})
+def build(component: Any, **arguments: object) -> Any:
+    """Call a component with its settings and those of the arguments that its signature has."""
+    target, _ = unwrap(component)
+    names = list_parameters(target)
+    return component(**{name: value for name, value in arguments.items() if name in names})
 
 
-def unwrapped(component: Callable) -> tuple[Callable, dict[str, object]]:
-    """The class or function of a component, and its settings by name."""
+def unwrap(component: Callable) -> tuple[Callable, dict[str, object]]:
+    """Return the class or function of a component, and its settings by name."""
     if not isinstance(component, functools.partial):
         return component, {}
-    names = list(parameters(component.func))
+    names = list(list_parameters(component.func))
     return component.func, dict(zip(names, component.args, strict=False)) | component.keywords
 
 
-def spec(value: object) -> Any:
-    """Describe a value for a phase's key: a component or dataclass by its name and the settings that are not default.
+def describe(value: object) -> Any:
+    """Describe a value for a phase's key: the name of a component or dataclass, and its non-default settings.
 
     Fields of a dataclass with `compare=False` are left out.
     """
     if is_dataclass(value) and not isinstance(value, type):
         settings = {field.name: getattr(value, field.name) for field in fields(value) if field.compare}
-        defaults = {field.name: _default(field) for field in fields(value)}
-        return _spec(type(value), settings, defaults)
+        defaults = {field.name: _default_value(field) for field in fields(value)}
+        return _describe_call(type(value), settings, defaults)
     if isinstance(value, functools.partial | type) or inspect.isfunction(value):
-        target, settings = unwrapped(value)
-        return _spec(target, settings, {name: p.default for name, p in parameters(target).items()})
+        target, settings = unwrap(value)
+        return _describe_call(target, settings, {name: p.default for name, p in list_parameters(target).items()})
     if isinstance(value, Mapping):
-        return {str(name): spec(item) for name, item in value.items()}
+        return {str(name): describe(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [spec(item) for item in value]
+        return [describe(item) for item in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)  # 0 and 0.0 are one value
     return value
 
 
-def _default(field) -> object:
+def _default_value(field) -> object:
     if field.default is not MISSING:
         return field.default
     return inspect.Parameter.empty if field.default_factory is MISSING else field.default_factory()
 
 
-def _spec(target: Callable, settings: Mapping, defaults: Mapping) -> dict:
+def _describe_call(target: Callable, settings: Mapping, defaults: Mapping) -> dict:
     empty = inspect.Parameter.empty
-    plain = {name: spec(value) for name, value in settings.items()}
-    usual = {name: spec(defaults[name]) for name in plain if defaults.get(name, empty) is not empty}
-    differing = {name: value for name, value in plain.items() if name not in usual or value != usual[name]}
-    code = origin(target)
+    values = {name: describe(value) for name, value in settings.items()}
+    usual = {name: describe(defaults[name]) for name in values if defaults.get(name, empty) is not empty}
+    changed = {name: value for name, value in values.items() if name not in usual or value != usual[name]}
+    code = identify_code(target)
     if not code:
-        return {"is": target.__name__, **differing}
-    files = _files_of({**defaults, **settings})
-    return {"is": target.__name__, **differing, "code": code} | ({"files": files} if files else {})
+        return {"is": target.__name__, **changed}
+    files = _hash_named_files({**defaults, **settings})
+    return {"is": target.__name__, **changed, "code": code} | ({"files": files} if files else {})
 
 
-def origin(component: Callable) -> str:
+def identify_code(component: Callable) -> str:
     """Identify the code of the user's component by the hash of its file and imports, or by its package and version.
 
     Returns "" for a component of singtech or torch.
@@ -193,34 +193,34 @@ def origin(component: Callable) -> str:
     Raises:
         InvalidValue: it is not defined in a file, but in a notebook, for example.
     """
-    target, _ = unwrapped(component)
+    target, _ = unwrap(component)
     name = getattr(target, "__module__", None) or ""
-    if name.partition(".")[0] in OWN_PACKAGES:
+    if name.partition(".")[0] in BUILT_IN:
         return ""
     module = sys.modules.get(name)
     file = getattr(module, "__file__", None)
     if module is None or file is None:
-        raise InvalidValue(f"{target.__name__} is defined in no file: write it into a .py file and name that.")
+        raise InvalidValue(f"{target.__name__} is not defined in a file: write it into a .py file and name that file.")
     path = Path(file).resolve()
-    package = _distribution(name.partition(".")[0]) if _is_installed(path) else ""
+    package = _find_distribution(name.partition(".")[0]) if _is_installed(path) else ""
     if package:
         return package
-    _folders.add(path.parent)
-    return f"sha256:{_code_hash(module)}"
+    _user_folders.add(path.parent)
+    return f"sha256:{_hash_code(module)}"
 
 
-@functools.cache  # a file may change later, but the imported code is what runs
-def _code_hash(module: ModuleType) -> str:
-    """Hash the user's own file and the user's files that it imports, directly or indirectly."""
+@functools.cache  # a file may change later, but the imported code runs
+def _hash_code(module: ModuleType) -> str:
+    """Hash the user's own file and the user's files that it imports, also indirectly."""
     files = [Path(str(module.__file__)).resolve()]
     for file in files:
-        files += [beside for beside in _imports_beside(file) if beside not in files]
+        files += [imported for imported in _list_imports(file) if imported not in files]
     contents = [file.read_bytes() for file in files]
-    whole = contents[0] if len(contents) == 1 else b"".join(sorted(hashlib.sha256(c).digest() for c in contents))
-    return hashlib.sha256(whole).hexdigest()[:16]
+    combined = contents[0] if len(contents) == 1 else b"".join(sorted(hashlib.sha256(c).digest() for c in contents))
+    return hashlib.sha256(combined).hexdigest()[:16]
 
 
-def _imports_beside(file: Path) -> list[Path]:
+def _list_imports(file: Path) -> list[Path]:
     """List the files that a Python file imports from the user's own folders."""
     names = []
     for node in ast.walk(ast.parse(file.read_bytes())):
@@ -229,35 +229,35 @@ def _imports_beside(file: Path) -> list[Path]:
         elif isinstance(node, ast.ImportFrom):
             base = f"{node.module}." if node.module else ""
             names += [*filter(None, [node.module]), *(f"{base}{alias.name}" for alias in node.names)]
-    paths = [folder / name.replace(".", "/") for name in names for folder in [file.parent, *sorted(_folders)]]
+    paths = [folder / name.replace(".", "/") for name in names for folder in [file.parent, *sorted(_user_folders)]]
     files = [file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py")]
     return list(dict.fromkeys(file.resolve() for file in files if file.is_file()))
 
 
 @functools.cache
-def _content_hash(path: Path, *_: float) -> str:
-    """Hash a file; again only when it changes."""
+def _hash_content(path: Path, *_: float) -> str:
+    """Hash a file, once for each time and size."""
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
 
 
-def _files_of(settings: Mapping) -> dict[str, str]:
+def _hash_named_files(settings: Mapping) -> dict[str, str]:
     """Hash the files that settings name, such as pretrained weights."""
     paths = {name: Path(value).expanduser() for name, value in settings.items() if isinstance(value, str | Path)}
     return {
-        name: _content_hash(path.resolve(), path.stat().st_mtime_ns, path.stat().st_size)
+        name: _hash_content(path.resolve(), path.stat().st_mtime_ns, path.stat().st_size)
         for name, path in paths.items()
         if path.is_file()
     }
 
 
 @functools.cache
-def _distribution(package: str) -> str:
+def _find_distribution(package: str) -> str:
     names = metadata.packages_distributions().get(package, [])
     return f"{names[0]}=={metadata.version(names[0])}" if names else ""
 
 
-def outside_line(problem: BaseException | str) -> str:
+def find_user_line(problem: BaseException | str) -> str:
     """Find the innermost line of the user's own files in a traceback: "mine.py, line 12, in forward"; "" if none is.
 
     Args:
@@ -266,6 +266,6 @@ def outside_line(problem: BaseException | str) -> str:
     text = problem if isinstance(problem, str) else "".join(traceback.format_exception(problem))
     for file, line, name in reversed(re.findall(r'^ *File "(.+)", line (\d+), in (.+)$', text, re.MULTILINE)):
         path = Path(file).resolve()
-        if path.is_file() and path.parent in _folders and PACKAGE not in path.parents:
+        if path.is_file() and path.parent in _user_folders and PACKAGE not in path.parents:
             return f"{file}, line {line}, in {name}"
     return ""

@@ -1,4 +1,4 @@
-"""Errors that a user can fix. Every other exception is a bug, and shows its traceback."""
+"""Errors the user can fix. Any other exception is a bug and shows its traceback."""
 
 
 class SingtechError(Exception):
@@ -6,7 +6,7 @@ class SingtechError(Exception):
 
 
 class InvalidValue(SingtechError, ValueError):
-    """A setting, an argument or an input has a value that does not fit."""
+    """A setting, an argument or an input has a wrong value."""
 
 
 class NotThere(SingtechError, FileNotFoundError):
@@ -14,7 +14,7 @@ class NotThere(SingtechError, FileNotFoundError):
 
 
 class Damaged(SingtechError, ValueError):
-    """A file of ours cannot be read: it is cut short, was edited, or is something else."""
+    """A file that singtech wrote cannot be read: it is cut short, edited, or another kind of file."""
 
 
 class Newer(SingtechError, ValueError):
@@ -26,15 +26,15 @@ class Conflict(SingtechError, ValueError):
 
 
 class MissingExtra(SingtechError, ImportError):
-    """An optional package is needed that is not installed."""
+    """A setting needs an optional package that is not installed."""
 
 
 class NoConnection(SingtechError, ConnectionError):
-    """A server cannot be reached, or refuses."""
+    """A server cannot be reached, or refuses the request."""
 
 
 class NoSpace(SingtechError, OSError):
-    """The disk has too little room."""
+    """The disk has too little free space."""
 
 
 class Diverged(SingtechError, FloatingPointError):

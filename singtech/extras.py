@@ -1,4 +1,4 @@
-"""Optional packages: a setting whose package is not installed is refused before any work."""
+"""Optional packages: a setting fails before any work if its package is not installed."""
 
 from importlib.util import find_spec
 
@@ -6,14 +6,14 @@ from singtech.errors import MissingExtra
 
 
 def check_installed(setting: str, extra: str, *modules: str) -> None:
-    """Refuse a setting whose packages are not installed.
+    """Check that the packages of a setting are installed.
 
     Args:
         setting: as the user typed it.
-        extra: the extra of singtech that installs them.
-        modules: their names for import. A folder of such a name, as `wandb/` beside the results, is no package.
+        extra: the extra of singtech that installs the packages.
+        modules: the names to import. A folder such as `wandb/` beside the results is not a package.
     Raises:
-        MissingExtra: some are not installed; it says how to install them.
+        MissingExtra: a package is not installed; the message says how to install it.
     """
     specs = {name: find_spec(name) for name in modules}
     missing = [name for name, spec in specs.items() if spec is None or spec.origin is None]

@@ -10,43 +10,43 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from singtech.cli.config import CorpusProblem, commit, differences, hydra_command, plain, scientific
-from singtech.cli.prepare import corpus_of, write_lengths
-from singtech.cli.problems import is_fixable, sentence
-from singtech.cli.sweep import can_postpone, command_line, is_sweep
+from singtech.cli.config import CorpusProblem, drop_neutral, hydra_command, list_differences, read_commit, resolve
+from singtech.cli.prepare import prepare_corpus, write_lengths
+from singtech.cli.problems import describe_error, is_fixable
+from singtech.cli.sweep import can_postpone, format_command, is_sweep
 from singtech.errors import InvalidValue
 from singtech.extras import check_installed
 from singtech.imbalance.smoothing import checked_alpha
-from singtech.io.interrupts import raise_if_reader_gone
-from singtech.metrics import headline
+from singtech.io.interrupts import raise_if_output_closed
+from singtech.metrics import format_scores
 from singtech.settings import COMPONENTS
 
-say = raise_if_reader_gone()(print)
+say = raise_if_output_closed()(print)
 
 
 def job(cfg: DictConfig) -> float | None:
-    """Make one run: its corpus, its phases, its row.
+    """Compute one run: prepare its corpus, train its phases, write its row.
 
     Returns:
-        Its macro-F1 on the validation singers, for Hydra's sweepers to maximise; None where there are none.
+        The macro-F1 on the validation singers, which Hydra's sweepers can maximise; None without such singers.
     """
     choices = HydraConfig.get().runtime.choices
     title = f"{choices['model']} dc={choices['dc']} strategy={choices['strategy']} alpha={cfg.alpha:g} seed={cfg.seed}"
     corpus_name = choices["data"] if OmegaConf.is_missing(cfg.data, "name") else cfg.data.name
-    say(f"\n{cfg.label or title} on {corpus_name}")  # the next line takes seconds
+    say(f"\n{cfg.label or title} on {corpus_name}")  # the imports take seconds
     from singtech.io.lock import Busy
     from singtech.results.collate import rebuild, rebuild_if_due
     from singtech.training.run import execute
 
-    components_of(cfg)  # a wrong name shows before a corpus is fetched
-    machine = machine_of(cfg)
+    import_components(cfg)  # find a wrong name before a corpus is downloaded
+    machine = build_machine(cfg)
     try:
-        corpus = corpus_of(cfg)
+        corpus = prepare_corpus(cfg)
     except Exception as problem:
         if not is_fixable(problem):
             raise
-        raise CorpusProblem(sentence(problem)) from problem
-    run = run_of(cfg, corpus)
+        raise CorpusProblem(describe_error(problem)) from problem
+    run = build_run(cfg, corpus)
     write_lengths(cfg, corpus)
     say(f"== {run.name(corpus.fingerprint('test'))}")
     try:
@@ -55,50 +55,50 @@ def job(cfg: DictConfig) -> float | None:
             corpus,
             Path(cfg.output_dir),
             machine,
-            provenance={"commit": commit(), "command": command_line()},
-            configuration=OmegaConf.to_yaml(OmegaConf.create(scientific(plain(cfg)))),
+            provenance={"commit": read_commit(), "command": format_command()},
+            configuration=OmegaConf.to_yaml(OmegaConf.create(drop_neutral(resolve(cfg)))),
             say=say,
             wait=not can_postpone(),
-            explain=sentence,
+            explain=describe_error,
         )
     except Busy:
         raise
     except BaseException:
-        with contextlib.suppress(Exception):  # the error matters more
-            rebuild(cfg.output_dir)  # the row says how the run ended
+        with contextlib.suppress(Exception):  # the first error matters more
+            rebuild(cfg.output_dir)  # a row records how the run ended
         raise
-    (rebuild_if_due if is_sweep() else rebuild)(cfg.output_dir)  # a sweep's end collates in any case
+    (rebuild_if_due if is_sweep() else rebuild)(cfg.output_dir)  # a sweep collates at its end
     reused = "" if any(result.trained) else "  (nothing had to be trained)"
-    say(f"{headline(result.row)}{reused}")
+    say(f"{format_scores(result.row)}{reused}")
     return result.row.get("validation_f1")
 
 
-def components_of(cfg: DictConfig) -> dict:
-    """The component that each group names, not built yet; None where it names none."""
+def import_components(cfg: DictConfig) -> dict:
+    """Import the component that each group names, without building it; None if the group names none."""
     from singtech.components import instantiate
 
-    return {group: instantiate(plain(cfg[group]), group) for group in COMPONENTS}
+    return {group: instantiate(resolve(cfg[group]), group) for group in COMPONENTS}
 
 
-def run_of(cfg: DictConfig, corpus):
-    """The run that a configuration asks for, on a corpus.
+def build_run(cfg: DictConfig, corpus):
+    """Build the run that a configuration describes, on a corpus.
 
     Raises:
-        InvalidValue: settings do not fit together, as `Setup`, the phases and the components say.
-        ComponentError: a component of the user's own cannot be imported.
+        InvalidValue: settings contradict each other (see `Setup`, the phases and the components).
+        ComponentError: one of the user's own components cannot be imported.
     """
     from singtech.models.network import Architecture
     from singtech.training.fit import Run, Setup
     from singtech.training.forest import Forest
     from singtech.training.phases import read_phases
 
-    settings, choices = plain(cfg), HydraConfig.get().runtime.choices
+    settings, choices = resolve(cfg), HydraConfig.get().runtime.choices
     experiment, forest = settings["experiment"], settings["forest"]
     if experiment and not {"rows", "series"} & set(experiment):
         raise InvalidValue(f"{experiment['title']}: it asks for no run; `make figure2` renders it.")
     if settings["dc"]["layers"] and "dc" not in settings["model"]:
-        raise InvalidValue(f"dc={choices['dc']}: model={choices['model']} has no use for it; leave dc out.")
-    components = components_of(cfg)
+        raise InvalidValue(f"dc={choices['dc']}: model={choices['model']} does not use it; omit dc.")
+    components = import_components(cfg)
     setup = Setup(
         network=Architecture(components["front_end"], components["model"], components["head"]),
         seed=settings["seed"],
@@ -117,7 +117,7 @@ def run_of(cfg: DictConfig, corpus):
         "fold": "" if corpus.fold is None else str(corpus.fold),
         **{group: choices[group] for group in ("model", "dc", "strategy")},
         "alpha": checked_alpha(settings["alpha"]),
-        "settings": json.dumps(differences(cfg)),
+        "settings": json.dumps(list_differences(cfg)),
     }
     if forest and any(phase.trains == "head" for phase in phases):
         raise InvalidValue(f"strategy={choices['strategy']}: a forest replaces the head, so there is none to re-train.")
@@ -129,8 +129,8 @@ def run_of(cfg: DictConfig, corpus):
     return Run(names, setup, phases, samples, techniques, corpus.sample_rate, forest)
 
 
-def machine_of(cfg: DictConfig):
-    """The machine that a configuration describes.
+def build_machine(cfg: DictConfig):
+    """Build the `Machine` that a configuration describes.
 
     Raises:
         InvalidValue: its logger is not installed.
@@ -139,13 +139,13 @@ def machine_of(cfg: DictConfig):
 
     from singtech.training.trainer import Machine
 
-    settings = plain(cfg)
+    settings = resolve(cfg)
     if extra := settings["logger"]["needs"]:
         check_installed(f"logger={extra}", extra, extra)
 
     def loggers(folder: Path, about: Mapping) -> list:
-        built = [instantiate({"save_dir": str(folder)} | logger) for logger in settings["logger"]["loggers"]]
-        return [logger(about) if isinstance(logger, functools.partial) else logger for logger in built]
+        items = [instantiate({"save_dir": str(folder)} | logger) for logger in settings["logger"]["loggers"]]
+        return [logger(about) if isinstance(logger, functools.partial) else logger for logger in items]
 
     return Machine(precision=cfg.precision, loggers=loggers, **settings["trainer"])
 

@@ -1,6 +1,6 @@
 """Names and types of all settings, which Hydra checks when it composes a configuration.
 
-Settings of a component (loss, model …) are those of its class, so any are taken here and checked when it is built.
+The class of a component (loss, model …) defines its settings. They are checked when the component is built.
 """
 
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class StrategySettings:
 
 @dataclass
 class ScheduleSettings:
-    """Epochs of the two halves, and how the learning rate goes."""
+    """Epochs of the two phases, and the course of the learning rate."""
 
     features: int = MISSING
     classifier: int = MISSING
@@ -53,7 +53,7 @@ class RetrainingSettings:
 
 @dataclass
 class TrainerSettings:
-    """The machine."""
+    """How a run is computed."""
 
     accelerator: str = "auto"
     devices: int = 1
@@ -66,7 +66,7 @@ class TrainerSettings:
 
 @dataclass
 class LoggerSettings:
-    """Lightning loggers, and the extra that they need."""
+    """Lightning loggers, and the optional package that they need."""
 
     loggers: list[Any] = field(default_factory=list)
     needs: str | None = None
@@ -118,12 +118,12 @@ class Settings:
 
 
 def register() -> None:
-    """Let configurations begin with this schema."""
+    """Register this schema, with which configurations begin."""
     ConfigStore.instance().store("schema", Settings)
 
 
 def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted names."""
+    """Return nested settings by their dotted names."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}

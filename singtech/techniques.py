@@ -16,5 +16,5 @@ TECHNIQUES = (
     "vocal_fry",
 )
 
-# VocalSet's folder female2/arpeggios/vibrado is a misspelling; its six recordings are vibrato.
-MISSPELT = {"vibrado": "vibrato"}
+# VocalSet misspells the folder female2/arpeggios/vibrado; its six recordings are vibrato.
+CORRECT_SPELLINGS = {"vibrado": "vibrato"}

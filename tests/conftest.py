@@ -165,7 +165,7 @@ def undrawn(monkeypatch):
 @pytest.fixture
 def table3_alone(monkeypatch, undrawn):
     """Render no other page, where a test looks at no other."""
-    from singtech.places import EXPERIMENTS
+    from singtech.config_paths import EXPERIMENTS
     from singtech.results.experiments import read_experiment
 
     table3 = read_experiment(EXPERIMENTS / "table3.yaml")
@@ -175,4 +175,4 @@ def table3_alone(monkeypatch, undrawn):
 @pytest.fixture(autouse=True)
 def no_folders_of_earlier_tests(monkeypatch):
     """Forget the configuration folders that tables found in the rows of another test."""
-    monkeypatch.setattr("singtech.places._own", [])
+    monkeypatch.setattr("singtech.config_paths._user_folders", [])

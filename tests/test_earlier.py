@@ -104,7 +104,7 @@ def test_the_store_lists_its_phases_as_used_and_whole(call, outputs):
     assert set(lines) == set(KEYS)
     for key, says in zip(KEYS, ("network, 1 epochs, alpha 0,", "classifier, 1 epochs, alpha 0.2,"), strict=True):
         assert re.search(rf" 1  {says} by an earlier version$", lines[key])
-    assert "used by no row" not in listed.out
+    assert "not used by any row" not in listed.out
     assert "every one whole" in call("store", "check=true", f"output_dir={outputs}").out
     assert "Every entry is used by a row" in call("store", "remove=unused", "sure=true", f"output_dir={outputs}").out
     assert f"# variant: {VARIANT}" in call("store", f"show={RUN}", f"output_dir={outputs}").out

@@ -11,7 +11,7 @@ import singtech
 from singtech.__main__ import VERBS
 
 PACKAGE = Path(singtech.__file__).parent
-FLOOR = {"techniques", "metrics", "io", "streams", "places", "extras", "components", "errors"}
+FLOOR = {"techniques", "metrics", "io", "streams", "config_paths", "extras", "components", "errors"}
 MAY_IMPORT = {
     "imbalance": FLOOR | {"imbalance"},
     "corpus": FLOOR | {"corpus"},

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from singtech.metrics import METRICS, Metric, confusion, headline, is_higher_better, label, overall, register, scores
+from singtech import metrics
+from singtech.metrics import METRICS, Metric, is_higher_better, label, register
 
 # Six clips of belt, trill and vibrato: truth b b b t t v, named b b t t v v.
 TARGETS = np.array([0, 0, 0, 1, 1, 2])
@@ -14,9 +15,9 @@ NAMES = ("belt", "trill", "vibrato")
 
 
 def test_six_clips_score_as_counted_by_hand():
-    found = scores(TARGETS, LOGITS, NAMES)
+    found = metrics.score_clips(TARGETS, LOGITS, NAMES)
     by_technique = [f"{metric}_{name}" for metric in ("f1", "recall") for name in NAMES]
-    assert list(found) == [*overall(), *by_technique]
+    assert list(found) == [*metrics.list_overall(), *by_technique]
     # belt: precision 2/2, recall 2/3; trill: 1/2 and 1/2; vibrato: 1/2 and 1/1
     each = [0.8, 0.5, 2 / 3]
     assert [found[f"f1_{name}"] for name in NAMES] == pytest.approx(each)
@@ -29,45 +30,45 @@ def test_six_clips_score_as_counted_by_hand():
 
 
 def test_confusion_has_the_truth_in_rows():
-    assert confusion(TARGETS, LOGITS).tolist() == [[2, 1, 0], [0, 1, 1], [0, 0, 1]]
+    assert metrics.count_confusions(TARGETS, LOGITS).tolist() == [[2, 1, 0], [0, 1, 1], [0, 0, 1]]
 
 
 def test_top_accuracies_count_the_rank_of_the_truth():
     targets = np.zeros(4, dtype=int)  # the truth ranks first, second, third and fourth
     logits = np.array([[9, 1, 2, 3], [2, 9, 1, 0], [2, 9, 8, 0], [0, 3, 2, 1]], dtype=float)
-    found = scores(targets, logits, "abcd")
+    found = metrics.score_clips(targets, logits, "abcd")
     assert (found["accuracy"], found["top2_accuracy"], found["top3_accuracy"]) == (0.25, 0.5, 0.75)
 
 
 def test_of_equal_logits_the_first_techniques_rank_first():
     equal = np.zeros((4, 4))
-    found = scores(np.arange(4), equal, "abcd")  # as argmax: every clip is named a, then b, then c
+    found = metrics.score_clips(np.arange(4), equal, "abcd")  # as argmax: every clip is named a, then b, then c
     assert (found["accuracy"], found["top2_accuracy"], found["top3_accuracy"]) == (0.25, 0.5, 0.75)
     odd = np.tile(np.arange(10) % 2.0, (2, 1))  # 1, 3, 5, 7 and 9 are equal; an unstable sort would put 7 before 5
-    assert scores(np.array([1, 5]), odd, "abcdefghij")["top3_accuracy"] == 1.0
-    assert scores(np.array([7, 9]), odd, "abcdefghij")["top3_accuracy"] == 0.0
+    assert metrics.score_clips(np.array([1, 5]), odd, "abcdefghij")["top3_accuracy"] == 1.0
+    assert metrics.score_clips(np.array([7, 9]), odd, "abcdefghij")["top3_accuracy"] == 0.0
     tied = np.array([[5.0, 5.0, 9.0]])
-    assert scores(np.array([0]), tied, NAMES)["top2_accuracy"] == 1.0
-    assert scores(np.array([1]), tied, NAMES)["top2_accuracy"] == 0.0
+    assert metrics.score_clips(np.array([0]), tied, NAMES)["top2_accuracy"] == 1.0
+    assert metrics.score_clips(np.array([1]), tied, NAMES)["top2_accuracy"] == 0.0
 
 
 def test_a_technique_without_test_clips_has_no_score_and_counts_in_no_average():
-    found = scores(np.array([0, 0, 1]), np.array([[3, 1, 0], [0, 1, 3], [0, 3, 1]], dtype=float), NAMES)
+    found = metrics.score_clips(np.array([0, 0, 1]), np.array([[3, 1, 0], [0, 1, 3], [0, 3, 1]], dtype=float), NAMES)
     assert np.isnan([found["f1_vibrato"], found["recall_vibrato"]]).all()
     assert found["f1"] == pytest.approx((2 / 3 + 1) / 2)  # belt: precision 1, recall 1/2
     assert found["balanced_accuracy"] == pytest.approx((1 / 2 + 1) / 2)
 
 
 def test_one_technique_alone_and_two_techniques_are_scored():
-    assert scores(np.array([1]), np.array([[0.0, 1.0]]), "ab")["f1"] == 1.0
-    two = scores(np.array([0, 1]), np.array([[0.0, 1.0], [1.0, 0.0]]), "ab")
+    assert metrics.score_clips(np.array([1]), np.array([[0.0, 1.0]]), "ab")["f1"] == 1.0
+    two = metrics.score_clips(np.array([0, 1]), np.array([[0.0, 1.0], [1.0, 0.0]]), "ab")
     assert (two["accuracy"], two["top2_accuracy"], two["top3_accuracy"]) == (0.0, 1.0, 1.0)
 
 
 def test_naming_one_technique_for_every_clip_gives_chance_in_balanced_accuracy():
     targets = np.repeat(np.arange(10), 7)
     logits = np.tile(np.eye(10)[4] + np.arange(10) / 100, (70, 1))
-    found = scores(targets, logits, [str(k) for k in range(10)])
+    found = metrics.score_clips(targets, logits, [str(k) for k in range(10)])
     assert found["balanced_accuracy"] == pytest.approx(0.1)
     assert found["f1"] == pytest.approx(2 * 0.1 * 1.0 / 1.1 / 10)  # precision 0.1, recall 1, of one technique in ten
 
@@ -78,13 +79,13 @@ def test_metrics_equal_their_textbook_formulas(seed, clips, techniques):
     generator = np.random.default_rng(seed)
     targets = generator.integers(techniques, size=clips)
     logits = generator.permuted(np.tile(np.arange(float(techniques)), (clips, 1)), axis=1)  # no ties
-    found = scores(targets, logits, [str(k) for k in range(techniques)])
+    found = metrics.score_clips(targets, logits, [str(k) for k in range(techniques)])
     counts = np.zeros((techniques, techniques))
     for target, row in zip(targets, logits, strict=True):
         counts[target, max(range(techniques), key=lambda k: row[k])] += 1
     right, true, named = np.diag(counts), counts.sum(1), counts.sum(0)
     present = true > 0
-    assert (confusion(targets, logits) == counts).all()
+    assert (metrics.count_confusions(targets, logits) == counts).all()
     assert found["f1"] == pytest.approx((2 * right / np.maximum(true + named, 1))[present].mean())
     recall = right[present] / true[present]
     assert found["balanced_accuracy"] == pytest.approx(recall.mean())
@@ -104,7 +105,7 @@ def test_metrics_equal_their_textbook_formulas(seed, clips, techniques):
 )
 def test_what_cannot_be_scored_is_refused(targets, logits, message):
     with pytest.raises(ValueError, match=message):
-        scores(np.array(targets, dtype=int), np.array(logits), NAMES)
+        metrics.score_clips(np.array(targets, dtype=int), np.array(logits), NAMES)
 
 
 @settings(max_examples=20, deadline=None, derandomize=True, database=None)
@@ -114,18 +115,18 @@ def test_metrics_are_scikit_learns(seed):
 
     generator = np.random.default_rng(seed)
     targets, logits = generator.permutation(np.arange(60) % 3), generator.normal(size=(60, 3))
-    found, named = scores(targets, logits, NAMES), logits.argmax(axis=1)
+    found, named = metrics.score_clips(targets, logits, NAMES), logits.argmax(axis=1)
     assert found["f1"] == pytest.approx(f1_score(targets, named, average="macro"))
     assert found["accuracy"] == pytest.approx(accuracy_score(targets, named))
     assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(targets, named))
     assert [found[f"f1_{n}"] for n in NAMES] == pytest.approx(list(f1_score(targets, named, average=None)))
     assert [found[f"recall_{n}"] for n in NAMES] == pytest.approx(list(recall_score(targets, named, average=None)))
-    assert (confusion(targets, logits) == confusion_matrix(targets, named)).all()
+    assert (metrics.count_confusions(targets, logits) == confusion_matrix(targets, named)).all()
 
 
 def test_the_printed_line_has_what_a_row_holds():
     row = {"f1": 0.6121, "accuracy": 0.656, "top2_accuracy": None, "top3_accuracy": float("nan"), "f1_belt": 0.1}
-    assert headline(row) == "F1 0.612  Acc. 0.656"
+    assert metrics.format_scores(row) == "F1 0.612  Acc. 0.656"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_a_metric_has_no_name_of_a_rows_column():
 def test_a_metrics_values_are_checked(monkeypatch):
     targets, logits = np.array([0, 1]), np.eye(2)
     monkeypatch.setitem(METRICS, "own", Metric("own", lambda clips: np.full(1, np.inf)))
-    assert np.isnan(scores(targets, logits, ("a", "b"))["own"])
+    assert np.isnan(metrics.score_clips(targets, logits, ("a", "b"))["own"])
     monkeypatch.setitem(METRICS, "own", Metric("own", lambda clips: 0.5))
     with pytest.raises(ValueError, match=r"the metric own gives an array of shape \(\), expected \(1,\)"):
-        scores(targets, logits, ("a", "b"))
+        metrics.score_clips(targets, logits, ("a", "b"))

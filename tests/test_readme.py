@@ -10,7 +10,7 @@ import soundfile
 
 from singtech.__main__ import VERBS
 from singtech.cli.usage import WITH_OPTIONS
-from singtech.places import EXPERIMENTS
+from singtech.config_paths import EXPERIMENTS
 from tests.cli.test_config import composed
 from tests.conftest import SMALL, tone
 

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 import singtech
 from singtech import components, metrics
 from singtech.cli import config
-from singtech.places import CONF
+from singtech.config_paths import CONF
 from singtech.training import trial
 from singtech.training.phase_store import read_checkpoint
 from tests.conftest import own_settings
@@ -33,7 +33,7 @@ def folder(tmp_path, monkeypatch, own_corpus):
     work.mkdir()
     monkeypatch.chdir(work)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(components, "_folders", set())
+    monkeypatch.setattr(components, "_user_folders", set())
     monkeypatch.setattr(trial, "_passed", set())
     config._compose_cached.cache_clear()
     yield work
@@ -103,7 +103,7 @@ def mine(folder, text, name="mine"):
 def imported(title, folder):
     """The module of a recipe's mine.py."""
     RECIPES[title].write(folder)
-    return components.load_file(folder / "mine.py")
+    return components.import_file(folder / "mine.py")
 
 
 # The recipes' own claims, by hand or by a second library.
@@ -507,7 +507,7 @@ class NoClosure(Stepping):
             ("loss=own", "loss._target_=mine.Vektor"),
             ["loss._target_=mine.Vektor", "module 'mine' has no attribute 'Vektor'"],
         ),
-        (("loss=own", "loss._target_=yours.Vector"), ["No module named 'yours'", "folder where the command is given"]),
+        (("loss=own", "loss._target_=yours.Vector"), ["No module named 'yours'", "current folder"]),
         (("model=own", "model._target_=mine.NoWidth"), ["model NoWidth", "out_features"]),
         (("model=own", "model._target_=mine.WrongWidth"), ["model WrongWidth", "(2, 7)", "(2, 3)"]),
         (("front_end=own", "front_end._target_=mine.WrongShape"), ["front_end WrongShape", "(2, 1, 97, 97)"]),
@@ -661,7 +661,7 @@ def test_the_command_that_repeats_what_failed_in_a_sweep_names_the_configuration
     RECIPES["A loss"].write(folder)
     done = call("run", "--config-dir", "my", "-m", *own, "loss=my_focal", "loss.gamma=2,none")
     assert done.status == 1
-    repeated = done.err.split("repeat just that with:\n")[1].splitlines()[0]
+    repeated = done.err.split("repeat them with:\n")[1].splitlines()[0]
     assert composed(repeated.strip(), folder)["loss"] == {"_target_": "mine.Focal", "gamma": "none"}
     assert [settings(row)["loss"] for row in rows(folder) if row["status"] == "complete"] == ["my_focal"]
 

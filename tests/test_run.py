@@ -244,7 +244,7 @@ def returned(*overrides):
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import open_dict
 
-    from singtech.places import CONF
+    from singtech.config_paths import CONF
     from singtech.run import job
 
     with initialize_config_dir(str(CONF), version_base="1.3", job_name="run"):
@@ -359,7 +359,7 @@ def test_a_row_says_what_made_it(call, own, tmp_path):
     ("setting", "message"),
     [
         ("dc=middle", "dc=middle: no such choice; there are all, early, last, late, none."),
-        (("model=cnn1d", "dc=late"), "dc=late: model=cnn1d has no use for it; leave dc out."),
+        (("model=cnn1d", "dc=late"), "dc=late: model=cnn1d does not use it; omit dc."),
         (
             ("model=oblong_forest", "strategy=crt_wc"),
             "strategy=crt_wc: a forest replaces the head, so there is none to re-train.",
@@ -368,7 +368,7 @@ def test_a_row_says_what_made_it(call, own, tmp_path):
         (("model=oblong_forest", "+forest.depth=3"), "expected trees and balanced"),
         ("alpha=0,0.2", "alpha=0,0.2: several values; add -m before the settings to run each of them."),
         ("data.split.test=[dot,", "not understood as name=value; does a space, a bracket or a comma in it want quotes"),
-        ("data.split.test=[ann,ben,cid,dot]", "data.split leaves nobody to train: it names all singers"),
+        ("data.split.test=[ann,ben,cid,dot]", "data.split leaves no singer to train: it names all of them"),
         ("experiments=figure2", "it asks for no run; `make figure2` renders it."),
         ("model=cnn1d", "too few for the poolings of the 1DCNN, which need 21551"),
         (("model=oblong_forest", "forest.trees=0"), "forest.trees=0: expected a whole number from 1 up."),
@@ -392,7 +392,7 @@ def test_a_row_says_what_made_it(call, own, tmp_path):
         ("model.hidden=abc", "model OblongExtractor: TypeError"),
         ("+optimizer.foo=1", "optimizer Adam: TypeError: "),
         ("strategy.phases=[abc]", "strategy.phases[0]: expected a phase with a _target_"),
-        ("data.name=vocalset", "data.name=vocalset: that name is data=vocalset's"),
+        ("data.name=vocalset", "data.name=vocalset: this name belongs to data=vocalset"),
         ("data.name=???", "data.name"),
         ("front_end.scale=mel", "front_end.scale=mel: expected log or linear"),
         ("trainer.accelerator=abacus", "accelerator='abacus'"),
@@ -465,7 +465,7 @@ def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(call, own, tmp_pat
         patch.setattr("singtech.training.callbacks.Progress.on_train_batch_end", press)
         done = call("run", "-m", "alpha=0,0.2", *own, "trainer.progress=false")
     assert done.status == 130
-    assert done.err.splitlines()[-1] == "interrupted: the same command goes on where this one stopped."
+    assert done.err.splitlines()[-1] == "interrupted: the same command continues where this one stopped."
     assert "Traceback" not in done.err + done.out
     assert results(tmp_path)["status"].tolist() == said(tmp_path) == ["interrupted"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -482,7 +482,7 @@ def test_sigterm_ends_in_one_line_with_its_own_status(call, own, tmp_path, monke
     monkeypatch.setattr("singtech.training.callbacks.Progress.on_train_batch_end", end)
     done = call("run", *own, "trainer.progress=false")
     assert done.status == 143
-    assert done.err.splitlines()[-1] == "terminated: the same command goes on where this one stopped."
+    assert done.err.splitlines()[-1] == "terminated: the same command continues where this one stopped."
     assert "Traceback" not in done.err + done.out
     assert results(tmp_path)["status"].tolist() == said(tmp_path) == ["interrupted"]
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -580,7 +580,7 @@ def test_a_wrong_alpha_stops_a_sweep_before_its_first_run(call, own, tmp_path, m
 def test_the_default_is_the_papers_ten_techniques_in_our_order():
     from omegaconf import OmegaConf
 
-    from singtech.places import CONF
+    from singtech.config_paths import CONF
 
     for data in ("vocalset", "demo"):
         settings = OmegaConf.load(CONF / "data" / f"{data}.yaml")

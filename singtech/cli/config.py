@@ -1,7 +1,7 @@
-"""The edge between Hydra's configuration and plain arguments.
+"""Turn Hydra's configuration into plain arguments.
 
-A verb that takes settings of a run is a function of a composed configuration, run by `hydra_command`. Nothing below
-the verbs sees a configuration; what they need of it is read here.
+A verb with the settings of a run is a function of a composed configuration; `hydra_command` calls it. Only the verbs
+read the configuration. The modules below take plain arguments.
 """
 
 import functools
@@ -19,11 +19,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from singtech import settings
 from singtech.cli import sweep, usage
-from singtech.cli.problems import WANTS_TRACEBACK, guard, is_disk_full, is_fixable, print_traceback, sentence
+from singtech.cli.problems import SHOW_TRACEBACKS, describe_error, is_disk_full, is_fixable, print_traceback, run_verb
+from singtech.config_paths import CONF, register_home
 from singtech.errors import InvalidValue, MissingExtra, SingtechError
 from singtech.io.interrupts import raise_if_signalled
 from singtech.io.lock import Busy
-from singtech.places import CONF, register_home
 from singtech.settings import flatten
 
 register_home()
@@ -31,88 +31,88 @@ settings.register()
 
 
 class CorpusProblem(SingtechError):
-    """No run of a sweep can have the corpus."""
+    """The corpus cannot be prepared, so every run of a sweep on it fails."""
 
 
-# Settings that say where files are and how results are shown, and change no result.
-PLACES: tuple[str, ...] = ("output_dir", "trainer", "logger", "experiment", "looks", "label")
-PLACES += ("data.root", "data.labels", "data.source", "data.strict")
+# Settings that name files and displays and do not change results.
+NEUTRAL_SETTINGS: tuple[str, ...] = ("output_dir", "trainer", "logger", "experiment", "looks", "label")
+NEUTRAL_SETTINGS += ("data.root", "data.labels", "data.source", "data.strict")
 
-# Groups whose choice is a column of a row, and groups whose choice is a difference from the paper.
-IDENTITY = ("data", "model", "dc", "strategy")
-CHOSEN = ("front_end", "loss", "sampler", "augment", "optimizer", "head", "schedule")
+# Groups whose choice is a column of a row, and groups whose choice can differ from the paper.
+ROW_GROUPS = ("data", "model", "dc", "strategy")
+DIFFERENCE_GROUPS = ("front_end", "loss", "sampler", "augment", "optimizer", "head", "schedule")
 
 
 def hydra_command(job: Callable[[DictConfig], Any]) -> Callable[[], int]:
-    """Make of a function of the configuration a program that returns its exit status.
+    """Turn a function of the configuration into a program that returns its exit status.
 
-    In a sweep a run that fails does not stop the others, unless they would fail too: the corpus or a package is
-    missing, or the disk is full. The sweep's end lists what failed.
+    In a sweep, a failed run does not stop the others, unless they would fail too: the corpus or a package is missing,
+    or the disk is full. At its end, the sweep lists the failed runs.
     """
 
     @functools.wraps(job)
     def run(cfg: DictConfig) -> Any:
         raise_if_signalled()
-        os.chdir(HydraConfig.get().runtime.cwd)  # hydra.job.chdir=true would scatter what relative paths name
-        find_own_code()
+        os.chdir(HydraConfig.get().runtime.cwd)  # hydra.job.chdir=true would change relative paths
+        allow_own_modules()
         try:
             check_settings(cfg)
             return job(cfg)
         except Busy as problem:
-            if not sweep.can_postpone():  # another process took the run over: wait for it
+            if not sweep.can_postpone():  # another process took over the run: wait for it
                 return run(cfg)
             sweep.postpone(run, cfg, problem)
         except Exception as problem:
-            _end_run(problem)
+            _handle_failure(problem)
         finally:
             if sweep.is_sweep():
-                gc.collect()  # what a run has left
+                gc.collect()  # free the memory of the run
         return None
 
     def main() -> int:
         usage.register(sys.modules[job.__module__].__doc__ or "")
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises an error instead of printing nine lines
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors and prints nothing
         try:
-            return guard(hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run))
+            return run_verb(hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run))
         finally:
-            os.environ["HYDRA_FULL_ERROR"] = str(int(WANTS_TRACEBACK))
+            os.environ["HYDRA_FULL_ERROR"] = str(int(SHOW_TRACEBACKS))
 
     return main
 
 
-def _end_run(problem: Exception) -> None:
-    """End the command with a run's error; in a sweep only if the other runs would fail too, else record it.
+def _handle_failure(problem: Exception) -> None:
+    """End the command after a run's error. In a sweep record the error, and end only if all other runs would fail.
 
     Raises:
-        SystemExit: with the sentence; Hydra would add a line to another exception, and in a sweep keep it till the end.
-        Exception: the error itself, where its traceback has to show.
+        SystemExit: with the sentence. Hydra adds a line to other exceptions, and delays them in a sweep.
+        Exception: the error itself, if its traceback must be shown.
     """
-    needs_traceback = WANTS_TRACEBACK or not is_fixable(problem)
-    error = f"error: {sentence(problem)}"
+    needs_traceback = SHOW_TRACEBACKS or not is_fixable(problem)
+    error = f"error: {describe_error(problem)}"
     if not sweep.is_sweep():
         raise problem if needs_traceback else SystemExit(error)
-    if needs_traceback or not sweep.is_here():  # a job's output is a log
+    if needs_traceback or not sweep.is_local():  # the output of a job is a log
         print_traceback(problem)
-    if sweep.is_here() and (isinstance(problem, CorpusProblem | MissingExtra) or is_disk_full(problem)):
-        sweep.report_failures(HydraConfig.get())  # those so far: the sweep's end is not reached
+    if sweep.is_local() and (isinstance(problem, CorpusProblem | MissingExtra) or is_disk_full(problem)):
+        sweep.report_failures(HydraConfig.get())  # those so far, because the sweep stops here
         raise SystemExit(error)
-    sweep.record_failure(sentence(problem))
+    sweep.record_failure(describe_error(problem))
     print(error, file=sys.stderr, flush=True)
 
 
-def find_own_code() -> None:
-    """Let the user's own modules be imported from the present folder, after all others."""
+def allow_own_modules() -> None:
+    """Allow imports of the user's own modules from the current folder, after all others."""
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.append(folder)
 
 
 def check_settings(cfg: DictConfig) -> None:
-    """Check what Hydra does not: names that `+` adds, types behind references, files with the names of ours.
+    """Check what Hydra does not check: names that `+` adds, types behind references, names of the user's files.
 
     Raises:
         OmegaConfBaseException: there is no such setting, or its value has another type.
-        InvalidValue: a file of the user's own has the name of one of ours, which Hydra would take instead.
+        InvalidValue: a file of the user has the same name as one of singtech, which Hydra would use instead.
     """
     for source in HydraConfig.get().runtime.config_sources:
         if source.provider == "command-line":
@@ -124,75 +124,75 @@ def check_settings(cfg: DictConfig) -> None:
     OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(settings.Settings), untyped), resolve=True)
 
 
-def plain(cfg: DictConfig) -> dict:
-    """The configuration as plain values, with every reference resolved."""
+def resolve(cfg: DictConfig) -> dict:
+    """Return the configuration as plain values, with every reference resolved."""
     return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 
 
-def scientific(settings: Mapping) -> dict:
-    """The settings without `PLACES`."""
-    inner = {name: value for name, value in settings.items() if name not in PLACES}
-    data = {name: value for name, value in settings["data"].items() if f"data.{name}" not in PLACES}
+def drop_neutral(settings: Mapping) -> dict:
+    """Return the settings without `NEUTRAL_SETTINGS`."""
+    inner = {name: value for name, value in settings.items() if name not in NEUTRAL_SETTINGS}
+    data = {name: value for name, value in settings["data"].items() if f"data.{name}" not in NEUTRAL_SETTINGS}
     return inner | {"data": data}
 
 
-def differences(cfg: DictConfig) -> dict[str, object]:
-    """The settings in which a run differs from the paper's, by the overrides that ask for them, with typed values.
+def list_differences(cfg: DictConfig) -> dict[str, object]:
+    """List the settings of a run that differ from the paper's, as overrides with typed values.
 
-    The paper's are those that the run's data, model, dc and strategy compose to. Another choice of a group is one
-    difference, and so is each setting that differs from what these choices compose to. A re-training that does not
-    happen makes none. A corpus under a name of the user's own has its own techniques, split and clip length: of its
-    settings only the number of folds and what an `ablation` sets can differ.
+    The paper's settings are the composition of the run's data, model, dc and strategy. Another choice of a group is one
+    difference. Each setting that differs from the composition of these choices is another. Re-training settings count
+    only if a phase re-trains. A corpus with the user's own name has its own techniques, split and clip length, so only
+    its number of folds and the settings of an `ablation` can differ.
     """
     choices = HydraConfig.get().runtime.choices
-    identity = tuple(f"{group}={choices[group]}" for group in IDENTITY if choices.get(group))
+    identity = tuple(f"{group}={choices[group]}" for group in ROW_GROUPS if choices.get(group))
     usual_choices = _compose(*identity).hydra.runtime.choices
-    chosen = {group: choices[group] for group in CHOSEN if choices[group] != usual_choices[group]}
-    usual = _compose(*identity, *(f"{group}={choice}" for group, choice in chosen.items()))
-    # References are not resolved: a shorter schedule is one difference, not one in every phase.
-    run_settings, paper_settings = (scientific(OmegaConf.to_container(config)) for config in (cfg, usual))  # type: ignore[arg-type]
+    group_changes = {group: choices[group] for group in DIFFERENCE_GROUPS if choices[group] != usual_choices[group]}
+    default = _compose(*identity, *(f"{group}={choice}" for group, choice in group_changes.items()))
+    # Without resolved references, a shorter schedule is one difference, not one in every phase.
+    run_settings, paper_settings = (drop_neutral(OmegaConf.to_container(config)) for config in (cfg, default))  # type: ignore[arg-type]
     phases = OmegaConf.to_container(cfg.strategy)["phases"]  # type: ignore[index, call-overload]
     ignored = {"hydra", "alpha", "seed", "data.name", "data.fold"}
     ignored |= {"data.folds"} if cfg.data.fold is None else {"data.split"}
     ignored |= set() if any("retraining" in str(phase) for phase in phases) else {"retraining"}
-    is_own = run_settings["data"]["name"] != paper_settings["data"]["name"]
-    values, papers = (_without(flatten(each), ignored) for each in (run_settings, paper_settings))
-    if is_own:
-        compared = {"data.folds", *_ablation_settings(choices.get("ablation"))}
-        papers |= {name: values[name] for name in values if name.startswith("data.") and name not in compared}
-    changed = {name: value for name, value in values.items() if name in papers and papers[name] != value}
-    added = {f"+{name}": value for name, value in values.items() if name not in papers}
-    return dict(sorted((chosen | changed | added).items()))
+    has_own_name = run_settings["data"]["name"] != paper_settings["data"]["name"]
+    values, defaults = (_drop_settings(flatten(nested), ignored) for nested in (run_settings, paper_settings))
+    if has_own_name:
+        compared_names = {"data.folds", *_ablation_settings(choices.get("ablation"))}
+        defaults |= {name: values[name] for name in values if name.startswith("data.") and name not in compared_names}
+    changes = {name: value for name, value in values.items() if name in defaults and defaults[name] != value}
+    additions = {f"+{name}": value for name, value in values.items() if name not in defaults}
+    return dict(sorted((group_changes | changes | additions).items()))
 
 
-def _without(flat: dict, ignored: set[str]) -> dict:
-    """Flat settings without those named and those below them."""
+def _drop_settings(flat: dict, ignored: set[str]) -> dict:
+    """Return flat settings without the ignored ones and those below them."""
     return {
         name: value
         for name, value in flat.items()
-        if not any(name == each or name.startswith(f"{each}.") for each in ignored)
+        if not any(name == prefix or name.startswith(f"{prefix}.") for prefix in ignored)
     }
 
 
 def _compose(*overrides: str) -> DictConfig:
-    """The configuration of these settings alone, found where the present run's is."""
-    searched = ",".join(repr(str(path)) for path in HydraConfig.get().searchpath)
-    return _compose_cached(*overrides, f"hydra.searchpath=[{searched}]")
+    """Compose the configuration of these overrides, with the search path of the current run."""
+    folders = ",".join(repr(str(path)) for path in HydraConfig.get().searchpath)
+    return _compose_cached(*overrides, f"hydra.searchpath=[{folders}]")
 
 
-@functools.cache  # runs of a sweep share it
+@functools.cache  # the runs of a sweep share it
 def _compose_cached(*overrides: str) -> DictConfig:
     return hydra.compose("config", list(overrides), return_hydra_config=True)
 
 
 def _ablation_settings(choice: str | None) -> set[str]:
-    """The dotted names of the settings that an ablation changes."""
+    """Return the dotted names of the settings that an ablation changes."""
     path = CONF / "ablation" / f"{choice}.yaml"
     return set(flatten(OmegaConf.to_container(OmegaConf.load(path)))) if path.is_file() else set()
 
 
-def commit() -> str:
-    """The checkout's commit, with "+dirty" if it has changes; "" outside a checkout."""
+def read_commit() -> str:
+    """Return the commit of the checkout, with "+dirty" if it has changes; "" outside a checkout."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return ""

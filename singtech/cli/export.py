@@ -1,6 +1,6 @@
-"""Write the network of a run as a folder that stands alone.
+"""Write the network of a run as a folder that can be used alone.
 
-The folder holds model.safetensors, config.json and README.md, the model card, as the Hugging Face Hub lays them out.
+The folder has the layout of the Hugging Face Hub: model.safetensors, config.json, and README.md, the model card.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,21 +14,21 @@ from singtech.extras import check_installed
 
 @dataclass(kw_only=True)
 class Options:
-    """What `singtech export` takes."""
+    """The options of `singtech export`."""
 
     run: str = option("RUN", "a run, by its name or a part of it that no other run has")
-    to: str = option("FOLDER", "where to; <output_dir>/models/<run> if you name none", "")
+    to: str = option("FOLDER", "where to write; <output_dir>/models/<run> by default", "")
     onnx: bool = option(
         "true", 'also write model.onnx, for programs without PyTorch (pip install "singtech[onnx]")', False
     )
     push: str = option("USER/NAME", 'upload it to the Hugging Face Hub (pip install "singtech[hub]")', "")
-    code: str = option("FILE", "your own file with the network's classes, where it has some", "")
+    code: str = option("FILE", "your own file with the network's classes, if it has some", "")
     output_dir: Path = option("FOLDER", "where the results are", Path("outputs"))
 
 
 @command(Options)
 def main(options: Options) -> None:
-    """Export a run, and print what the folder holds."""
+    """Export a run, and print the files in the folder."""
     if options.push:
         check_installed("push", "hub", "huggingface_hub")
     row = find_run(options.output_dir, options.run)
@@ -37,15 +37,15 @@ def main(options: Options) -> None:
     export(options.output_dir, row, folder, options.onnx, options.code)
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     if options.push:
-        print(_push(folder, options.push))
+        print(_upload(folder, options.push))
 
 
 def find_run(output_dir: Path, part: str, setting: str = "run") -> dict:
-    """The row of the one complete run that is called `part`; `setting` is what the error calls it.
+    """Return the row of the one complete run whose name contains `part`.
 
     Raises:
         NotThere: no run is complete.
-        InvalidValue: no run is called so, or several are.
+        InvalidValue: no name or several contain `part`; the error names `setting`.
     """
     from singtech.results.collate import RESULTS, collate
 
@@ -55,14 +55,14 @@ def find_run(output_dir: Path, part: str, setting: str = "run") -> dict:
         path = (output_dir / RESULTS).absolute()
         raise NotThere(f"{setting}={part}: {path} has no complete run; make some with `make demo`.")
     rows = {row["run"]: row for row in complete}
-    return rows[only_match(rows, part, setting)]
+    return rows[match_one_name(rows, part, setting)]
 
 
-def only_match(names: Iterable[str], part: str, setting: str) -> str:
-    """The one of the names that is `part`, or has it in it.
+def match_one_name(names: Iterable[str], part: str, setting: str) -> str:
+    """Return the one name that equals `part`, or the one that contains it.
 
     Raises:
-        InvalidValue: there is none, or there are several.
+        InvalidValue: no name or several match.
     """
     matches = [name for name in names if name == part] or [name for name in names if part in name]
     if len(matches) != 1:
@@ -71,18 +71,18 @@ def only_match(names: Iterable[str], part: str, setting: str) -> str:
     return matches[0]
 
 
-def trained(output_dir: Path, row: Mapping, code: str = ""):
-    """The network of a complete run, in eval mode, and its description.
+def load_network(output_dir: Path, row: Mapping, code: str = ""):
+    """Load the network of a complete run, in eval mode, and its description.
 
     Args:
-        code: the file with the user's own classes, where the network has some.
+        code: the file with the user's own classes, if the network has some.
     Raises:
-        NotThere: its weights are not here.
+        NotThere: its weights are absent.
         Damaged: its files are damaged.
-        InvalidValue: a random forest classifies its features, or it has a class of the user's own and `code` is "".
+        InvalidValue: a random forest classifies its features, or it has one of the user's classes and `code` is "".
     """
-    from singtech.components import load_file
-    from singtech.inference.saved import Description, described_parts
+    from singtech.components import import_file
+    from singtech.inference.saved import Description, describe_parts
     from singtech.results.conditions import content
     from singtech.results.predictions import PREDICTIONS, read_predictions
     from singtech.training.phase_store import StoredPhase
@@ -92,27 +92,27 @@ def trained(output_dir: Path, row: Mapping, code: str = ""):
     repeat = f"Make it again: {row.get('command') or 'run it again'}"
     phase = StoredPhase(output_dir / "phases" / row["phases"].split()[-1])
     if not phase.folder.is_dir():
-        raise NotThere(f"{phase.folder} is not there: the weights are where the run was made. {repeat}")
+        raise NotThere(f"{phase.folder} is absent: the weights are on the machine of the run. {repeat}")
     try:
         settings = content(folder / CONFIGURATION)
         data, forest = settings["data"], settings.get("forest") or settings["model"].get("forest")
-        parts = described_parts(settings)
+        parts = describe_parts(settings)
         samples, rate = round(data["clip_seconds"] * data["sample_rate"]), int(data["sample_rate"])
     except (ValueError, TypeError, KeyError, AttributeError) as problem:
-        why = " ".join(str(problem).split())[:120]
-        raise Damaged(f"{folder / CONFIGURATION} is damaged ({why}). {repeat}") from None
+        reason = " ".join(str(problem).split())[:120]
+        raise Damaged(f"{folder / CONFIGURATION} is damaged ({reason}). {repeat}") from None
     if forest:
         raise InvalidValue(f"{row['run']}: a random forest names its techniques; it is not stored.")
     techniques = read_predictions(folder / PREDICTIONS).techniques
     origin = {name: value for name, value in row.items() if value == value and not name.startswith(("f1_", "recall_"))}
-    description = Description(parts, techniques, rate, samples, origin, load_file(Path(code)) if code else None)
+    description = Description(parts, techniques, rate, samples, origin, import_file(Path(code)) if code else None)
     network = description.build()
     load_weights(phase, network)
     return network, description
 
 
 def load_weights(phase, network) -> None:
-    """Give a network the weights of a stored phase.
+    """Load the weights of a stored phase into a network.
 
     Raises:
         Damaged: they are damaged.
@@ -125,11 +125,11 @@ def load_weights(phase, network) -> None:
 
 
 def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False, code: str = "") -> None:
-    """Write the model folder of a run, whole or not at all, with an ONNX file beside the weights or without.
+    """Write the model folder of a run, whole or not at all, with or without an ONNX file.
 
     Raises:
         Conflict: the folder exists.
-        SingtechError: as `trained` and `singtech.inference.onnx.write_onnx` say.
+        SingtechError: see `load_network` and `singtech.inference.onnx.write_onnx`.
     """
     from singtech.inference.model_card import model_card
     from singtech.inference.saved import write_model
@@ -139,28 +139,28 @@ def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False, cod
     from singtech.training.run import CONFIGURATION
 
     if folder.exists():
-        raise Conflict(f"{folder} is already there; name another with to=FOLDER, or move it away.")
+        raise Conflict(f"{folder} already exists; name another with to=FOLDER, or move it away.")
     if onnx:
         from singtech.inference.onnx import ONNX, write_onnx
 
         check_installed("onnx=true", "onnx", "onnx", "onnxruntime", "onnxscript")
-    network, description = trained(output_dir, row, code)
+    network, description = load_network(output_dir, row, code)
     rate, seconds = description.sample_rate, description.samples / description.sample_rate
-    with atomic_folder(folder) as work:
-        write_model(work, network, description)
-        differs = write_onnx(work / ONNX, network, description) if onnx else None
+    with atomic_folder(folder) as temporary:
+        write_model(temporary, network, description)
+        difference = write_onnx(temporary / ONNX, network, description) if onnx else None
         configuration = content(output_dir / "runs" / row["run"] / CONFIGURATION)
         by = "singer" if row["fold"] else configuration["data"]["split"].get("by", "singer")  # folds are of singers
-        own = {"code": Path(code).name if code else "", "split_by": by}
-        card = model_card(row, description.techniques, rate, seconds, read_collated(output_dir), differs, **own)
-        write_text(work / "README.md", card)
+        details = {"code": Path(code).name if code else "", "split_by": by}
+        card = model_card(row, description.techniques, rate, seconds, read_collated(output_dir), difference, **details)
+        write_text(temporary / "README.md", card)
 
 
-def _push(folder: Path, name: str) -> str:
-    """Upload a model folder to the Hugging Face Hub and say where it is.
+def _upload(folder: Path, name: str) -> str:
+    """Upload a model folder to the Hugging Face Hub and return a sentence with its address.
 
     Raises:
-        InvalidValue: there is no such name, permission or network; the folder stays.
+        InvalidValue: the name, the permission or the network is missing. The folder stays.
     """
     from huggingface_hub import HfApi
 
@@ -168,6 +168,6 @@ def _push(folder: Path, name: str) -> str:
         api = HfApi()
         api.create_repo(name, exist_ok=True)
         return f"uploaded to {api.upload_folder(repo_id=name, folder_path=folder)}"
-    except Exception as problem:  # those of its HTTP library too, which is another in every major version
-        why = " ".join(str(problem).split())[:300]
-        raise InvalidValue(f"push={name}: {why}. Once that is fixed: hf upload {name} {folder}") from None
+    except Exception as problem:  # its HTTP library, and so its errors, changes between major versions
+        reason = " ".join(str(problem).split())[:300]
+        raise InvalidValue(f"push={name}: {reason}. Once that is fixed: hf upload {name} {folder}") from None

@@ -1,6 +1,6 @@
 """Add the runs of a packed file to a results folder.
 
-Every run is added, or none if the folder holds one of the same name with other content. `singtech tables` renders them.
+It adds all runs, or none if the folder has a run of the same name with other content. `singtech tables` renders them.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from singtech.cli.options import command, option
 
 @dataclass(kw_only=True)
 class Options:
-    """What `singtech merge` takes."""
+    """The options of `singtech merge`."""
 
     file: Path = option("FILE", "a file that `singtech pack` wrote")
     output_dir: Path = option("FOLDER", "where to add the runs", Path("outputs"))
@@ -23,6 +23,6 @@ def main(options: Options) -> None:
     from singtech.results.collate import rebuild
     from singtech.results.packing import merge
 
-    added, before = merge(options.file, options.output_dir)
+    new, existing = merge(options.file, options.output_dir)
     rebuild(options.output_dir)
-    print(f"{options.output_dir}: {added} runs added" + (f", {before} were there before." if before else "."))
+    print(f"{options.output_dir}: {new} runs added" + (f", {existing} were there before." if existing else "."))

@@ -1,8 +1,8 @@
-"""Count what a sweep would train, and estimate its time and disk.
+"""Count what a sweep would train, and estimate its time and disk space.
 
-It takes the settings that `singtech run -m` takes; the default is the whole paper. It counts runs and phases, those
-needed and those there, and estimates the time from a short measurement on this machine. It trains nothing. VocalSet is
-neither fetched nor cut for it; a smaller corpus is prepared if it is not yet.
+It takes the settings of `singtech run -m`; the default is the whole paper. It counts the runs and phases that are
+stored and those that are missing, and estimates the time from a short measurement on this machine. It trains nothing.
+It does not download or cut VocalSet, but prepares a smaller corpus.
 """
 
 import shutil
@@ -18,41 +18,41 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from singtech.cli.config import check_settings, find_own_code, hydra_command
-from singtech.cli.problems import guard
-from singtech.corpus.download import in_bytes
-from singtech.places import CONF, EXPERIMENTS
+from singtech.cli.config import allow_own_modules, check_settings, hydra_command
+from singtech.cli.problems import run_verb
+from singtech.config_paths import CONF, EXPERIMENTS
+from singtech.corpus.download import format_bytes
 
-PAPER = ("table2", "table3", "figure3")  # all numbers of the paper come from the runs of these
-FOR_HYDRA = {"-h", "--help", "--hydra-help", "--cfg", "-c", "--info", "-i"}
+PAPER_EXPERIMENTS = ("table2", "table3", "figure3")  # their runs give all numbers of the paper
+HYDRA_FLAGS = {"-h", "--help", "--hydra-help", "--cfg", "-c", "--info", "-i"}
 
 
 def main() -> int:
-    """Print the plan; Hydra answers what asks for help or the configuration alone."""
+    """Print the plan, or let Hydra print the help or the configuration."""
     arguments = sys.argv[1:]
-    if FOR_HYDRA & set(arguments):
+    if HYDRA_FLAGS & set(arguments):
         return hydra_command(lambda cfg: None)()
-    return guard(lambda: job(arguments))
+    return run_verb(lambda: job(arguments))
 
 
 def job(arguments: Sequence[str]) -> None:
-    """Print the plan of the sweeps that `singtech run -m` would make of these arguments."""
-    find_own_code()
+    """Print the plan of the sweeps that `singtech run -m` would run with these arguments."""
+    allow_own_modules()
     print("counting runs and phases, and trying a few steps of each network …", flush=True)
-    print(report(*_read(arguments)))
+    print(describe_plan(*_split_arguments(arguments)))
 
 
-def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
-    """The plan of the experiments with these settings, in words.
+def describe_plan(experiments: Sequence[str], overrides: Sequence[str]) -> str:
+    """Describe the plan of the experiments with these settings.
 
     Raises:
-        SingtechError, HydraException: as `singtech run` raises for the same settings.
+        SingtechError, HydraException: as `singtech run` does for the same settings.
     """
     import pandas as pd
     from tabulate import tabulate
 
     from singtech.corpus.archive import ZENODO_SIZE
-    from singtech.run import machine_of, run_of
+    from singtech.run import build_machine, build_run
     from singtech.training.planning import Plan, in_words
 
     runs: list[tuple] = []
@@ -62,59 +62,59 @@ def report(experiments: Sequence[str], overrides: Sequence[str]) -> str:
             plan = Plan(Path(cfg.output_dir))
         data = OmegaConf.to_yaml(cfg.data, resolve=True)
         if data not in corpora:
-            corpora[data] = _corpus(cfg)
-        run = run_of(cfg, corpora[data])
+            corpora[data] = _find_corpus(cfg)
+        run = build_run(cfg, corpora[data])
         row = str(replace(run, setup=replace(run.setup, seed=0)))
-        runs.append((experiment, row, plan.add(run, corpora[data], machine_of(cfg))))
-    by_experiment = pd.DataFrame(runs, columns=["experiment", "row", "there"]).groupby("experiment", sort=False)
-    table = by_experiment.agg(rows=("row", "nunique"), runs=("row", "size"), there=("there", "sum"))
-    table["to make"] = table["runs"] - table["there"]
+        runs.append((experiment, row, plan.add(run, corpora[data], build_machine(cfg))))
+    by_experiment = pd.DataFrame(runs, columns=["experiment", "row", "stored"]).groupby("experiment", sort=False)
+    table = by_experiment.agg(rows=("row", "nunique"), runs=("row", "size"), stored=("stored", "sum"))
+    table["to make"] = table["runs"] - table["stored"]
     to_train = " and ".join(f"{plan.count(part)} of the {part}" for part in ("network", "head"))
     lines = [
         tabulate(table.reset_index(), headers="keys", showindex=False),
         "",
-        f"runs    {len(plan.runs)} different ones, {sum(plan.runs.values())} there",
-        f"phases  {len(plan.phases)} different ones for the runs to make, {len(plan.stored)} there;"
+        f"runs    {len(plan.runs)} different ones, {sum(plan.runs.values())} stored",
+        f"phases  {len(plan.phases)} different ones for the runs to make, {len(plan.stored)} stored;"
         f" {to_train} to train",
         f"epochs  {plan.epochs('network'):,} through the network, {plan.epochs('head'):,} of the head",
     ]
     if plan.missing:
-        speeds = plan.measure(machine_of(cfg))
+        speeds = plan.measure(build_machine(cfg))
         device = next(iter(speeds.values())).device
         lines += [
-            f"time    about {_duration(plan.seconds(speeds))} on {device}, one run after the other; roughly, from a",
-            f"        few steps of each network on noise (a clip: {in_words(list(speeds.values()))})",
+            f"time    about {_format_duration(plan.seconds(speeds))} on {device}, one run after another; roughly, from",
+            f"        a few steps of each network on noise (a clip: {in_words(list(speeds.values()))})",
         ]
-    unprepared = [corpus for corpus in corpora.values() if isinstance(corpus, Unprepared)]
-    needed = plan.bytes_needed() + sum(corpus.bytes_needed for corpus in unprepared)
+    unprepared = [corpus for corpus in corpora.values() if isinstance(corpus, UnpreparedCorpus)]
+    size = plan.bytes_needed() + sum(corpus.bytes_needed for corpus in unprepared)
     if any(not corpus.is_here for corpus in unprepared):
-        needed += ZENODO_SIZE
+        size += ZENODO_SIZE
     folder = plan.output_dir.absolute()
     free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
-    lines.append(f"disk    about {in_bytes(needed)} more in {plan.output_dir}, where {in_bytes(free)} are free")
+    lines.append(f"disk    about {format_bytes(size)} more in {plan.output_dir}, where {format_bytes(free)} are free")
     return "\n".join([*lines, *dict.fromkeys(corpus.note for corpus in unprepared)])
 
 
 def compose_runs(experiments: Sequence[str], overrides: Sequence[str]) -> Iterator[tuple[str, DictConfig]]:
-    """(experiment, configuration) of every run of the sweeps `singtech run -m experiments=… <overrides>`."""
+    """Yield (experiment, configuration) for every run of `singtech run -m experiments=… <overrides>`."""
     parser = OverridesParser.create()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for experiment in experiments:
-            first = [f"experiments={experiment}"]
-            swept = compose("config", first, return_hydra_config=True).hydra.sweeper.params or {}
-            settings = [*(f"{name}={values}" for name, values in swept.items()), *overrides]
+            choice = [f"experiments={experiment}"]
+            sweep_settings = compose("config", choice, return_hydra_config=True).hydra.sweeper.params or {}
+            settings = [*(f"{name}={values}" for name, values in sweep_settings.items()), *overrides]
             (runs,) = BasicSweeper.split_arguments(parser.parse_overrides(settings), max_batch_size=None)
             for run in runs:
-                cfg = compose("config", [*first, *run], return_hydra_config=True)
-                HydraConfig.instance().set_config(cfg)  # what a run under `hydra.main` finds there
+                cfg = compose("config", [*choice, *run], return_hydra_config=True)
+                HydraConfig.instance().set_config(cfg)  # as `hydra.main` does
                 with open_dict(cfg):
                     del cfg["hydra"]
                 check_settings(cfg)
                 yield experiment, cfg
 
 
-class Unprepared:
-    """A corpus that is not prepared, as far as a plan or a launcher needs it; VocalSet's numbers of clips."""
+class UnpreparedCorpus:
+    """Stand-in for a corpus that is not prepared, with VocalSet's numbers of clips, for a plan or a launcher."""
 
     state = "not prepared"
 
@@ -130,33 +130,33 @@ class Unprepared:
         self.waveforms = np.empty((0, round(data.clip_seconds * data.sample_rate)), np.int16)
         self.bytes_needed = self.waveforms.itemsize * self.waveforms.shape[1] * sum(self.clips.values())
         self.is_here, self.settings = is_here, OmegaConf.to_yaml(data, resolve=True)
-        what = "is not prepared yet, `make data` does it" if is_here else "is not here, `make data` fetches it (2.1 GB)"
+        state = "is not prepared, `make data` does it" if is_here else "is absent, `make data` downloads it (2.1 GB)"
         clips = f"{self.clips['train']:,} training and {self.clips['test']:,} test clips"
-        self.note = f"VocalSet {what}: counted with the {clips} of its official split."
+        self.note = f"VocalSet {state}: counted with the {clips} of its official split."
 
     def rows(self, split: str) -> range:
-        """As many indices as the split has clips."""
+        """Return an index for each clip of the split."""
         return range(self.clips.get(split, 0))
 
     def fingerprint(self, split: str) -> str:
-        """A fingerprint that no prepared corpus has."""
+        """Return a fingerprint that no prepared corpus has."""
         return f"{split} clips of {self.settings}"
 
 
-def _corpus(cfg: DictConfig) -> object:
-    """The corpus, prepared if it is not yet; VocalSet, which takes minutes and gigabytes, only if it is already."""
-    from singtech.cli.prepare import corpus_of
+def _find_corpus(cfg: DictConfig) -> object:
+    """Prepare the corpus, or open it. VocalSet, which takes minutes and gigabytes, is only opened."""
+    from singtech.cli.prepare import prepare_corpus
     from singtech.corpus.archive import find_source
 
     if HydraConfig.get().runtime.choices["data"] != "vocalset":
-        return corpus_of(cfg)
+        return prepare_corpus(cfg)
     is_here = find_source(Path(cfg.data.root).expanduser()) is not None
-    return (corpus_of(cfg, make=False) if is_here else None) or Unprepared(cfg, is_here)
+    return (prepare_corpus(cfg, make=False) if is_here else None) or UnpreparedCorpus(cfg, is_here)
 
 
-def _read(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The experiments, by default the paper's, and the settings among the arguments."""
-    experiments, settings = list(PAPER), []
+def _split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split the arguments into experiments, by default the paper's, and settings."""
+    experiments, settings = list(PAPER_EXPERIMENTS), []
     words = iter(arguments)
     for word in words:
         name, _, value = word.partition("=")
@@ -170,7 +170,7 @@ def _read(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return experiments, settings
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

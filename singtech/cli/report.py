@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from singtech.cli.options import command, option
-from singtech.cli.tables import collated_corpora, render_corpus
+from singtech.cli.tables import collate_corpora, render_corpus
 from singtech.errors import InvalidValue, SingtechError
 from singtech.results.collate import Collated
 from singtech.results.commands import command_end, prepare
@@ -53,7 +53,7 @@ def main(options: Options) -> None:
     """Write a report of each corpus, and print its path."""
     if options.audio not in AUDIO:
         raise InvalidValue(f"audio={options.audio}: expected {' or '.join(AUDIO)}.")
-    collated, corpora = collated_corpora(options.output_dir, options.data)
+    collated, corpora = collate_corpora(options.output_dir, options.data)
     for data in corpora:
         print(f"rendering the tables of {data} …", flush=True)
         path = report(collated, data, options.audio, options.to)
@@ -65,13 +65,13 @@ def report(collated: Collated, data: str, audio: str = "all", to: str = "") -> P
     folder, pages = render_corpus(collated, data, to)
     answer = answer_everything(collated, data)
     clips = clip_probabilities(answer)
-    takes, sounds = recordings(collated, data, clips, audio)
+    takes, sounds = render_recordings(collated, data, clips, audio)
     path = folder / "report.html"
     write_report(path, answer, clips, pages, takes, sounds)
     return path
 
 
-def recordings(
+def render_recordings(
     collated: Collated, data: str, clips: ClipProbabilities | None, audio: str
 ) -> tuple[dict[str, Take], dict[str, object]]:
     """Read each test recording from the clip store, and make its picture and sound. The hardest come first.
@@ -87,55 +87,55 @@ def recordings(
     sounds: dict[str, object] = {"clip_seconds": 0, "khz": 0, "silent": ""}
     if clips is None:
         return {}, sounds
-    store = _store(collated, data)
+    store = _find_store(collated, data)
     if store is None:
         command = prepare(command_end(collated, data))
         sounds["silent"] = f"The clips are not here, so no recording is heard or seen; `{command}` makes them."
         return {}, sounds
-    rows_of = dict(list(store.clips.groupby("recording")))
+    groups = dict(list(store.clips.groupby("recording")))
     rate = store.sample_rate
     hardness = clips.clips.assign(true=clips.true).groupby("recording")["true"].min().sort_values(kind="stable")
-    order = [recording for recording in hardness.index if recording in rows_of]
-    chosen = {"all": set(order), "hardest": set(hardest_clips(clips)["recording"]) & set(order), "none": set()}[audio]
-    takes, room = {}, MOST_BYTES
+    order = [recording for recording in hardness.index if recording in groups]
+    audible = {"all": set(order), "hardest": set(hardest_clips(clips)["recording"]) & set(order), "none": set()}[audio]
+    takes, free_bytes = {}, MOST_BYTES
     for recording in tqdm(order, unit="recording", desc="pictures and audio", leave=False):
-        rows = rows_of[recording]
+        rows = groups[recording]
         samples = np.concatenate([store.waveforms[row][:length] for row, length in rows["samples"].items()])
-        content, width = _picture(samples, rate)
+        content, width = _draw_picture(samples, rate)
         picture, sound = data_uri(content, "image/webp"), ""
-        room -= len(picture)
-        if recording in chosen and room > 0:
-            sound = data_uri(_mp3(samples, rate), "audio/mpeg")
-            room -= len(sound)
-        takes[recording] = Take(sound if room >= 0 else "", picture, width)  # no room: easier ones have none either
-    silent = _silence(audio, sum(bool(take.audio) for take in takes.values()), len(chosen), len(takes))
+        free_bytes -= len(picture)
+        if recording in audible and free_bytes > 0:
+            sound = data_uri(_encode_mp3(samples, rate), "audio/mpeg")
+            free_bytes -= len(sound)
+        takes[recording] = Take(sound if free_bytes >= 0 else "", picture, width)  # if full, easier ones are silent too
+    silent = _describe_silence(audio, sum(bool(take.audio) for take in takes.values()), len(audible), len(takes))
     return takes, {"clip_seconds": store.clip_seconds, "khz": rate / 2000, "silent": silent}
 
 
-def _silence(audio: str, heard: int, chosen: int, recordings: int) -> str:
+def _describe_silence(audio: str, audible: int, selected: int, recordings: int) -> str:
     """Say how many recordings can be heard, and why the others cannot; "" if all can."""
     if audio == "none":
         return "No recording can be heard: the page was made with audio=none."
-    why = ["the page was made with audio=hardest, for those of the hardest clips"] if audio == "hardest" else []
-    if heard < chosen:
-        why.append(f"above {MOST_BYTES / 1e6:g} MB of pictures and sound in all, the easier ones are silent")
-    return f"{heard} of {recordings} recordings can be heard: {'; '.join(why)}." if why else ""
+    reasons = ["the page was made with audio=hardest, for those of the hardest clips"] if audio == "hardest" else []
+    if audible < selected:
+        reasons.append(f"above {MOST_BYTES / 1e6:g} MB of pictures and sound in all, the easier ones are silent")
+    return f"{audible} of {recordings} recordings can be heard: {'; '.join(reasons)}." if reasons else ""
 
 
-def _store(collated: Collated, data: str) -> "Corpus | None":
+def _find_store(collated: Collated, data: str) -> "Corpus | None":
     """Read the clip store of a corpus's current state; None if there is none."""
     from singtech.corpus.clip_store import read_store
 
     state = collated.state(data)
     for folder in sorted((collated.output_dir / "data").glob(f"{glob.escape(data)}-*")):
-        with contextlib.suppress(SingtechError):  # another store may serve
+        with contextlib.suppress(SingtechError):  # another store may fit
             store = read_store(folder)
             if state is not None and store.state[:16] == state[0]:
                 return store
     return None
 
 
-def _mp3(samples: np.ndarray, rate: int) -> bytes:
+def _encode_mp3(samples: np.ndarray, rate: int) -> bytes:
     """Encode (S,) int16 samples as MP3 with about 50 kbit/s, which every browser plays."""
     import soundfile
 
@@ -149,7 +149,7 @@ def _mp3(samples: np.ndarray, rate: int) -> bytes:
     return file.getvalue()
 
 
-def _picture(samples: np.ndarray, rate: int) -> tuple[bytes, int]:
+def _draw_picture(samples: np.ndarray, rate: int) -> tuple[bytes, int]:
     """Draw (S,) int16 samples as a small spectrogram, compressed in time if long; return the WebP and its width."""
     from matplotlib import colormaps
     from PIL import Image

@@ -1,8 +1,8 @@
-"""Submit a sweep to Slurm so that no job holds a GPU while another trains the phase that both need.
+"""Submit a sweep to Slurm so that no job holds a GPU while another job trains a phase that both need.
 
 Runs that share their first phase (four alphas of cRT-WC share the features) are one group. The first run of each group
-is submitted at once, and all others as a second array that depends on the first. `hydra_plugins/singtech_slurm` makes
-a launcher of it.
+is submitted at once, and all others as a second array that depends on the first. `hydra_plugins/singtech_slurm` is
+the launcher.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,25 +13,25 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from omegaconf import DictConfig, open_dict
 
-from singtech.cli.plan import Unprepared
+from singtech.cli.plan import UnpreparedCorpus
 from singtech.cli.problems import is_fixable
 
 
 def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list:
-    """Submit the runs of a sweep as hydra-submitit-launcher's `launch` does, but in two arrays; wait for all."""
+    """Submit the runs of a sweep like hydra-submitit-launcher's `launch`, but in two arrays; wait for all."""
     import submitit
     from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 
     Path(launcher.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
     load = launcher.hydra_context.config_loader.load_sweep_config
-    keys = [first_phase(load(launcher.config, list(overrides))) for overrides in job_overrides]
-    own = ("submitit_folder", "max_num_timeout")
+    keys = [first_phase_key(load(launcher.config, list(overrides))) for overrides in job_overrides]
+    executor_options = ("submitit_folder", "max_num_timeout")
     parameters = {
         name if hasattr(BaseQueueConf, name) else f"slurm_{name}": value
         for name, value in launcher.params.items()
-        if name not in own
+        if name not in executor_options
     }
-    folder, attempts = (launcher.params[name] for name in own)
+    folder, attempts = (launcher.params[name] for name in executor_options)
     executor = submitit.AutoExecutor(cluster="slurm", folder=folder, slurm_max_num_timeout=attempts)
     calls = [
         (list(overrides), "hydra.sweep.dir", number, f"job_id_for_{number}", Singleton.get_state())
@@ -45,41 +45,41 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], initial_job_id
 
 
 def submit(executor: Any, function: Any, calls: Sequence, keys: Sequence, parameters: Mapping[str, Any]) -> list:
-    """Submit calls of a function: the first of each key, and the others to begin when all of these have ended.
+    """Submit calls of a function: the first call of each key, and the other calls to start after all of these.
 
     Returns:
         The jobs in the order of the calls.
     """
     first = [number for number, key in enumerate(keys) if key is None or key not in keys[:number]]
     others = [number for number in range(len(keys)) if number not in first]
-    more = parameters.get("slurm_additional_parameters") or {}
+    extra = parameters.get("slurm_additional_parameters") or {}
     jobs: dict[int, Any] = {}
     for group in filter(None, (first, others)):
-        after = [f"afterany:{jobs[first[0]].job_id.partition('_')[0]}"] if jobs else []
-        dependency = ",".join([*filter(None, [more.get("dependency")]), *after])
-        added = dict(more) | ({"dependency": dependency} if dependency else {})
-        executor.update_parameters(**{**parameters, "slurm_additional_parameters": added})
+        dependencies = [f"afterany:{jobs[first[0]].job_id.partition('_')[0]}"] if jobs else []
+        dependency = ",".join([*filter(None, [extra.get("dependency")]), *dependencies])
+        extra_parameters = dict(extra) | ({"dependency": dependency} if dependency else {})
+        executor.update_parameters(**{**parameters, "slurm_additional_parameters": extra_parameters})
         jobs |= zip(group, executor.map_array(function, *zip(*(calls[n] for n in group), strict=True)), strict=True)
     return [jobs[number] for number in range(len(keys))]
 
 
-def first_phase(cfg: DictConfig) -> str | None:
-    """The key of the first phase of a run, for comparison within a sweep; None where its settings do not fit.
+def first_phase_key(cfg: DictConfig) -> str | None:
+    """Return the key of a run's first phase, to compare it within a sweep; None if the settings are wrong.
 
-    The corpus need not be prepared: its settings stand for its clips.
+    The corpus need not be prepared, because its settings replace its clips here.
     """
-    from singtech.run import run_of
+    from singtech.run import build_run
 
     hydra_config = HydraConfig.instance()
-    before = hydra_config.cfg
+    previous = hydra_config.cfg
     hydra_config.set_config(cfg)
     try:
         with open_dict(cfg):
             del cfg["hydra"]
-        return run_of(cfg, Unprepared(cfg, False)).keys[0]
+        return build_run(cfg, UnpreparedCorpus(cfg, False)).keys[0]
     except Exception as problem:
         if not is_fixable(problem):
             raise
-        return None  # its own job says what is wrong
+        return None  # the job of the run reports the error
     finally:
-        hydra_config.cfg = before
+        hydra_config.cfg = previous

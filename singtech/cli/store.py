@@ -1,6 +1,6 @@
-"""Show what `outputs/` holds, check it, or remove what no row uses.
+"""List what `outputs/` holds, check it, or remove what no row uses.
 
-Without an option it lists runs, phases and clip stores with their sizes, ages and the rows that use them.
+Without an option, it lists runs, phases and clip stores with their sizes, ages and the rows that use them.
 """
 
 import time
@@ -8,30 +8,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from singtech.cli.export import only_match
+from singtech.cli.export import match_one_name
 from singtech.cli.options import command, option
-from singtech.corpus.download import in_bytes
+from singtech.corpus.download import format_bytes
 from singtech.errors import InvalidValue, NotThere
 
 
 @dataclass(kw_only=True)
 class Options:
-    """What `singtech store` takes."""
+    """The options of `singtech store`."""
 
     show: str = option("RUN", "the command and configuration of a row (a part of its name is enough)", "")
-    compare: str = option("RUN,RUN", "what decides the outcome of the two runs and differs", "")
+    compare: str = option("RUN,RUN", "the different settings and inputs of two runs", "")
     columns: bool = option("true", "what every column of results.csv means", False)
     check: bool = option(
-        "true", "read every byte; what is damaged is set aside, and the next run that needs it makes it again", False
+        "true", "read all files; damaged ones are renamed, and the next run that needs them makes them again", False
     )
     remove: str = option("unused", "list what no row uses", "")
-    sure: bool = option("true", "with remove=unused: remove it", False)
+    sure: bool = option("true", "with remove=unused: really remove it", False)
     output_dir: Path = option("FOLDER", "where the results are", Path("outputs"))
 
 
 @command(Options)
 def main(options: Options) -> int:
-    """Do what the options ask for; 1 if something is damaged."""
+    """Print what the options ask for; return 1 if a file is damaged."""
     if options.columns:
         from singtech.results.schema import dictionary
 
@@ -41,7 +41,7 @@ def main(options: Options) -> int:
     if options.remove not in ("", "unused"):
         raise InvalidValue(f"remove={options.remove}: expected unused.")
     if not output_dir.is_dir():
-        raise NotThere(f"{output_dir}: nothing is there yet. Make something with `make demo`.")
+        raise NotThere(f"{output_dir}: there are no results yet. Make some with `make demo`.")
     print(f"reading {output_dir} …", flush=True)
     status = 0
     if options.show:
@@ -63,10 +63,10 @@ def _list(output_dir: Path) -> list[str]:
 
     entries = survey(output_dir)
     unused = [entry for entry in entries if entry.is_unused]
-    lines = [_table(entries), "", f"{len(entries)} entries, {_total(entries)}"]
+    lines = [_format_table(entries), "", f"{len(entries)} entries, {_format_total(entries)}"]
     if unused:
-        some = f"{len(unused)} of them ({_total(unused)})"
-        lines.append(f"{some} are used by no row: `singtech store remove=unused` names them.")
+        amount = f"{len(unused)} of them ({_format_total(unused)})"
+        lines.append(f"{amount} are not used by any row: `singtech store remove=unused` lists them.")
     return lines
 
 
@@ -77,12 +77,12 @@ def _remove(output_dir: Path, sure: bool) -> list[str]:
     if not unused:
         return ["Every entry is used by a row; there is nothing to remove."]
     if not sure:
-        summary = f"{len(unused)} entries, {_total(unused)}, would go. Add sure=true to remove them."
-        return [_table(unused), "", summary]
-    gone, in_use = remove(unused, output_dir)
-    lines = [f"removed {entry.kind} {entry.name}, {in_bytes(entry.size)}" for entry in gone]
-    lines += [f"kept {entry.kind} {entry.name}: somebody uses it now" for entry in in_use]
-    return [*lines, f"{_total(gone)} are free again."]
+        summary = f"{len(unused)} entries, {_format_total(unused)}, are unused. Add sure=true to remove them."
+        return [_format_table(unused), "", summary]
+    removed, busy = remove(unused, output_dir)
+    lines = [f"removed {entry.kind} {entry.name}, {format_bytes(entry.size)}" for entry in removed]
+    lines += [f"kept {entry.kind} {entry.name}: another process uses it now" for entry in busy]
+    return [*lines, f"{_format_total(removed)} are free again."]
 
 
 def _check(output_dir: Path) -> tuple[list[str], int]:
@@ -91,24 +91,24 @@ def _check(output_dir: Path) -> tuple[list[str], int]:
     from singtech.training.inventory import check
 
     count, faults, busy = check(output_dir, lambda entries: tqdm(entries, "checking", unit="entry", disable=None))
-    looked_at = f"{count - len(busy)} entries looked at"
+    summary = f"{count - len(busy)} entries looked at"
     if not faults:
-        return [*busy, f"{looked_at}, every one whole."], 0
-    return [*busy, *faults, f"{looked_at}, {len(faults)} damaged; the runs that need them make them again."], 1
+        return [*busy, f"{summary}, every one whole."], 0
+    return [*busy, *faults, f"{summary}, {len(faults)} damaged; the runs that need them make them again."], 1
 
 
 def _show(output_dir: Path, part: str) -> list[str]:
     from singtech.training.inventory import rows_of
 
     rows = {row["run"]: row for row in rows_of(output_dir)}
-    row = rows[only_match(rows, part, "show")]
-    command = row.pop("command", "") or "# no command is known of this row"
+    row = rows[match_one_name(rows, part, "show")]
+    command = row.pop("command", "") or "# the command of this row is unknown"
     lines = [f"# {name}: {value}" for name, value in row.items() if str(value) not in ("", "nan", "None")]
     configuration = output_dir / "runs" / row["run"] / "config.yaml"
     if configuration.is_file():
         settings = configuration.read_text(encoding="utf-8").rstrip()
     else:
-        settings = f"# {configuration} is not here; with --cfg job the command shows the configuration."
+        settings = f"# {configuration} is absent; the command shows the configuration with --cfg job."
     return [*lines, "", command, "", settings]
 
 
@@ -121,24 +121,24 @@ def _compare(output_dir: Path, runs: str) -> list[str]:
     if len(parts) != 2:
         raise InvalidValue(f"compare={runs}: expected two runs with a comma between them.")
     names = [row["run"] for row in rows_of(output_dir)]
-    first, second = (only_match(names, part, "compare") for part in parts)
+    first, second = (match_one_name(names, part, "compare") for part in parts)
     lines = differences(output_dir, (first, second))
     if not lines:
         return [f"Nothing that decides the outcome of {first} and {second} differs."]
     return [tabulate(lines, ["", first, second], disable_numparse=True)]
 
 
-def _table(entries: Sequence) -> str:
+def _format_table(entries: Sequence) -> str:
     from tabulate import tabulate
 
     lines = []
     for entry in entries:
         changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.changed))
         users = "" if entry.kind in ("run", "damaged") else len(set(entry.users))
-        lines.append([entry.kind, entry.name, in_bytes(entry.size), changed, users, entry.description[:60]])
+        lines.append([entry.kind, entry.name, format_bytes(entry.size), changed, users, entry.description[:60]])
     header = ["", "name", "size", "changed", "rows that use it", "what it is"]
     return tabulate(lines, header, disable_numparse=True, colalign=("left", "left", "right", "right", "right", "left"))
 
 
-def _total(entries: Sequence) -> str:
-    return in_bytes(sum(entry.size for entry in entries))
+def _format_total(entries: Sequence) -> str:
+    return format_bytes(sum(entry.size for entry in entries))

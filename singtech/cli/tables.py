@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from singtech.cli.options import command, option
+from singtech.config_paths import EXPERIMENTS
 from singtech.errors import InvalidValue, NotThere
-from singtech.places import EXPERIMENTS
 from singtech.results.collate import RESULTS, Collated, collate
 from singtech.results.commands import report
 from singtech.results.experiments import read_experiments, read_published
@@ -24,7 +24,7 @@ from singtech.results.pages import Page
 from singtech.results.settings import Settings
 from singtech.results.summaries import has_runs
 
-SHOWN = "table3"  # the page to print by default, if it has a run
+DEFAULT_PAGE = "table3"  # the page to print by default, if it has a run
 
 
 @dataclass(kw_only=True)
@@ -53,23 +53,23 @@ def render(output_dir: Path, data: str = "", show: str = "", to: str = "") -> tu
         NotThere: there is nothing to render.
         InvalidValue: there is no such page to show.
     """
-    collated, corpora = collated_corpora(output_dir, data)
+    collated, corpora = collate_corpora(output_dir, data)
     names = [experiment.name for experiment in read_experiments()]
     if show and show not in names:
         raise InvalidValue(f"show={show}: no such page, there are {', '.join(names)}.")
     lines, pages = [], []
     for name in corpora:
         folder, rendered = render_corpus(collated, name, to)
-        shared = main_group(collated, name).words
-        lines.append(f"{folder}: {len(rendered)} pages, all in README.md{f' ({shared})' if shared else ''}")
+        words = main_group(collated, name).words
+        lines.append(f"{folder}: {len(rendered)} pages, all in README.md{f' ({words})' if words else ''}")
         others = len(groups_of(collated, name)) - 1
         if others > 0:
             folders = f"{others} folders" if others > 1 else "a folder"
             lines.append(f"runs with other settings in {folders} below it, which README.md names")
         if (folder / "report.html").is_file():
             lines.append(f"{folder / 'report.html'} is outdated: `{report(collated, name)}` makes it again")
-        if show or rendered[names.index(SHOWN)].runs:
-            pages.append((folder / f"{show or SHOWN}.md").read_text(encoding="utf-8"))
+        if show or rendered[names.index(DEFAULT_PAGE)].runs:
+            pages.append((folder / f"{show or DEFAULT_PAGE}.md").read_text(encoding="utf-8"))
     return lines, pages
 
 
@@ -83,13 +83,13 @@ def render_corpus(collated: Collated, data: str, to: str = "") -> tuple[Path, li
     """
     published, experiments = read_published(EXPERIMENTS / "paper.csv"), read_experiments()
     corpus_folder, groups = Path(to or collated.output_dir / "tables") / data, groups_of(collated, data)
-    folders = {group.settings: corpus_folder / _name(group.settings) for group in groups}
+    folders = {group.settings: corpus_folder / _name_folder(group.settings) for group in groups}
     folders[main_group(collated, data)] = corpus_folder
     main_pages: list[Page] = []
     for settings, folder in folders.items():
         is_main = folder == corpus_folder
-        with_runs = [each for each in experiments if is_main or has_runs(each, collated, data, settings)]
-        pages = [render_page(each, collated, published, data, folder, settings)[1] for each in with_runs]
+        shown_experiments = [each for each in experiments if is_main or has_runs(each, collated, data, settings)]
+        pages = [render_page(each, collated, published, data, folder, settings)[1] for each in shown_experiments]
         links = [(group, os.path.relpath(folders[group.settings] / "README.md", folder)) for group in groups]
         write_index(folder, data, pages, settings, links)
         main_pages = pages if is_main else main_pages
@@ -99,14 +99,14 @@ def render_corpus(collated: Collated, data: str, to: str = "") -> tuple[Path, li
     return corpus_folder, main_pages
 
 
-def _name(group: Settings) -> str:
+def _name_folder(group: Settings) -> str:
     """Name the folder of a group. A hash makes the name unique."""
     words = group.words or "paper"
     plain = re.sub(r"[^A-Za-z0-9._=-]+", "_", words)[:60].strip("._")
     return f"{plain}-{hashlib.sha256(words.encode()).hexdigest()[:6]}"
 
 
-def collated_corpora(output_dir: Path, data: str = "") -> tuple[Collated, list[str]]:
+def collate_corpora(output_dir: Path, data: str = "") -> tuple[Collated, list[str]]:
     """Collate all results, and list the corpora that were prepared or have runs, or the one named `data`.
 
     Raises:

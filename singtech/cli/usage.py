@@ -1,7 +1,7 @@
-"""The help of the verbs with Hydra's settings, and what a shell completes.
+"""Write the help of the verbs with Hydra's settings, and complete words in a shell.
 
-Hydra fills the template in `conf/config.yaml`; it knows neither a verb's own words nor which choice of a group is the
-default, so resolvers give these.
+Hydra fills the template in `conf/config.yaml`. Resolvers add the docstring of the verb and the default choice of each
+group, which Hydra does not know.
 """
 
 import inspect
@@ -13,20 +13,20 @@ from importlib import import_module
 
 from omegaconf import OmegaConf
 
-from singtech.places import CONF, EXPERIMENTS
+from singtech.config_paths import CONF, EXPERIMENTS
 
 WIDTH, INDENT = 80, 14
 WITH_OPTIONS = ("tables", "report", "predict", "export", "pack", "merge", "store")  # the verbs without Hydra's settings
 
 
 def register(doc: str) -> None:
-    """Let the template have a module's docstring and the groups, as `${usage.doc:}` and `${usage.groups:}`."""
-    OmegaConf.register_new_resolver("usage.doc", lambda: fill(inspect.cleandoc(doc)), replace=True)
-    OmegaConf.register_new_resolver("usage.groups", groups, replace=True)
+    """Register a module's docstring and the groups as `${usage.doc:}` and `${usage.groups:}`."""
+    OmegaConf.register_new_resolver("usage.doc", lambda: wrap_text(inspect.cleandoc(doc)), replace=True)
+    OmegaConf.register_new_resolver("usage.groups", list_groups, replace=True)
 
 
-def groups() -> str:
-    """Each group's choices with a star at the default, in a wrapped paragraph."""
+def list_groups() -> str:
+    """List the choices of each group in a wrapped paragraph, with a star after the default."""
     defaults: dict[str, str] = {}
     for entry in OmegaConf.load(CONF / "config.yaml").defaults:
         if not isinstance(entry, str):
@@ -35,24 +35,24 @@ def groups() -> str:
     for group, default in defaults.items():
         folder = EXPERIMENTS if group == "experiments" else CONF / group
         names = [path.stem + "*" * (path.stem == default) for path in sorted(folder.glob("*.yaml"))]
-        first = f"  {group}".ljust(INDENT)
-        lines.append(textwrap.fill(", ".join(names), WIDTH, initial_indent=first, subsequent_indent=" " * INDENT))
+        indent = f"  {group}".ljust(INDENT)
+        lines.append(textwrap.fill(", ".join(names), WIDTH, initial_indent=indent, subsequent_indent=" " * INDENT))
     return "\n".join(lines)
 
 
-def fill(text: str) -> str:
-    """Wrap paragraphs; keep indented lines, which are settings and what they do."""
+def wrap_text(text: str) -> str:
+    """Wrap paragraphs. Keep indented lines, which list settings."""
     parts = itertools.groupby(text.split("\n"), lambda line: line.startswith(" ") or not line)
-    return "\n".join("\n".join(part) if is_kept else textwrap.fill(" ".join(part), WIDTH) for is_kept, part in parts)
+    return "\n".join("\n".join(part) if is_list else textwrap.fill(" ".join(part), WIDTH) for is_list, part in parts)
 
 
-def complete(verbs: list[str]) -> list[str] | None:
-    """The words to complete the line in COMP_LINE with; None where Hydra knows them, without the verb in that line."""
+def complete_words(verbs: list[str]) -> list[str] | None:
+    """List completions of COMP_LINE. For None, Hydra must complete it; the verb is then removed from COMP_LINE."""
     program, *words = os.environ.get("COMP_LINE", "").split(" ")
     if len(words) < 2 or words[0] not in verbs:
         return verbs
     if words[0] in WITH_OPTIONS:
         options = import_module(f"singtech.cli.{words[0]}").Options
-        return [f"{each.name}=" for each in fields(options)]
+        return [f"{item.name}=" for item in fields(options)]
     os.environ["COMP_LINE"] = " ".join([program, *words[1:]])
     return None

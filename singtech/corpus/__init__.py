@@ -1,1 +1,1 @@
-"""Recordings to clips: where they lie, which there are, how they are cut, and how they reach the training."""
+"""Find recordings, list them, cut them into clips, and batch the clips for training."""

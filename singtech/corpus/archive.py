@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from singtech.corpus.download import download, in_bytes
+from singtech.corpus.download import download, format_bytes
 from singtech.errors import Damaged, InvalidValue, NoConnection, NotThere
 
 # Zenodo record 1442513: VocalSet 1.1, Creative Commons Attribution 4.0.
@@ -24,7 +24,7 @@ ZIPS = ("VocalSet11.zip", "VocalSet1-2.zip")
 
 BASES = ("FULL", "data_by_singer")
 SUFFIXES = (".wav", ".flac")
-LARGEST_BYTES = 1 << 30  # of one recording's file: 100 minutes of CD sound
+MAX_BYTES = 1 << 30  # of one recording: 100 minutes of CD sound
 
 
 def fetch_vocalset(root: str | os.PathLike) -> Path:
@@ -44,8 +44,8 @@ def fetch_vocalset(root: str | os.PathLike) -> Path:
         return download(ZENODO_URL, target, ZENODO_SIZE, ZENODO_MD5)
     except NoConnection as error:
         raise NoConnection(
-            f"VocalSet is not at {root} and {error} Bring {ZIPS[0]} from {ZENODO_RECORD} to {target} yourself, "
-            "or say data.root=<where it is>, or take data=demo, which needs no download."
+            f"VocalSet is not at {root} and {error} Copy {ZIPS[0]} from {ZENODO_RECORD} to {target} yourself, "
+            "or set data.root=<its path>, or use data=demo, which needs no download."
         ) from error
 
 
@@ -60,7 +60,7 @@ def own_recordings(root: str | os.PathLike | None) -> Path:
         raise InvalidValue("data.root is not set: name the folder or zip that holds the recordings.")
     path = find_source(Path(root).expanduser())
     if path is None:
-        raise NotThere(f"data.root={root}: nothing is there; expected a folder or a zip with recordings.")
+        raise NotThere(f"data.root={root}: found nothing; expected a folder or a zip with recordings.")
     return path
 
 
@@ -91,20 +91,20 @@ def open_source(path: str | os.PathLike, by_folders: bool = True) -> "Source":
 
 
 class Source:
-    """Files below a base folder. Each has a stamp: a text that begins with its size and changes with its content.
+    """Files below a base folder. Each has a stamp: a text that starts with its size and changes with its content.
 
     Args:
-        by_folders: whether folders name singer and technique. If not, files may be anywhere, and the base is `path`.
+        by_folders: whether folders name singer and technique. If not, files can be anywhere, and the base is `path`.
     """
 
     def __init__(self, path: Path, stamps: dict[str, str], by_folders: bool) -> None:
         self.path = path
-        stamps = {name: stamp for name, stamp in stamps.items() if not _is_clutter(name)}
-        self.base = _base(stamps) if by_folders else ""
+        stamps = {name: stamp for name, stamp in stamps.items() if not _is_hidden(name)}
+        self.base = _find_base(stamps) if by_folders else ""
         self._stamps = {name[len(self.base) :]: stamps[name] for name in stamps if name.startswith(self.base)}
-        found = f"{len(stamps)} files such as {min(stamps)!r}" if stamps else "no file"
+        content = f"{len(stamps)} files such as {min(stamps)!r}" if stamps else "no file"
         if by_folders and not any(is_recording(name) and name.count("/") >= 2 for name in self._stamps):
-            raise InvalidValue(f"{path}: expected <singer>/…/<technique>/<name>.wav or .flac, found {found}.")
+            raise InvalidValue(f"{path}: expected <singer>/…/<technique>/<name>.wav or .flac, found {content}.")
 
     def names(self) -> list[str]:
         """Return the sorted paths of all files below the base, with forward slashes, without hidden files."""
@@ -124,9 +124,9 @@ class Source:
         Raises:
             Damaged, OSError: it cannot be read. The message does not name the file.
         """
-        if self.size(name) > LARGEST_BYTES:
-            raise Damaged(f"it has {in_bytes(self.size(name))}, more than the {in_bytes(LARGEST_BYTES)} that are read")
-        return self._content(self.base + name)
+        if self.size(name) > MAX_BYTES:
+            raise Damaged(f"it has {format_bytes(self.size(name))}, more than the limit of {format_bytes(MAX_BYTES)}")
+        return self._read_file(self.base + name)
 
     def labels(self) -> Mapping[str, Sequence[str]] | None:
         """Return singer, technique and context of each file; None if the folders name them."""
@@ -135,7 +135,7 @@ class Source:
     def close(self) -> None:
         """Close the source."""
 
-    def _content(self, path: str) -> bytes:
+    def _read_file(self, path: str) -> bytes:
         raise NotImplementedError
 
     def __enter__(self) -> "Source":
@@ -146,7 +146,7 @@ class Source:
 
 
 class FolderSource(Source):
-    """A folder. Links are followed; a broken one is an OSError that names it."""
+    """A folder. Links are followed; a broken link raises an OSError with its name."""
 
     def __init__(self, path: Path, by_folders: bool = True) -> None:
         stamps = {}
@@ -156,15 +156,15 @@ class FolderSource(Source):
                 stamps[file.relative_to(path).as_posix()] = f"{state.st_size} {state.st_mtime_ns}"
         super().__init__(path, stamps, by_folders)
 
-    def _content(self, path: str) -> bytes:
+    def _read_file(self, path: str) -> bytes:
         return (self.path / path).read_bytes()
 
 
 class ZipSource(Source):
-    """A zip, read in place. The size of an unpacked member is limited, because a zip may come from anywhere.
+    """A zip, read in place. The size of an unpacked file is limited, because the zip may be harmful.
 
     Raises:
-        Damaged: it is not a zip, or not complete.
+        Damaged: it is not a zip, or incomplete.
     """
 
     def __init__(self, path: Path, by_folders: bool = True) -> None:
@@ -173,12 +173,12 @@ class ZipSource(Source):
             members = [member for member in self._zip.infolist() if not member.is_dir()]
         except (zipfile.BadZipFile, NotImplementedError, ValueError, IndexError) as error:
             raise Damaged(
-                f"{path}: no zip, or one that is damaged or cut short ({in_bytes(path.stat().st_size)}, VocalSet 1.1 "
-                f"has {in_bytes(ZENODO_SIZE)}); bring it again, or, if it is VocalSet, remove it and it is downloaded "
-                "again."
+                f"{path}: no zip, or it is damaged or cut short ({format_bytes(path.stat().st_size)}; VocalSet 1.1 "
+                f"has {format_bytes(ZENODO_SIZE)}). Copy it again. If it is VocalSet, remove it, and the next command "
+                "downloads it again."
             ) from error
         self._members = {member.filename.replace("\\", "/"): member for member in members}
-        # size and checksum, but no time: a copy of the zip is the same source
+        # size and checksum without time, so that a copy of the zip is the same source
         stamps = {name: f"{m.file_size} {m.CRC:08x}" for name, m in self._members.items()}
         try:
             super().__init__(path, stamps, by_folders)
@@ -186,11 +186,11 @@ class ZipSource(Source):
             self.close()
             raise
 
-    def _content(self, path: str) -> bytes:
+    def _read_file(self, path: str) -> bytes:
         member, data = self._members[path], None
-        if member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile bounds no others
-            with contextlib.suppress(Exception), self._zip.open(member) as stream:  # it raises many kinds
-                data = stream.read(member.file_size + 1)  # unpacks no more, and checks the checksum
+        if member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile limits only these
+            with contextlib.suppress(Exception), self._zip.open(member) as stream:  # many kinds of errors
+                data = stream.read(member.file_size + 1)  # limits the size, and compares the checksum
         if data is None or len(data) != member.file_size:
             raise Damaged("it is damaged in the zip, encrypted, or neither stored nor deflated; pack it again")
         return data
@@ -209,22 +209,22 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _is_clutter(name: str) -> bool:
+def _is_hidden(name: str) -> bool:
     """Whether a path is hidden, or in a `__MACOSX` folder."""
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
-def _base(names: Iterable[str]) -> str:
+def _find_base(names: Iterable[str]) -> str:
     """Find the part of the paths before `<singer>/`: "", "FULL/", "VocalSet 1.2/data_by_singer/" …"""
     recordings = [name.split("/") for name in names if is_recording(name)]
-    tops = {parts[0] for parts in recordings if len(parts) > 1}
-    inner = {parts[1] for parts in recordings if len(parts) > 2}
-    wrapping = f"{tops.pop()}/" if len(tops) == 1 else ""
+    top_folders = {parts[0] for parts in recordings if len(parts) > 1}
+    second_folders = {parts[1] for parts in recordings if len(parts) > 2}
+    outer = f"{top_folders.pop()}/" if len(top_folders) == 1 else ""
     for base in BASES:
-        if base in tops or wrapping == f"{base}/":
+        if base in top_folders or outer == f"{base}/":
             return f"{base}/"
-        if wrapping and base in inner:
-            return f"{wrapping}{base}/"
-    # a corpus has at least two singers, so a single top folder with several folders in it is not a singer
-    is_around_singers = len(inner) > 1 and all(len(parts) >= 4 for parts in recordings if len(parts) > 2)
-    return wrapping if is_around_singers else ""
+        if outer and base in second_folders:
+            return f"{outer}{base}/"
+    # a corpus has at least two singers, so a single top folder with several subfolders is not a singer
+    holds_singers = len(second_folders) > 1 and all(len(parts) >= 4 for parts in recordings if len(parts) > 2)
+    return outer if holds_singers else ""

@@ -1,6 +1,6 @@
-"""One recording, from a file's bytes to clips: decode, mix, resample, trim if wanted, cut, as 16-bit samples.
+"""Decode one recording and cut it into clips: mix, resample, optionally trim, round to 16-bit samples, cut.
 
-Waveforms are (S,) float32, full scale at 1. The error sentences do not name the file; the caller does.
+Waveforms are (S,) float32, full scale at 1. Error messages do not name the file, because the caller does.
 """
 
 import io
@@ -12,15 +12,15 @@ import soundfile
 
 from singtech.errors import Damaged
 
-LONGEST_SECONDS = 3600  # of a recording, and
-MOST_SAMPLES = 1 << 29  # over its channels: a damaged header must not fill the memory
+MAX_SECONDS = 3600  # of a recording
+MAX_SAMPLES = 1 << 29  # of all its channels: a damaged header must not fill the memory
 SAMPLE_RATES = range(1_000, 1_000_001)
-LOUDEST = 2.0**31  # times full scale: floats that were meant as 32-bit integers; beyond, sums and squares overflow
-BEGINNINGS = (b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC")  # riff is W64's
+MAX_AMPLITUDE = 2.0**31  # times full scale, for floats that hold 32-bit integers; larger sums and squares overflow
+MAGIC_BYTES = (b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC")  # riff is W64's
 
 
 class Header(NamedTuple):
-    """Length and form of a recording, and whether its end (up to 1 % of what the header says) is missing."""
+    """Header of a recording, and whether its end is missing (up to 1 % of the length in the header)."""
 
     samples: int
     sample_rate: int
@@ -32,69 +32,69 @@ def read_channels(data: bytes) -> tuple[np.ndarray, Header]:
     """Decode a WAV or FLAC recording to (S, C) float32 samples; return them and the header.
 
     Raises:
-        Damaged: it is no such recording, is cut short, is too long to read at once, or holds NaN, infinity or sounds
-            beyond `LOUDEST`.
+        Damaged: it is no such recording, is cut short or too long, or holds NaN, infinity or sounds louder than
+            `MAX_AMPLITUDE`.
     """
     if not data:
         raise Damaged("it is empty (0 bytes)")
-    if not data.startswith(BEGINNINGS):  # decoders of other formats write to the terminal
+    if not data.startswith(MAGIC_BYTES):  # other decoders write to the terminal
         raise Damaged("it is no readable WAV or FLAC recording")
-    missing, promised = _missing_bytes(data)
+    missing_bytes, promised_bytes = _count_missing_bytes(data)
     try:
         recording = soundfile.SoundFile(io.BytesIO(data))
     except RuntimeError as error:
         raise Damaged("it is no readable WAV or FLAC recording") from error
-    if missing > promised / 100:
-        raise Damaged(f"it is cut short: {missing:,} of its {promised:,} bytes of sound are missing")
-    header = Header(recording.frames, recording.samplerate, recording.channels, missing > 0)
-    _check(header)
+    if missing_bytes > promised_bytes / 100:
+        raise Damaged(f"it is cut short: {missing_bytes:,} of its {promised_bytes:,} bytes of sound are missing")
+    header = Header(recording.frames, recording.samplerate, recording.channels, missing_bytes > 0)
+    _check_header(header)
     try:
         channels = recording.read(dtype="float32", always_2d=True)
     except (RuntimeError, ValueError) as error:
         raise Damaged("it is damaged or cut short: it cannot be decoded to its end") from error
     if len(channels) < header.samples:
         raise Damaged(f"it is cut short: {header.samples - len(channels):,} of its {header.samples:,} samples miss")
-    loudest = max(channels.max(), -channels.min())  # NaN if one sample is
-    if not np.isfinite(loudest):
+    peak = max(channels.max(), -channels.min())  # NaN if one sample is NaN
+    if not np.isfinite(peak):
         raise Damaged("it holds NaN or infinite samples")
-    if loudest > LOUDEST:
-        raise Damaged(f"its loudest sample is {loudest:.0e} times full scale")
+    if peak > MAX_AMPLITUDE:
+        raise Damaged(f"its loudest sample is {peak:.0e} times full scale")
     return channels, header
 
 
-def mixed(channels: np.ndarray) -> np.ndarray:
+def mix_to_mono(channels: np.ndarray) -> np.ndarray:
     """Return the (S,) mean of (S, C) channels."""
     return channels.mean(axis=1) if channels.shape[1] > 1 else channels[:, 0]
 
 
 def to_int16(waveform: np.ndarray) -> tuple[np.ndarray, int]:
-    """Round a waveform to (S,) 16-bit samples; return them and how many lay beyond full scale and were clipped.
+    """Round a waveform to (S,) 16-bit samples; return them and the number of clipped samples beyond full scale.
 
-    A 16-bit recording stays as it was. There is no dither: the clip store is to be the same every time.
+    A 16-bit recording does not change. There is no dither, so that a clip store is always the same.
     """
     scaled = np.rint(waveform * 32768)
-    beyond = int(((scaled > 32768) | (scaled < -32768)).sum())  # 1.0 itself is full scale
-    return scaled.clip(-32768, 32767).astype(np.int16), beyond
+    clipped = int(((scaled > 32768) | (scaled < -32768)).sum())  # 1.0 itself is full scale
+    return scaled.clip(-32768, 32767).astype(np.int16), clipped
 
 
-def clip_spans(samples: int, clip_samples: int, remainder: str = "drop") -> list[tuple[int, int]]:
-    """Return (start, valid samples) of each clip of a recording, one after the other (Section 4.1).
+def find_clip_spans(samples: int, clip_samples: int, remainder: str = "drop") -> list[tuple[int, int]]:
+    """Return (start, valid samples) of each clip of a recording, without overlap (Section 4.1).
 
-    What is left after the last whole clip is dropped, as the authors' published code does (the paper does not say), or
-    padded to a clip. A recording shorter than a clip gives one padded clip: dropping it would lose the recording.
+    The rest after the last whole clip is dropped, as in the authors' published code (the paper does not say), or padded
+    to a clip. A recording shorter than a clip gives one padded clip, because otherwise the recording would be lost.
     """
-    whole = [(start, clip_samples) for start in range(0, samples - clip_samples + 1, clip_samples)]
-    left = samples - len(whole) * clip_samples
-    return [*whole, (samples - left, left)] if left and (remainder == "pad" or not whole) else whole
+    full_clips = [(start, clip_samples) for start in range(0, samples - clip_samples + 1, clip_samples)]
+    rest = samples - len(full_clips) * clip_samples
+    return [*full_clips, (samples - rest, rest)] if rest and (remainder == "pad" or not full_clips) else full_clips
 
 
 class CutRecording(NamedTuple):
-    """A recording's clips: (n, S) int16, the start and valid samples of each, and samples beyond full scale."""
+    """A recording's clips: (n, S) int16, start and valid samples of each, and the number of clipped samples."""
 
     header: Header
     clips: np.ndarray
     spans: list[tuple[int, int]]
-    beyond: int
+    clipped_samples: int
 
 
 def cut_recording(data: bytes, settings: Mapping) -> CutRecording:
@@ -104,13 +104,13 @@ def cut_recording(data: bytes, settings: Mapping) -> CutRecording:
         Damaged: it cannot be decoded, holds NaN, or is silent.
     """
     channels, header = read_channels(data)
-    waveform = mixed(channels)
+    waveform = mix_to_mono(channels)
     if header.sample_rate != settings["sample_rate"]:
         import librosa
 
         rates = {"orig_sr": header.sample_rate, "target_sr": settings["sample_rate"]}
         waveform = librosa.resample(waveform, **rates, res_type="soxr_hq")
-    samples, beyond = to_int16(waveform)
+    samples, clipped = to_int16(waveform)
     if not samples.any():
         raise Damaged("it is silent: at 16 bits every sample is 0")
     first = 0
@@ -119,47 +119,47 @@ def cut_recording(data: bytes, settings: Mapping) -> CutRecording:
 
         _, (first, last) = librosa.effects.trim(waveform, top_db=settings["trim_silence"])
         samples = samples[first:last]
-    spans = clip_spans(len(samples), clip_length(settings), settings["remainder"])
-    clips = np.zeros((len(spans), clip_length(settings)), dtype=np.int16)
+    spans = find_clip_spans(len(samples), count_clip_samples(settings), settings["remainder"])
+    clips = np.zeros((len(spans), count_clip_samples(settings)), dtype=np.int16)
     for row, (start, valid) in zip(clips, spans, strict=True):
         row[:valid] = samples[start : start + valid]
-    return CutRecording(header, clips, [(int(first) + start, valid) for start, valid in spans], beyond)
+    return CutRecording(header, clips, [(int(first) + start, valid) for start, valid in spans], clipped)
 
 
-def clip_length(settings: Mapping) -> int:
+def count_clip_samples(settings: Mapping) -> int:
     """Return S, the samples of a clip (`clip_seconds` at `sample_rate`)."""
     return round(settings["clip_seconds"] * settings["sample_rate"])
 
 
-def _check(header: Header) -> None:
-    """Refuse a header of no samples, of more than fit the memory, or of an impossible sample rate."""
+def _check_header(header: Header) -> None:
+    """Check that a header has samples, not more than fit the memory, at a possible sample rate."""
     if header.samples == 0:
         raise Damaged("it holds no samples")
     hours = header.samples / max(header.sample_rate, 1) / 3600
-    if hours > LONGEST_SECONDS / 3600 or header.samples * header.channels > MOST_SAMPLES:
+    if hours > MAX_SECONDS / 3600 or header.samples * header.channels > MAX_SAMPLES:
         raise Damaged(
-            f"its header speaks of {header.channels} x {header.samples:,} samples ({hours:,.1f} h); "
-            f"at most {LONGEST_SECONDS // 3600} h and {MOST_SAMPLES:,} samples are read at once"
+            f"its header has {header.channels} x {header.samples:,} samples ({hours:,.1f} h); "
+            f"at most {MAX_SECONDS // 3600} h and {MAX_SAMPLES:,} samples are read at once"
         )
     if header.sample_rate not in SAMPLE_RATES:
         raise Damaged(
-            f"its header speaks of {header.sample_rate:,} samples a second; "
+            f"its header has {header.sample_rate:,} samples a second; "
             f"{SAMPLE_RATES[0]:,} to {SAMPLE_RATES[-1]:,} are read"
         )
 
 
-def _missing_bytes(data: bytes) -> tuple[int, int]:
-    """Return the bytes of sound that a WAV's header promises beyond the end of the file, and all that it promises.
+def _count_missing_bytes(data: bytes) -> tuple[int, int]:
+    """Return the bytes of sound that are missing at the end of a WAV file, and the bytes in its header.
 
-    libsndfile reads a shortened WAV as if it were whole. A stream's writer does not know the length and writes one
-    that no file has; then nothing is missing.
+    libsndfile reads a shortened WAV as if it were whole. A program that streams sound does not know the length and
+    writes an impossible one into the header; then nothing is missing.
     """
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         return 0, 0
     position = 12
     while position + 8 <= len(data):
-        promised = int.from_bytes(data[position + 4 : position + 8], "little")
+        length = int.from_bytes(data[position + 4 : position + 8], "little")
         if data[position : position + 4] == b"data":
-            return (max(0, position + 8 + promised - len(data)), promised) if promised < 0x7FFF0000 else (0, promised)
-        position += 8 + promised + promised % 2
+            return (max(0, position + 8 + length - len(data)), length) if length < 0x7FFF0000 else (0, length)
+        position += 8 + length + length % 2
     return 0, 0

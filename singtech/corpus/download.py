@@ -1,4 +1,4 @@
-"""Download one large file from a server that throttles and cuts transfers: resume, retry, verify."""
+"""Download one large file from a server that limits and interrupts transfers: resume, retry, verify."""
 
 import contextlib
 import errno
@@ -12,69 +12,69 @@ from pathlib import Path
 from typing import Any
 
 from singtech.errors import Damaged, NoConnection, NoSpace
-from singtech.io.atomic import sync
+from singtech.io.atomic import sync_to_disk
 from singtech.io.lock import hold
 
-RETRIED = (403, 408, 425, 429, *range(500, 600))  # Zenodo throttles with 429 and 403
+RETRY_STATUSES = (403, 408, 425, 429, *range(500, 600))  # Zenodo limits requests with 429 and 403
 CHUNK_BYTES = 1 << 16
-ATTEMPTS = 6  # in a row without a new byte, before giving up
+ATTEMPTS = 6  # without a new byte, then an error
 LONGEST_PAUSE = 300  # seconds between attempts
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def download(url: str, path: Path, size: int, md5: str) -> Path:
     """Download `url` to `path`, whole and verified.
 
-    `<path>.part` holds what has arrived, so that a transfer that broke or was stopped continues there. After a failure
-    the next attempt waits twice as long as the last one, or as long as the server says.
+    `<path>.part` holds the first bytes, so that an interrupted transfer continues there. After a failure, the next
+    attempt waits twice as long as the last one, or as long as the server asks.
 
     Args:
-        size: bytes that the file must have.
+        size: of the file in bytes.
         md5: of the file, in hexadecimal.
     Raises:
-        NoConnection: the server was not reached, or refused every time.
-        Damaged: the server has another file there, or what came has another md5.
-        NoSpace: no room for the file.
+        NoConnection: the server cannot be reached, or refuses every request.
+        Damaged: the server offers another file, or the file has another md5.
+        NoSpace: the disk has no space for the file.
     """
     from tqdm import tqdm
 
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     with hold(path, f"{path} is being downloaded"), report_full_disk(path.parent, path.name, size):
-        if path.exists():  # another process has just brought it
+        if path.exists():  # another process has downloaded it
             return path
-        if _bytes_in(part) > size:
+        if _file_size(part) > size:
             part.unlink()
-        most = _bytes_in(part)
-        require_room(path.parent, path.name, size - most)
+        largest_size = _file_size(part)
+        require_room(path.parent, path.name, size - largest_size)
         with tqdm(
-            desc=path.name, total=size, initial=most, unit="B", unit_scale=True, mininterval=bar_interval()
+            desc=path.name, total=size, initial=largest_size, unit="B", unit_scale=True, mininterval=bar_interval()
         ) as bar:
             failures = 0
-            while _bytes_in(part) < size:
+            while _file_size(part) < size:
                 try:
                     _transfer(url, part, size, bar)
-                except _BrokenOff as cut:
-                    failures = 0 if _bytes_in(part) > most else failures + 1
-                    most = max(most, _bytes_in(part))
+                except _TransferFailed as failure:
+                    failures = 0 if _file_size(part) > largest_size else failures + 1
+                    largest_size = max(largest_size, _file_size(part))
                     if failures == ATTEMPTS:
-                        raise NoConnection(f"{url} could not be downloaded ({cut}).") from cut
-                    pause = min(LONGEST_PAUSE, max(2 ** max(1, failures), cut.pause))
-                    bar.write(f"{path.name}: {cut}; trying again in {pause:.0f} s", file=sys.stderr)
+                        raise NoConnection(f"{url} could not be downloaded ({failure}).") from failure
+                    pause = min(LONGEST_PAUSE, max(2 ** max(1, failures), failure.pause))
+                    bar.write(f"{path.name}: {failure}; trying again in {pause:.0f} s", file=sys.stderr)
                     time.sleep(pause)
         with part.open("rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         if digest != md5:
             part.unlink()
             raise Damaged(f"{url} sent wrong bytes (md5 {digest} instead of {md5}); they are removed, try again.")
-        sync(part)
+        sync_to_disk(part)
         part.replace(path)
-        sync(path.parent)
+        sync_to_disk(path.parent)
     return path
 
 
-class _BrokenOff(Exception):
-    """A transfer that may be tried again: why it ended, and the seconds that the server asks to wait."""
+class _TransferFailed(Exception):
+    """A transfer failed and can be repeated: the reason, and the seconds that the server asks to wait."""
 
     def __init__(self, reason: str, pause: float = 0.0) -> None:
         super().__init__(reason)
@@ -82,7 +82,7 @@ class _BrokenOff(Exception):
 
 
 def _transfer(url: str, part: Path, size: int, bar: Any) -> None:
-    """Send one request and append what comes to `part`.
+    """Send one request and append the answer to `part`.
 
     Raises:
         _BrokenOff: it ended before the file did; another attempt may succeed.
@@ -90,69 +90,69 @@ def _transfer(url: str, part: Path, size: int, bar: Any) -> None:
     """
     import requests
 
-    start = _bytes_in(part)
+    start = _file_size(part)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
-        answer = requests.get(url, headers=headers, stream=True, timeout=(10, 60))
+        response = requests.get(url, headers=headers, stream=True, timeout=(10, 60))
     except requests.RequestException as error:
-        raise _BrokenOff(f"no connection: {type(error).__name__}") from error
-    with answer:
-        if answer.status_code == 416:  # the part is no beginning of the server's file
+        raise _TransferFailed(f"no connection: {type(error).__name__}") from error
+    with response:
+        if response.status_code == 416:  # the part does not fit the server's file
             part.unlink(missing_ok=True)
-        if answer.status_code in (*RETRIED, 416):
-            pause = answer.headers.get("Retry-After", "")
-            raise _BrokenOff(f"the server answered {answer.status_code}", int(pause) if pause.isdigit() else 0)
-        if answer.status_code not in (200, 206):
-            raise NoConnection(f"{url} could not be downloaded (the server answered {answer.status_code}).")
-        is_rest = answer.status_code == 206  # 200 is the file from its start, whatever the request
-        start = start if is_rest else 0
+        if response.status_code in (*RETRY_STATUSES, 416):
+            pause = response.headers.get("Retry-After", "")
+            raise _TransferFailed(f"the server answered {response.status_code}", int(pause) if pause.isdigit() else 0)
+        if response.status_code not in (200, 206):
+            raise NoConnection(f"{url} could not be downloaded (the server answered {response.status_code}).")
+        is_partial = response.status_code == 206  # 200 is the whole file, also for a range request
+        start = start if is_partial else 0
         bar.n = start
-        promised = answer.headers.get("Content-Range" if is_rest else "Content-Length")
-        expected = f"bytes {start}-{size - 1}/{size}" if is_rest else f"{size}"
-        if promised != expected and (is_rest or promised is not None):
-            raise Damaged(f"{url} is not the file expected (it offers {promised}, expected {expected}).")
+        offer = response.headers.get("Content-Range" if is_partial else "Content-Length")
+        expected = f"bytes {start}-{size - 1}/{size}" if is_partial else f"{size}"
+        if offer != expected and (is_partial or offer is not None):
+            raise Damaged(f"{url} is not the file expected (it offers {offer}, expected {expected}).")
         with part.open("ab" if start else "wb") as file:
             try:
-                for chunk in answer.iter_content(CHUNK_BYTES):
+                for chunk in response.iter_content(CHUNK_BYTES):
                     file.write(chunk)
                     bar.update(len(chunk))
             except requests.RequestException as error:
-                raise _BrokenOff("the transfer broke off") from error
-    if _bytes_in(part) < size:
-        raise _BrokenOff("the transfer ended too soon")
+                raise _TransferFailed("the transfer broke off") from error
+    if _file_size(part) < size:
+        raise _TransferFailed("the transfer ended too soon")
 
 
-def _bytes_in(path: Path) -> int:
+def _file_size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def require_room(folder: Path, what: str, needed: int) -> None:
+def require_room(folder: Path, work: str, needed: int) -> None:
     """Check that `folder`'s disk has `needed` bytes free.
 
     Raises:
-        NoSpace: it has not.
+        NoSpace: it has too few.
     """
     if needed > shutil.disk_usage(folder).free:
-        raise _no_space(folder, what, needed)
+        raise _no_space(folder, work, needed)
 
 
 @contextlib.contextmanager
-def report_full_disk(folder: Path, what: str, needed: int) -> Iterator[None]:
-    """Turn the error of a disk that fills up during a write into `NoSpace`, which says how much is needed."""
+def report_full_disk(folder: Path, work: str, needed: int) -> Iterator[None]:
+    """Turn the error of a full disk during a write into `NoSpace`, which says how much is needed."""
     try:
         yield
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in DISK_FULL_ERRNOS:
             raise
-        raise _no_space(folder, what, needed) from error
+        raise _no_space(folder, work, needed) from error
 
 
-def _no_space(folder: Path, what: str, needed: int) -> NoSpace:
-    free = in_bytes(shutil.disk_usage(folder).free)
-    return NoSpace(f"{folder}: no space on the disk: {what} needs {in_bytes(needed)}, {free} is free; make room there.")
+def _no_space(folder: Path, work: str, needed: int) -> NoSpace:
+    free = format_bytes(shutil.disk_usage(folder).free)
+    return NoSpace(f"{folder}: no space on the disk: {work} needs {format_bytes(needed)}, {free} is free; make room.")
 
 
-def in_bytes(count: int) -> str:
+def format_bytes(count: int) -> str:
     """Write a number of bytes in words: 1.31 GB, 512 bytes."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= scale:
@@ -161,5 +161,5 @@ def in_bytes(count: int) -> str:
 
 
 def bar_interval() -> float:
-    """Return the seconds between two drawings of a progress bar: few on a terminal, more in a log."""
+    """Return the seconds between two updates of a progress bar: few on a terminal, more in a log."""
     return 0.1 if os.isatty(2) else 10.0

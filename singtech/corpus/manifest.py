@@ -1,10 +1,10 @@
-"""List a corpus's recordings: singer and technique from the source's labels or its folders; note what is odd.
+"""List the recordings of a corpus, with singer and technique from labels or folders, and note oddities.
 
 A manifest is a table with a row for each recording:
     path         below the source's base
     singer       its first folder
     technique    its last folder (a `vibrado` folder is vibrato)
-    context      what lies between, joined by "/"; VocalSet's arpeggios, scales, long_tones, excerpts
+    context      the folders between, joined by "/"; VocalSet's arpeggios, scales, long_tones, excerpts
     samples, sample_rate    as in the file
 A source with labels (`singtech.corpus.sources`) names singer, technique and context itself.
 """
@@ -26,12 +26,12 @@ from singtech.components import ComponentError
 from singtech.corpus.archive import Source, is_recording
 from singtech.corpus.download import bar_interval
 from singtech.errors import Damaged, InvalidValue, SingtechError
-from singtech.io.atomic import encodable
-from singtech.techniques import MISSPELT
+from singtech.io.atomic import escape_text
+from singtech.techniques import CORRECT_SPELLINGS
 
-BYTES_AT_ONCE = 1 << 31  # of the recordings being worked on and their results
-BYTES_A_BYTE = 10  # that a byte of a recording becomes, decoded
-CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # break a line or steer a terminal
+MAX_BYTES = 1 << 31  # of recordings and results in memory at once
+DECODED_BYTES = 10  # in memory for each byte of a file
+CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # break a line or control a terminal
 
 LABELS = ["path", "singer", "technique", "context"]
 COLUMNS = [*LABELS, "samples", "sample_rate"]
@@ -44,115 +44,115 @@ class Listing(NamedTuple):
     notes: list[str]
 
     def singers(self) -> list[str]:
-        """Return every singer; female9 before female10."""
-        return sorted(self.recordings["singer"].unique(), key=_by_number)
+        """Return all singers, female9 before female10."""
+        return sorted(self.recordings["singer"].unique(), key=_number_key)
 
     def names(self) -> list[str]:
-        """Return every recording's name in tables and splits."""
+        """Return the name of each recording in tables and splits."""
         return list(map(recording_name, self.recordings["path"]))
 
 
 def list_recordings(source: Source) -> Listing:
-    """List the recordings of a source by its labels, or by folders if it has none. No file is read."""
+    """List the recordings of a source by its labels, or by its folders. No file is read."""
     labels = source.labels()
-    return _by_folders(source.names()) if labels is None else _by_labels(source.names(), labels)
+    return _list_by_folders(source.names()) if labels is None else _list_by_labels(source.names(), labels)
 
 
 def choose_recordings(
     source: Source, listing: Listing, techniques: Sequence[str] | None
 ) -> tuple[pd.DataFrame, tuple[str, ...], list[str]]:
-    """Return the recordings of some techniques without copies, the techniques in order, and a note for each oddity.
+    """Choose the recordings of some techniques, without copies; return them, the techniques and the notes.
 
     Args:
         techniques: in the order of the targets; None for all, sorted.
     Raises:
-        InvalidValue: an unknown technique.
+        InvalidValue: a technique is unknown.
     """
     notes = list(listing.notes)
     counts = listing.recordings["technique"].value_counts()
     techniques = tuple(sorted(counts.index) if techniques is None else techniques)
     require_techniques(techniques, sorted(counts.index))
-    is_chosen = listing.recordings["technique"].isin(techniques)
-    chosen = listing.recordings[is_chosen]
-    if not is_chosen.all():
-        others = in_words(counts.drop(list(techniques)).to_dict())
-        notes.append(f"left out {counted((~is_chosen).sum(), 'recording')} of other techniques: {others}")
+    is_selected = listing.recordings["technique"].isin(techniques)
+    selected = listing.recordings[is_selected]
+    if not is_selected.all():
+        others = list_counts(counts.drop(list(techniques)).to_dict())
+        notes.append(f"left out {plural((~is_selected).sum(), 'recording')} of other techniques: {others}")
     if source.labels() is None:
-        notes += _notes_of_names(chosen)
-    copies = _find_copies(source, chosen["path"])
-    notes += [f"left out {printable(copy)}: byte for byte {printable(path)}" for copy, path in sorted(copies.items())]
-    return chosen[~chosen["path"].isin(copies)], techniques, notes
+        notes += _note_wrong_names(selected)
+    copies = _find_copies(source, selected["path"])
+    notes += [f"left out {escape(copy)}: byte for byte {escape(path)}" for copy, path in sorted(copies.items())]
+    return selected[~selected["path"].isin(copies)], techniques, notes
 
 
-def _by_labels(names: Iterable[str], labels: Mapping[str, Sequence[str]]) -> Listing:
+def _list_by_labels(names: Iterable[str], labels: Mapping[str, Sequence[str]]) -> Listing:
     """List the recordings that have a label; count the others."""
-    rows = [(name, *map(_composed, labels[name])) for name in sorted(labels)]
+    rows = [(name, *map(_compose_accents, labels[name])) for name in sorted(labels)]
     others = sorted(name for name in names if name not in labels and is_recording(name))
     notes = []
     if others:
-        notes.append(f"left out {counted(len(others), 'recording')} without a label, such as {printable(others[0])}")
+        notes.append(f"left out {plural(len(others), 'recording')} without a label, such as {escape(others[0])}")
     return Listing(pd.DataFrame(rows, columns=LABELS), notes)
 
 
-def _by_folders(names: Iterable[str]) -> Listing:
+def _list_by_folders(names: Iterable[str]) -> Listing:
     """List the recordings by their folders; a FLAC beside the WAV of the same name is left out."""
-    rows, misplaced, notes, stems = [], [], [], set()
+    rows, wrong_folder, notes, stems = [], [], [], set()
     other_kinds: Counter[str] = Counter()
     for name in sorted(names, key=lambda name: (not name.lower().endswith(".wav"), name)):
         path = PurePosixPath(name)
         if not is_recording(name):
             other_kinds[path.suffix.lower() or "no suffix"] += 1
         elif len(path.parts) < 3:
-            misplaced.append(name)
+            wrong_folder.append(name)
         elif path.with_suffix("") in stems:
-            notes.append(f"left out {printable(name)}: the same recording is there as .wav")
+            notes.append(f"left out {escape(name)}: the same recording exists as .wav")
         else:
             stems.add(path.with_suffix(""))
-            singer, *context, technique = map(_composed, path.parts[:-1])
+            singer, *context, technique = map(_compose_accents, path.parts[:-1])
             rows.append((name, singer, technique, "/".join(context)))
     recordings = pd.DataFrame(sorted(rows), columns=LABELS)
-    for wrong, right in MISSPELT.items():
+    for wrong, right in CORRECT_SPELLINGS.items():
         if count := (recordings["technique"] == wrong).sum():
-            notes.append(f"{counted(count, 'recording')} in {wrong} folders counted as {right}")
-    recordings["technique"] = recordings["technique"].replace(MISSPELT)
+            notes.append(f"{plural(count, 'recording')} in {wrong} folders counted as {right}")
+    recordings["technique"] = recordings["technique"].replace(CORRECT_SPELLINGS)
     if other_kinds:
-        notes.append(f"left out {counted(other_kinds.total(), 'file')} neither .wav nor .flac: {in_words(other_kinds)}")
-    if misplaced:
         notes.append(
-            f"left out {counted(len(misplaced), 'recording')} not in a <singer>/…/<technique>/ folder, "
-            f"such as {printable(misplaced[0])}"
+            f"left out {plural(other_kinds.total(), 'file')} neither .wav nor .flac: {list_counts(other_kinds)}"
+        )
+    if wrong_folder:
+        notes.append(
+            f"left out {plural(len(wrong_folder), 'recording')} not in a <singer>/…/<technique>/ folder, "
+            f"such as {escape(wrong_folder[0])}"
         )
     return Listing(recordings, notes)
 
 
-def _notes_of_names(recordings: pd.DataFrame) -> list[str]:
-    """Note each VocalSet file that is named after another singer than its folder: m9_… in male8."""
+def _note_wrong_names(recordings: pd.DataFrame) -> list[str]:
+    """Note each VocalSet file with the name of another singer than its folder, such as m9_… in male8."""
     notes = []
     for path, singer in zip(recordings["path"], recordings["singer"], strict=True):
         folder, name = re.fullmatch(r"(f|m)e?m?ale(\d+)", singer), re.match(r"(f|m)(\d+)_", PurePosixPath(path).name)
         if folder and name and folder.groups() != name.groups():
-            notes.append(
-                f"{printable(path)} is named after {name[0][:-1]}, but lies in {singer}'s folder, which counts"
-            )
+            notes.append(f"{escape(path)} is named after {name[0][:-1]}, but is in {singer}'s folder, which counts")
     return notes
 
 
 def _find_copies(source: Source, paths: Iterable[str]) -> dict[str, str]:
-    """Map each copy to the path of its original. Only files of one size can be copies, so no others are read."""
+    """Map each copy to the path of its original. Only files of equal size are read."""
     sizes = {path: source.size(path) for path in paths}
     count = Counter(sizes.values())
-    twins = [path for path, size in sizes.items() if count[size] > 1]
-    digests = process_recordings(source, lambda _, data: content_digest(data), twins, "comparing")
-    return copies_of({path: digest for path, digest in digests if isinstance(digest, str)})
+    same_size = [path for path, size in sizes.items() if count[size] > 1]
+    digests = process_recordings(source, lambda _, data: hash_content(data), same_size, "comparing")
+    return map_copies({path: digest for path, digest in digests if isinstance(digest, str)})
 
 
-def content_digest(data: bytes) -> str:
+def hash_content(data: bytes) -> str:
     """Return a hash of a recording's file."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def copies_of(digests: Mapping[str, str]) -> dict[str, str]:
-    """Map each copy to the path of its original: of files with the same bytes, the shortest name, then the first."""
+def map_copies(digests: Mapping[str, str]) -> dict[str, str]:
+    """Map each copy to the path of its original, the file with the shortest name, then the first."""
     originals: dict[str, str] = {}
     paths = sorted(digests, key=lambda path: (len(PurePosixPath(path).name), path))
     first = {path: originals.setdefault(digests[path], path) for path in paths}
@@ -160,10 +160,10 @@ def copies_of(digests: Mapping[str, str]) -> dict[str, str]:
 
 
 def require_techniques(techniques: Sequence[str], available: Sequence[str]) -> None:
-    """Check that every technique is available, and named once.
+    """Check that every technique is available and listed once.
 
     Raises:
-        InvalidValue: it is not.
+        InvalidValue: one is not.
     """
     for technique in techniques:
         if technique not in available:
@@ -174,25 +174,25 @@ def require_techniques(techniques: Sequence[str], available: Sequence[str]) -> N
         raise InvalidValue(f"data.techniques={list(techniques)}: name each one once, and at least one.")
 
 
-def unusable_line(path: str, problem: Exception, strict: bool) -> str:
-    """Return the line about an unusable recording.
+def describe_unusable(path: str, problem: Exception, strict: bool) -> str:
+    """Describe an unusable recording in one line.
 
     Raises:
-        Damaged: instead, if strict.
+        Damaged: with this line, if strict.
     """
-    line = f"{printable(path)}: {str(problem) or type(problem).__name__}"
+    line = f"{escape(path)}: {str(problem) or type(problem).__name__}"
     if strict:
-        raise Damaged(f"{line}; mend or remove it, or leave it out with data.strict=false.")
+        raise Damaged(f"{line}; repair or remove it, or omit it with data.strict=false.")
     return line
 
 
 def process_recordings(
     source: Source, work: Callable[[str, bytes], Any], paths: Iterable[str], title: str
 ) -> Iterator[tuple[str, Any]]:
-    """Yield (path, work(path, content)) in order, from as many threads as there are cores, with a progress bar.
+    """Yield (path, work(path, content)) in order, with a thread for each core and a progress bar.
 
-    A SingtechError, OSError or MemoryError is yielded in place of a result, but no ComponentError. Work begins on a few
-    recordings at a time, and on no more than `BYTES_AT_ONCE`, except one recording that needs more by itself.
+    A SingtechError, OSError or MemoryError is yielded instead of a result; a ComponentError is raised. A few recordings
+    are in memory at once, of `MAX_BYTES` together, or one larger recording alone.
 
     Args:
         title: of the progress bar.
@@ -217,7 +217,7 @@ def process_recordings(
     ):
         while paths or pending:
             sizes = sum(source.size(path) for path in [*(path for path, _ in pending), *paths[:1]])
-            is_full = len(pending) == 2 * workers or BYTES_A_BYTE * sizes > BYTES_AT_ONCE
+            is_full = len(pending) == 2 * workers or DECODED_BYTES * sizes > MAX_BYTES
             if paths and not (pending and is_full):
                 path = paths.pop(0)
                 pending.append((path, pool.submit(attempt, path)))
@@ -227,35 +227,35 @@ def process_recordings(
                 yield path, future.result()
 
 
-def counted(count: int, noun: str) -> str:
-    """Write a number with its noun: 1 recording, 1,871 recordings."""
+def plural(count: int, noun: str) -> str:
+    """Write a number with a noun: 1 recording, 1,871 recordings."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def printable(path: str) -> str:
-    """Escape control characters and those that UTF-8 cannot encode."""
-    return CONTROLS.sub(lambda match: repr(match[0])[1:-1], encodable(path))
+def escape(path: str) -> str:
+    """Escape control characters and characters that UTF-8 cannot encode."""
+    return CONTROL_CHARACTERS.sub(lambda match: repr(match[0])[1:-1], escape_text(path))
 
 
 def require_printable(path: str) -> None:
-    """Check that a path can stand in a table.
+    """Check that a path can be written into a table.
 
     Raises:
-        Damaged: it has a control character or is no UTF-8.
+        Damaged: it has a control character or is not UTF-8.
     """
-    if path != printable(path):
+    if path != escape(path):
         raise Damaged("its name is no UTF-8 or has a control character; rename it")
 
 
-def names_of(setting: str, names: object) -> list[str]:
-    """Return the names of a list, accents composed as in folders' names.
+def parse_names(setting: str, names: object) -> list[str]:
+    """Return the names in a list, with accents composed as in the names of folders.
 
     Raises:
-        InvalidValue: it is no list.
+        InvalidValue: it is not a list.
     """
     if isinstance(names, str | Mapping) or not isinstance(names, Sequence):
         raise InvalidValue(f"{setting}={names}: expected a list, [{names}].")
-    return [_composed(str(name)) for name in names]
+    return [_compose_accents(str(name)) for name in names]
 
 
 def recording_name(path: str) -> str:
@@ -263,18 +263,18 @@ def recording_name(path: str) -> str:
     return str(PurePosixPath(path).with_suffix("")) if is_recording(path) else path
 
 
-def in_words(counts: Mapping[str, int]) -> str:
+def list_counts(counts: Mapping[str, int]) -> str:
     """List names with their counts, the largest first: slow_piano 397, forte 100."""
     largest_first = sorted(counts, key=lambda name: (-counts[name], name))
-    return ", ".join(f"{printable(name)} {counts[name]:,}" for name in largest_first)
+    return ", ".join(f"{escape(name)} {counts[name]:,}" for name in largest_first)
 
 
-def _composed(name: str) -> str:
-    """Compose accents (NFC): file systems differ in this."""
+def _compose_accents(name: str) -> str:
+    """Compose accents (NFC), because file systems store them in different ways."""
     return unicodedata.normalize("NFC", name)
 
 
-def _by_number(singer: str) -> tuple[str, int]:
-    """Sort key: female9 before female10."""
+def _number_key(singer: str) -> tuple[str, int]:
+    """Sort female9 before female10."""
     stem = singer.rstrip("0123456789")
     return stem, int(singer[len(stem) :] or 0)

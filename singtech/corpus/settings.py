@@ -8,7 +8,7 @@ from omegaconf import MISSING
 
 @dataclass
 class SplitSettings:
-    """Which singers or recordings test, validate and train: lists, or text files with a name a line."""
+    """Which singers or recordings test, validate and train: lists, or text files with one name per line."""
 
     by: str = "singer"  # or recording
     test: Any = field(default_factory=list)

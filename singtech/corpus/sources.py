@@ -1,4 +1,4 @@
-"""Read recordings whose labels are not folders: from a table of labels, or by your own class.
+"""Read recordings whose labels are not folders: with a table of labels, or with your own class.
 
 `data.source` names a class or function by `_target_`. It returns the path of a folder or zip laid out as
 `<singer>/…/<technique>/<name>.wav` (`singtech.corpus.archive`), or an object like `LabelledSource`.
@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 
 import pandas as pd
 
-from singtech.components import ComponentError, instantiate, outside_line, unwrapped
+from singtech.components import ComponentError, find_user_line, instantiate, unwrap
 from singtech.corpus.archive import Source, is_recording, open_source, own_recordings
 from singtech.errors import Damaged, InvalidValue, NotThere
 
@@ -24,7 +24,7 @@ COLUMNS = ("path", "singer", "technique")  # of a table of labels; context is op
 
 
 class Label(NamedTuple):
-    """Who sings what in a recording. The context groups recordings in tables, such as scales or long_tones."""
+    """Singer and technique of a recording. The context, such as scales, groups recordings in tables."""
 
     singer: str
     technique: str
@@ -38,16 +38,16 @@ class LabelledSource(Protocol):
         """Return the names of all files."""
 
     def signature(self) -> str:
-        """Return a text that changes when a file does; the clips are then cut again. It need not cover the labels."""
+        """Return a text that changes with any file; the clips are then cut again. It need not cover the labels."""
 
     def size(self, name: str) -> int:
-        """Return the bytes of a file, or 0 where that is not known."""
+        """Return the size of a file in bytes, or 0 if it is unknown."""
 
     def read(self, name: str) -> bytes:
-        """Return the content of a WAV or FLAC file. A ValueError or OSError leaves it out, with a note."""
+        """Return the content of a WAV or FLAC file. After a ValueError or OSError it is omitted with a note."""
 
     def labels(self) -> Mapping[str, Label]:
-        """Return the label of each recording; a file without one is left out."""
+        """Return the label of each recording; a file without a label is omitted."""
 
 
 class TableSource:
@@ -55,10 +55,10 @@ class TableSource:
 
     Args:
         root: the folder or zip.
-        labels: the CSV, below `root` or anywhere by its absolute path. Its paths are below `root`, with forward
+        labels: the CSV: a path below `root`, or an absolute path. The paths in it are below `root`, with forward
             slashes; other columns are ignored.
     Raises:
-        InvalidValue, NotThere: a mistake in the table, in one sentence with its line.
+        InvalidValue, NotThere: the table has a mistake; the message names its line.
     """
 
     def __init__(self, root: str | os.PathLike | None, labels: str | None) -> None:
@@ -88,13 +88,13 @@ def read_labels(content: bytes, file: str, names: set[str]) -> dict[str, Label]:
         file: its name, for messages.
         names: of all files below the root.
     Raises:
-        InvalidValue: it is no CSV, a column is missing, or a line is wrong.
+        InvalidValue: it is not a CSV, a column is missing, or a line is wrong.
     """
     try:
         text = io.StringIO(content.decode("utf-8-sig"))
         table = pd.read_csv(text, dtype=str, na_filter=False, skip_blank_lines=False)
     except UnicodeDecodeError:
-        raise InvalidValue(f"{file}: expected text in UTF-8; save it so.") from None
+        raise InvalidValue(f"{file}: expected UTF-8; save it as UTF-8.") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as problem:
         raise InvalidValue(f"{file}: it is no CSV ({' '.join(str(problem).split())}).") from None
     table.columns = [column.strip() for column in table.columns]
@@ -108,7 +108,7 @@ def read_labels(content: bytes, file: str, names: set[str]) -> dict[str, Label]:
     recordings = [name for name in names if is_recording(name)]
     mistakes = {
         "a cell is empty": (table[[*COLUMNS]] == "").any(axis="columns"),
-        "the path is there twice; keep one line": table["path"].duplicated(),
+        "the path occurs twice; keep one line": table["path"].duplicated(),
         "there is no such .wav or .flac": ~table["path"].isin(recordings),
     }
     for mistake, is_wrong in mistakes.items():
@@ -120,7 +120,7 @@ def read_labels(content: bytes, file: str, names: set[str]) -> dict[str, Label]:
 
 
 class OwnSource(Source):
-    """Your own source (see `LabelledSource`). An exception inside it names your file and line."""
+    """Your own source (see `LabelledSource`). Its exceptions name your file and line."""
 
     def __init__(self, source: LabelledSource) -> None:
         kind = type(source).__name__
@@ -130,11 +130,11 @@ class OwnSource(Source):
                     f"data.source: {kind} has no {method}(); expected the path of a folder or zip, or an object with "
                     "names, signature, size, read and labels (LabelledSource in singtech/corpus/sources.py)."
                 )
-        with _own_line():
+        with _name_user_line():
             sizes = {name: str(source.size(name)) for name in source.names()}
             labels, signature = source.labels(), str(source.signature())
         super().__init__(Path(getattr(source, "path", kind)), sizes, by_folders=False)
-        self._source, self._labels = source, _checked_labels(labels, sizes.keys(), kind)
+        self._source, self._labels = source, _check_labels(labels, sizes.keys(), kind)
         self._signature = hashlib.sha256(json.dumps([signature, sorted(self._labels.items())]).encode()).hexdigest()
 
     def labels(self) -> dict[str, Label]:
@@ -149,8 +149,8 @@ class OwnSource(Source):
         """Close the source, if it can be closed."""
         getattr(self._source, "close", bool)()
 
-    def _content(self, path: str) -> bytes:
-        with _own_line(but=(ValueError, OSError, MemoryError)):
+    def _read_file(self, path: str) -> bytes:
+        with _name_user_line(exempt=(ValueError, OSError, MemoryError)):
             try:
                 data = self._source.read(path)
             except ValueError as problem:
@@ -160,18 +160,18 @@ class OwnSource(Source):
         return data
 
 
-def _checked_labels(labels: object, names: Collection[str], kind: str) -> dict[str, Label]:
-    """Return the labels as one mapping of one form.
+def _check_labels(labels: object, names: Collection[str], kind: str) -> dict[str, Label]:
+    """Return the labels as a dictionary of `Label`s.
 
     Raises:
-        InvalidValue: they are not what `LabelledSource.labels` must return.
+        InvalidValue: `LabelledSource.labels` must return something else.
     """
     if not isinstance(labels, Mapping) or not labels:
         value = "no label" if isinstance(labels, Mapping) else type(labels).__name__
         raise InvalidValue(f"data.source: {kind}.labels() gives {value}; expected a Label for each recording.")
     for name, label in labels.items():
         if name not in names:
-            raise InvalidValue(f"data.source: {kind}.labels() has {name}, which names() has not.")
+            raise InvalidValue(f"data.source: {kind}.labels() has {name}, which names() lacks.")
         is_label = isinstance(label, tuple) and len(label) in (2, 3) and all(isinstance(x, str) for x in label)
         if not (is_label and label[0] and label[1]):
             raise InvalidValue(f"data.source: {kind}.labels() gives {label!r}; expected Label(singer, technique).")
@@ -179,47 +179,47 @@ def _checked_labels(labels: object, names: Collection[str], kind: str) -> dict[s
 
 
 @contextmanager
-def _own_line(but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Let an exception inside your own source name your file and line.
+def _name_user_line(exempt: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Add your file and line to exceptions inside your own source.
 
     Args:
-        but: exceptions that pass.
+        exempt: exceptions that do not change.
     Raises:
-        ComponentError: instead of an exception that went through one of your files.
+        ComponentError: instead of an exception from one of your files.
     """
     try:
         yield
     except Exception as problem:
-        line = outside_line(problem)
-        if isinstance(problem, (ComponentError, *but)) or not line:
+        line = find_user_line(problem)
+        if isinstance(problem, (ComponentError, *exempt)) or not line:
             raise
         raise ComponentError(f"data.source: {line}: {type(problem).__name__}: {problem}") from problem
 
 
 def make_source(settings: Mapping) -> str | os.PathLike | LabelledSource:
-    """Make the source that `data.source` names.
+    """Build the source that `data.source` names.
 
     Raises:
-        InvalidValue: there is no such class, or it has other settings.
-        ComponentError: it is your own and raises an exception.
+        InvalidValue: there is no such class, or it has other arguments.
+        ComponentError: your own source raises an exception.
     """
     component: Callable | None = instantiate(settings, "data.source") if settings.get("_target_") else None
     if component is None:
         raise InvalidValue("data.source._target_ is not set: name a class or function, as conf/data/folder.yaml does.")
-    target, arguments = unwrapped(component)
+    target, arguments = unwrap(component)
     try:
         signature(target).bind(**arguments)
     except TypeError as problem:
         raise InvalidValue(f"data.source: {target.__name__}: {problem}.") from None
-    with _own_line():
+    with _name_user_line():
         return component()
 
 
-def checked_source(source: str | os.PathLike | LabelledSource) -> Source:
+def open_recordings(source: str | os.PathLike | LabelledSource) -> Source:
     """Open a source: the folder or zip at a path, or an object with its own labels.
 
     Raises:
-        SingtechError, OSError: it is not one.
-        ComponentError: it is your own and raises an exception.
+        SingtechError, OSError: it cannot be read.
+        ComponentError: your own source raises an exception.
     """
     return open_source(source) if isinstance(source, str | os.PathLike) else OwnSource(source)

@@ -1,10 +1,10 @@
-"""Decide which clips train, validate and test: a corpus is split by singer, or by the recordings of an official list.
+"""Split clips into training, validation and test, by singer or by the recordings in an official list.
 
 The clip store does not depend on the split, so all splits and folds of a corpus share one store.
 
 Five test singers are few, so a corpus can also be cross-validated over its singers (the paper has one split). Folds
-share no singer, and each has about the same part of every technique. The clips alone decide which singers a fold holds,
-so all runs on a corpus have the same folds.
+share no singer, and each has about the same part of every technique. The folds depend only on the clips, so all runs
+on a corpus have the same folds.
 """
 
 import difflib
@@ -16,20 +16,20 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from singtech.corpus.manifest import counted, names_of, printable, recording_name
+from singtech.corpus.manifest import escape, parse_names, plural, recording_name
 from singtech.errors import InvalidValue, NotThere
 
 SPLITS = ("train", "validation", "test")
-BY = ("singer", "recording")
+SPLIT_KINDS = ("singer", "recording")
 
 
 class Split(NamedTuple):
     """Names of the singers, or recordings, of each subset.
 
     Attributes:
-        train: None for all that are in no other subset. If it is a list, the names in no list are in no subset.
+        train: None for all names in no other subset. If it is a list, names in no list belong to no subset.
         by: "singer" or "recording".
-        fold: None, or the fold, of `folds`, whose singers test.
+        fold: None, or the one of `folds` folds with the test singers.
     """
 
     test: list[str]
@@ -55,7 +55,7 @@ class Split(NamedTuple):
         return [subset_of.get(unicodedata.normalize("NFC", name), rest) for name in names]
 
 
-def checked_split(split: Mapping[str, object], fold: int | None = None, folds: int = 5) -> Split:
+def make_split(split: Mapping[str, object], fold: int | None = None, folds: int = 5) -> Split:
     """Make a split from the settings data.split, data.fold and data.folds, and check it.
 
     Each subset is a list of names, or a text file with one name per line.
@@ -65,14 +65,14 @@ def checked_split(split: Mapping[str, object], fold: int | None = None, folds: i
         NotThere: there is no such text file.
     """
     by = split.get("by", "singer")
-    if by not in BY:
-        raise InvalidValue(f"data.split.by={by}: expected {' or '.join(BY)}.")
+    if by not in SPLIT_KINDS:
+        raise InvalidValue(f"data.split.by={by}: expected {' or '.join(SPLIT_KINDS)}.")
     if folds < 2 or not (fold is None or 0 <= fold < folds):
         raise InvalidValue(
             f"data.fold={fold}, data.folds={folds}: expected null or a fold from 0, of two or more folds."
         )
-    test, validation = (_names(f"data.split.{name}", split.get(name) or [], by) for name in ("test", "validation"))
-    train = None if split.get("train") is None else _names("data.split.train", split["train"], by)
+    test, validation = (_read_names(f"data.split.{name}", split.get(name) or [], by) for name in ("test", "validation"))
+    train = None if split.get("train") is None else _read_names("data.split.train", split["train"], by)
     if fold is not None:
         if validation or train:
             raise InvalidValue(
@@ -80,16 +80,16 @@ def checked_split(split: Mapping[str, object], fold: int | None = None, folds: i
                 "validates and all others train; leave validation empty and train null."
             )
         return Split([], [], fold=fold, folds=folds)
-    checked = Split(test, validation, train, str(by), fold, folds)
+    new_split = Split(test, validation, train, str(by), fold, folds)
     subset_of: dict[str, str] = {}
-    for subset, names in checked.names().items():
+    for subset, names in new_split.names().items():
         for name in names:
             if subset_of.setdefault(name, subset) != subset:
                 raise InvalidValue(f"data.split names {name} in {subset_of[name]} and in {subset}: choose one of them.")
-    return checked
+    return new_split
 
 
-def _names(setting: str, names: object, by: object) -> list[str]:
+def _read_names(setting: str, names: object, by: object) -> list[str]:
     """Return the sorted names of a list, or of a text file without blank lines and lines that begin with #."""
     if isinstance(names, str):
         path = Path(names).expanduser()
@@ -100,7 +100,7 @@ def _names(setting: str, names: object, by: object) -> list[str]:
             )
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
         names = [line for line in lines if line and not line.startswith("#")]
-    names = names_of(setting, names)
+    names = parse_names(setting, names)
     return sorted({recording_name(name) if by == "recording" else name for name in names})
 
 
@@ -117,56 +117,56 @@ def require_names(split: Split, available: Sequence[str]) -> None:
     if split.fold is not None:
         return
     available = [unicodedata.normalize("NFC", name) for name in available]
-    some = printable(", ".join(available) if split.by == "singer" else f"{available[0]} and others")
+    available_text = escape(", ".join(available) if split.by == "singer" else f"{available[0]} and others")
     if not split.test or split.train == []:
         subset = "train" if split.test else "test"
-        raise InvalidValue(f"data.split.{subset} names no {split.by}; there are {some}.")
+        raise InvalidValue(f"data.split.{subset} names no {split.by}; there are {available_text}.")
     for subset, names in split.names().items():
         for name in sorted(set(names).difference(available)):
-            near = [other for other in available if PurePosixPath(other).name.lower() == name.lower()]
-            near = near or difflib.get_close_matches(name, available, n=1)
-            hint = f" Did you mean {printable(near[0])}?" if near else ""
-            raise InvalidValue(f"data.split.{subset} names {name}; there are {some}.{hint}")
+            similar = [other for other in available if PurePosixPath(other).name.lower() == name.lower()]
+            similar = similar or difflib.get_close_matches(name, available, n=1)
+            hint = f" Did you mean {escape(similar[0])}?" if similar else ""
+            raise InvalidValue(f"data.split.{subset} names {name}; there are {available_text}.{hint}")
     if split.train is None and {*split.test, *split.validation} >= set(available):
-        raise InvalidValue(f"data.split leaves nobody to train: it names all {split.by}s.")
+        raise InvalidValue(f"data.split leaves no {split.by} to train: it names all of them.")
 
 
-def subsets(
-    split: Split, table: pd.DataFrame, techniques: Sequence[str], what: str, unusable: Sequence[str]
+def assign_subsets(
+    split: Split, table: pd.DataFrame, techniques: Sequence[str], noun: str, unusable: Sequence[str]
 ) -> list[str]:
     """Return the subset, one of `SPLITS` or "", of each row of a table of recordings or clips.
 
     Args:
         split: a split without a fold, or with the singers of its fold.
-        what: the name of a row in errors: "recording" or "clip".
+        noun: the word for a row in errors: "recording" or "clip".
         unusable: a line for each unusable recording. The table does not have these.
     Raises:
         InvalidValue: a technique has no training row, or there is no test row.
     """
     subset = pd.Series(split.subsets(table), index=table.index)
-    trained = set(table["technique"][subset == "train"])
-    missing = [technique for technique in techniques if technique not in trained]
-    reasons = unusable_in_words(unusable)
+    train_techniques = set(table["technique"][subset == "train"])
+    missing = [technique for technique in techniques if technique not in train_techniques]
+    reasons = summarise_unusable(unusable)
     if missing:
         raise InvalidValue(
-            f"no training {what} of {', '.join(missing)}: leave it out of data.techniques, "
+            f"no training {noun} of {', '.join(missing)}: leave it out of data.techniques, "
             f"or let one of its {split.by}s train (data.split).{reasons}"
         )
     if "test" not in subset.values:
-        raise InvalidValue(f"no test {what} of these techniques: choose other {split.by}s in data.split.test.{reasons}")
+        raise InvalidValue(f"no test {noun} of these techniques: choose other {split.by}s in data.split.test.{reasons}")
     return subset.tolist()
 
 
-def split_notes(split: Split, recordings: pd.DataFrame, clips: pd.DataFrame, techniques: Sequence[str]) -> list[str]:
-    """Note recordings in no subset, names and techniques that a subset lacks, and singers in both train and test.
+def note_split(split: Split, recordings: pd.DataFrame, clips: pd.DataFrame, techniques: Sequence[str]) -> list[str]:
+    """Note recordings in no subset, names and techniques missing in a subset, and singers in train and test.
 
     Args:
         recordings: those that have clips, with a column `split`.
         clips: all clips, with a column `split`.
     """
     lines = []
-    if outside := (recordings["split"] == "").sum():
-        amount = f"{counted(outside, 'recording')} with {counted((clips['split'] == '').sum(), 'clip')}"
+    if outsiders := (recordings["split"] == "").sum():
+        amount = f"{plural(outsiders, 'recording')} with {plural((clips['split'] == '').sum(), 'clip')}"
         lines.append(f"left out {amount}: data.split names them in no subset")
     for subset, names in reversed(split.names().items()):
         part = recordings[recordings["split"] == subset]
@@ -174,33 +174,33 @@ def split_notes(split: Split, recordings: pd.DataFrame, clips: pd.DataFrame, tec
             absent = [name for name in names if name not in set(part["singer"])]
             lines += [f"{subset} singer {name} has no recording of the chosen techniques" for name in absent]
         elif len(part) < len(names):
-            lacking = counted(len(names) - len(part), f"{subset} recording")
-            lines.append(f"{lacking} of data.split without a clip: of other techniques, a copy or not usable")
+            missing = plural(len(names) - len(part), f"{subset} recording")
+            lines.append(f"{missing} of data.split without a clip: of other techniques, a copy or not usable")
         if len(part) and subset != "train":
             absent = [technique for technique in techniques if technique not in set(part["technique"])]
             lines += [f"no {subset} recording of {t}: its scores will not be defined" for t in absent]
-    both = set.intersection(*(set(recordings["singer"][recordings["split"] == s]) for s in ("train", "test")))
-    if both:
-        singers = f"{counted(len(both), 'singer')} {'is' if len(both) == 1 else 'are'}"
-        lines.append(f"{singers} in both train and test: scores do not tell about new singers")
+    shared_singers = set.intersection(*(set(recordings["singer"][recordings["split"] == s]) for s in ("train", "test")))
+    if shared_singers:
+        singers = f"{plural(len(shared_singers), 'singer')} {'is' if len(shared_singers) == 1 else 'are'}"
+        lines.append(f"{singers} in both train and test: scores are no evidence about new singers")
     return lines
 
 
-def unusable_in_words(unusable: Sequence[str]) -> str:
-    """Say how many recordings could not be used, and why the first could not; "" if there are none."""
-    return f" {counted(len(unusable), 'recording')} could not be used, first: {unusable[0]}." if unusable else ""
+def summarise_unusable(unusable: Sequence[str]) -> str:
+    """Say how many recordings cannot be used, and why the first cannot; "" if all can."""
+    return f" {plural(len(unusable), 'recording')} could not be used, first: {unusable[0]}." if unusable else ""
 
 
-def fold_singers(clips: pd.DataFrame, fold: int, folds: int) -> list[str]:
-    """Return the test singers of one of `folds` folds, by scikit-learn's StratifiedGroupKFold without shuffling.
+def choose_fold_singers(clips: pd.DataFrame, fold: int, folds: int) -> list[str]:
+    """Choose the test singers of one of `folds` folds, with scikit-learn's StratifiedGroupKFold, not shuffled.
 
     Args:
-        clips: a row a clip, with its singer and technique.
+        clips: a row for each clip, with its singer and technique.
         fold: from 0.
     Returns:
-        Sorted names; over all folds every singer once.
+        Sorted names. Each singer is in one fold.
     Raises:
-        InvalidValue: there are fewer singers than folds, or a technique that no other fold's singer has.
+        InvalidValue: there are fewer singers than folds, or no other fold has clips of a technique.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 

@@ -1,4 +1,4 @@
-"""Verify recordings: decode each to its end, and compare all with what VocalSet should hold."""
+"""Verify recordings: decode each to its end, and compare all with the content of VocalSet."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,28 +9,28 @@ import numpy as np
 import pandas as pd
 
 from singtech.corpus.archive import Source
-from singtech.corpus.audio import clip_spans, mixed, read_channels, to_int16
+from singtech.corpus.audio import find_clip_spans, mix_to_mono, read_channels, to_int16
 from singtech.corpus.manifest import (
-    content_digest,
-    copies_of,
-    counted,
-    in_words,
+    escape,
+    hash_content,
+    list_counts,
     list_recordings,
-    printable,
+    map_copies,
+    plural,
     process_recordings,
     recording_name,
 )
 from singtech.corpus.vocalset import CLIP_SECONDS, SAMPLE_RATE, ExpectedContents
 
 GROUP = ["singer", "context", "technique"]
-FULL_SCALE = 32767 / 32768  # the loudest that 16 bits hold on both sides
-CLIPPED_RUN = 3  # samples in a row at full scale; a note that only touches it stays there for one or two
-LENGTHS_DIFFER = 0.01  # of a group's seconds
-COMPARED = ("missing", "extra", "length", "known copy")  # with the expected contents
+FULL_SCALE = 32767 / 32768  # the largest 16-bit value that exists with both signs
+CLIPPED_RUN = 3  # samples in a row at full scale; a peak that only reaches it has one or two
+LENGTH_TOLERANCE = 0.01  # of a group's seconds
+COMPARISON_FINDINGS = ("missing", "extra", "length", "known copy")  # with the expected contents
 FINDINGS = {
     "missing": "missing",
     "extra": "more than known",
-    "length": f"of another length, their group's by more than {LENGTHS_DIFFER:.0%}",
+    "length": f"of another length, their group's by more than {LENGTH_TOLERANCE:.0%}",
     "damaged": "damaged",
     "short": "up to 1% shorter than the header says",
     "silent": "silent",
@@ -39,7 +39,7 @@ FINDINGS = {
     "clipped": f"clipped, {CLIPPED_RUN} samples or more in a row at full scale",
     "sample rate": "of another sample rate",
 }
-MOST_SHOWN = 6
+MAX_EXAMPLES = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +47,13 @@ class Verification:
     """The result of verifying recordings.
 
     Attributes:
-        recordings: a row a recording: path, singer, technique, context, samples and sample_rate (0 if damaged),
-            seconds, and whether it is_copy and is_usable (once).
+        recordings: a row for each recording: path, singer, technique, context, samples and sample_rate (0 if damaged),
+            seconds, is_copy and is_usable.
         findings: a row for each finding: finding (see `FINDINGS`), where (a path, or a singer, context and technique),
-            recordings (how many it concerns), detail.
-        notes: a line for each other oddity of the files.
-        expected: the contents that the recordings were compared with, or None.
-        clips: by side and technique, that the recordings give in the paper's protocol; None if not compared.
+            recordings (their number), detail.
+        notes: a line for each other oddity.
+        expected: the expected contents, or None.
+        clips: number by subset and technique in the paper's protocol; None without expected contents.
     """
 
     recordings: pd.DataFrame
@@ -64,26 +64,26 @@ class Verification:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the paper's protocol can be run on the recordings, or nothing is known of them."""
+        """Whether the paper's protocol can be run on the recordings; True without expected contents."""
         return self.expected is None or self.clips == self.expected.clips
 
     def conclusion(self) -> str:
-        """Say in one sentence whether the paper's protocol can be run on them."""
+        """Say in one sentence whether the paper's protocol can be run on the recordings."""
         if self.expected is None or self.clips is None:
-            usable, total = self.recordings["is_usable"].sum(), counted(len(self.recordings), "recording")
-            return f"Compared with nothing, for only VocalSet's content is known: {usable:,} of {total} can be used."
+            usable, total = self.recordings["is_usable"].sum(), plural(len(self.recordings), "recording")
+            return f"Not compared, because only VocalSet's content is known: {usable:,} of {total} can be used."
         clips, expected = self.clips, self.expected.clips
         if self.is_whole:
-            return f"The paper's protocol can be run on it: it gives {_sums(clips)}."
-        differing = [t for t in expected["train"] if any(clips[side][t] != expected[side][t] for side in clips)]
+            return f"The paper's protocol can be run on it: it gives {_sum_clips(clips)}."
+        different = [t for t in expected["train"] if any(clips[subset][t] != expected[subset][t] for subset in clips)]
         return (
-            f"The paper's protocol cannot be run on it: it gives {_sums(clips)}, expected {_sums(expected)}; "
-            f"different are {', '.join(differing)}."
+            f"The paper's protocol cannot be run on it: it gives {_sum_clips(clips)}, expected {_sum_clips(expected)}; "
+            f"different are {', '.join(different)}."
         )
 
 
 class _Sound(NamedTuple):
-    """What decoding a recording shows; its findings are pairs of kind and detail."""
+    """Result of decoding a recording; its findings are pairs of kind and detail."""
 
     samples: int
     sample_rate: int
@@ -104,8 +104,8 @@ def verify(source: Source, sample_rate: int = SAMPLE_RATE, expected: ExpectedCon
             sounds[path] = result
             findings += [(kind, path, 1, detail) for kind, detail in result.findings]
         else:
-            findings.append(("damaged", printable(path), 1, str(result) or type(result).__name__))
-    copies = copies_of({path: sound.digest for path, sound in sounds.items()})
+            findings.append(("damaged", escape(path), 1, str(result) or type(result).__name__))
+    copies = map_copies({path: sound.digest for path, sound in sounds.items()})
     for copy, original in copies.items():
         kind = "known copy" if expected and recording_name(copy) in expected.copies else "copy"
         findings.append((kind, copy, 1, f"byte for byte {original}"))
@@ -113,100 +113,100 @@ def verify(source: Source, sample_rate: int = SAMPLE_RATE, expected: ExpectedCon
     recordings = recordings.join(lengths, on="path").fillna(0).astype(lengths.dtypes)
     recordings["seconds"] = recordings["samples"] / recordings["sample_rate"].clip(lower=1)
     recordings["is_copy"] = recordings["path"].isin(copies)
-    heard = [path for path, sound in sounds.items() if not sound.is_silent]
-    recordings["is_usable"] = recordings["path"].isin(heard) & ~recordings["is_copy"]
+    audible = [path for path, sound in sounds.items() if not sound.is_silent]
+    recordings["is_usable"] = recordings["path"].isin(audible) & ~recordings["is_copy"]
     if expected:
         findings = _compare(recordings, expected) + findings
     table = pd.DataFrame(findings, columns=["finding", "where", "recordings", "detail"])
-    clips = _clips(recordings[recordings["is_usable"]], expected) if expected else None
+    clips = _count_clips(recordings[recordings["is_usable"]], expected) if expected else None
     return Verification(recordings, table, notes, expected, clips)
 
 
 def _decode(data: bytes, sample_rate: int) -> _Sound:
-    """Decode a recording; say what is odd in it."""
+    """Decode a recording, and list its oddities."""
     channels, header = read_channels(data)
-    is_silent = not to_int16(mixed(channels))[0].any()
-    runs = clipped_runs(channels)
+    is_silent = not to_int16(mix_to_mono(channels))[0].any()
+    runs = find_clipped_runs(channels)
     findings = []
     if header.ends_early:
-        findings.append(("short", "what is there is used"))
+        findings.append(("short", "the existing part is used"))
     if is_silent:
         findings.append(("silent", "at 16 bits every sample is 0"))
     if runs:
-        findings.append(("clipped", f"{counted(len(runs), 'run')}, the longest of {max(runs):,} samples"))
+        findings.append(("clipped", f"{plural(len(runs), 'run')}, the longest of {max(runs):,} samples"))
     if header.sample_rate != sample_rate:
         findings.append(("sample rate", f"{header.sample_rate:,} Hz"))
-    return _Sound(len(channels), header.sample_rate, is_silent, content_digest(data), findings)
+    return _Sound(len(channels), header.sample_rate, is_silent, hash_content(data), findings)
 
 
 def report(verification: Verification) -> str:
-    """Write how much there is, a line for each kind of finding and the first few of each."""
+    """Describe the total, then each kind of finding with its first examples."""
     recordings, findings, expected = verification.recordings, verification.findings, verification.expected
-    lines = [_amount(recordings["singer"], len(recordings), recordings["seconds"].sum())]
+    lines = [_sum_up(recordings["singer"], len(recordings), recordings["seconds"].sum())]
     if expected:
         groups = expected.groups
-        lines[0] += f"; known are {_amount(groups['singer'], groups['recordings'].sum(), groups['seconds'].sum())}"
+        lines[0] += f"; known are {_sum_up(groups['singer'], groups['recordings'].sum(), groups['seconds'].sum())}"
     for kind, title in FINDINGS.items():
-        part = findings[findings["finding"] == kind]
-        if kind in COMPARED and not expected:
+        rows = findings[findings["finding"] == kind]
+        if kind in COMPARISON_FINDINGS and not expected:
             continue
-        amount = counted(part["recordings"].sum(), "recording") if len(part) else "none"
-        if kind == "sample rate" and len(part):
-            amount += f" ({in_words(Counter(part['detail']))})"
+        amount = plural(rows["recordings"].sum(), "recording") if len(rows) else "none"
+        if kind == "sample rate" and len(rows):
+            amount += f" ({list_counts(Counter(rows['detail']))})"
         lines.append(f"{title}: {amount}")
-        lines += [f"  {item}: {detail}" for item, detail in part[["where", "detail"]].head(MOST_SHOWN).to_numpy()]
-        if len(part) > MOST_SHOWN:
-            lines.append(f"  and {len(part) - MOST_SHOWN:,} more")
+        lines += [f"  {item}: {detail}" for item, detail in rows[["where", "detail"]].head(MAX_EXAMPLES).to_numpy()]
+        if len(rows) > MAX_EXAMPLES:
+            lines.append(f"  and {len(rows) - MAX_EXAMPLES:,} more")
     return "\n".join([*lines, *(f"- {note}" for note in verification.notes)])
 
 
-def clipped_runs(channels: np.ndarray) -> list[int]:
-    """Return the samples of each run at full scale, of `CLIPPED_RUN` or more, in (S, C) channels."""
-    is_full = np.pad(np.abs(channels) >= FULL_SCALE, ((1, 1), (0, 0))).T.ravel()  # a channel's runs end with it
-    edges = np.flatnonzero(is_full[1:] != is_full[:-1])
+def find_clipped_runs(channels: np.ndarray) -> list[int]:
+    """Find runs of `CLIPPED_RUN` or more samples at full scale in (S, C) channels; return their lengths."""
+    is_full_scale = np.pad(np.abs(channels) >= FULL_SCALE, ((1, 1), (0, 0))).T.ravel()  # a channel's runs end with it
+    edges = np.flatnonzero(is_full_scale[1:] != is_full_scale[:-1])
     runs = edges[1::2] - edges[::2]
     return runs[runs >= CLIPPED_RUN].tolist()
 
 
 def _compare(recordings: pd.DataFrame, expected: ExpectedContents) -> list[tuple[str, str, int, str]]:
-    """Return the findings about each singer, context and technique, copies left out."""
+    """Return the findings about each singer, context and technique, without copies."""
     table = expected.groups.set_index(GROUP)
     for name, seconds in expected.copies.items():
         singer, *context, technique, _ = name.split("/")
         table.loc[(singer, "/".join(context), technique)] -= [1, seconds]
-    once = recordings[~recordings["is_copy"]].assign(is_decoded=recordings["samples"] > 0).groupby(GROUP)
-    present = once.agg(present=("path", "size"), present_seconds=("seconds", "sum"), is_whole=("is_decoded", "all"))
+    unique = recordings[~recordings["is_copy"]].assign(is_decoded=recordings["samples"] > 0).groupby(GROUP)
+    present = unique.agg(present=("path", "size"), present_seconds=("seconds", "sum"), is_whole=("is_decoded", "all"))
     table = table.reindex(table.index.union(present.index, sort=False)).join(present).fillna(0)
     findings = []
     for group in table.astype({"recordings": int, "present": int}).itertuples():
-        name = printable("/".join(filter(None, group.Index)))
+        name = escape("/".join(filter(None, group.Index)))
         minutes = f"{group.present_seconds / 60:.2f} of {group.seconds / 60:.2f} min"
         missing = group.recordings - group.present
         if missing > 0:
-            detail = f"{group.present} of {counted(group.recordings, 'recording')}, {minutes}"
+            detail = f"{group.present} of {plural(group.recordings, 'recording')}, {minutes}"
             findings.append(("missing", name, missing, detail))
         elif missing < 0:
-            detail = f"{counted(group.present, 'recording')}, {group.recordings} known"
+            detail = f"{plural(group.present, 'recording')}, {group.recordings} known"
             findings.append(("extra", name, -missing, detail))
-        elif group.is_whole and abs(group.present_seconds - group.seconds) > LENGTHS_DIFFER * group.seconds:
+        elif group.is_whole and abs(group.present_seconds - group.seconds) > LENGTH_TOLERANCE * group.seconds:
             findings.append(("length", name, group.present, minutes))
     return findings
 
 
-def _clips(recordings: pd.DataFrame, expected: ExpectedContents) -> dict[str, dict[str, int]]:
-    """Count by side and technique the clips that recordings give at the paper's length and sample rate."""
-    clips = {side: dict.fromkeys(expected.clips[side], 0) for side in expected.clips}
+def _count_clips(recordings: pd.DataFrame, expected: ExpectedContents) -> dict[str, dict[str, int]]:
+    """Count clips of the paper's length and sample rate by subset and technique."""
+    clips = {subset: dict.fromkeys(expected.clips[subset], 0) for subset in expected.clips}
     for recording in recordings[recordings["technique"].isin(clips["train"])].itertuples():
         samples = -(-recording.samples * SAMPLE_RATE // recording.sample_rate)
-        side = "test" if recording.singer in expected.test_singers else "train"
-        clips[side][recording.technique] += len(clip_spans(samples, round(CLIP_SECONDS * SAMPLE_RATE)))
+        subset = "test" if recording.singer in expected.test_singers else "train"
+        clips[subset][recording.technique] += len(find_clip_spans(samples, round(CLIP_SECONDS * SAMPLE_RATE)))
     return clips
 
 
-def _sums(clips: Mapping[str, Mapping[str, int]]) -> str:
-    train, test = (sum(clips[side].values()) for side in ("train", "test"))
+def _sum_clips(clips: Mapping[str, Mapping[str, int]]) -> str:
+    train, test = (sum(clips[subset].values()) for subset in ("train", "test"))
     return f"{train:,} training and {test:,} test clips"
 
 
-def _amount(singers: pd.Series, recordings: int, seconds: float) -> str:
-    return f"{counted(recordings, 'recording')} by {counted(singers.nunique(), 'singer')}, {seconds / 3600:.2f} h"
+def _sum_up(singers: pd.Series, recordings: int, seconds: float) -> str:
+    return f"{plural(recordings, 'recording')} by {plural(singers.nunique(), 'singer')}, {seconds / 3600:.2f} h"

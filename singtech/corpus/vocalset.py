@@ -1,7 +1,7 @@
 """Facts about VocalSet: its recordings by group, its copies, its official test singers, its clips.
 
-`vocalset.csv`, beside this module, has a row for each singer, context and technique: how many of VocalSet 1.1's 3,613
-recordings it holds, copies included, and their seconds. The misspelt `vibrado` folder counts as vibrato.
+`vocalset.csv`, beside this module, has a row for each singer, context and technique: its number of VocalSet 1.1's 3,613
+recordings, with copies, and their seconds. The misspelt `vibrado` folder counts as vibrato.
 """
 
 from pathlib import Path
@@ -16,13 +16,13 @@ TEST_SINGERS = ("female2", "female8", "male3", "male5", "male10")  # test_singer
 SAMPLE_RATE = 44100
 CLIP_SECONDS = 3.0
 
-# Clips of 3 s of the training and test singers, copies left out, by technique in the order of TECHNIQUES.
+# Clips of 3 s of the training and test singers, without copies, in the order of TECHNIQUES.
 CLIPS = {
     "train": dict(zip(TECHNIQUES, (333, 360, 109, 267, 56, 920, 230, 189, 775, 376), strict=True)),
     "test": dict(zip(TECHNIQUES, (90, 95, 48, 109, 17, 318, 93, 53, 284, 211), strict=True)),
 }
 
-# Recordings that are byte for byte the one of the same name without "(1)", and their seconds.
+# Recordings with the same bytes as the one without "(1)" in its name, and their seconds.
 COPIES = {
     "female2/scales/slow_piano/f2_scales_f_slow_piano_u(1)": 12.1671,
     "female2/scales/straight/f2_scales_straight_u(1)": 11.5874,
@@ -31,7 +31,7 @@ COPIES = {
 
 
 class ExpectedContents(NamedTuple):
-    """The groups of recordings, copies, test singers and clips that a corpus should have, in this module's form."""
+    """The expected groups of recordings, copies, test singers and clips of a corpus."""
 
     groups: pd.DataFrame
     copies: dict[str, float]
@@ -40,5 +40,5 @@ class ExpectedContents(NamedTuple):
 
 
 def expected_vocalset() -> ExpectedContents:
-    """Return the contents of VocalSet 1.1, and so of 1.2, which holds the same audio."""
+    """Return the contents of VocalSet 1.1. VocalSet 1.2 has the same audio."""
     return ExpectedContents(pd.read_csv(Path(__file__).with_name("vocalset.csv")), COPIES, TEST_SINGERS, CLIPS)

@@ -1,4 +1,4 @@
-"""The model card of an exported network: what it is, what it was trained and tested on, what it scores, its limits."""
+"""Write the model card of an exported network: description, training and test data, scores and limits."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TEMPLATE = Path(__file__).with_suffix(".md.jinja")
-_ALIKE = ("data", "fold", "model", "dc", "strategy", "alpha", "settings", VARIANT, *STATE, "status")
+_CONDITION_COLUMNS = ("data", "fold", "model", "dc", "strategy", "alpha", "settings", VARIANT, *STATE, "status")
 
 
 def model_card(
@@ -34,17 +34,17 @@ def model_card(
     """Write the card as Markdown, with the front matter that the Hugging Face Hub reads.
 
     Args:
-        row: the run's, of results.csv.
+        row: the row of the run in results.csv.
         techniques: in the order of the logits.
         sample_rate, seconds: of a clip.
-        collated: for other seeds of the same condition, the intervals, and the confusions.
-        onnx: how far the logits of its ONNX file are from PyTorch's, as a share of their range; None without one.
+        collated: all results, for the other seeds of the condition, the intervals and the confusions.
+        onnx: largest difference of the ONNX file's logits from PyTorch's, as a share of their range; None without one.
         code: the name of the file with the user's own classes; "" without one.
-        split_by: whether test clips are of other singers than training clips, or only of other recordings.
+        split_by: "singer" or "recording": what training and test clips do not share.
     """
     import jinja2
 
-    runs = alike(row, collated.results)
+    runs = select_condition_runs(row, collated.results)
     is_vocalset, is_papers = row["data"] == COMPARABLE, row["model"] == "oblong" and not code
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
@@ -55,22 +55,22 @@ def model_card(
         corpus="VocalSet 1.1" if is_vocalset else corpus(row["data"]),
         settings=read_settings(row.get("settings", ""), row.get(VARIANT, "")).words,
         seeds=len(runs),
-        scores=_scores(row, runs, collated),
-        confusions=_confusions(row, collated),
+        scores=_score_table(row, runs, collated),
+        confusions=_confusion_table(row, collated),
     )
 
 
-def alike(row: Mapping, results: "pd.DataFrame") -> "pd.DataFrame":
+def select_condition_runs(row: Mapping, results: "pd.DataFrame") -> "pd.DataFrame":
     """Select the run itself, and the newest run of each other seed of its condition on the same clips."""
-    runs = results[[all(line.get(n) == row.get(n) for n in _ALIKE) for line in results.to_dict("records")]]
+    runs = results[[all(line.get(n) == row.get(n) for n in _CONDITION_COLUMNS) for line in results.to_dict("records")]]
     runs = runs[(runs["seed"] != row["seed"]) | (runs["run"] == row["run"])]
     return runs.sort_values("finished", kind="stable").drop_duplicates("seed", keep="last")
 
 
-def _scores(row: Mapping, runs: "pd.DataFrame", collated: Collated) -> str:
-    """A table of this network's scores, and mean, deviation and interval over the seeds of its condition."""
+def _score_table(row: Mapping, runs: "pd.DataFrame", collated: Collated) -> str:
+    """Make a table of this network's scores, and of mean, deviation and interval over the seeds."""
     lines = []
-    for metric in metrics.overall():
+    for metric in metrics.list_overall():
         if runs[metric].notna().all():
             low, high = collated.jackknife.estimate(metric, runs["run"]).interval()
             mean = shown(runs[metric].mean(), runs[metric].std())
@@ -78,12 +78,12 @@ def _scores(row: Mapping, runs: "pd.DataFrame", collated: Collated) -> str:
     return pipes(Table.of(["", "this network", f"mean over {len(runs)} seed{'s' * (len(runs) > 1)}", "95 %"], lines))
 
 
-def _confusions(row: Mapping, collated: Collated) -> str:
-    """A table of each technique's F1, and which others its test clips are most often taken for; "" if not stored."""
+def _confusion_table(row: Mapping, collated: Collated) -> str:
+    """Make a table of each technique's F1 and its two most common confusions; "" if they are not stored."""
     techniques, shares = confusion(collated.confusions, (row["run"],))
     lines = []
-    for name, of_name in zip(techniques, shares[0] if len(shares) else (), strict=False):
-        others = sorted((-share, other) for share, other in zip(of_name, techniques, strict=True) if other != name)
-        most = ", ".join(f"{printed(other)} ({-share:.0%})" for share, other in others[:2] if share < 0)
-        lines.append([printed(name), shown(row.get(f"f1_{name}")), most])
+    for name, fractions in zip(techniques, shares[0] if len(shares) else (), strict=False):
+        others = sorted((-share, other) for share, other in zip(fractions, techniques, strict=True) if other != name)
+        taken_for = ", ".join(f"{printed(other)} ({-share:.0%})" for share, other in others[:2] if share < 0)
+        lines.append([printed(name), shown(row.get(f"f1_{name}")), taken_for])
     return pipes(Table.of(["", "F1", "its clips are most often taken for"], lines)) if lines else ""

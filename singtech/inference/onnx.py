@@ -1,8 +1,8 @@
 """Export a trained network as one ONNX file, for programs without PyTorch, and check it with onnxruntime.
 
-The file computes logits from waveforms, with the spectrograms inside: (B, S) float32 at the network's sample rate, any
-B. It does not resample, cut a recording into windows or average them (see `singtech.inference.predictor`), and it does
-not train. A deformable layer is ONNX's DeformConv. A random forest cannot be exported.
+The file computes logits from waveforms, (B, S) float32 at the network's sample rate for any B, and includes the
+spectrograms. It does not resample, cut a recording into windows or average them (see `singtech.inference.predictor`).
+A deformable layer becomes ONNX's DeformConv. A random forest cannot be exported.
 """
 
 import json
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torchvision  # noqa: F401  its import makes torch.ops.torchvision
+import torchvision  # noqa: F401  its import defines torch.ops.torchvision
 
 from singtech.errors import InvalidValue
 from singtech.inference.saved import Description
@@ -24,28 +24,28 @@ from singtech.models.deformable import choose_backend
 from singtech.models.network import Network
 
 ONNX = "model.onnx"
-OPSET = 22  # of the operators; DeformConv and DFT are those of 19 and 20
-NEAR = 1e-2  # largest difference between onnxruntime and PyTorch, as a share of the range of a logit over the clips
+OPSET = 22  # version of the operators; DeformConv is from 19, DFT from 20
+TOLERANCE = 1e-2  # largest difference between onnxruntime and PyTorch, as a share of a logit's range over the clips
 
 
 def write_onnx(path: Path, network: Network, description: Description) -> float:
-    """Write a network (on the CPU, in eval mode) if its logits in onnxruntime are PyTorch's.
+    """Write a network (on the CPU, in eval mode) if onnxruntime computes the same logits as PyTorch.
 
     Args:
         path: of the new file.
         network: (B, S) -> (B, K).
-        description: its clip length; techniques and sample rate go into the file's metadata.
+        description: clip length, and techniques and sample rate for the file's metadata.
     Returns:
-        The largest difference over the clips of `probes`, as a share of the range of a logit over them.
+        The largest difference over the clips of `make_test_clips`, as a share of the range of a logit over them.
     Raises:
-        InvalidValue: it is more than `NEAR`, or the exporter or onnxruntime does not support the network.
+        InvalidValue: the difference is above `TOLERANCE`, or the exporter or onnxruntime does not support the network.
     """
     import onnx
 
-    clips = probes(description.samples, description.sample_rate)
+    clips = make_test_clips(description.samples, description.sample_rate)
     choose_backend(network, "torchvision")  # the only backend that the exporter supports
     try:
-        with _quiet():
+        with _silence_exporter():
             program = torch.onnx.export(
                 network,
                 (torch.from_numpy(clips[:2]),),
@@ -72,19 +72,19 @@ def write_onnx(path: Path, network: Network, description: Description) -> float:
     model.doc_string = "Waveforms (clips, samples) with full scale at 1 to a logit for each technique."
     onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
-    difference = _difference(model.SerializeToString(), network, clips)
+    difference = _measure_difference(model.SerializeToString(), network, clips)
     onnx.save_model(model, os.fspath(path))
     return difference
 
 
-def probes(samples: int, sample_rate: int) -> np.ndarray:
-    """(5, S) clips for the comparison: silence, noise, a voice-like tone with vibrato, the same faint, the same late.
+def make_test_clips(samples: int, sample_rate: int) -> np.ndarray:
+    """Make (5, S) clips for the comparison: silence, noise, and a vibrato tone that is loud, soft or starts late.
 
-    All but silence have the noise of 16 bits, as recordings have. Without it, the logarithm of a spectrogram shows the
-    rounding of the Fourier transform, which differs from program to program.
+    All but silence have noise at the level of 16 bits, like recordings. Without it, the logarithm of a spectrogram
+    shows the rounding errors of the Fourier transform, which differ between programs.
     """
-    draw = np.random.default_rng(0)
-    noise = draw.standard_normal((4, samples))
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((4, samples))
     seconds = np.arange(samples) / sample_rate
     phase = 2 * np.pi * 220 * seconds + 0.7 * np.sin(2 * np.pi * 6 * seconds)  # 220 ± 4.2 Hz, six times a second
     voice = sum(np.sin(n * phase) / n for n in range(1, 20) if n * 225 < sample_rate / 2) / 4
@@ -92,11 +92,11 @@ def probes(samples: int, sample_rate: int) -> np.ndarray:
     return np.concatenate([np.zeros((1, samples)), sounds + noise / 32768]).astype(np.float32)
 
 
-def _difference(model: bytes, network: Network, clips: np.ndarray) -> float:
-    """The largest difference of onnxruntime's logits from PyTorch's, with all clips at once and with the first alone.
+def _measure_difference(model: bytes, network: Network, clips: np.ndarray) -> float:
+    """Measure the largest difference of onnxruntime's logits from PyTorch's, for all clips and for the first alone.
 
     Raises:
-        InvalidValue: it is too large, or onnxruntime refuses the model.
+        InvalidValue: it is too large, or onnxruntime cannot run the model.
     """
     import onnxruntime
 
@@ -106,14 +106,14 @@ def _difference(model: bytes, network: Network, clips: np.ndarray) -> float:
     except Exception as problem:  # onnxruntime's errors have no common class
         raise InvalidValue(
             f"onnx=true: onnxruntime {onnxruntime.__version__} does not run it "
-            f"({' '.join(str(problem).split())[:200]}); DeformConv wants 1.25 or later."
+            f"({' '.join(str(problem).split())[:200]}); DeformConv needs 1.25 or later."
         ) from None
     with torch.inference_mode():
         expected = network(torch.from_numpy(clips)).numpy()
-    most = max(float(np.abs(logits - expected[: len(logits)]).max()) for logits in results)
-    share = most / max(float(np.ptp(expected, axis=0).max()), 1e-6 * float(np.abs(expected).max()))
-    if not share <= NEAR:
-        raise InvalidValue(f"onnx=true: onnxruntime's logits differ by {share:.1g} of their range, more than {NEAR:g}.")
+    largest = max(float(np.abs(logits - expected[: len(logits)]).max()) for logits in results)
+    share = largest / max(float(np.ptp(expected, axis=0).max()), 1e-6 * float(np.abs(expected).max()))
+    if not share <= TOLERANCE:
+        raise InvalidValue(f"onnx=true: onnxruntime's logits differ by {share:.1g} of the range, above {TOLERANCE:g}.")
     return share
 
 
@@ -123,17 +123,17 @@ def _deform_conv(
     offset,
     mask,
     bias,
-    down,
-    right,
-    above,
-    left,
-    apart_down,
-    apart_right,
+    stride_h,
+    stride_w,
+    pad_h,
+    pad_w,
+    dilation_h,
+    dilation_w,
     groups,
     offset_groups,
-    masked,
+    use_mask,
 ):
-    """torchvision's operator as ONNX's DeformConv: the same sum, with the same order of offsets."""
+    """Translate torchvision's operator to ONNX's DeformConv: the same sum, with the same order of offsets."""
     from onnxscript import opset22 as op
 
     return op.DeformConv(
@@ -141,19 +141,19 @@ def _deform_conv(
         weight,
         offset,
         bias,
-        mask if masked else None,
+        mask if use_mask else None,
         kernel_shape=list(weight.shape[2:]),
-        strides=[down, right],
-        pads=[above, left, above, left],
-        dilations=[apart_down, apart_right],
+        strides=[stride_h, stride_w],
+        pads=[pad_h, pad_w, pad_h, pad_w],
+        dilations=[dilation_h, dilation_w],
         group=groups,
         offset_group=offset_groups,
     )
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporter's messages for its developers; its errors are still raised."""
+def _silence_exporter() -> Iterator[None]:
+    """Hide the exporter's messages, but not its errors."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)

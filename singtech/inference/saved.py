@@ -1,7 +1,7 @@
 """Read and write a trained network as a folder: `model.safetensors` and `config.json`, as the Hugging Face Hub has it.
 
-Reading a folder executes nothing from it. `config.json` names front end, extractor and head by words of `CLASSES` or by
-classes of torch.nn. A class of a person's own comes only from the file or package that this person names (`code`).
+Reading a folder runs no code from it. `config.json` names front end, extractor and head by names in `CLASSES` or by
+classes of torch.nn. The user's own classes come only from the file or package that the user names (`code`).
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
-from singtech.components import locate
+from singtech.components import import_target
 from singtech.errors import Damaged, InvalidValue, Newer, NotThere
 from singtech.io.atomic import write_bytes, write_text
 from singtech.models.cnn1d import Waveform, WaveformExtractor
@@ -31,22 +31,22 @@ CLASSES: dict[str, Callable[..., nn.Module]] = {
 }
 PARTS = ("front_end", "extractor", "head")
 WEIGHTS, DESCRIPTION = "model.safetensors", "config.json"
-FORMAT = 2  # of config.json, raised when its meaning changes
+FORMAT = 2  # version of config.json
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a network is, beside its weights.
+    """All about a network except its weights.
 
     Attributes:
-        parts: for each of `PARTS`, the name of its class as `is`, and its settings. A setting may be such a class too.
+        parts: for each of `PARTS`, the name of its class as `is`, and its settings. A setting can be a class too.
         techniques: K names, in the order of the logits.
         sample_rate: in Hz, of the training clips.
-        samples: S of such a clip.
-        origin: the run's row, for people. Nothing depends on it.
-        code: the module with the person's own classes, where the network has some.
+        samples: S of a training clip.
+        origin: the row of the run, for information only.
+        code: the module with the user's own classes, if the network has some.
     Raises:
-        InvalidValue: a part names no class, or one of the person's own that `code` does not define.
+        InvalidValue: a part names no class, or a class that `code` does not define.
     """
 
     parts: Mapping[str, Mapping]
@@ -58,33 +58,33 @@ class Description:
 
     def __post_init__(self) -> None:
         for part in PARTS:
-            self._component(part, self.parts[part])
+            self._read_component(part, self.parts[part])
 
-    def _component(self, part: str, settings: Mapping) -> functools.partial:
-        """A class with its settings, from its description.
+    def _read_component(self, part: str, settings: Mapping) -> functools.partial:
+        """Find a class, and return it with its settings.
 
         Raises:
-            InvalidValue: it is not in `CLASSES`, torch.nn or the person's own code.
+            InvalidValue: it is not in `CLASSES`, torch.nn or the user's own code.
         """
         if not isinstance(settings, Mapping) or not isinstance(settings.get("is"), str):
             raise InvalidValue(f"{part} names no class")
         name = settings["is"]
-        target = CLASSES.get(name) or _torch_class(name) or self._own_class(part, name)
-        values = {key: self._setting(f"{part}.{key}", value) for key, value in settings.items() if key != "is"}
+        target = CLASSES.get(name) or _find_torch_class(name) or self._find_own_class(part, name)
+        values = {key: self._read_setting(f"{part}.{key}", value) for key, value in settings.items() if key != "is"}
         return functools.partial(target, **values)
 
-    def _setting(self, part: str, value: object) -> object:
+    def _read_setting(self, part: str, value: object) -> object:
         if isinstance(value, list | tuple):
-            return [self._setting(part, item) for item in value]
-        return self._component(part, value) if isinstance(value, Mapping) and "is" in value else value
+            return [self._read_setting(part, item) for item in value]
+        return self._read_component(part, value) if isinstance(value, Mapping) and "is" in value else value
 
-    def _own_class(self, part: str, name: str) -> Callable:
-        """A class that the person's own code defines, not one that it only imports."""
+    def _find_own_class(self, part: str, name: str) -> Callable:
+        """Find a class that the user's own code defines and does not only import."""
         names = name.split(".")
         code = self.code.__name__ if self.code else ""
         if code in names[:-1]:
             with contextlib.suppress(InvalidValue):  # there is no such class
-                target = locate(".".join(names[names.index(code) :]), part)
+                target = import_target(".".join(names[names.index(code) :]), part)
                 if f"{target.__module__}.".startswith(f"{code}."):
                     return target
         file = f"{names[-2]}.py, or its package's folder" if len(names) > 1 else "its file"
@@ -94,35 +94,35 @@ class Description:
         """Build the network in eval mode, with initial weights.
 
         Raises:
-            InvalidValue: its settings do not fit each other.
+            InvalidValue: its settings contradict each other.
         """
-        architecture = Architecture(*(self._component(part, self.parts[part]) for part in PARTS))
+        architecture = Architecture(*(self._read_component(part, self.parts[part]) for part in PARTS))
         try:
             return architecture.build(self.samples, len(self.techniques), self.sample_rate, seed=0).eval()
         except (TypeError, ValueError, RuntimeError, AttributeError) as problem:
-            raise InvalidValue(f"no network can be built with its settings ({_line(problem)})") from None
+            raise InvalidValue(f"no network can be built with its settings ({_one_line(problem)})") from None
 
 
-def described_parts(settings: Mapping) -> dict[str, dict]:
-    """The parts of a network, for a `Description`, from the configuration of its run."""
+def describe_parts(settings: Mapping) -> dict[str, dict]:
+    """Return the parts of a network for a `Description`, from the configuration of its run."""
     groups = dict(zip(PARTS, ("front_end", "model", "head"), strict=True))
-    return {part: _described(settings[group]) for part, group in groups.items()}
+    return {part: _replace_targets(settings[group]) for part, group in groups.items()}
 
 
-def _described(value):
-    """A configuration's value with `is` in place of every `_target_`."""
+def _replace_targets(value):
+    """Replace every `_target_` in a value of a configuration by `is`."""
     if isinstance(value, list | tuple):
-        return [_described(item) for item in value]
+        return [_replace_targets(item) for item in value]
     if not isinstance(value, Mapping):
         return value
     if "_target_" not in value:
-        return {key: _described(item) for key, item in value.items()}
+        return {key: _replace_targets(item) for key, item in value.items()}
     target = value["_target_"]
     if target is None:
         return None
     name = target.rpartition(".")[2]
     is_listed = target.partition(".")[0] in ("singtech", "torch") and name in CLASSES
-    settings = {key: _described(item) for key, item in value.items() if not key.startswith("_")}
+    settings = {key: _replace_targets(item) for key, item in value.items() if not key.startswith("_")}
     return {"is": name if is_listed else target, **settings}
 
 
@@ -146,17 +146,17 @@ def read_model(folder: Path, code: ModuleType | None = None) -> tuple[Network, D
     """Read a model folder: its network in eval mode, and its description.
 
     Args:
-        code: the module with the person's own classes, where the network has some.
+        code: the module with the user's own classes, if the network has some.
     Raises:
         NotThere: there is no model.
         Newer: a newer version wrote it.
-        Damaged: its description or its weights are damaged, or not what this version builds.
+        Damaged: its description or its weights are damaged, or do not fit this version.
     """
     path, weights = Path(folder) / DESCRIPTION, Path(folder) / WEIGHTS
     if not path.is_file():
-        raise NotThere(f"{folder}: no model, for it has no {DESCRIPTION}; make one with `singtech export`.")
+        raise NotThere(f"{folder}: no model, because {DESCRIPTION} is missing; make one with `singtech export`.")
     if not weights.is_file():
-        raise NotThere(f"{weights} is not there: fetch the model's folder whole.")
+        raise NotThere(f"{weights} is missing: copy the whole folder of the model.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] > FORMAT:
@@ -170,22 +170,22 @@ def read_model(folder: Path, code: ModuleType | None = None) -> tuple[Network, D
     except Newer:
         raise
     except (KeyError, TypeError, ValueError, RecursionError) as problem:  # JSON's errors are ValueErrors
-        raise Damaged(f"{path} is no description of a model ({_line(problem)}): fetch the folder again.") from None
+        raise Damaged(f"{path} is no description of a model ({_one_line(problem)}): copy the folder again.") from None
     data = weights.read_bytes()
     try:
         if hashlib.sha256(data).hexdigest() != digest:
-            raise InvalidValue("it is not the file that was written")
+            raise InvalidValue("its content was changed")
         network.load_state_dict(load(data))
     except (ValueError, SafetensorError, RuntimeError) as problem:
-        raise Damaged(f"{weights} does not fit its {DESCRIPTION} ({_line(problem)}): fetch both again.") from None
+        raise Damaged(f"{weights} does not fit its {DESCRIPTION} ({_one_line(problem)}): copy both again.") from None
     return network, description
 
 
-def _torch_class(name: str) -> type[nn.Module] | None:
-    """The class that a path such as torch.nn.ReLU names."""
+def _find_torch_class(name: str) -> type[nn.Module] | None:
+    """Find the class of a name such as torch.nn.ReLU."""
     target = getattr(nn, name.rpartition(".")[2], None) if name.startswith("torch.nn.") else None
     return target if isinstance(target, type) and issubclass(target, nn.Module) else None
 
 
-def _line(problem: BaseException) -> str:
+def _one_line(problem: BaseException) -> str:
     return " ".join(str(problem).split())[:200].rstrip(".")

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or absent: written under a temporary name, synced to the disk, then renamed."""
+"""Write files and folders whole or not at all: under a temporary name, synced to the disk, then renamed."""
 
 import glob
 import hashlib
@@ -14,46 +14,46 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path that becomes `path` when the block ends well, and is removed when it does not.
+    """Yield a temporary path. It becomes `path` if the block succeeds, and is removed if the block fails.
 
     Raises:
-        OSError: the file cannot be written, for instance because the disk is full; `path` is as it was.
+        OSError: the file cannot be written, for example because the disk is full; `path` is unchanged.
     """
     path = Path(path)
-    temporary = _temporary(path)
+    temporary = _temporary_path(path)
     try:
         yield temporary
-        sync(temporary)
+        sync_to_disk(temporary)
         temporary.replace(path)
-        sync(path.parent)
+        sync_to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends well, and is removed when it does not.
+    """Yield a temporary folder. It becomes `path` if the block succeeds, and is removed if the block fails.
 
     Raises:
-        FileExistsError: `path` is already there; published folders are never overwritten.
+        FileExistsError: `path` exists. A folder is never overwritten.
     """
     path = Path(path)
     if path.exists():
-        raise FileExistsError(f"{path} is already there; move it away first.")
-    temporary = _temporary(path)
+        raise FileExistsError(f"{path} already exists; move it away first.")
+    temporary = _temporary_path(path)
     temporary.mkdir()
     try:
         yield temporary
         for item in (*temporary.rglob("*"), temporary):
-            sync(item)
+            sync_to_disk(item)
         temporary.rename(path)
-        sync(path.parent)
+        sync_to_disk(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write `text` to `path` in one step (UTF-8, newlines as given)."""
+    """Write `text` to `path` in one step, as UTF-8 and without changing newlines."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
@@ -64,11 +64,11 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def remove_remains(path: str | os.PathLike) -> None:
-    """Remove the half-written files of killed processes beside `path`. Call it while nobody else may write it."""
+def remove_temporary_files(path: str | os.PathLike) -> None:
+    """Remove temporary files of `path` that killed processes left. Call it under the lock on `path`."""
     path = Path(path)
-    for remains in path.parent.glob(f".{glob.escape(path.name[:60])}[.-]*.tmp"):
-        shutil.rmtree(remains) if remains.is_dir() else remains.unlink(missing_ok=True)
+    for leftover in path.parent.glob(f".{glob.escape(path.name[:60])}[.-]*.tmp"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
 
 
 def set_aside(path: str | os.PathLike) -> Path:
@@ -80,46 +80,46 @@ def set_aside(path: str | os.PathLike) -> Path:
     return target
 
 
-def file_digest(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_all(paths: Iterable[Path]) -> Iterator[bytes | OSError]:
-    """Every file's bytes, or the error of reading it, in the order of the paths.
+def read_files(paths: Iterable[Path]) -> Iterator[bytes | OSError]:
+    """Read files; yield the bytes of each, or its error, in the order of the paths.
 
-    Reads many small files at a time: on a network file system the waits would add up to minutes.
+    Several threads read at once, because one file after another takes minutes on a network file system.
     """
     with ThreadPoolExecutor(max_workers=16) as readers:
-        yield from readers.map(_content, paths)
+        yield from readers.map(_read_bytes, paths)
 
 
-def _content(path: Path) -> bytes | OSError:
+def _read_bytes(path: Path) -> bytes | OSError:
     try:
         return path.read_bytes()
     except OSError as error:
         return error
 
 
-def sync(path: Path) -> None:
-    """Write a file's or folder's content to the disk; a later rename then never points at unwritten bytes."""
+def sync_to_disk(path: Path) -> None:
+    """Wait until a file or folder is on the disk, so that a later rename never points at missing bytes."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError:
-        if not path.is_dir():  # some network file systems refuse to sync folders; a file must reach the disk
+        if not path.is_dir():  # some network file systems cannot sync folders, but a file must be synced
             raise
     finally:
         os.close(handle)
 
 
-def _temporary(path: Path) -> Path:
-    """A hidden path beside `path` that no other process uses."""
+def _temporary_path(path: Path) -> Path:
+    """Return a hidden path beside `path` that no other process uses."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.tmp")
 
 
-def encodable(text: object) -> str:
+def escape_text(text: object) -> str:
     """Escape the characters of a text or path that UTF-8 cannot encode."""
     return str(text).encode("utf-8", "backslashreplace").decode()

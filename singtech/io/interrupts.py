@@ -1,6 +1,6 @@
-"""Turn ctrl-C, SIGTERM and a closed output pipe into a short, clean end.
+"""End a command cleanly after ctrl-C, SIGTERM or a closed output pipe.
 
-A signal raises an exception at once. It is also remembered, because Python drops an exception raised in a finalizer.
+A signal raises an exception at once. It is also stored, because Python ignores exceptions in finalizers.
 """
 
 import os
@@ -12,25 +12,25 @@ from contextlib import contextmanager
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: somebody, or a cluster, wants this process to end."""
+    """SIGTERM: a user or a cluster ends this process."""
 
 
-class ReaderGone(KeyboardInterrupt):
-    """The reader of the output has ended, as after `| head`."""
+class OutputClosed(KeyboardInterrupt):
+    """The program that reads our output has ended, as after `| head`."""
 
 
-KINDS: dict[int, type[KeyboardInterrupt]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+EXCEPTIONS: dict[int, type[KeyboardInterrupt]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 if hasattr(signal, "SIGHUP"):
-    KINDS[signal.SIGHUP] = Terminated  # a lost connection, unless nohup has it ignored
-_signals: list[int] = []  # the signals since `listening` began
+    EXCEPTIONS[signal.SIGHUP] = Terminated  # the terminal was closed; nohup ignores this signal
+_signals: list[int] = []  # since `catch_signals` began
 
 
 @contextmanager
-def listening() -> Iterator[None]:
-    """Turn these signals into exceptions until the block ends; hide the ones that Python drops."""
-    before, hook = {number: signal.getsignal(number) for number in KINDS}, sys.unraisablehook
-    sys.unraisablehook = lambda dropped: None if isinstance(dropped.exc_value, KeyboardInterrupt) else hook(dropped)
-    for number in KINDS:
+def catch_signals() -> Iterator[None]:
+    """Turn signals into exceptions until the block ends. Do not print those that Python ignores."""
+    before, hook = {number: signal.getsignal(number) for number in EXCEPTIONS}, sys.unraisablehook
+    sys.unraisablehook = lambda error: None if isinstance(error.exc_value, KeyboardInterrupt) else hook(error)
+    for number in EXCEPTIONS:
         if before[number] is not signal.SIG_IGN:
             signal.signal(number, _raise)
     try:
@@ -43,22 +43,22 @@ def listening() -> Iterator[None]:
 
 
 def raise_if_signalled() -> None:
-    """Raise the exception of a signal that Python dropped. Call it between the steps of long work.
+    """Raise the exception of a signal that Python ignored. Call it between the steps of long work.
 
     Raises:
-        KeyboardInterrupt: somebody pressed ctrl-C.
-        Terminated: SIGTERM came.
+        KeyboardInterrupt: ctrl-C was pressed.
+        Terminated: SIGTERM was sent.
     """
     if _signals:
-        raise KINDS[_signals[0]]
+        raise EXCEPTIONS[_signals[0]]
 
 
 @contextmanager
-def raise_if_reader_gone() -> Iterator[None]:
-    """Flush the output after the block. Also a decorator.
+def raise_if_output_closed() -> Iterator[None]:
+    """Flush the output after the block. It is also a decorator.
 
     Raises:
-        ReaderGone: nobody reads the output any more.
+        ReaderGone: no program reads the output any more.
     """
     try:
         yield
@@ -68,10 +68,10 @@ def raise_if_reader_gone() -> Iterator[None]:
         output.register(sys.stdout, 0)
         if not output.poll(0):  # another pipe is broken
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # takes the output that is still to come
-        raise ReaderGone from None
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # later output goes nowhere
+        raise OutputClosed from None
 
 
 def _raise(number: int, frame: object) -> None:
     _signals.append(number)
-    raise KINDS[number]
+    raise EXCEPTIONS[number]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from singtech.components import build
 from singtech.models.oblong import OblongExtractor
 from singtech.models.spectrogram import MultiResolutionSpectrogram
-from singtech.streams import stream_seed
+from singtech.streams import derive_seed
 
 
 class Network(nn.Module):
@@ -55,7 +55,7 @@ class Architecture:
             ValueError: from the components.
         """
         with torch.random.fork_rng(devices=[]):  # for layers without `reset_parameters`; `initialise` draws the others
-            torch.default_generator.manual_seed(stream_seed(seed, "layers"))
+            torch.default_generator.manual_seed(derive_seed(seed, "layers"))
             front_end = build(self.front_end, sample_rate=sample_rate)
             extractor = build(self.extractor, shape=front_end.shape(samples))
             network = Network(front_end, extractor, self.head(extractor.out_features, techniques))
@@ -81,7 +81,7 @@ def initialise(module: nn.Module, seed: int, prefix: str = "") -> None:
     for name, layer in module.named_modules():
         if hasattr(layer, "reset_parameters"):
             with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(stream_seed(seed, f"{prefix}{name}"))
+                torch.default_generator.manual_seed(derive_seed(seed, f"{prefix}{name}"))
                 layer.reset_parameters()
 
 
@@ -93,7 +93,7 @@ def perturb(module: nn.Module, number: int) -> None:
         number: decides the signs, with the weight's name.
     """
     for name, parameter in module.named_parameters():
-        generator = torch.Generator().manual_seed(stream_seed(number, f"rounding/{name}"))
+        generator = torch.Generator().manual_seed(derive_seed(number, f"rounding/{name}"))
         signs = torch.randint(2, parameter.shape, generator=generator).double() * 2 - 1
         parameter.copy_(parameter.double() * (1 + 1e-7 * signs))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from singtech.metrics import heading, mean_of_known, ratio
+from singtech.metrics import divide, heading, mean_finite
 from singtech.results.commands import command_end, prepare
 from singtech.results.intervals import jackknife, without_each
 from singtech.results.jackknife import singing
@@ -127,7 +127,7 @@ def parts_of(predictions: OfConditions, contexts: "pd.DataFrame", metrics: Seque
         scores = predictions.scores(weights)
         order = sorted(predictions.techniques, key=lambda name: clips.get(name, 0))
         return {
-            f"{third}: {', '.join(map(printed, names))}": mean_of_known(np.stack([scores[f"f1_{n}"] for n in names], 1))
+            f"{third}: {', '.join(map(printed, names))}": mean_finite(np.stack([scores[f"f1_{n}"] for n in names], 1))
             for third, names in zip(THIRDS, np.array_split(order, len(THIRDS)), strict=True)
             if len(names)
         }
@@ -200,7 +200,7 @@ def calibration_error(predictions: Predictions, weights: np.ndarray) -> np.ndarr
     which = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     gaps = np.zeros((len(confidence), BINS))
     gaps[np.arange(len(confidence)), which] = right - confidence
-    return ratio(np.abs(weights @ gaps).sum(axis=1), weights.sum(axis=1))  # a bin's clips times its gap
+    return divide(np.abs(weights @ gaps).sum(axis=1), weights.sum(axis=1))  # a bin's clips times its gap
 
 
 def _table(part: Part, frame: "pd.DataFrame", labels: Sequence[str]) -> Table:
@@ -262,8 +262,8 @@ def _score_probabilities(predictions: Predictions, weights: np.ndarray) -> Score
     confidence, right = _confidence(predictions)
     return {
         "expected calibration error": calibration_error(predictions, weights),
-        "mean probability of what is named": ratio(weights @ confidence, weights.sum(axis=1)),
-        "share named right": ratio(weights @ right, weights.sum(axis=1)),
+        "mean probability of what is named": divide(weights @ confidence, weights.sum(axis=1)),
+        "share named right": divide(weights @ right, weights.sum(axis=1)),
     }
 
 

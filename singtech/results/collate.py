@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from singtech import metrics
+from singtech.config_paths import add_user_folder
 from singtech.errors import Damaged, Newer, NotThere
-from singtech.io.atomic import read_all, remove_remains, write_bytes
+from singtech.io.atomic import read_files, remove_temporary_files, write_bytes
 from singtech.io.lock import hold
-from singtech.places import use_own_folder
 from singtech.results import schema
 from singtech.results.conditions import describe
 from singtech.results.jackknife import Jackknife
@@ -157,7 +157,7 @@ def rebuild(output_dir: str | os.PathLike) -> "dict[str, pd.DataFrame]":
     if not runs.is_dir():
         return {}
     try:
-        with hold(path, "results are being collated", say=lambda line: None):
+        with hold(path, "results are being collated", announce=lambda line: None):
             frames = _frames(runs)  # within the lock, or an older view could come last
             with suppress(Damaged):  # it is written again
                 _read_csv(path, (), schema.type_of)
@@ -198,12 +198,12 @@ def columns(names: set[str]) -> list[str]:
         names: those that rows hold.
     """
     techniques = []
-    for prefix in metrics.prefixes():
+    for prefix in metrics.list_prefixes():
         usual = [f"{prefix}{technique}" for technique in TECHNIQUES]
         others = [name for name in names - set(usual) if name.startswith(prefix)]
-        techniques += usual + sorted(n for n in others if (metrics.technique_of(n) or [""])[0] == f"{prefix}*")
+        techniques += usual + sorted(n for n in others if (metrics.split_column(n) or [""])[0] == f"{prefix}*")
     condition, circumstances = ([each.name for each in some] for some in (schema.CONDITION, schema.CIRCUMSTANCES))
-    fixed = [*condition, *metrics.overall(), *techniques, *circumstances]
+    fixed = [*condition, *metrics.list_overall(), *techniques, *circumstances]
     return fixed + sorted(names - set(fixed) - {each.name for each in schema.INTEGRITY})
 
 
@@ -276,7 +276,7 @@ def _described(results: "pd.DataFrame") -> tuple[list[str], list[dict[str, objec
     """
     for command in results["command"].unique():
         if folder := own_folder(command):
-            use_own_folder(Path(folder))
+            add_user_folder(Path(folder))
     keys = results[["model", "dc", "strategy", "alpha", "settings", VARIANT]]
     described = {}
     for model, dc, strategy, alpha, *texts in keys.drop_duplicates().itertuples(index=False, name=None):
@@ -319,7 +319,7 @@ def _confusions(runs: Path, rows: list[dict]) -> "pd.DataFrame":
     rows = sorted(rows, key=lambda row: row["run"])
     paths = [runs / row["run"] / "confusion.csv" for row in rows]
     pairs: list[tuple[str, str, str, int]] = []
-    for row, path, content in zip(rows, paths, read_all(paths), strict=True):
+    for row, path, content in zip(rows, paths, read_files(paths), strict=True):
         digest = digest_in(row, path.name)
         try:
             if (not digest or digest != _short_digest(content)) and (path.parent / PREDICTIONS).is_file():
@@ -336,7 +336,7 @@ def _confusions(runs: Path, rows: list[dict]) -> "pd.DataFrame":
 def _predicted_confusion(path: Path) -> dict[tuple[str, str], int]:
     """The clips of each pair of true and predicted technique, from a run's predictions."""
     predictions = read_predictions(path)
-    counts = metrics.confusion(predictions.targets, predictions.logits).tolist()
+    counts = metrics.count_confusions(predictions.targets, predictions.logits).tolist()
     return dict(zip(product(predictions.techniques, predictions.techniques), chain(*counts), strict=True))
 
 
@@ -360,7 +360,7 @@ def _short_digest(content: bytes | OSError) -> str:
 
 def _write_csv(path: Path, frame: "pd.DataFrame") -> None:
     """Write a frame as a CSV file, unless the file already holds it."""
-    remove_remains(path)
+    remove_temporary_files(path)
     counts = {name: "Int64" for name in frame if frame[name].dtype == float and schema.type_of(name) == "count"}
     content = frame.astype(counts).to_csv(index=False, lineterminator="\n").encode()
     if not path.is_file() or path.read_bytes() != content:

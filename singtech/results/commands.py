@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from singtech.places import CONF
+from singtech.config_paths import CONF
 from singtech.results.collate import Collated
 from singtech.results.conditions import Condition
 from singtech.results.experiments import COMPARABLE, Experiment

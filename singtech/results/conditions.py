@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from singtech.config_paths import CONF, find_config_file, list_config_files
 from singtech.errors import InvalidValue
-from singtech.places import CONF, config_file, config_files
 from singtech.results.settings import PAPERS, Settings, hydra_value
 
 GROUPS = ("model", "dc", "strategy")
@@ -159,7 +159,7 @@ def printed_label(model: str, dc: str, strategy: str, alpha: float, own: Setting
 
 def retrains(strategy: str) -> bool:
     """Whether the settings of `retraining` can change a strategy; True if the strategy has no file."""
-    path = config_file("strategy", strategy)
+    path = find_config_file("strategy", strategy)
     return not path.is_file() or "${retraining" in repr(content(path))
 
 
@@ -204,14 +204,14 @@ def _nearest(
 @functools.lru_cache(8)
 def _conditions(state: tuple) -> list[Condition]:
     """Every condition by its file, sorted by name. `state` changes when a file does."""
-    names = [path.stem for path in config_files("condition")]
+    names = [path.stem for path in list_config_files("condition")]
     return [_condition(name) for name in names if _file("condition", name).label]
 
 
 @functools.lru_cache(8)
 def _ablations(state: tuple) -> dict[str, Settings]:
     """The settings of every ablation that changes neither groups nor alpha. `state` is as in `_conditions`."""
-    files = {path.stem: _file("ablation", path.stem) for path in config_files("ablation")}
+    files = {path.stem: _file("ablation", path.stem) for path in list_config_files("ablation")}
     return {n: f.settings for n, f in files.items() if f.settings.items and not f.groups and f.alpha is None}
 
 
@@ -219,7 +219,7 @@ def _state() -> tuple:
     """The time of every file that conditions and ablations depend on."""
     paths = [
         CONF / "config.yaml",
-        *(path for name in ("condition", "ablation", "model") for path in config_files(name)),
+        *(path for name in ("condition", "ablation", "model") for path in list_config_files(name)),
     ]
     return tuple((path, path.stat().st_mtime_ns) for path in paths)
 
@@ -230,7 +230,7 @@ def _condition(name: str) -> Condition:
     if not file.label:
         raise InvalidValue(f'{CONF / "condition" / name}.yaml has no label, expected one as in label: "Late, cRT-WC"')
     model = file.groups.get("model", _default("model"))
-    path = config_file("model", model)
+    path = find_config_file("model", model)
     chosen = _groups(content(path)) if path.is_file() else {}
     dc, strategy = (file.groups.get(group, chosen.get(group, _default(group))) for group in ("dc", "strategy"))
     alpha = float(_config()["alpha"]) if file.alpha is None else file.alpha
@@ -243,7 +243,7 @@ def _file(group: str, name: str) -> _File:
     Raises:
         ValueError: it does not exist, or its alpha or label has the wrong type.
     """
-    path = config_file(group, name)
+    path = find_config_file(group, name)
     if not path.is_file():
         raise InvalidValue(f"{path} is not there, which {group}={name} names")
     values = content(path)

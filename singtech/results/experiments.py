@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from singtech.config_paths import list_config_files
 from singtech.errors import InvalidValue
-from singtech.places import config_files
 from singtech.results.conditions import Condition, content, read_condition
 from singtech.results.intervals import DELTA
 
@@ -124,7 +124,7 @@ def read_experiments() -> list[Experiment]:
     Raises:
         ValueError: a file lacks what an experiment needs.
     """
-    experiments = map(read_experiment, config_files("experiments"))
+    experiments = map(read_experiment, list_config_files("experiments"))
     return sorted(experiments, key=lambda experiment: (experiment.position, experiment.name))
 
 

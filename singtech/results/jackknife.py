@@ -62,7 +62,7 @@ class Jackknife:
         has_part = dict(zip(predictions.techniques, singing(predictions, weights).T, strict=True))
         scores = predictions.scores(weights)
         for metric, values in scores.items():
-            if of_technique := metrics.technique_of(metric):
+            if of_technique := metrics.split_column(metric):
                 scores[metric] = values[has_part[of_technique[1]]]
         return scores
 

@@ -54,12 +54,12 @@ class Predictions:
 
     def scores(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """metric -> (R,): every metric under (R, N) weights of the clips; nan where it is not defined."""
-        return metrics.weighted_scores(self.targets, self.logits, self.techniques, weights)
+        return metrics.score_weightings(self.targets, self.logits, self.techniques, weights)
 
     def shares(self, weights: np.ndarray) -> np.ndarray:
         """(R, K, K) share of each true technique's weighted clips taken for each technique; nan if it has none."""
-        counts = metrics.Weighted(self.targets, self.logits, weights).confusions
-        return metrics.ratio(counts, counts.sum(axis=2, keepdims=True))
+        counts = metrics.WeightedClips(self.targets, self.logits, weights).confusions
+        return metrics.divide(counts, counts.sum(axis=2, keepdims=True))
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -101,19 +101,19 @@ def score(row: dict, folder: Path) -> dict:
     Raises:
         Damaged: the row was changed and has no predictions, or these are damaged.
     """
-    if row["status"] != COMPLETE or (is_intact(row) and not metrics.lacking(row)):
+    if row["status"] != COMPLETE or (is_intact(row) and not metrics.list_missing(row)):
         return row
     if not (folder / PREDICTIONS).is_file():
         if row.get("digest") and not is_intact(row):
             raise Damaged(f"{folder}: its row was changed, and no predictions are there to score it again.")
         return row
     predictions = read_predictions(folder / PREDICTIONS)
-    scores = metrics.scores(predictions.targets, predictions.logits, predictions.techniques)
+    scores = metrics.score_clips(predictions.targets, predictions.logits, predictions.techniques)
     if (folder / VALIDATION).is_file():
         validation = read_predictions(folder / VALIDATION)
         scores |= {
             f"validation_{name}": value
-            for name, value in metrics.scores(validation.targets, validation.logits, validation.techniques).items()
+            for name, value in metrics.score_clips(validation.targets, validation.logits, validation.techniques).items()
             if f"validation_{name}" in row
         }
     wrong = [name for name in scores if name in row and not same_score(row[name], scores[name])]

@@ -38,7 +38,7 @@ def chance(test: np.ndarray, techniques: list[str]) -> dict[str, float]:
         test: (K,) test clips of each technique.
         techniques: the K names.
     Returns:
-        The metrics of `metrics.scores`; nan for a technique without a test clip.
+        The metrics of `metrics.score_clips`; nan for a technique without a test clip.
     """
     f1 = np.array([_chance_f1(int(n), int(test.sum()), len(test)) for n in test])
     recall = np.where(test > 0, 1 / len(test), np.nan)
@@ -60,7 +60,7 @@ def majority(train: np.ndarray, test: np.ndarray, techniques: list[str]) -> dict
         techniques: the K names.
     """
     targets = np.repeat(np.arange(len(test)), test)
-    return metrics.scores(targets, np.tile(train.astype(float), (len(targets), 1)), techniques)
+    return metrics.score_clips(targets, np.tile(train.astype(float), (len(targets), 1)), techniques)
 
 
 def _chance_f1(n: int, clips: int, techniques: int) -> float:

@@ -93,7 +93,7 @@ def answer_everything(collated: Collated, data: str) -> Answer:
             conditions.setdefault(fitting[0].label, fitting[0])
     everything = Experiment(
         *("runs", "table", "Runs", "", "Condition"),
-        metrics=(*metrics.overall(), "f1_*"),
+        metrics=(*metrics.list_overall(), "f1_*"),
         conditions=tuple(conditions[label] for label in sorted(conditions)),
     )
     return answer_experiment(everything, collated, data, group)
@@ -143,7 +143,7 @@ def write_report(
     runs = collated.results[collated.results["data"] == data]
     used = {run for page in [answer.page(), *pages] for run in page.runs}
     is_used = runs["run"].isin(used)
-    f1 = ["f1", *(name for name in answer.experiment.metrics if metrics.technique_of(name))]
+    f1 = ["f1", *(name for name in answer.experiment.metrics if metrics.split_column(name))]
     payload = {
         "confusions": _confusions(answer),
         "curves": _curves(answer),

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from singtech.errors import Damaged, Newer
-from singtech.io.atomic import file_digest, read_all, write_text
+from singtech.io.atomic import hash_file, read_files, write_text
 from singtech.io.lock import is_held
 from singtech.results import schema
 from singtech.results.settings import read_settings
@@ -60,7 +60,7 @@ def read_row(folder: Path) -> dict | None:
         Damaged: with the reason in a few words.
         Newer: a newer version wrote it.
     """
-    (content,) = read_all([folder / ROW])
+    (content,) = read_files([folder / ROW])
     return parse_row(content, folder)
 
 
@@ -94,7 +94,7 @@ def read_rows(runs_folder: str | os.PathLike) -> list[dict]:
     rows: dict[str, dict] = {}
     faults = []
     folders = sorted(Path(runs_folder).glob("[!.]*"))  # a dot in front is a folder that is still being written
-    for folder, content in zip(folders, read_all(folder / ROW for folder in folders), strict=True):
+    for folder, content in zip(folders, read_files(folder / ROW for folder in folders), strict=True):
         try:
             row = parse_row(content, folder)
         except (Damaged, Newer) as problem:
@@ -117,7 +117,7 @@ def is_intact(row: dict) -> bool:
 
 def digests(folder: Path, names: Iterable[str]) -> str:
     """The entry `files` of a row: the digest of each of these files that exists."""
-    return " ".join(f"{name}={file_digest(folder / name)[:16]}" for name in names if (folder / name).is_file())
+    return " ".join(f"{name}={hash_file(folder / name)[:16]}" for name in names if (folder / name).is_file())
 
 
 def digest_in(row: dict, name: str) -> str:

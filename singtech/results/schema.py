@@ -43,10 +43,10 @@ CONDITION = (
         "settings", "text", "JSON", "typed settings that differ from the paper's, by the names of Hydra's overrides"
     ),
 )
-METRICS = tuple(Column(name, "number", "0 to 1", metrics.METRICS[name].label) for name in metrics.overall())
+METRICS = tuple(Column(name, "number", "0 to 1", metrics.METRICS[name].label) for name in metrics.list_overall())
 TECHNIQUE_METRICS = tuple(
     Column(f"{prefix}{technique}", "number", "0 to 1", metrics.label(f"{prefix}{technique}"))
-    for prefix in metrics.prefixes()
+    for prefix in metrics.list_prefixes()
     for technique in TECHNIQUES
 )
 CIRCUMSTANCES = (

@@ -124,7 +124,7 @@ def answer(
     named = experiment.metrics or tuple(dict.fromkeys(m for claim in experiment.claims for m in claim.metrics))
     experiment = replace(
         experiment,
-        metrics=_all_metrics(named or metrics.overall(), results[results["status"] == COMPLETE]),
+        metrics=_all_metrics(named or metrics.list_overall(), results[results["status"] == COMPLETE]),
         conditions=conditions,
         folds=folds if isinstance(folds, int) else experiment.folds,
     )
@@ -256,9 +256,9 @@ def _all_metrics(names: Iterable[str], results: "pd.DataFrame") -> tuple[str, ..
     names, written = list(names), []
     for name in names:
         each = [name]
-        if name.endswith(metrics.EACH):
+        if name.endswith(metrics.PER_TECHNIQUE):
             scored = results.columns[results.notna().any()]
-            techniques = [of[1] for column in scored if (of := metrics.technique_of(column)) and of[0] == name]
+            techniques = [of[1] for column in scored if (of := metrics.split_column(column)) and of[0] == name]
             columns = [f"{name.removesuffix('*')}{technique}" for technique in in_order(techniques or TECHNIQUES)]
             each = [column for column in columns if column not in names]
         written += each

@@ -1,8 +1,8 @@
-"""Make the demo corpus: twenty virtual singers in VocalSet's folders, so that everything runs without a download.
+"""Make the demo corpus: twenty virtual singers in VocalSet's folders, to try everything without a download.
 
-All of it is synthetic (voice.py). It is about a fifteenth of VocalSet, with the same ten techniques, its long tail of
-clip counts, its official split of singers, its contexts (inhaled, trill and trillo are long tones only,
-spoken is excerpts only, vibrato all but long tones), its names. A score on it says nothing about real singing.
+All recordings are synthetic (voice.py). The corpus is about a fifteenth of VocalSet. It has VocalSet's ten techniques,
+long tail of clip counts, official split of singers, names and contexts (inhaled, trill and trillo are only long tones,
+spoken is only excerpts, vibrato has no long tones). A score on it is no evidence about real singing.
 """
 
 import json
@@ -16,15 +16,15 @@ import numpy as np
 
 from singtech.corpus.vocalset import CLIP_SECONDS, CLIPS, TEST_SINGERS
 from singtech.errors import Damaged, InvalidValue
-from singtech.io.atomic import atomic_folder, remove_remains
+from singtech.io.atomic import atomic_folder, remove_temporary_files
 from singtech.io.lock import hold
-from singtech.streams import stream_seed
+from singtech.streams import derive_seed
 from singtech.synth.voice import VOWELS, Note, Singer, sing
 
-SCHEMA = 1  # raised when the same settings make other recordings than before
+SCHEMA = 1  # version; the same settings make the same recordings in one version
 
 SINGERS = (*(f"female{i}" for i in range(1, 10)), *(f"male{i}" for i in range(1, 12)))
-FEWEST = {"train": 5, "test": 3}  # clips of the rarest technique, so that it can be learned and scored at all
+MIN_CLIPS = {"train": 5, "test": 3}  # clips of the rarest technique, which must be learned and scored
 
 CONTEXTS = {
     "belt": ("arpeggios", "scales"),
@@ -38,7 +38,7 @@ CONTEXTS = {
     "vibrato": ("scales", "excerpts", "arpeggios"),
     "vocal_fry": ("scales", "arpeggios"),
 }
-CLIPS_EACH = {"arpeggios": 1, "scales": 2, "long_tones": 1, "excerpts": 3}
+CLIPS_PER_RECORDING = {"arpeggios": 1, "scales": 2, "long_tones": 1, "excerpts": 3}
 
 # Semitones above the tonic.
 FIGURES = {
@@ -46,7 +46,7 @@ FIGURES = {
     "scales": (0, 2, 4, 5, 7, 9, 11, 12, 11, 9, 7, 5, 4, 2, 0),
 }
 
-# VocalSet's three excerpts, all in the public domain: the round "Row, row, row your boat", Giordani's "Caro mio ben"
+# VocalSet's three excerpts, in the public domain: the round "Row, row, row your boat", Giordani's "Caro mio ben"
 # (to "senza di te languisce il cor") and the round "Dona nobis pacem". A syllable is consonant-vowel, its semitones
 # above the tonic, its beats; consonants are n (nasal, liquid), t (stop), s (fricative); "." is a rest.
 EXCERPTS = {
@@ -76,52 +76,52 @@ class Recording:
 def synthesise(
     root: str | Path, seed: int = 0, sample_rate: int = 16000, clips_train: int = 240, clips_test: int = 85
 ) -> Path:
-    """Make the demo corpus in a folder below `root`, or open the folder if it is there.
+    """Make the demo corpus in a folder below `root`, if the folder does not exist, and return its path.
 
     Args:
-        root: holds one folder for each choice of settings, each with FULL/ and the settings in demo.json.
-        seed: of the singers and every recording; the same seed makes the same bytes.
+        root: has one folder for each choice of settings, with FULL/ and the settings in demo.json.
+        seed: of the singers and all recordings; the same seed gives the same bytes.
         sample_rate: of the recordings, 16 bit mono, in Hz.
-        clips_train, clips_test: clips of 3 s of the 15 training and the 5 test singers, about.
+        clips_train, clips_test: approximate clips of 3 s of the 15 training and the 5 test singers.
     Raises:
         InvalidValue: the sample rate is out of range.
-        Damaged: the folder is there, and is not what these settings make.
+        Damaged: the folder exists and has another content.
     """
     if not 8000 <= sample_rate <= 48000:
         raise InvalidValue(f"data.source.sample_rate={sample_rate}: expected Hz from 8000 to 48000.")
     settings = {"corpus": "synthetic demo of singtech", "schema": SCHEMA, "seed": seed, "sample_rate": sample_rate}
     settings |= {"clips_train": clips_train, "clips_test": clips_test}
     folder = Path(root) / f"demo{SCHEMA}-seed{seed}-{sample_rate}Hz-{clips_train}-{clips_test}"
-    recordings = repertoire(seed, clips_train, clips_test)
+    recordings = plan_recordings(seed, clips_train, clips_test)
     if not folder.exists():
         with hold(folder, f"{folder} is being made"):
-            if not folder.exists():  # another process may have made it meanwhile
-                remove_remains(folder)
+            if not folder.exists():  # another process may have made it
+                remove_temporary_files(folder)
                 _write(folder, settings, recordings)
     _check(folder, settings, recordings)
     return folder
 
 
-def repertoire(seed: int, clips_train: int, clips_test: int) -> list[Recording]:
-    """List every recording: deal clips to singers and contexts until each technique has its share."""
+def plan_recordings(seed: int, clips_train: int, clips_test: int) -> list[Recording]:
+    """Plan every recording: distribute the clips of each technique over singers and contexts."""
     recordings = []
     for split, clips in (("train", clips_train), ("test", clips_test)):
         singers = [name for name in SINGERS if (name in TEST_SINGERS) == (split == "test")]
-        fewest = max(1, min(FEWEST[split], clips // 20))
-        total = sum(CLIPS[split].values())  # VocalSet's, to be scaled down
+        fewest = max(1, min(MIN_CLIPS[split], clips // 20))
+        total = sum(CLIPS[split].values())  # of VocalSet
         for technique, vocalset_clips in CLIPS[split].items():
-            share = max(fewest, round(clips * vocalset_clips / total))
-            recordings += _deal(technique, singers, share, stream(seed, f"{split}/{technique}"))
+            technique_clips = max(fewest, round(clips * vocalset_clips / total))
+            recordings += _distribute(technique, singers, technique_clips, make_stream(seed, f"{split}/{technique}"))
     return sorted(recordings, key=lambda recording: recording.path)
 
 
-def notes_of(recording: Recording, singer: Singer, rng: np.random.Generator) -> list[Note]:
-    """Return a recording's notes between two short rests; together they last its seconds."""
-    before, after = rng.uniform(0.1, 0.3, size=2)
-    sung = recording.seconds - before - after
+def make_notes(recording: Recording, singer: Singer, rng: np.random.Generator) -> list[Note]:
+    """Make the notes of a recording, with a short rest before and after; their total length is its seconds."""
+    first_rest, last_rest = rng.uniform(0.1, 0.3, size=2)
+    sung_seconds = recording.seconds - first_rest - last_rest
     tonic = singer.tonic
     if recording.context == "excerpts":
-        syllables = _syllables(recording, sung)
+        syllables = _list_syllables(recording, sung_seconds)
     elif recording.context == "long_tones":
         syllables = [(recording.figure, "", float(rng.integers(2, 10)), 1.0)]
     else:
@@ -130,18 +130,18 @@ def notes_of(recording: Recording, singer: Singer, rng: np.random.Generator) -> 
         syllables = [
             (recording.figure, "", step, beat) for step, beat in zip(FIGURES[recording.context], beats, strict=True)
         ]
-    scale = sung / sum(beats for *_, beats in syllables)
+    scale = sung_seconds / sum(beats for *_, beats in syllables)
     notes = [Note(scale * beats, tonic + step, vowel, consonant) for vowel, consonant, step, beats in syllables]
-    return [Note(before, tonic, ""), *notes, Note(after, tonic, "")]
+    return [Note(first_rest, tonic, ""), *notes, Note(last_rest, tonic, "")]
 
 
-def stream(seed: int, name: str) -> np.random.Generator:
-    """Return the random stream of one singer or recording; the others do not change it."""
-    return np.random.default_rng(stream_seed(seed, name))
+def make_stream(seed: int, name: str) -> np.random.Generator:
+    """Return the random stream of one singer or recording, independent of the others."""
+    return np.random.default_rng(derive_seed(seed, name))
 
 
-def _deal(technique: str, singers: Sequence[str], clips: int, rng: np.random.Generator) -> list[Recording]:
-    """Deal recordings of one technique, with that many clips in all, to singers in turn, in changing contexts."""
+def _distribute(technique: str, singers: Sequence[str], clips: int, rng: np.random.Generator) -> list[Recording]:
+    """Distribute recordings of one technique, with `clips` in all, over the singers and contexts in turn."""
     recordings: list[Recording] = []
     takes: Counter[tuple[str, str]] = Counter()
     contexts = CONTEXTS[technique]
@@ -151,33 +151,33 @@ def _deal(technique: str, singers: Sequence[str], clips: int, rng: np.random.Gen
             return recordings
         round_, position = divmod(turn, len(order))
         singer, context = order[position], contexts[(position + round_) % len(contexts)]
-        length = 1 if technique == "spoken" else min(CLIPS_EACH[context], clips)
-        clips -= length
-        seconds = CLIP_SECONDS * length + rng.uniform(0.2, 2.2)
+        recording_clips = 1 if technique == "spoken" else min(CLIPS_PER_RECORDING[context], clips)
+        clips -= recording_clips
+        seconds = CLIP_SECONDS * recording_clips + rng.uniform(0.2, 2.2)
         if technique == "inhaled" and clips == 0 and turn:
-            seconds = 0.8 * CLIP_SECONDS  # shorter than a clip, as six of VocalSet's are
+            seconds = 0.8 * CLIP_SECONDS  # shorter than a clip, like six of VocalSet's
         figures = ("row",) if technique == "spoken" else tuple(EXCERPTS) if context == "excerpts" else VOWELS
-        times = takes[singer, context]
+        earlier_takes = takes[singer, context]
         takes[singer, context] += 1
-        figure = figures[(position // len(contexts) + times) % len(figures)]
+        figure = figures[(position // len(contexts) + earlier_takes) % len(figures)]
         name = f"{figure}_{technique}" if context == "excerpts" else f"{context}_{technique}_{figure}"
         name = f"{singer[0]}{singer.lstrip('femal')}_{name.replace('long_tones', 'long')}"
-        if times >= len(figures):
-            name += f"_{times // len(figures) + 1}"
+        if earlier_takes >= len(figures):
+            name += f"_{earlier_takes // len(figures) + 1}"
         path = f"FULL/{singer}/{context}/{technique}/{name}.wav"
         recordings.append(Recording(path, singer, context, technique, figure, seconds))
     return recordings
 
 
-def _syllables(recording: Recording, seconds: float) -> list[tuple[str, str, float, float]]:
-    """Return (vowel, consonant, semitones above the tonic, beats) of an excerpt, for these seconds at its tempo."""
+def _list_syllables(recording: Recording, seconds: float) -> list[tuple[str, str, float, float]]:
+    """List (vowel, consonant, semitones above the tonic, beats) of an excerpt, to last these seconds."""
     is_spoken = recording.technique == "spoken"
     beat_seconds = BEAT_SECONDS["spoken" if is_spoken else recording.figure]
     syllables = []
     for syllable in cycle(EXCERPTS[recording.figure].split(",")):
         sounds, *numbers = syllable.split()
         step, length = map(float, numbers)
-        if is_spoken:  # low, and more even than the song in pitch and in length
+        if is_spoken:  # lower than the song, with smaller steps in pitch and length
             step, length = 0.15 * step - 2, 1.5 * np.sqrt(length)
         syllables.append((sounds[-1].strip("."), sounds[:-1], step, length))
         seconds -= beat_seconds * length
@@ -187,16 +187,16 @@ def _syllables(recording: Recording, seconds: float) -> list[tuple[str, str, flo
 
 
 def _write(folder: Path, settings: dict, recordings: Sequence[Recording]) -> None:
-    """Sing every recording into a folder, which appears when it is whole."""
+    """Write every recording into a folder, whole or not at all."""
     from scipy.io import wavfile
     from tqdm import tqdm
 
-    singers = {name: Singer(name, stream(settings["seed"], name)) for name in SINGERS}
+    singers = {name: Singer(name, make_stream(settings["seed"], name)) for name in SINGERS}
     with atomic_folder(folder) as temporary:
         for recording in tqdm(recordings, desc="demo corpus", unit="recording"):
-            rng = stream(settings["seed"], recording.path)
+            rng = make_stream(settings["seed"], recording.path)
             singer = singers[recording.singer]
-            notes = notes_of(recording, singer, rng)
+            notes = make_notes(recording, singer, rng)
             waveform = sing(notes, recording.technique, singer, rng, settings["sample_rate"])
             path = temporary / recording.path
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -205,14 +205,14 @@ def _write(folder: Path, settings: dict, recordings: Sequence[Recording]) -> Non
 
 
 def _check(folder: Path, settings: dict, recordings: Sequence[Recording]) -> None:
-    """Check that a folder is the corpus of these settings, with every recording. Takes no lock.
+    """Check without a lock that a folder is the corpus of these settings, with every recording.
 
     Raises:
-        Damaged: it is not.
+        Damaged: it is another or incomplete.
     """
     try:
-        stored = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
+        content = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        stored = None
-    if stored != settings or not all((folder / recording.path).is_file() for recording in recordings):
+        content = None
+    if content != settings or not all((folder / recording.path).is_file() for recording in recordings):
         raise Damaged(f"{folder} is not the whole demo corpus of these settings: move it away, and it is made again.")

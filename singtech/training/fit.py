@@ -14,13 +14,13 @@ import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
 from torch import Tensor
 
-from singtech.components import build, spec, unwrapped
+from singtech.components import build, describe, unwrap
 from singtech.corpus.clip_store import Corpus
 from singtech.corpus.datamodule import VocalSetDataModule
 from singtech.errors import InvalidValue
 from singtech.io.interrupts import raise_if_signalled
 from singtech.models.network import Architecture, Network, perturb
-from singtech.streams import stream_seed
+from singtech.streams import derive_seed
 from singtech.training.callbacks import (
     BestEpoch,
     EpochCheckpoint,
@@ -128,7 +128,7 @@ class Run:
 
         It differs from another run's of the same settings where a person's own class or settings file has changed.
         """
-        setup = spec(self.setup)
+        setup = describe(self.setup)
         shared = {name: setup[name] for name in setup if name not in NOT_IN_RECIPE}
         return digest({"setup": shared, "phases": self.phases, "forest": self.forest})
 
@@ -139,7 +139,7 @@ class Run:
         slug = f"{data}-{names['model']}-dc_{names['dc']}-{names['strategy']}-alpha_{names['alpha']:g}"
         settings: list[object] = [self.keys[-1], test_clips]
         if self.forest is not None:
-            settings += [spec(self.forest), names["alpha"]]
+            settings += [describe(self.forest), names["alpha"]]
         return f"{slug}-seed_{self.setup.seed}-{digest(settings)[:8]}"
 
     def epochs_before(self, number: int) -> int:
@@ -205,8 +205,8 @@ def train_phase(task: Task) -> Outcome:
         _recalibrate(network, data, setup.max_batches, device, machine)
     network.cpu()
     record = {
-        "phase": {"name": phase.name, "trains": phase.trains, "says": phase.describe()} | spec(phase),
-        "setup": spec(setup),
+        "phase": {"name": phase.name, "trains": phase.trains, "says": phase.describe()} | describe(phase),
+        "setup": describe(setup),
         "before": [stored.key for stored in task.before],
         "epoch": epoch,
         "seconds": round(sum(entry["seconds"] for entry in curve) + time.perf_counter() - start, 3),
@@ -340,11 +340,11 @@ def _earlier_state(
         return None
     if getattr(phase, "offset_rate", 1.0) != getattr(before, "offset_rate", 1.0):
         return None
-    if spec(phase.optimizer) | {"lr": None} != spec(before.optimizer) | {"lr": None}:
+    if describe(phase.optimizer) | {"lr": None} != describe(before.optimizer) | {"lr": None}:
         return None
     state = stored.optimizer_state()
     shapes = [{n: v.shape for n, v in weights.items()} for weights in (state.get("criterion", {}), loss_weights)]
-    is_same_loss = not loss_weights or unwrapped(phase.loss)[0] is unwrapped(before.loss)[0]
+    is_same_loss = not loss_weights or unwrap(phase.loss)[0] is unwrap(before.loss)[0]
     return state if is_same_loss and shapes[0] == shapes[1] else None
 
 
@@ -363,7 +363,7 @@ def _recalibrate(
     network: Network, data: VocalSetDataModule, max_batches: int | None, device: torch.device, machine: Machine
 ) -> None:
     """Estimate batch norm's statistics on the training clips."""
-    batches = len(data.recalibration())
+    batches = len(data.recalibration_loader())
     batches = min(batches, max_batches or batches)
     waveforms = _waveforms(data, batches, device)
     bar = progress_bar("statistics of batch norm", "batch", batches, machine.progress, items=waveforms)
@@ -373,7 +373,7 @@ def _recalibrate(
 
 def _waveforms(data: VocalSetDataModule, batches: int, device: torch.device) -> Iterator[Tensor]:
     """(B, S) waveforms of the first batches of training clips in a mixed order, on a device."""
-    for samples, _ in islice(data.recalibration(), batches):
+    for samples, _ in islice(data.recalibration_loader(), batches):
         yield data.waveforms(samples.to(device))
 
 
@@ -397,9 +397,9 @@ def clip_features(
         if dropout_pass:
             for layer in network.modules():
                 layer.train(isinstance(layer, torch.nn.Dropout))
-            torch.manual_seed(stream_seed(run.setup.seed, f"dropout pass/{dropout_pass}"))
+            torch.manual_seed(derive_seed(run.setup.seed, f"dropout pass/{dropout_pass}"))
         data = VocalSetDataModule(corpus, run.setup.batch_size, resident=machine.clips_on(device, corpus))
-        loader, batches = data.in_order(subset), []
+        loader, batches = data.ordered_loader(subset), []
         title = f"features of the {subset} clips"
         with torch.inference_mode(), machine.trainer().precision_plugin.forward_context():
             for clips, _ in progress_bar(title, "batch", len(loader), machine.progress, items=loader):

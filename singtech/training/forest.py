@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from singtech.errors import InvalidValue
-from singtech.streams import stream_seed
+from singtech.streams import derive_seed
 
 SMALLEST = 1e-6  # added before the logarithm: a forest's probability may be 0
 
@@ -63,7 +63,7 @@ def forest_logits(
     Raises:
         InvalidValue: alpha is not a number from 0 up.
     """
-    classifier = _classifier(forest, targets, alpha, stream_seed(seed, "forest") % 2**32)
+    classifier = _classifier(forest, targets, alpha, derive_seed(seed, "forest") % 2**32)
     classifier.fit(features, targets)
     probabilities = np.zeros((len(test_features), techniques))
     probabilities[:, classifier.classes_] = classifier.predict_proba(test_features)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from singtech.corpus.clip_store import first_fault, read_store
+from singtech.corpus.clip_store import find_fault, read_store
 from singtech.errors import Damaged, Newer, NotThere
 from singtech.io.atomic import set_aside
 from singtech.io.lock import Busy, hold
-from singtech.metrics import scores
+from singtech.metrics import score_clips
 from singtech.results.collate import CORPORA, RESULTS, read_results_file
 from singtech.results.conditions import content, flat
 from singtech.results.predictions import PREDICTIONS, read_predictions, same_score
@@ -277,7 +277,7 @@ def _check_run(folder: Path) -> None:
     if row is None or row["status"] != COMPLETE:
         return
     predictions = read_predictions(folder / PREDICTIONS)
-    for name, metric in scores(predictions.targets, predictions.logits, predictions.techniques).items():
+    for name, metric in score_clips(predictions.targets, predictions.logits, predictions.techniques).items():
         if name in row and not same_score(row[name], metric):
             raise Damaged(f"{name} is {row[name]}, its predictions give {metric}")
     files = row.get("files") or ""
@@ -287,7 +287,7 @@ def _check_run(folder: Path) -> None:
 
 
 def _check_clips(folder: Path) -> None:
-    if fault := first_fault(folder):
+    if fault := find_fault(folder):
         raise Damaged(fault)
 
 

@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from singtech.errors import Diverged
 from singtech.models.deformable import DeformableConv2d
 from singtech.models.network import Network
-from singtech.streams import stream_seed
+from singtech.streams import derive_seed
 from singtech.training.protocols import Augmentation, Constraint, Loss, Mixture, Optimizer, normalizer
 
 Batch = tuple[Tensor, Tensor, Tensor]  # loss, logits and targets
@@ -132,7 +132,7 @@ class TechniqueModule(LightningModule):
             self.network.train()
         if hasattr(self.criterion, "begin_epoch"):
             self.criterion.begin_epoch(self.current_epoch / int(self.trainer.max_epochs or 1))
-        torch.manual_seed(stream_seed(self.seed, f"dropout/{self.absolute_epoch}{self._rank_suffix}"))
+        torch.manual_seed(derive_seed(self.seed, f"dropout/{self.absolute_epoch}{self._rank_suffix}"))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The loss of a batch: (B, S) waveforms or (B, D) features, (B,) technique indices.
@@ -146,11 +146,11 @@ class TechniqueModule(LightningModule):
         inputs, targets = batch
         if self.augment is not None:
             name = f"augment/{self.absolute_epoch}/{batch_idx}{self._rank_suffix}"
-            inputs = self.augment(inputs, torch.Generator().manual_seed(stream_seed(self.seed, name)))
+            inputs = self.augment(inputs, torch.Generator().manual_seed(derive_seed(self.seed, name)))
         labels = targets
         if self.mix is not None:
             name = f"mix/{self.absolute_epoch}/{batch_idx}{self._rank_suffix}"
-            generator = torch.Generator().manual_seed(stream_seed(self.seed, name))
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, name))
             inputs, labels = self.mix(inputs, targets, generator)
         loss = self._loss(inputs, labels, self.train_batches, targets)
         interval = GPU_LOSS_BATCHES if loss.is_cuda else 1

@@ -35,8 +35,8 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from singtech.errors import Damaged, Newer
-from singtech.io.atomic import atomic_folder, file_digest, remove_remains, set_aside, write_bytes
-from singtech.io.lock import hold, lock_of
+from singtech.io.atomic import atomic_folder, hash_file, remove_temporary_files, set_aside, write_bytes
+from singtech.io.lock import get_lock_path, hold
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class StoredPhase:
         record = self.record
         for name in (WEIGHTS, OPTIMIZER, LOG):
             path = self.folder / name
-            if not path.is_file() or file_digest(path) != record["files"].get(name):
+            if not path.is_file() or hash_file(path) != record["files"].get(name):
                 raise Damaged(f"{path} is not what was stored: it is missing, or its SHA-256 has changed")
         return record
 
@@ -129,7 +129,7 @@ class StoredPhase:
                     return read_features(path)
                 except Damaged as problem:
                     log.warning("%s; it is set aside as %s and computed again.", problem, set_aside(path).name)
-            remove_remains(stem)
+            remove_temporary_files(stem)
             features = compute()
             with io.BytesIO() as buffer:
                 np.save(buffer, features, allow_pickle=False)
@@ -215,7 +215,7 @@ def find_checkpoint(path: Path) -> Path | None:
     Raises:
         Newer: a newer version wrote it.
     """
-    remove_remains(path)
+    remove_temporary_files(path)
     try:
         read_checkpoint(path)
     except FileNotFoundError:
@@ -263,7 +263,7 @@ class PhaseStore:
         folder, work = self.folder / key, self.folder / f".{key}.work"
         with contextlib.suppress(Damaged):  # set aside below, under the lock
             stored = self.find(key)
-            if stored and not (work.exists() or lock_of(folder).exists()):  # a killed process may leave those
+            if stored and not (work.exists() or get_lock_path(folder).exists()):  # a killed process may leave those
                 return stored, False
         with hold(folder, f"{what} ({key}) is being trained", wait) as require_lease:
             try:
@@ -271,7 +271,7 @@ class PhaseStore:
             except Damaged as problem:
                 log.warning("%s; the phase is set aside as %s and trained again.", problem, set_aside(folder).name)
                 stored = None
-            remove_remains(folder)
+            remove_temporary_files(folder)
             if stored is None:
                 work.mkdir(exist_ok=True)
                 outcome = train(work, require_lease)
@@ -288,7 +288,7 @@ class PhaseStore:
             (folder / WEIGHTS).write_bytes(save(weights))
             (folder / OPTIMIZER).write_bytes(torch_bytes(outcome.optimizer_state))
             pd.DataFrame(outcome.curve).to_csv(folder / LOG, index=False)
-            files = {name: file_digest(folder / name) for name in (WEIGHTS, OPTIMIZER, LOG)}
+            files = {name: hash_file(folder / name) for name in (WEIGHTS, OPTIMIZER, LOG)}
             record = {"key": key, **outcome.record, "format": FORMAT, "files": files}
             text = json.dumps(record | {"sha256": _digest(record)}, indent=2) + "\n"
             (folder / RECORD).write_text(text, encoding="utf-8")

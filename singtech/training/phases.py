@@ -2,8 +2,8 @@
 
 A strategy is a list of phases, written in `conf/strategy`. A phase's key is a hash of all that decides its outcome: the
 setup that all phases of a run share, the phases before it, and its own settings. Only differences from the defaults in
-the Python signatures are hashed (`singtech.components.spec`). Paths, loggers, display names and the machine are left
-out, but for its precision and number of devices.
+the Python signatures are hashed (`singtech.components.describe`). Paths, loggers, display names and the machine are
+left out, but for its precision and number of devices.
 
 A user's own kind of phase is a subclass of one of these.
 """
@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from singtech.components import build, instantiate, spec, unwrapped
+from singtech.components import build, describe, instantiate, unwrap
 from singtech.errors import InvalidValue
 from singtech.imbalance.losses import WeightedCrossEntropy
 from singtech.imbalance.minimum import PENALTY, fit_to_minimum
@@ -109,7 +109,7 @@ class Training(Phase):
         """The optimizer with the phase's learning rate."""
         if self.learning_rate is None:
             return self.optimizer
-        target, settings = unwrapped(self.optimizer)  # Hydra's own kind of partial would stay nested
+        target, settings = unwrap(self.optimizer)  # Hydra's own kind of partial would stay nested
         return functools.partial(target, **settings | {"lr": self.learning_rate})
 
 
@@ -290,14 +290,14 @@ def phase_keys(setup: object, phases: Sequence[Phase]) -> tuple[str, ...]:
         phases: in order; each key includes the phases before it.
     """
     keys = []
-    before = digest({"schema": SCHEMA, "setup": spec(setup)})
+    before = digest({"schema": SCHEMA, "setup": describe(setup)})
     for phase in phases:
-        before = digest({"before": before, "phase": spec(phase)})
+        before = digest({"before": before, "phase": describe(phase)})
         keys.append(before)
     return tuple(keys)
 
 
 def digest(value: object) -> str:
     """16 hexadecimal digits of the SHA-256 of a plain value."""
-    text = json.dumps(spec(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(describe(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

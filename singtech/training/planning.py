@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from singtech.components import spec
+from singtech.components import describe
 from singtech.corpus.clip_store import Corpus
 from singtech.models.network import parameter_count
 from singtech.training.fit import Run, device_name
@@ -123,7 +123,7 @@ class Plan:
 
 def _network(run: Run) -> str:
     """Identify network, batch size and precision; runs with the same ones have the same speed."""
-    return digest([spec(run.setup.network), run.setup.batch_size, run.setup.precision])
+    return digest([describe(run.setup.network), run.setup.batch_size, run.setup.precision])
 
 
 def _feature_clips(corpus: Corpus) -> int:

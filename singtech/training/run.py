@@ -23,9 +23,9 @@ import torch
 
 from singtech.corpus.clip_store import Corpus
 from singtech.errors import Damaged, InvalidValue, Newer
-from singtech.io.atomic import encodable, set_aside, write_text
-from singtech.io.lock import Busy, Superseded, hold, lock_of
-from singtech.metrics import confusion, lacking, scores
+from singtech.io.atomic import escape_text, set_aside, write_text
+from singtech.io.lock import Busy, LeaseLost, get_lock_path, hold
+from singtech.metrics import count_confusions, list_missing, score_clips
 from singtech.models.deformable import backend_for
 from singtech.models.layers import describe
 from singtech.models.network import Network, parameter_count
@@ -101,7 +101,7 @@ def execute(
     nothing_trained = (False,) * len(run.phases)
     with contextlib.suppress(Damaged):  # set aside below, under the lock
         row = read_current(folder, run, corpus)
-        if row is not None and not lock_of(folder).exists():  # a killed process leaves its lock
+        if row is not None and not get_lock_path(folder).exists():  # a killed process leaves its lock
             return Result(row, folder, nothing_trained)
     with hold(folder, f"run {folder.name} is being made", wait) as require_lease:
         try:
@@ -132,7 +132,7 @@ def execute(
             write_row(folder, row | {"files": digests(folder, RESULT_FILES), "status": COMPLETE})
         except BaseException as problem:
             # A full disk leaves the row with status running. After a take-over the row is the other process's.
-            with contextlib.suppress(OSError, Superseded):
+            with contextlib.suppress(OSError, LeaseLost):
                 require_lease()
                 _record_end(folder, first_row, problem, explain, store)
             raise
@@ -150,7 +150,7 @@ def read_current(folder: Path, run: Run, corpus: Corpus) -> dict | None:
         row = read_row(folder)
     except Newer as problem:
         raise Newer(f"{folder / ROW}: {problem}; use that version, or another output_dir.") from None
-    if row is None or row["status"] != COMPLETE or not is_intact(row) or lacking(row):
+    if row is None or row["status"] != COMPLETE or not is_intact(row) or list_missing(row):
         return None
     if not (folder / PREDICTIONS).is_file():
         return None
@@ -172,16 +172,16 @@ def _write_results(folder: Path, network: Network, corpus: Corpus, logits: Mappi
     """Write predictions, confusion matrix and layers; return the scores for the row."""
     write_text(folder / PREDICTIONS, _predictions(corpus, "test", logits["test"]).to_csv(index=False))
     names = pd.Index(corpus.techniques, name="technique")
-    table = pd.DataFrame(confusion(corpus.targets("test"), logits["test"]), names, list(corpus.techniques))
+    table = pd.DataFrame(count_confusions(corpus.targets("test"), logits["test"]), names, list(corpus.techniques))
     write_text(folder / CONFUSION, table.to_csv())
     layers = pd.DataFrame(describe(network, corpus.waveforms.shape[1]))
     write_text(folder / LAYERS, layers.to_csv(index=False))
     for name in (VALIDATION, FAILURE):  # of an earlier attempt
         (folder / name).unlink(missing_ok=True)
-    row = scores(corpus.targets("test"), logits["test"], corpus.techniques)
+    row = score_clips(corpus.targets("test"), logits["test"], corpus.techniques)
     if "validation" in logits:
         write_text(folder / VALIDATION, _predictions(corpus, "validation", logits["validation"]).to_csv(index=False))
-        validation_scores = scores(corpus.targets("validation"), logits["validation"], corpus.techniques)
+        validation_scores = score_clips(corpus.targets("validation"), logits["validation"], corpus.techniques)
         row["validation_f1"] = validation_scores["f1"]
     return row
 
@@ -195,8 +195,8 @@ def _record_end(
         return
     end = {"status": INTERRUPTED}
     if isinstance(problem, Exception) and not isinstance(problem, Busy):
-        write_text(folder / FAILURE, encodable("".join(traceback.format_exception(problem))))
-        end = {"status": FAILED, "reason": encodable(explain(problem))}
+        write_text(folder / FAILURE, escape_text("".join(traceback.format_exception(problem))))
+        end = {"status": FAILED, "reason": escape_text(explain(problem))}
     write_row(folder, row | end | {"finished": _now()})
 
 

@@ -21,7 +21,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
-from singtech.components import ComponentError, outside_line
+from singtech.components import ComponentError, find_user_line
 from singtech.corpus.clip_store import Corpus
 from singtech.errors import Diverged, InvalidValue
 from singtech.models.deformable import backend_for, choose_backend
@@ -144,7 +144,7 @@ def raise_from_processes() -> Iterator[None]:
             raise OSError(int(full_disk[1]), full_disk[2]) from problem
         if kind.endswith("Diverged"):
             raise Diverged(text) from problem
-        line = outside_line(str(problem))
+        line = find_user_line(str(problem))
         if line and not re.search("out of memory|can't allocate memory", text):
             raise ComponentError(f"{line}: {kind.rpartition('.')[2]}: {text}") from problem
         raise RuntimeError(text or kind) from problem

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from singtech.components import ComponentError, build, origin, outside_line, spec, unwrapped
+from singtech.components import ComponentError, build, describe, find_user_line, identify_code, unwrap
 from singtech.errors import Damaged, InvalidValue, SingtechError
 from singtech.models.network import Network
 from singtech.training.fit import Run
@@ -26,8 +26,8 @@ def try_components(run: Run) -> None:
         ComponentError: one does not do what its kind must do (`singtech.training.protocols`).
         InvalidValue: a component refuses its settings.
     """
-    network_digest = digest([spec(run.setup.network), run.samples, run.techniques, run.sample_rate])
-    phases = {digest([network_digest, spec(phase)]): phase for phase in run.phases}
+    network_digest = digest([describe(run.setup.network), run.samples, run.techniques, run.sample_rate])
+    phases = {digest([network_digest, describe(phase)]): phase for phase in run.phases}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         if network_digest not in _passed:
@@ -45,7 +45,7 @@ def _name_errors(group: str, component: Callable) -> Iterator[Callable[..., None
     Yields:
         A function that requires a claim to hold, or a tensor to have a shape.
     """
-    target, _ = unwrapped(component)
+    target, _ = unwrap(component)
     name = f"{group} {getattr(target, '__name__', target)}"
 
     def require(value: object, expected: str | tuple[int, ...]) -> None:
@@ -60,7 +60,7 @@ def _name_errors(group: str, component: Callable) -> Iterator[Callable[..., None
     except SingtechError:
         raise
     except Exception as problem:
-        line, text = outside_line(problem), " ".join(str(problem).split())
+        line, text = find_user_line(problem), " ".join(str(problem).split())
         if isinstance(problem, ValueError) and not line:  # ours or torch's: a setting does not fit
             raise InvalidValue(text) from problem
         raise ComponentError(": ".join(filter(None, (name, line, type(problem).__name__, text)))) from problem
@@ -144,7 +144,7 @@ def _try_optimizer(phase: Training) -> None:
     with _name_errors("optimizer", phase.optimizer) as require:
         optimizer = phase.optimizer_settings([weights])
         require(isinstance(optimizer, torch.optim.Optimizer), "a torch.optim.Optimizer")
-        if not origin(phase.optimizer).startswith("sha256:"):
+        if not identify_code(phase.optimizer).startswith("sha256:"):
             return  # a package's may need a GPU to step
         optimizer.step(closure)
         try:

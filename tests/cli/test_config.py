@@ -12,9 +12,9 @@ from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from singtech.cli import config
-from singtech.cli.config import check_settings, commit, differences, scientific
-from singtech.cli.problems import sentence
-from singtech.places import CONF, EXPERIMENTS
+from singtech.cli.config import check_settings, drop_neutral, list_differences, read_commit
+from singtech.cli.problems import describe_error
+from singtech.config_paths import CONF, EXPERIMENTS
 from singtech.settings import flatten
 from singtech.training.phases import read_phases
 
@@ -68,10 +68,10 @@ def choices(*overrides):
 
 
 def differing(*overrides):
-    """What `differences` says of a run, as `singtech run` composes it."""
+    """What `list_differences` says of a run, as `singtech run` composes it."""
     HydraConfig.instance().set_config(whole(*overrides))
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return differences(without_hydra(*overrides))
+        return list_differences(without_hydra(*overrides))
 
 
 def alpha_of(phase):
@@ -263,7 +263,7 @@ def test_smoke_shortens_the_schedule_of_every_corpus():
 def test_names_and_types_are_checked_at_composition(overrides, message):
     with pytest.raises((HydraException, OmegaConfBaseException)) as problem:
         whole(*overrides)
-    assert message in sentence(problem.value)
+    assert message in describe_error(problem.value)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_names_and_types_are_checked_at_composition(overrides, message):
 def test_a_command_checks_references_and_added_names_before_its_work(overrides, message):
     with pytest.raises(OmegaConfBaseException) as problem:
         check_settings(without_hydra(*overrides))
-    assert sentence(problem.value).startswith(message)
+    assert describe_error(problem.value).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -296,17 +296,17 @@ def test_a_reference_has_the_type_of_where_it_stands():
 
 
 def test_places_are_no_part_of_the_science():
-    settings = scientific(
+    settings = drop_neutral(
         composed("data.root=/somewhere", "output_dir=/else", "trainer.progress=false", "data.strict=true")
     )
-    assert settings == scientific(composed())
-    assert settings != scientific(composed("data.trim_silence=40"))
+    assert settings == drop_neutral(composed())
+    assert settings != drop_neutral(composed("data.trim_silence=40"))
 
 
 def test_a_row_names_its_commit_and_whether_the_checkout_had_changes(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "__file__", str(tmp_path / "singtech" / "cli" / "config.py"))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert commit() == ""  # installed, not checked out
+    assert read_commit() == ""  # installed, not checked out
 
     def git(*words):
         named = ["-c", "user.name=ann", "-c", "user.email=ann@example.org"]
@@ -317,6 +317,6 @@ def test_a_row_names_its_commit_and_whether_the_checkout_had_changes(tmp_path, m
     git("add", ".")
     git("commit", "--message", "Begin")
     head = git("rev-parse", "HEAD").strip()
-    assert commit() == head[:12]
+    assert read_commit() == head[:12]
     (tmp_path / "README.md").write_text("two")
-    assert commit() == f"{head[:12]}+dirty"
+    assert read_commit() == f"{head[:12]}+dirty"

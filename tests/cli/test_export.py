@@ -68,7 +68,7 @@ def test_the_card_of_a_split_by_recording_claims_no_unheard_singers(place):
         (["run=forest"], "a random forest names its techniques"),
         (["run=nobody"], "run=nobody: none is called so; there are choir-"),
         (["run=choir"], "run=choir: several are called so"),
-        (["run=late-crt_wc", "to={place}/model"], "is already there"),
+        (["run=late-crt_wc", "to={place}/model"], "already exists"),
         (["rum=late"], "rum=late: no such option (is run meant?)"),
     ],
 )
@@ -141,7 +141,7 @@ def test_the_card_counts_one_run_a_seed_on_the_same_clips():
     """Of this seed the exported run, of others the newest, none of another state of the corpus."""
     import pandas as pd
 
-    from singtech.inference.model_card import alike
+    from singtech.inference.model_card import select_condition_runs
 
     alikes = {"data": "choir", "fold": "", "settings": "{}", "status": "complete", "corpus_fingerprint": "c"}
     row = {"run": "a", "seed": 0, "f1": 0.5, "finished": "2026-01-02"} | alikes
@@ -152,7 +152,7 @@ def test_the_card_counts_one_run_a_seed_on_the_same_clips():
         {"run": "c", "seed": 2, "f1": 0.7, "finished": "2026-01-02", "corpus_fingerprint": "another"},
         {"run": "d", "seed": 3, "f1": 0.7, "finished": "2026-01-02", "status": "failed"},
     ]
-    told = alike(row, pd.DataFrame([row, *(alikes | other for other in others)]))
+    told = select_condition_runs(row, pd.DataFrame([row, *(alikes | other for other in others)]))
     assert sorted(told["run"]) == ["a", "b"]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from singtech.cli.offsets import measures
+from singtech.cli.offsets import measure_clip
 from singtech.models.cnn1d import Waveform
 from tests.conftest import call_command, own_settings, write_corpus
 
@@ -18,7 +18,7 @@ def test_measures_by_hand():
     across = np.zeros((2, 2, 1, 1))
     across[0, 0], across[1, 1] = 2, -1
     mask = np.array([0.5, 1.5]).reshape(2, 1, 1)
-    told = measures(across, mask, mask > 0, scale=(16, 8), units={"frequency": 10.0, "time": 5.0})
+    told = measure_clip(across, mask, mask > 0, scale=(16, 8), units={"frequency": 10.0, "time": 5.0})
     expected = {
         **{"mask": 1, "on_map": 1, "variation_frequency_cells": 0, "variation_time_cells": 0},
         **{"absolute_frequency_cells": 1, "absolute_frequency_hertz": 160, "signed_frequency_cells": 1},
@@ -32,7 +32,7 @@ def test_a_tap_off_the_map_counts_for_nothing_and_variation_is_from_place_to_pla
     across, matters = np.zeros((2, 2, 2, 1)), np.zeros((2, 2, 1), dtype=bool)
     across[0, 0, :, 0], across[0, 1] = (1, 3), 99
     matters[0] = True
-    told = measures(across, np.ones((2, 2, 1)), matters, scale=(1, 1), units={"frequency": 1.0, "time": 1.0})
+    told = measure_clip(across, np.ones((2, 2, 1)), matters, scale=(1, 1), units={"frequency": 1.0, "time": 1.0})
     assert told["on_map"] == 0.5
     assert told["absolute_frequency_cells"] == told["signed_frequency_cells"] == 2
     assert told["variation_frequency_cells"] == 1
@@ -69,7 +69,7 @@ def test_a_trained_run_is_looked_at(own, call):
 def test_a_front_end_without_bins_in_hertz_is_named(own, call, monkeypatch):
     settings, _ = own
     network = SimpleNamespace(front_end=Waveform())
-    monkeypatch.setattr("singtech.cli.offsets.trained", lambda *_: ("choir", network))
+    monkeypatch.setattr("singtech.cli.offsets.load_network", lambda *_: ("choir", network))
     monkeypatch.setattr("singtech.models.offsets.deformable_layers", lambda _: {3: None})
     said = call("offsets", "dc=late", *settings)
     assert said.status == 1
@@ -119,7 +119,7 @@ def test_what_cannot_be_looked_at_is_one_sentence(own, call, options, why):
 
 
 def test_without_any_run_no_corpus_is_fetched(call, tmp_path, monkeypatch):
-    monkeypatch.setattr("singtech.cli.offsets.corpus_of", lambda cfg: pytest.fail("it asked for the corpus"))
+    monkeypatch.setattr("singtech.cli.offsets.prepare_corpus", lambda cfg: pytest.fail("it asked for the corpus"))
     said = call("offsets", "data=vocalset", "dc=late", f"output_dir={tmp_path}", "looks.layer=3")
     asked = f"`singtech run data=vocalset dc=late output_dir={tmp_path}`"
     assert said.err.splitlines()[-1] == f"error: no run on vocalset is in {tmp_path}; train one with {asked}."

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from omegaconf.errors import OmegaConfBaseException
 
-from singtech.cli.options import option, read
-from singtech.cli.problems import sentence
+from singtech.cli.options import option, parse_options
+from singtech.cli.problems import describe_error
 from singtech.errors import InvalidValue
 
 
@@ -31,9 +31,9 @@ class Options:
     ],
 )
 def test_values_have_the_types_of_their_options(typed, name, value):
-    options = read(Options, ["run=x", typed])
+    options = parse_options(Options, ["run=x", typed])
     assert getattr(options, name) == value
-    assert read(Options, ["run=x"]).output_dir == Path("outputs")
+    assert parse_options(Options, ["run=x"]).output_dir == Path("outputs")
 
 
 @pytest.mark.parametrize(
@@ -49,5 +49,5 @@ def test_values_have_the_types_of_their_options(typed, name, value):
 )
 def test_a_mistake_is_one_sentence(typed, message):
     with pytest.raises((InvalidValue, OmegaConfBaseException)) as problem:
-        read(Options, typed)
-    assert sentence(problem.value).startswith(message)
+        parse_options(Options, typed)
+    assert describe_error(problem.value).startswith(message)

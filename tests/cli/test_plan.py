@@ -41,7 +41,7 @@ def test_the_papers_plan_is_1300_epochs_of_13_network_phases_for_its_oblong_rows
     assert numbers(plan.out, "runs") == [12, 0]  # Table 3's rows are points of Figure 3
     assert numbers(plan.out, "phases") == [15, 0, 8, 7]
     assert numbers(plan.out, "epochs") == [800, 700]
-    assert "VocalSet is not here" in plan.out
+    assert "VocalSet is absent" in plan.out
     # 800 epochs of 3,615 clips and, after each of 8 phases, a third of 3,615 + 4,933; 700 epochs of the head
     hours = (0.01 * (800 * 3615 + 8 * (3615 + 4933) / 3) + 1e-5 * 700 * 3615) / 3600
     assert f"about {hours:.1f} h on a machine" in plan.out

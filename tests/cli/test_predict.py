@@ -14,8 +14,8 @@ import soundfile
 import torch
 from torch import nn
 
-from singtech.cli.predict import main, recordings
-from singtech.inference.predictor import Predictor, Segment, Timeline, load, shares, window_starts
+from singtech.cli.predict import find_recordings, main
+from singtech.inference.predictor import Predictor, Segment, Timeline, find_window_starts, load, technique_shares
 from singtech.inference.saved import Description, write_model
 from singtech.models.network import oblong_network
 
@@ -56,7 +56,7 @@ def predictor():
     ],
 )
 def test_windows_by_hand(samples, overlap, starts):
-    assert window_starts(samples, 10, overlap) == starts
+    assert find_window_starts(samples, 10, overlap) == starts
 
 
 def test_a_change_in_the_middle_is_found(predictor):
@@ -65,7 +65,7 @@ def test_a_change_in_the_middle_is_found(predictor):
     assert (first.start, first.end, first.technique) == (0, 2, "low")
     assert (second.start, second.end, second.technique) == (2, 4, "high")
     assert second.probability == pytest.approx(1 / (1 + np.exp(-10)), abs=1e-6)
-    assert shares([first, second]) == {"low": 0.5, "high": 0.5}
+    assert technique_shares([first, second]) == {"low": 0.5, "high": 0.5}
 
 
 def test_overlapping_windows_are_averaged_by_hand():
@@ -232,7 +232,7 @@ def test_a_moment_of_sound_leaves_the_others_in_peace(model, takes, tmp_path):
     assert len(lines) == 4
     assert all(line["timeline"] for line in lines)
     (click,) = [line for line in lines if line["note"]]
-    assert click["note"] == "Shorter than a window of 0.6 s: the rest is silence."
+    assert click["note"] == "Shorter than a window of 0.6 s: padded with silence."
     assert click["recording"].endswith("click.wav")
 
 
@@ -247,7 +247,7 @@ def test_no_timeline_takes_the_place_of_anothers(model, takes, tmp_path, capsys)
     capsys.readouterr()
     soundfile.write(takes / "more" / "a_wav.wav", noise, 8000)
     assert main([*options, f"input={takes / 'more' / 'a_wav.wav'}"]) == 1
-    assert f"a_wav.json is that of {takes / 'a_wav.wav'}; name another folder with to=FOLDER" in capsys.readouterr().err
+    assert f"a_wav.json is of {takes / 'a_wav.wav'}; name another folder with to=FOLDER" in capsys.readouterr().err
 
 
 def test_a_name_that_utf_8_cannot_encode_is_escaped(model, takes, tmp_path, capsys):
@@ -270,8 +270,8 @@ def test_a_full_disk_is_no_fault_of_a_recording(model, takes, tmp_path, capsys, 
     assert main([f"network={model}", f"input={takes}", f"to={tmp_path / 'to'}", "picture=false"]) == 1
     said = capsys.readouterr().err.splitlines()
     assert [line for line in said if "error" in line] == [
-        "error: no room on the disk (No space left on device): nothing half-written was kept; make room there and run "
-        "the same command again, it goes on where this one stopped."
+        "error: no room on the disk (No space left on device): no incomplete file was kept; make room there and run "
+        "the same command again; it continues where this one stopped."
     ]
 
 
@@ -287,11 +287,11 @@ def test_from_python_as_from_the_command(model, takes, tmp_path):
 
 def test_files_globs_and_lists_are_understood(takes, monkeypatch):
     monkeypatch.chdir(takes)
-    assert [str(path) for path in recordings("*.flac")] == ["a.flac"]
+    assert [str(path) for path in find_recordings("*.flac")] == ["a.flac"]
     Path("[take 1].wav").touch()
-    assert recordings("[take 1].wav") == [Path("[take 1].wav")]
-    assert {str(path) for path in recordings("[a.wav, '**/a.wav', more]")} == {"a.wav", "more/a.wav"}
-    assert recordings(str(takes / "*" / "a.wav")) == [takes / "more" / "a.wav"]
+    assert find_recordings("[take 1].wav") == [Path("[take 1].wav")]
+    assert {str(path) for path in find_recordings("[a.wav, '**/a.wav', more]")} == {"a.wav", "more/a.wav"}
+    assert find_recordings(str(takes / "*" / "a.wav")) == [takes / "more" / "a.wav"]
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_files_globs_and_lists_are_understood(takes, monkeypatch):
         (["network={model}", "input={takes}", "overlap=1"], "overlap=1"),
         (["network={model}", "input={takes}", "overlap=much"], "overlap=much: expected a number"),
         (["network={model}", "input={takes}", "device=tpu"], "device=tpu"),
-        (["network={takes}", "input={takes}"], "no model, for it has no config.json"),
+        (["network={takes}", "input={takes}"], "no model, because config.json is missing"),
         (["network=nobody", "input={takes}", "output_dir={takes}"], "has no complete run"),
         (["network={model}/nowhere", "input={takes}"], "has no complete run"),
         (["netwrok={model}"], "no such option (is network meant?)"),

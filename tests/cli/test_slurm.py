@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 from hydra import compose, initialize_config_dir
 
-from singtech.cli.slurm import first_phase, submit
-from singtech.places import CONF
+from singtech.cli.slurm import first_phase_key, submit
+from singtech.config_paths import CONF
 
 
 class Cluster:
@@ -58,9 +58,9 @@ def test_figure_3_has_four_first_phases_for_its_twelve_runs_without_a_prepared_c
         for strategy in ("joint", "crt_wfc", "crt_wc"):
             for alpha in (0.0, 0.2, 0.5, 1.0):
                 overrides = [f"strategy={strategy}", f"alpha={alpha}", "dc=late"]
-                keys.append(first_phase(compose("config", overrides, return_hydra_config=True)))
-        other = first_phase(compose("config", ["seed=1"], return_hydra_config=True))
-        wrong = first_phase(compose("config", ["alpha=-1"], return_hydra_config=True))
+                keys.append(first_phase_key(compose("config", overrides, return_hydra_config=True)))
+        other = first_phase_key(compose("config", ["seed=1"], return_hydra_config=True))
+        wrong = first_phase_key(compose("config", ["alpha=-1"], return_hydra_config=True))
     assert keys[:4] == keys[4:8]  # joint training goes on from the features of cRT-WFC
     assert set(keys[8:]) == {keys[4]}  # those of cRT-WC are learned without weights, alpha 0
     assert len(set(keys)) == 4

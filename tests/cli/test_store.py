@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from singtech.io.lock import hold
-from singtech.metrics import scores
+from singtech.metrics import score_clips
 from singtech.results.collate import collate
 from singtech.results.rows import read_row, write_row
 from singtech.training.inventory import check, remove, survey
@@ -72,7 +72,7 @@ def test_it_lists_runs_phases_and_clips_with_who_uses_them(two_runs, store, outp
     assert users == {phase.name: "2" if phase.name == shared else "1" for phase in phases(outputs)}
     assert sum(line[:1] == ["run"] for line in lines) == 2
     assert sum(line[:1] == ["clips"] for line in lines) == 1
-    assert "used by no row" not in listed.out
+    assert "not used by any row" not in listed.out
 
 
 def test_any_row_gives_the_command_and_configuration_that_make_it_again(call, own, two_runs, store, outputs):
@@ -92,7 +92,7 @@ def test_any_row_gives_the_command_and_configuration_that_make_it_again(call, ow
         shutil.rmtree(outputs / name)
     shown = store("show=alpha_0.5")
     assert "singtech run" in shown.out
-    assert "with --cfg job the command shows the configuration" in shown.out
+    assert "the command shows the configuration with --cfg job" in shown.out
 
 
 @pytest.mark.parametrize("part", ["alpha", "nothing_like_it"])
@@ -266,8 +266,8 @@ def test_a_check_leaves_a_run_alone_that_got_nothing_right(two_runs, store, outp
     techniques = tuple(order.values())
     targets = predictions["technique"].map(techniques.index).to_numpy()
     logits = predictions.filter(like="logit_").to_numpy(dtype="float32")
-    changed = nothing | {"files": ""}
-    write_row(run, read_row(run) | changed | {"top2_accuracy": scores(targets, logits, techniques)["top2_accuracy"]})
+    changed = nothing | {"files": "", "top2_accuracy": score_clips(targets, logits, techniques)["top2_accuracy"]}
+    write_row(run, read_row(run) | changed)
     checked = store("check=true")
     assert checked.status == 0, checked.out
 
@@ -332,17 +332,17 @@ def test_ctrl_c_ends_the_other_commands_in_one_line_too(call, outputs, monkeypat
         raise KeyboardInterrupt
 
     outputs.mkdir()
-    for long_work in ("singtech.training.inventory.survey", "singtech.cli.tables.render", "singtech.cli.plan.report"):
-        monkeypatch.setattr(long_work, press)
+    for long_work in ("training.inventory.survey", "cli.tables.render", "cli.plan.describe_plan"):
+        monkeypatch.setattr(f"singtech.{long_work}", press)
     done = call(command, f"output_dir={outputs}")
     assert done.status == 130
-    assert done.err == "interrupted: the same command goes on where this one stopped.\n"
+    assert done.err == "interrupted: the same command continues where this one stopped.\n"
 
 
 def test_where_nothing_is_it_says_so(store):
     done = store()
     assert done.status == 1
-    assert "nothing is there yet" in done.err
+    assert "there are no results yet" in done.err
 
 
 @pytest.mark.parametrize("content", ["{", "", "[]"])

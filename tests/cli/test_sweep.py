@@ -35,8 +35,8 @@ def test_rounds_pause_only_where_nothing_moved(nothing_postponed, monkeypatch, c
     assert taken_up == ["none", "late"]
     assert held == {late.path: 0}  # two pauses
     said = capsys.readouterr().out
-    assert said.count("going on with other runs") == 2
-    assert said.count("waiting for what others work on: 1 to go.") == 1
+    assert said.count("continuing with other runs") == 2
+    assert said.count("waiting for other processes: 1 runs left.") == 1
 
 
 def test_a_sweep_in_the_same_folder_tries_again_what_failed(call, own, tmp_path, monkeypatch):

@@ -14,23 +14,23 @@ import pytest
 from singtech.__main__ import VERBS
 from singtech.__main__ import main as singtech
 from singtech.cli.usage import WITH_OPTIONS
-from singtech.places import CONF, EXPERIMENTS
+from singtech.config_paths import CONF, EXPERIMENTS
 
 ROOT = Path(__file__).parents[2]
 DOCS = {
     "run": "Train and score one run, or a sweep of them.",
-    "prepare": "Fetch a corpus, cut it into clips, and say what is in it.",
-    "verify": "Compare VocalSet with what is known of it.",
-    "plan": "Count what a sweep would train, and estimate its time and disk.",
+    "prepare": "Download a corpus, cut it into clips, and print its content.",
+    "verify": "Compare VocalSet with its expected content.",
+    "plan": "Count what a sweep would train, and estimate its time and disk space.",
     "tables": "Collate all runs and render the paper's tables and figures from them, without",
     "report": "Write a report of a corpus: one HTML page, to open in a browser.",
-    "offsets": "Draw where a trained network's kernels look.",
+    "offsets": "Draw the sampling points of a trained network's deformable kernels.",
     "predict": "Name the techniques in recordings.",
-    "export": "Write the network of a run as a folder that stands alone.",
-    "examples": "Draw a clip of each technique as the network takes it in.",
+    "export": "Write the network of a run as a folder that can be used alone.",
+    "examples": "Draw one clip of each technique as the network receives it.",
     "pack": "Pack all complete runs into one file, without weights or sound.",
     "merge": "Add the runs of a packed file to a results folder.",
-    "store": "Show what `outputs/` holds, check it, or remove what no row uses.",
+    "store": "List what `outputs/` holds, check it, or remove what no row uses.",
 }
 
 
@@ -79,9 +79,9 @@ def test_help_whose_reader_has_gone_ends_without_a_word():
 
 
 def test_a_run_whose_reader_has_gone_is_interrupted_and_has_not_failed():
-    code = "import sys, time; from singtech.cli.problems import guard; from singtech.run import say\n"
+    code = "import sys, time; from singtech.cli.problems import run_verb; from singtech.run import say\n"
     code += "def job():\n  try:\n    while True: say('a line'), time.sleep(0.01)\n  except Exception: return 3\n"
-    piped = f"set -o pipefail; '{sys.executable}' -c \"{code}sys.exit(guard(job))\" | head -1"
+    piped = f"set -o pipefail; '{sys.executable}' -c \"{code}sys.exit(run_verb(job))\" | head -1"
     done = subprocess.run(["bash", "-c", piped], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (141, "a line\n", "")
 

@@ -44,7 +44,7 @@ def test_nothing_is_downloaded(call, tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "download", None)
     done = call("verify", f"data.root={tmp_path / 'none'}", f"output_dir={tmp_path / 'out'}")
     assert done.status == 1
-    assert done.err == f"error: data.root={tmp_path / 'none'}: VocalSet is not there; `make data` fetches it.\n"
+    assert done.err == f"error: data.root={tmp_path / 'none'}: VocalSet is absent; `make data` downloads it.\n"
     assert not (tmp_path / "none").exists()
 
 
@@ -55,7 +55,7 @@ def test_ones_own_recordings_are_listened_to(call, own, own_corpus, tmp_path):
     assert "damaged: 1 recording\n  ann/scales/trill/ann_trill_0.wav: it is no readable" in done.out
     assert "of another sample rate: none" in done.out
     assert done.out.endswith(
-        "Compared with nothing, for only VocalSet's content is known: 23 of 24 recordings can be used.\n"
+        "Not compared, because only VocalSet's content is known: 23 of 24 recordings can be used.\n"
     )
     assert len(pd.read_csv(tmp_path / "outputs" / "verification" / "choir.csv")) == 1
 

@@ -164,7 +164,7 @@ def test_zip_cut_short_is_named_with_its_size(sounds, zip_of, tmp_path):
     whole = zip_of(sounds.choir()).read_bytes()
     (tmp_path / "VocalSet11.zip").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(
-        ValueError, match=r"VocalSet11\.zip: no zip, or .* cut short \([\d.]+ kB, VocalSet 1.1 has 2.08 GB"
+        ValueError, match=r"VocalSet11\.zip: no zip, or .* cut short \([\d.]+ kB; VocalSet 1.1 has 2.08 GB"
     ):
         open_source(tmp_path / "VocalSet11.zip")
 
@@ -223,8 +223,8 @@ def test_encrypted_member_is_said_to_be_so(sounds, zip_of):
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_recording_larger_than_can_be_meant_is_not_read(packed, sounds, folder_of, zip_of, monkeypatch):
     source = open_source((zip_of if packed else folder_of)(sounds.choir()))
-    monkeypatch.setattr(archive, "LARGEST_BYTES", 1000)
-    with pytest.raises(ValueError, match=r"it has 16\.04 kB, more than the 1\.00 kB"):
+    monkeypatch.setattr(archive, "MAX_BYTES", 1000)
+    with pytest.raises(ValueError, match=r"it has 16\.04 kB, more than the limit of 1\.00 kB"):
         source.read(source.names()[0])
 
 
@@ -282,7 +282,7 @@ def test_without_network_one_sentence_says_where_the_zip_belongs(tmp_path, monke
         fetch_vocalset(tmp_path / "VocalSet")
     said = str(problem.value)
     assert "\n" not in said
-    assert f"Bring VocalSet11.zip from https://zenodo.org/records/1442513 to {tmp_path}/VocalSet/VocalSet11.zip" in said
+    assert f"Copy VocalSet11.zip from https://zenodo.org/records/1442513 to {tmp_path}/VocalSet/VocalSet11.zip" in said
     assert "data=demo, which needs no download" in said
     assert not list((tmp_path / "VocalSet").glob("VocalSet*"))
 
@@ -290,7 +290,7 @@ def test_without_network_one_sentence_says_where_the_zip_belongs(tmp_path, monke
 def test_ones_own_recordings_must_be_there(tmp_path):
     with pytest.raises(ValueError, match=r"data\.root is not set"):
         own_recordings(None)
-    with pytest.raises(FileNotFoundError, match="nothing is there"):
+    with pytest.raises(FileNotFoundError, match="found nothing"):
         own_recordings(tmp_path / "absent")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/readme.txt").write_text("")

@@ -57,5 +57,5 @@ def test_floats_meant_as_integers_are_clipped_at_full_scale():
 
 @pytest.mark.parametrize(("rate", "said"), [(1, "1 samples"), (999, "999"), (2_000_000, "2,000,000")])
 def test_a_sample_rate_that_no_recording_has_is_refused(rate, said, sounds):
-    with pytest.raises(ValueError, match=f"speaks of {said}.*; 1,000 to 1,000,000 are read"):
+    with pytest.raises(ValueError, match=f"header has {said}.*; 1,000 to 1,000,000 are read"):
         read_channels(sounds.pcm(np.ones(100), rate))

@@ -22,8 +22,8 @@ from hypothesis import strategies as some
 
 from singtech.corpus import clip_store as clips_module
 from singtech.corpus.archive import FolderSource
-from singtech.corpus.audio import clip_spans, cut_recording, to_int16
-from singtech.corpus.clip_store import first_fault, prepare, read_store, report
+from singtech.corpus.audio import cut_recording, find_clip_spans, to_int16
+from singtech.corpus.clip_store import find_fault, prepare, read_store, report
 from singtech.errors import Newer
 
 REAL = Path(os.environ.get("SINGTECH_REAL_VOCALSET", "absent")) / "FULL"
@@ -61,14 +61,14 @@ def ready(tmp_path):
 )
 def test_clips_follow_one_another_and_a_short_recording_is_one(seconds, remainder, spans):
     expected = [(round(start * 1000), round(valid * 1000)) for start, valid in spans]
-    assert clip_spans(round(seconds * 1000), 3000, remainder) == expected
+    assert find_clip_spans(round(seconds * 1000), 3000, remainder) == expected
 
 
 @given(some.integers(1, 10**7), some.integers(1, 10**6), some.sampled_from(["drop", "pad"]))
 def test_clips_never_overlap_nor_leave_a_gap(samples, clip_samples, remainder):
     if samples / clip_samples > 1000:
         clip_samples += samples // 1000
-    spans = clip_spans(samples, clip_samples, remainder)
+    spans = find_clip_spans(samples, clip_samples, remainder)
     covered = sum(valid for _, valid in spans)
     assert [start for start, _ in spans] == [n * clip_samples for n in range(len(spans))]
     assert covered == samples if remainder == "pad" else samples - covered < clip_samples
@@ -244,7 +244,7 @@ def test_a_split_by_recording_is_a_view_of_the_same_store(sounds, folder_of, rea
     assert len(corpus.rows("train")) == 20
     assert corpus.notes[-2:] == [
         "1 test recording of data.split without a clip: of other techniques, a copy or not usable",
-        "2 singers are in both train and test: scores do not tell about new singers",
+        "2 singers are in both train and test: scores are no evidence about new singers",
     ]
     with pytest.raises(ValueError, match="data.split.test names m1_vibrato_a; .* Did you mean male1/scales"):
         ready(root, split={"by": "recording", "test": ["m1_vibrato_a"]})
@@ -373,7 +373,7 @@ def test_a_recording_that_cannot_be_cut_is_named_and_left_out_or_stops_if_strict
     name, data, said = bad_sounds(sounds)[kind]
     root = folder_of(sounds.choir() | {f"male1/scales/straight/{name}": data})
     line = f"male1/scales/straight/{name}: {said}"
-    with pytest.raises(ValueError, match=f"{line}; mend or remove it, or leave it out with data.strict=false"):
+    with pytest.raises(ValueError, match=f"{line}; repair or remove it, or omit it with data.strict=false"):
         ready(root, strict=True)
     assert stores(tmp_path) == []
     corpus = ready(root)
@@ -394,7 +394,7 @@ def test_what_could_not_be_used_is_counted_last_and_warned_of(sounds, folder_of,
     corpus = ready(folder_of(sounds.choir() | bad | {"male1/scales/straight/m1_text.wav": b"la la la"}))
     assert corpus.notes[-1] == "3 recordings left out because they could not be used"
     assert sum(note.startswith("left out male1/") for note in corpus.notes) == 3
-    assert caplog.messages == ["3 recordings could not be used: singtech prepare says which."]
+    assert caplog.messages == ["3 recordings cannot be used: singtech prepare lists them."]
 
 
 def test_when_nothing_of_a_technique_can_be_used_the_first_reason_is_said(sounds, folder_of, ready):
@@ -433,7 +433,7 @@ def test_a_store_of_a_newer_version_is_named_and_left_alone(sounds, folder_of, r
     place = ready(root).folder
     newer = json.loads((place / "corpus.json").read_text()) | {"schema": 3, "more": []}
     (place / "corpus.json").write_text(json.dumps(newer))
-    for use in (lambda: ready(root), lambda: first_fault(place), lambda: read_store(place)):
+    for use in (lambda: ready(root), lambda: find_fault(place), lambda: read_store(place)):
         with pytest.raises(Newer, match="is of schema 3, newer than this singtech's 2: update singtech"):
             use()
     assert json.loads((place / "corpus.json").read_text()) == newer
@@ -451,7 +451,7 @@ def test_a_store_of_schema_2_that_does_not_say_so_is_opened(sounds, folder_of, r
 def test_a_changed_clip_is_seen_when_the_store_is_opened(sounds, folder_of, ready):
     root = folder_of(sounds.choir())
     corpus = ready(root)
-    assert first_fault(corpus.folder) == ""
+    assert find_fault(corpus.folder) == ""
     clips = corpus.folder / "clips.npy"
     (corpus.folder / "aside.npy").write_bytes(clips.read_bytes())
     (corpus.folder / "aside.npy").replace(clips)  # another time, the same clips
@@ -459,9 +459,9 @@ def test_a_changed_clip_is_seen_when_the_store_is_opened(sounds, folder_of, read
     with clips.open("r+b") as file:
         file.seek(-8000 * 2, os.SEEK_END)  # in the last but one of clips of 4,000 samples
         file.write(b"\x01")
-    assert f"clip {len(corpus.clips) - 2} (male10/scales/vibrato/m10_vibrato_e at 0 s)" in first_fault(corpus.folder)
+    assert f"clip {len(corpus.clips) - 2} (male10/scales/vibrato/m10_vibrato_e at 0 s)" in find_fault(corpus.folder)
     again = ready(root)
-    assert first_fault(again.folder) == ""
+    assert find_fault(again.folder) == ""
     assert again.state == corpus.state
 
 
@@ -550,7 +550,7 @@ def test_two_at_once_make_one_store(sounds, folder_of, ready, monkeypatch, capsy
         ({"split": {"test": ["Male10"]}}, "data.split.test names Male10; .* Did you mean male10"),
         (
             {"split": {"test": ["female1", "male1", "male10"]}},
-            "data.split leaves nobody to train: it names all singers",
+            "data.split leaves no singer to train: it names all of them",
         ),
         ({"folds": 1}, "data.fold=None, data.folds=1: expected null or a fold from 0, of two or more folds"),
         ({"name": "my/choir"}, "data.name=my/choir: expected letters"),

@@ -74,7 +74,7 @@ def test_a_last_batch_with_less_than_two_clips_a_device_is_left_out_on_all_of_th
 
 
 def test_test_clips_come_in_the_corpuss_order_with_their_technique():
-    loader = VocalSetDataModule(Corpus(10), batch_size=2).in_order("test")
+    loader = VocalSetDataModule(Corpus(10), batch_size=2).ordered_loader("test")
     assert clips(loader) == [[10, 11], [12]]
     assert torch.cat([targets for _, targets in loader]).tolist() == [0, 1, 0]
 
@@ -99,8 +99,8 @@ def test_clips_that_are_resident_on_the_device_make_the_same_batches():
     resident = VocalSetDataModule(corpus, batch_size=4, resident=torch.from_numpy(corpus.waveforms))
     for loader in (
         lambda data: data.train_dataloader(),
-        lambda data: data.in_order("test"),
-        lambda d: d.recalibration(),
+        lambda data: data.ordered_loader("test"),
+        lambda d: d.recalibration_loader(),
     ):
         pairs = list(zip(loader(stored), loader(resident), strict=True))
         assert pairs

@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from singtech.corpus.audio import clip_spans
-from singtech.corpus.splits import checked_split, fold_singers
+from singtech.corpus.audio import find_clip_spans
+from singtech.corpus.splits import choose_fold_singers, make_split
 from singtech.corpus.vocalset import CLIPS, TEST_SINGERS
-from singtech.techniques import MISSPELT, TECHNIQUES
+from singtech.techniques import CORRECT_SPELLINGS, TECHNIQUES
 
 REAL = Path(os.environ.get("SINGTECH_REAL_VOCALSET", "absent")) / "vocalset11_files.csv"
 
@@ -68,8 +68,8 @@ def test_vocalsets_clips_here_are_the_known_ones(vocalset):
 
 @pytest.mark.parametrize("fold", range(5))
 def test_vocalsets_folds_are_these_whatever_the_order_of_the_clips(fold, vocalset):
-    assert fold_singers(vocalset, fold, 5) == FOLDS[fold]
-    assert fold_singers(vocalset.sample(frac=1, random_state=fold), fold, 5) == FOLDS[fold]
+    assert choose_fold_singers(vocalset, fold, 5) == FOLDS[fold]
+    assert choose_fold_singers(vocalset.sample(frac=1, random_state=fold), fold, 5) == FOLDS[fold]
 
 
 def test_vocalsets_folds_test_every_singer_once_and_have_every_technique_on_both_sides(vocalset):
@@ -85,9 +85,9 @@ def test_vocalsets_folds_test_every_singer_once_and_have_every_technique_on_both
 @pytest.mark.real
 @pytest.mark.skipif(not REAL.is_file(), reason="SINGTECH_REAL_VOCALSET names no folder with vocalset11_files.csv")
 def test_the_real_list_of_recordings_gives_these_clips(vocalset):
-    listed = pd.read_csv(REAL).replace({"technique": MISSPELT})
+    listed = pd.read_csv(REAL).replace({"technique": CORRECT_SPELLINGS})
     chosen = listed[listed["technique"].isin(TECHNIQUES) & ~listed["path"].str.contains("(1)", regex=False)]
-    clips = [len(clip_spans(round(seconds * 44100), 132300)) for seconds in chosen["duration_s"]]
+    clips = [len(find_clip_spans(round(seconds * 44100), 132300)) for seconds in chosen["duration_s"]]
     real = chosen.loc[chosen.index.repeat(clips)]
     of = ["singer", "technique"]
     assert real.groupby(of).size().to_dict() == vocalset.groupby(of).size().to_dict()
@@ -95,23 +95,23 @@ def test_the_real_list_of_recordings_gives_these_clips(vocalset):
 
 def test_a_rare_technique_may_be_missing_from_the_test_without_a_warning():
     clips = table("ann 5 1 \n ben 5 1 \n cid 5 0 \n dot 5 0")
-    tested = [fold_singers(clips, fold, 4) for fold in range(4)]
+    tested = [choose_fold_singers(clips, fold, 4) for fold in range(4)]
     assert sorted(tested) == [["ann"], ["ben"], ["cid"], ["dot"]]
 
 
 def test_more_folds_than_singers_are_an_error():
     with pytest.raises(ValueError, match="data.folds=3: more folds than singers, of whom the corpus has 2"):
-        fold_singers(table("ann 5 5 \n ben 5 5"), 0, 3)
+        choose_fold_singers(table("ann 5 5 \n ben 5 5"), 0, 3)
 
 
 def test_a_technique_that_only_one_folds_singers_have_cannot_be_trained_for_it():
     clips = table("ann 5 5 \n ben 5 0 \n cid 5 0")
-    assert fold_singers(clips, 0, 3) == ["ben"]
+    assert choose_fold_singers(clips, 0, 3) == ["ben"]
     with pytest.raises(ValueError, match="data.fold=2: all clips of breathy are in this fold, none is left to train"):
-        fold_singers(clips, 2, 3)
+        choose_fold_singers(clips, 2, 3)
 
 
 @pytest.mark.parametrize(("fold", "folds"), [(5, 5), (-1, 5), (None, 1)])
 def test_a_fold_that_is_none_is_said(fold, folds):
     with pytest.raises(ValueError, match=f"data.fold={fold}, data.folds={folds}: expected null or a fold from 0"):
-        checked_split({"test": ["ann"]}, fold, folds)
+        make_split({"test": ["ann"]}, fold, folds)

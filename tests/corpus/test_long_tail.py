@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from singtech.corpus.long_tail import largest_total, profile, thin
+from singtech.corpus.long_tail import find_largest_total, make_profile, thin_recordings
 from singtech.errors import InvalidValue
 
 
@@ -22,36 +22,36 @@ def counts(frame):
 
 
 def test_a_profile_falls_by_equal_factors_to_one_over_the_ratio():
-    np.testing.assert_allclose(profile(21, 4, 3), [12, 6, 3])
-    np.testing.assert_allclose(profile(30, 1, 3), [10, 10, 10])
+    np.testing.assert_allclose(make_profile(21, 4, 3), [12, 6, 3])
+    np.testing.assert_allclose(make_profile(30, 1, 3), [10, 10, 10])
 
 
 def test_the_total_is_bounded_by_the_technique_that_runs_out_first():
-    assert largest_total([200, 90, 40], 4) == 280  # 160, 80, 40
-    assert largest_total([200, 90, 40], 1) == 120
-    assert largest_total([200, 90, 40], 16) == 262  # 200 * (1 + 1/4 + 1/16)
+    assert find_largest_total([200, 90, 40], 4) == 280  # 160, 80, 40
+    assert find_largest_total([200, 90, 40], 1) == 120
+    assert find_largest_total([200, 90, 40], 16) == 262  # 200 * (1 + 1/4 + 1/16)
 
 
 @pytest.mark.parametrize(("ratio", "expected"), [(1, (40, 40, 40)), (4, (69, 34, 17)), (16, (91, 23, 6))])
 def test_the_total_is_the_same_at_every_ratio(ratio, expected):
-    kept = counts(thin(CORPUS, ratio))
+    kept = counts(thin_recordings(CORPUS, ratio))
     assert (kept["trill"], kept["vibrato"], kept["belt"]) == expected
     assert sum(kept.values()) == 120
 
 
 def test_the_order_of_the_techniques_can_be_chosen():
-    kept = counts(thin(CORPUS, 4, order=["belt", "vibrato", "trill"], total=70))
+    kept = counts(thin_recordings(CORPUS, 4, order=["belt", "vibrato", "trill"], total=70))
     assert (kept["belt"], kept["vibrato"], kept["trill"]) == (40, 20, 10)
 
 
 def test_the_seed_decides_which_recordings_stay():
-    first, again, other = (list(thin(CORPUS, 4, seed=seed)["recording"]) for seed in (0, 0, 1))
+    first, again, other = (list(thin_recordings(CORPUS, 4, seed=seed)["recording"]) for seed in (0, 0, 1))
     assert first == again != other
 
 
 def test_whole_recordings_stay_and_none_beyond_the_share():
     long = pd.DataFrame({"recording": list("abcd"), "technique": ["belt"] * 2 + ["trill"] * 2, "clips": [3, 2, 9, 2]})
-    assert counts(thin(long, 1, total=8)) in ({"belt": 3, "trill": 2}, {"belt": 2, "trill": 2})
+    assert counts(thin_recordings(long, 1, total=8)) in ({"belt": 3, "trill": 2}, {"belt": 2, "trill": 2})
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,4 @@ def test_whole_recordings_stay_and_none_beyond_the_share():
 )
 def test_what_a_corpus_cannot_give_is_refused(options, message):
     with pytest.raises(InvalidValue, match=message):
-        thin(CORPUS, **options)
+        thin_recordings(CORPUS, **options)

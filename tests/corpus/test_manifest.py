@@ -14,7 +14,7 @@ import pytest
 
 from singtech.corpus import manifest
 from singtech.corpus.archive import open_source
-from singtech.corpus.audio import clip_spans
+from singtech.corpus.audio import find_clip_spans
 from singtech.corpus.clip_store import prepare
 from singtech.corpus.manifest import choose_recordings, list_recordings
 from singtech.techniques import TECHNIQUES
@@ -70,7 +70,7 @@ def test_all_of_vocalset_gives_the_known_recordings_and_clips(packed, tmp_path):
         "6 recordings in vibrado folders counted as vibrato",
         "left out 1,871 recordings of other techniques: slow_piano 397, slow_forte 395, fast_forte 394, "
         "fast_piano 386, forte 100, pp 100, messa 99",
-        "male8/excerpts/vibrato/m9_caro_vibrato.wav is named after m9, but lies in male8's folder, which counts",
+        "male8/excerpts/vibrato/m9_caro_vibrato.wav is named after m9, but is in male8's folder, which counts",
         "left out female2/scales/straight/f2_scales_straight_u(1).wav: byte for byte "
         "female2/scales/straight/f2_scales_straight_u.wav",
         "left out female2/scales/vibrato/f2_scales_vibrato_a(1).wav: byte for byte "
@@ -78,7 +78,7 @@ def test_all_of_vocalset_gives_the_known_recordings_and_clips(packed, tmp_path):
     ]
 
     seconds = dict(zip(listed["path"], listed["duration_s"], strict=True))
-    spans = [clip_spans(round(seconds[f"FULL/{path}"] * 44100), 132300) for path in recordings["path"]]
+    spans = [find_clip_spans(round(seconds[f"FULL/{path}"] * 44100), 132300) for path in recordings["path"]]
     recordings["clips"] = [len(of) for of in spans]
     clips = recordings.groupby(["split", "technique"])["clips"].sum()
     assert clips["train"].to_dict() == TRAIN_CLIPS
@@ -116,8 +116,8 @@ def test_male10_is_not_named_after_male1(sounds, folder_of):
         "male10/scales/straight/row_straight.wav": sounds.wav(pitch=920),
     }
     assert chosen(folder_of(files))[2] == [
-        "male1/scales/straight/m10_straight.wav is named after m10, but lies in male1's folder, which counts",
-        "male10/scales/straight/f10_straight.wav is named after f10, but lies in male10's folder, which counts",
+        "male1/scales/straight/m10_straight.wav is named after m10, but is in male1's folder, which counts",
+        "male10/scales/straight/f10_straight.wav is named after f10, but is in male10's folder, which counts",
     ]
 
 
@@ -165,7 +165,7 @@ def test_what_is_left_out_is_counted(sounds, folder_of):
         "male1/scales/straight/m1_straight_a.flac": b"",
     }
     assert chosen(folder_of(files))[2] == [
-        "left out male1/scales/straight/m1_straight_a.flac: the same recording is there as .wav",
+        "left out male1/scales/straight/m1_straight_a.flac: the same recording exists as .wav",
         "left out 3 files neither .wav nor .flac: .mp3 2, .txt 1",
         "left out 1 recording not in a <singer>/…/<technique>/ folder, such as male1/take.wav",
         "left out 1 recording of other techniques: belt 1",
@@ -210,7 +210,7 @@ def bad_recordings(sounds):
         "half": (whole[: len(whole) // 2], "it is cut short: 8,022 of its 16,000 bytes of sound are missing"),
         "stub": (whole[:30], "it is no readable WAV or FLAC recording"),
         "nothing": (sounds.pcm([]), "it holds no samples"),
-        "endless": (sounds.pcm([1] * 4000, rate=1), r"its header speaks of 1 x 4,000 samples \(1\.1 h\); at most 1 h"),
+        "endless": (sounds.pcm([1] * 4000, rate=1), r"its header has 1 x 4,000 samples \(1\.1 h\); at most 1 h"),
     }
 
 
@@ -222,7 +222,7 @@ def test_one_bad_recording_is_named_and_left_out_or_stops_if_strict(kind, sounds
     assert len(found.recordings) == len(sounds.choir())
     (line,) = found.unusable
     assert pd.Series([line]).str.match(rf"male1/scales/straight/m1_bad\.wav: {said}").all()
-    with pytest.raises(ValueError, match=rf"m1_bad\.wav: {said}.*; mend or remove it, or .* data\.strict=false"):
+    with pytest.raises(ValueError, match=rf"m1_bad\.wav: {said}.*; repair or remove it, or .* data\.strict=false"):
         prepared(root, tmp_path, strict=True)
 
 
@@ -239,7 +239,7 @@ def test_a_wav_whose_writer_did_not_know_its_length_is_whole(sounds, folder_of, 
 def test_a_wav_a_little_shorter_than_it_says_is_used_and_said(sounds, folder_of, tmp_path):
     root = folder_of(sounds.choir() | {"male1/scales/straight/m1_x.wav": sounds.wav(pitch=444)[:-20]})
     found = prepared(root, tmp_path)
-    assert found.notes[0].startswith("1 recording up to 1 % shorter than the header says; what is there is used")
+    assert found.notes[0].startswith("1 recording up to 1 % shorter than the header says; the existing part is used")
     assert found.recordings.set_index("path").loc["male1/scales/straight/m1_x.wav", "samples"] == 7990
 
 
@@ -266,10 +266,10 @@ def test_a_name_that_would_steer_a_terminal_is_left_out_and_shown(letter, sounds
 
 
 def test_recordings_are_read_at_once_only_as_far_as_their_bytes_allow(monkeypatch):
-    monkeypatch.setattr(manifest, "BYTES_AT_ONCE", 100)
+    monkeypatch.setattr(manifest, "MAX_BYTES", 100)
     monkeypatch.setattr(manifest.os, "sched_getaffinity", lambda _: range(8), raising=False)
     needed = dict(zip("abcdefgh", (40, 40, 40, 10, 500, 1, 99, 60), strict=True))
-    monkeypatch.setattr(manifest, "BYTES_A_BYTE", 1)
+    monkeypatch.setattr(manifest, "DECODED_BYTES", 1)
     source = SimpleNamespace(size=needed.get, read=lambda _: b"")
     begun, most = set(), 0
     lock = threading.Lock()

@@ -49,7 +49,7 @@ def nursery(call, tmp_path, monkeypatch):
     """A function that gives a command in a folder with the corpus; recordings are <singer>-<technique>-<take>.wav."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(components, "_folders", set())
+    monkeypatch.setattr(components, "_user_folders", set())
     takes = tmp_path / "takes"
     for folder in ("takes", "conf/data", "lists"):
         (tmp_path / folder).mkdir(parents=True)
@@ -80,7 +80,7 @@ def test_a_corpus_from_outside_is_prepared_verified_and_trained_on(nursery, tmp_
     #                     recordings, minutes, clips of train     test                 all
     assert rows["all"] == ["9", "0.09", "9", "6", "0.06", "6", "15", "0.16", "15"]
     assert "- left out 9 recordings with 9 clips: data.split names them in no subset" in done.out
-    assert "- 1 singer is in both train and test: scores do not tell about new singers" in done.out
+    assert "- 1 singer is in both train and test: scores are no evidence about new singers" in done.out
 
     done = nursery("verify")
     assert done.status == 0, done.err

@@ -6,7 +6,7 @@ import pytest
 
 from singtech.components import ComponentError
 from singtech.corpus.clip_store import prepare
-from singtech.corpus.sources import TableSource, checked_source, make_source
+from singtech.corpus.sources import TableSource, make_source, open_recordings
 from singtech.corpus.verify import verify
 
 TABLE = """path,singer,technique,context,take
@@ -110,7 +110,7 @@ def test_a_corrected_label_is_another_corpus_and_the_same_labels_are_the_same(so
         ("path,", "file,", "labels.csv: expected the columns path, singer, technique .* found file, singer, technique"),
         ("b.wav,Ann", "bb.wav,Ann", "labels.csv, line 3 .bb.wav.: there is no such .wav or .flac"),
         ("deep/down/c.wav", "c.wav", "labels.csv, line 4 .c.wav.: there is no such"),
-        ("d.wav,Ben", "a.wav,Ben", "labels.csv, line 5 .a.wav.: the path is there twice"),
+        ("d.wav,Ben", "a.wav,Ben", "labels.csv, line 5 .a.wav.: the path occurs twice"),
         ("d.wav,Ben", "d.wav, ", "labels.csv, line 5 .d.wav.: a cell is empty"),
         ('"trill, slow",,2', "trill, slow,,2", "labels.csv: it is no CSV .*Expected 5 fields in line 5, saw 6"),
         ("d.wav,Ben", "labels.csv,Ben", "labels.csv, line 5 .labels.csv.: there is no such .wav"),
@@ -130,7 +130,7 @@ def test_a_table_that_is_not_there_or_no_text_is_said(sounds, folder_of):
     root = folder_of(sung(sounds) | {"labels.csv": b"path,singer,technique\na.wav,Jos\xe9,straight"})
     with pytest.raises(FileNotFoundError, match="data.labels=label.csv: there is no such file in "):
         TableSource(root, "label.csv")
-    with pytest.raises(ValueError, match="labels.csv: expected text in UTF-8"):
+    with pytest.raises(ValueError, match="labels.csv: expected UTF-8"):
         TableSource(root, "labels.csv")
     with pytest.raises(ValueError, match="data.labels is not set"):
         TableSource(root, None)
@@ -152,7 +152,7 @@ def test_what_ones_own_class_cannot_read_is_left_out(own, tmp_path):
     (tmp_path / "takes" / "Ann_trill_2.wav").write_bytes(b"")
     corpus = ready(own(), tmp_path / "data")
     assert "left out Ann_trill_2.wav: it is empty (0 bytes)" in corpus.notes
-    with checked_source(own()) as source:
+    with open_recordings(own()) as source:
         found = verify(source, 8000)
     assert found.findings[["finding", "where"]].to_numpy().tolist() == [["damaged", "Ann_trill_2.wav"]]
     assert found.recordings["is_usable"].sum() == 4
@@ -183,7 +183,7 @@ def test_an_exception_inside_ones_own_class_names_its_file_and_line(old, new, li
         ("name.endswith(self.suffix)", "False", "gives no label; expected a Label for each recording"),
         ('Label(*name.split("_")[:2])', "name[:3]", r"gives '(Ann|Ben)'; expected Label\(singer, technique\)"),
         ("Label(*name", "Label('', *name", r"gives Label\(singer='', .*; expected Label\(singer, technique\)"),
-        ("{name: L", "{name[1:]: L", r"labels\(\) has .*_1.wav, which names\(\) has not"),
+        ("{name: L", "{name[1:]: L", r"labels\(\) has .*_1.wav, which names\(\) lacks"),
     ],
 )
 def test_what_ones_own_class_lacks_is_one_sentence(old, new, said, own, tmp_path):

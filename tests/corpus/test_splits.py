@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from singtech.corpus.splits import checked_split, require_names, split_notes, subsets
+from singtech.corpus.splits import assign_subsets, make_split, note_split, require_names
 
 THERE = ["female1", "male1", "male10"]
 
@@ -14,7 +14,7 @@ def sung(*pairs):
 
 
 def subset_of(table, **split):
-    return subsets(checked_split(split), table, ["straight"], "clip", [])
+    return assign_subsets(make_split(split), table, ["straight"], "clip", [])
 
 
 def taken(*paths):
@@ -50,7 +50,7 @@ def test_an_official_list_is_a_text_file_with_a_name_a_line(tmp_path, monkeypatc
     with pytest.raises(
         FileNotFoundError, match=r"data.split.test=male1: there is no such file; .* \[male1\], or a text"
     ):
-        checked_split({"test": "male1"})
+        make_split({"test": "male1"})
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,14 @@ def test_an_official_list_is_a_text_file_with_a_name_a_line(tmp_path, monkeypatc
         ({"test": ["male1"], "train": ["male1", "male10"]}, "data.split names male1 in train and in test: choose one"),
         ({"test": ["male1"], "train": ["male2"]}, "data.split.train names male2; .* Did you mean male1"),
         ({"test": ["male1"], "train": []}, "data.split.train names no singer; there are"),
-        ({"test": THERE}, "data.split leaves nobody to train: it names all singers"),
+        ({"test": THERE}, "data.split leaves no singer to train: it names all of them"),
         ({"test": {"male1": 1}}, "data.split.test={'male1': 1}: expected a list"),
         ({"test": ["male1"], "by": "song"}, "data.split.by=song: expected singer or recording"),
     ],
 )
 def test_a_wrong_split_is_said(split, said):
     with pytest.raises(ValueError, match=said):
-        require_names(checked_split(split), THERE)
+        require_names(make_split(split), THERE)
 
 
 @pytest.mark.parametrize(
@@ -83,31 +83,31 @@ def test_a_wrong_split_is_said(split, said):
     [
         ({"test": ["m1_A"]}, "data.split.test names m1_A; there are male1/a/m1_a and others. .* mean male1/a/m1_a"),
         ({"test": []}, "data.split.test names no recording; there are male1/a/m1_a and others"),
-        ({"test": ["male1/a/m1_a", "male1/a/m1_b"]}, "data.split leaves nobody to train: it names all recordings"),
+        ({"test": ["male1/a/m1_a", "male1/a/m1_b"]}, "data.split leaves no recording to train: it names all of them"),
     ],
 )
 def test_a_wrong_split_by_recording_is_said_without_listing_all_of_them(split, said):
     with pytest.raises(ValueError, match=said):
-        require_names(checked_split({"by": "recording", **split}), ["male1/a/m1_a", "male1/a/m1_b"])
+        require_names(make_split({"by": "recording", **split}), ["male1/a/m1_a", "male1/a/m1_b"])
 
 
 def test_a_technique_without_a_training_row_is_an_error_with_what_could_not_be_used():
     table = sung("male1 straight", "male10 straight", "male10 trill")
-    split = checked_split({"test": ["male10"]})
+    split = make_split({"test": ["male10"]})
     with pytest.raises(ValueError, match="no training clip of trill: leave it out of data.techniques, or .*split..$"):
-        subsets(split, table, ["straight", "trill"], "clip", [])
+        assign_subsets(split, table, ["straight", "trill"], "clip", [])
     with pytest.raises(ValueError, match="2 recordings could not be used, first: a.wav: it is empty.$"):
-        subsets(split, table, ["straight", "trill"], "clip", ["a.wav: it is empty", "b.wav: it is empty"])
+        assign_subsets(split, table, ["straight", "trill"], "clip", ["a.wav: it is empty", "b.wav: it is empty"])
 
 
 def test_a_split_without_a_test_row_is_an_error():
     with pytest.raises(ValueError, match="no test recording of these techniques: choose other singers"):
-        subsets(checked_split({"test": ["male7"]}), sung("male1 straight"), ["straight"], "recording", [])
+        assign_subsets(make_split({"test": ["male7"]}), sung("male1 straight"), ["straight"], "recording", [])
 
 
 def test_what_the_test_lacks_is_said():
     table = sung("male1 straight", "male1 trill", "male10 straight").assign(split=["train", "train", "test"])
-    assert split_notes(checked_split({"test": ["male10", "male7"]}), table, table, ["straight", "trill"]) == [
+    assert note_split(make_split({"test": ["male10", "male7"]}), table, table, ["straight", "trill"]) == [
         "test singer male7 has no recording of the chosen techniques",
         "no test recording of trill: its scores will not be defined",
     ]
@@ -118,15 +118,15 @@ def test_a_singer_in_train_and_test_and_what_is_left_out_are_said():
     recordings = taken("ann/a.wav", "ann/b.wav", "ben/a.wav", "cid/a.wav", "cid/b.wav")
     recordings["split"] = ["test", "train", "train", "", ""]
     clips = pd.DataFrame({"split": ["test", "train", "train", "", "", ""]})
-    assert split_notes(checked_split(split), recordings, clips, ["straight"]) == [
+    assert note_split(make_split(split), recordings, clips, ["straight"]) == [
         "left out 2 recordings with 3 clips: data.split names them in no subset",
         "1 test recording of data.split without a clip: of other techniques, a copy or not usable",
-        "1 singer is in both train and test: scores do not tell about new singers",
+        "1 singer is in both train and test: scores are no evidence about new singers",
     ]
 
 
 def test_with_a_fold_no_list_names_who_validates_or_trains():
     with pytest.raises(ValueError, match="data.split names validation singers: with data.fold=1 none validates"):
-        checked_split({"validation": ["ann"]}, 1, 2)
+        make_split({"validation": ["ann"]}, 1, 2)
     with pytest.raises(ValueError, match="data.split names training singers: .* all others train; leave"):
-        checked_split({"train": ["ann"]}, 1, 2)
+        make_split({"train": ["ann"]}, 1, 2)

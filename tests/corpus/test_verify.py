@@ -10,9 +10,9 @@ import pytest
 import soundfile
 
 from singtech.corpus.archive import open_source
-from singtech.corpus.verify import clipped_runs, report, verify
+from singtech.corpus.verify import find_clipped_runs, report, verify
 from singtech.corpus.vocalset import COPIES, ExpectedContents, expected_vocalset
-from singtech.techniques import MISSPELT, TECHNIQUES
+from singtech.techniques import CORRECT_SPELLINGS, TECHNIQUES
 
 REAL = Path(os.environ.get("SINGTECH_REAL_VOCALSET", "absent")) / "vocalset11_files.csv"
 
@@ -147,7 +147,7 @@ def test_other_rates_lengths_and_ends_are_said_and_spoil_nothing_while_the_clips
     assert [row for row in rows(found) if row[0] != "known copy"] == [
         ["length", "male10/scales/vibrato", 2, "0.03 of 0.03 min"],
         ["sample rate", path("a"), 1, "16,000 Hz"],
-        ["short", path("e"), 1, "what is there is used"],
+        ["short", path("e"), 1, "the existing part is used"],
     ]
     assert found.conclusion() == CAN
     assert "of another sample rate: 1 recording (16,000 Hz 1)" in report(found).splitlines()
@@ -171,7 +171,7 @@ def test_a_length_within_a_hundredth_of_the_known_one_is_no_finding(choir, sound
 )
 def test_three_samples_in_a_row_at_full_scale_are_clipped_in_each_channel(samples, runs):
     channels = np.array(samples).reshape(len(samples), -1) / 32768
-    assert clipped_runs(channels) == runs
+    assert find_clipped_runs(channels) == runs
 
 
 def test_clipped_recordings_are_counted(choir, sounds, folder_of):
@@ -188,7 +188,7 @@ def test_corpora_that_are_not_known_are_only_listened_to(choir, sounds, folder_o
     found = verified(folder_of(choir | silent), known=None)
     assert {row[0] for row in rows(found)} == {"copy", "silent"}
     assert found.conclusion() == (
-        "Compared with nothing, for only VocalSet's content is known: 12 of 14 recordings can be used."
+        "Not compared, because only VocalSet's content is known: 12 of 14 recordings can be used."
     )
     assert not any(line.startswith(("missing", "more than known")) for line in report(found).splitlines())
 
@@ -223,7 +223,7 @@ def test_the_table_of_facts_holds_vocalsets_known_counts_and_minutes():
 
 def listed():
     """VocalSet's own list of recordings."""
-    return pd.read_csv(REAL).replace({"technique": MISSPELT})
+    return pd.read_csv(REAL).replace({"technique": CORRECT_SPELLINGS})
 
 
 @pytest.mark.real

@@ -120,7 +120,7 @@ def test_a_file_that_does_not_agree_is_not_written(tmp_path, monkeypatch):
     import singtech.inference.onnx as module
 
     description = Description(oblong(), ("a", "b"), 8000, 4800)
-    monkeypatch.setattr(module, "NEAR", -1.0)
+    monkeypatch.setattr(module, "TOLERANCE", -1.0)
     with pytest.raises(ValueError, match="logits differ by"):
         module.write_onnx(tmp_path / "model.onnx", description.build(), description)
     assert not (tmp_path / "model.onnx").exists()

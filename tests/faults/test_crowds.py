@@ -45,7 +45,7 @@ def test_a_process_goes_on_with_other_runs_while_a_phase_is_trained_elsewhere(ca
     call("run", "dc=late", *own, f"output_dir={tmp_path / 'elsewhere'}")
     (row,) = read_rows(tmp_path / "elsewhere" / "runs")
     place = tmp_path / "outputs" / "phases" / row["phases"].split()[0]
-    lock = locks.lock_of(place)
+    lock = locks.get_lock_path(place)
     lock.parent.mkdir(parents=True)
     mark = ["filelock/2", "pid=1", "host=elsewhere", "mode=lease", "token=00", f"duration={locks.LEASE_SECONDS!r}"]
     lock.write_text("\n".join(mark) + "\n")
@@ -58,7 +58,7 @@ def test_a_process_goes_on_with_other_runs_while_a_phase_is_trained_elsewhere(ca
     monkeypatch.setattr(sweep.time, "sleep", finish)
     done = call("run", "-m", "dc=late,none", *own)
     assert done.status == 0, done.err
-    assert "is being trained by process 1 on elsewhere; going on with other runs." in done.out
+    assert "is being trained by process 1 on elsewhere; continuing with other runs." in done.out
     assert seen == [("none", "complete")]
     assert {row["dc"]: row["status"] for row in read_rows(tmp_path / "outputs" / "runs")} == {
         "late": "complete",

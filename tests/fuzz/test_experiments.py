@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 
-from singtech.places import EXPERIMENTS
+from singtech.config_paths import EXPERIMENTS
 from singtech.results.experiments import KINDS, read_experiment
 from tests.fuzz.contract import bounded, damaged, kept
 

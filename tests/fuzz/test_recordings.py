@@ -9,15 +9,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from singtech.corpus.audio import (
-    LONGEST_SECONDS,
-    LOUDEST,
-    MOST_SAMPLES,
+    MAX_AMPLITUDE,
+    MAX_SAMPLES,
+    MAX_SECONDS,
     SAMPLE_RATES,
-    clip_length,
+    count_clip_samples,
     cut_recording,
     read_channels,
 )
-from singtech.corpus.verify import clipped_runs
+from singtech.corpus.verify import find_clipped_runs
 from tests.fuzz.contract import bounded, damaged, kept
 
 DROP = {"sample_rate": 8000, "clip_seconds": 0.02, "remainder": "drop", "trim_silence": None}
@@ -57,18 +57,18 @@ def read(data):
         assert clips == [None, None]
         return
     channels, header = decoded
-    assert 0 < header.samples <= MOST_SAMPLES // header.channels
+    assert 0 < header.samples <= MAX_SAMPLES // header.channels
     assert header.sample_rate in SAMPLE_RATES
-    assert header.samples <= LONGEST_SECONDS * header.sample_rate
+    assert header.samples <= MAX_SECONDS * header.sample_rate
     assert channels.shape == (header.samples, header.channels)
     assert channels.dtype == np.float32
     assert np.isfinite(channels).all()
-    assert np.abs(channels).max() <= LOUDEST
-    assert all(3 <= run <= header.samples for run in clipped_runs(channels))
+    assert np.abs(channels).max() <= MAX_AMPLITUDE
+    assert all(3 <= run <= header.samples for run in find_clipped_runs(channels))
     for sliced, settings in zip(clips, (DROP, PAD), strict=True):
         if sliced is not None:
             assert sliced.clips.dtype == np.int16
-            assert sliced.clips.shape == (len(sliced.spans), clip_length(settings))
+            assert sliced.clips.shape == (len(sliced.spans), count_clip_samples(settings))
             samples = -(-header.samples * settings["sample_rate"] // header.sample_rate)
             assert all(start >= 0 and valid > 0 and start + valid <= samples for start, valid in sliced.spans)
 

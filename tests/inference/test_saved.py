@@ -6,9 +6,9 @@ import sys
 import pytest
 import torch
 
-from singtech.components import load_file
+from singtech.components import import_file
 from singtech.errors import Damaged, Newer
-from singtech.inference.saved import Description, described_parts, read_model, write_model
+from singtech.inference.saved import Description, describe_parts, read_model, write_model
 from singtech.models.network import oblong_network
 
 FRONT_END = {"n_fft": 256, "win_lengths": [256, 128], "hop_length": 40, "scale": "log", "level": "peak"}
@@ -67,7 +67,7 @@ def test_a_runs_configuration_is_described_with_every_setting():
     targets = ("singtech.models.spectrogram.MultiResolutionSpectrogram", "singtech.models.oblong.OblongExtractor")
     front_end, extractor = FRONT_END | {"scale": "db", "level": "rms"}, EXTRACTOR | {"aggregation": "flatten"}
     settings = {"front_end": {"_target_": targets[0], **front_end}, "model": {"_target_": targets[1], **extractor}}
-    assert described_parts(settings | {"head": {"_target_": "torch.nn.Linear", "bias": False}}) == {
+    assert describe_parts(settings | {"head": {"_target_": "torch.nn.Linear", "bias": False}}) == {
         "front_end": {"is": "MultiResolutionSpectrogram", **front_end},
         "extractor": {"is": "OblongExtractor", **extractor},
         "head": {"is": "Linear", "bias": False},
@@ -123,7 +123,7 @@ def test_weights_of_another_network_or_cut_short_do_not_fit(folder):
     with pytest.raises(ValueError, match="does not fit"):
         read_model(folder)
     weights.unlink()
-    with pytest.raises(FileNotFoundError, match="fetch the model's folder whole"):
+    with pytest.raises(FileNotFoundError, match="copy the whole folder of the model"):
         read_model(folder)
 
 
@@ -132,7 +132,7 @@ def test_one_flipped_bit_is_noticed(folder):
     content = bytearray(weights.read_bytes())
     content[-3] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(Damaged, match="is not the file that was written"):
+    with pytest.raises(Damaged, match="its content was changed"):
         read_model(folder)
 
 
@@ -154,7 +154,7 @@ def test_a_pickle_in_the_place_of_weights_is_not_opened(folder, tmp_path):
 
 
 def test_a_folder_without_a_model_says_so(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no model, for it has no config.json"):
+    with pytest.raises(FileNotFoundError, match="no model, because config.json is missing"):
         read_model(tmp_path)
 
 
@@ -164,7 +164,7 @@ def own(tmp_path):
     file, folder = tmp_path / "mine_saved.py", tmp_path / "own"
     file.write_text(OWN)
     folder.mkdir()
-    module = load_file(file)
+    module = import_file(file)
     parts = PARTS | {"extractor": {"is": "mine_saved.Pitchless", "width": 3}}
     description = Description(parts, ("trill", "straight"), 8000, 4800, {}, module)
     write_model(folder, description.build(), description)
@@ -174,7 +174,7 @@ def own(tmp_path):
 
 def test_a_class_of_ones_own_is_loaded_from_the_file_that_is_named(own):
     file, folder = own
-    network, description = read_model(folder, load_file(file))
+    network, description = read_model(folder, import_file(file))
     assert network.extractor.out_features == 3
     assert network(torch.randn(2, 4800)).shape == (2, 2)
     assert description.parts["extractor"] == {"is": "mine_saved.Pitchless", "width": 3}
@@ -194,7 +194,7 @@ def test_a_class_of_ones_own_is_not_even_imported_unless_its_file_is_named(own, 
     other = tmp_path / "other.py"
     other.write_text("class Pitchless: pass")
     with pytest.raises(ValueError, match="code=mine_saved.py"):
-        read_model(folder, load_file(other))
+        read_model(folder, import_file(other))
     assert not sprung.exists()
 
 
@@ -205,7 +205,7 @@ def test_of_the_file_that_is_named_only_what_it_defines_is_called(own, name, tmp
     parts = PARTS | {"extractor": {"is": f"mine_saved.{name}", "command": f"touch {tmp_path / 'sprung'}"}}
     changed(folder, parts=parts)
     with pytest.raises(ValueError, match="is no description of a model"):
-        read_model(folder, load_file(file))
+        read_model(folder, import_file(file))
     assert not (tmp_path / "sprung").exists()
 
 
@@ -233,8 +233,8 @@ class Wide(nn.Module):
     relu = {"_target_": "torch.nn.ReLU"}
     settings = {"_target_": "mine_nested.Wide", "activation": relu, "layers": [relu], "fmax": 8000, "floor": -80}
     front_end = {"_target_": "singtech.models.spectrogram.MultiResolutionSpectrogram", **FRONT_END}
-    parts = described_parts({"front_end": front_end, "model": settings, "head": {"_target_": "torch.nn.Linear"}})
-    code, before = load_file(tmp_path / "mine_nested.py"), list(sys.path)
+    parts = describe_parts({"front_end": front_end, "model": settings, "head": {"_target_": "torch.nn.Linear"}})
+    code, before = import_file(tmp_path / "mine_nested.py"), list(sys.path)
     try:
         description = Description(parts, ("trill", "straight"), 8000, 4800, {}, code)
         write_model(tmp_path, description.build(), description)
@@ -259,7 +259,7 @@ def test_a_class_of_a_package_is_loaded_from_its_folder(tmp_path, target, file):
     with pytest.raises(ValueError, match="or its package's folder"):
         Description(parts, ("trill", "straight"), 8000, 4800)
     try:
-        description = Description(parts, ("trill", "straight"), 8000, 4800, {}, load_file(package / file))
+        description = Description(parts, ("trill", "straight"), 8000, 4800, {}, import_file(package / file))
         assert type(description.build().extractor).__name__ == "Pitchless"
     finally:
         sys.path[:] = before

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from singtech.io import atomic as files
-from singtech.io.atomic import atomic_folder, atomic_path, read_all, write_text
+from singtech.io.atomic import atomic_folder, atomic_path, read_files, write_text
 
 
 def names(folder):
@@ -113,7 +113,7 @@ def test_a_failure_leaves_no_folder(tmp_path):
 def test_a_published_folder_is_never_overwritten(tmp_path):
     with atomic_folder(tmp_path / "abc") as temporary:
         (temporary / "weights").write_text("first")
-    with pytest.raises(FileExistsError, match="already there"), atomic_folder(tmp_path / "abc"):
+    with pytest.raises(FileExistsError, match="already exists"), atomic_folder(tmp_path / "abc"):
         pass
     assert (tmp_path / "abc" / "weights").read_text() == "first"
 
@@ -137,21 +137,21 @@ def test_many_files_are_read_in_order_and_what_cannot_be_is_said_in_its_place(tm
         path.write_text(f"α{number}")
     paths[7].unlink()
     paths[150] = paths[150] / "below a file"
-    found = list(read_all(paths))
+    found = list(read_files(paths))
     assert isinstance(found.pop(150), NotADirectoryError)
     assert isinstance(found.pop(7), FileNotFoundError)
     assert found == [f"α{number}".encode() for number in range(200) if number not in (7, 150)]
-    assert list(read_all([])) == []
+    assert list(read_files([])) == []
 
 
 def test_files_are_waited_for_together(tmp_path, monkeypatch):
     both = threading.Barrier(2, timeout=20)
-    content = files._content
+    content = files._read_bytes
 
     def slow(path):
         if path.name in ("0.txt", "199.txt"):
             both.wait()  # as on a network: the first file comes only while the last is waited for
         return content(path)
 
-    monkeypatch.setattr(files, "_content", slow)
-    assert len(list(read_all(tmp_path / f"{number}.txt" for number in range(200)))) == 200
+    monkeypatch.setattr(files, "_read_bytes", slow)
+    assert len(list(read_files(tmp_path / f"{number}.txt" for number in range(200)))) == 200

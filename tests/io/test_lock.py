@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from singtech.io import lock as locks
-from singtech.io.lock import Busy, Superseded, hold, is_held, lock_of
+from singtech.io.lock import Busy, LeaseLost, get_lock_path, hold, is_held
 
 HOLDER = """
 import sys, time
@@ -47,9 +47,9 @@ def in_another_process(place, *before):
 
 def left_by(host, place, seconds):
     """The mark of a holder on another machine, as filelock writes it."""
-    lock_of(place).parent.mkdir(parents=True, exist_ok=True)
+    get_lock_path(place).parent.mkdir(parents=True, exist_ok=True)
     lines = ["filelock/2", "pid=1", f"host={host}", "mode=lease", "token=00", f"duration={seconds}"]
-    lock_of(place).write_text("\n".join(lines) + "\n")
+    get_lock_path(place).write_text("\n".join(lines) + "\n")
 
 
 def taken_after(place, at_most):
@@ -114,7 +114,7 @@ def test_a_holder_elsewhere_that_gives_signs_of_life_is_not(place, short_lease):
 
     def beat():
         while not stop.wait(0.2):
-            os.utime(lock_of(place))
+            os.utime(get_lock_path(place))
 
     heart = threading.Thread(target=beat)
     heart.start()
@@ -136,7 +136,7 @@ def test_a_holder_in_another_process_namespace_lives_until_it_is_killed(place, s
 def test_two_who_wait_for_an_empty_lock_take_it_over_one_after_the_other(place, short_lease):
     """Its holder was killed between making the file and writing its name."""
     place.parent.mkdir(parents=True)
-    lock_of(place).touch()
+    get_lock_path(place).touch()
     held, both = [], []
 
     def work(_):
@@ -157,18 +157,18 @@ def test_two_who_wait_for_an_empty_lock_take_it_over_one_after_the_other(place, 
 
 def test_an_empty_lock_goes_also_where_nobody_waits(place, short_lease):
     place.parent.mkdir(parents=True)
-    lock_of(place).touch()
+    get_lock_path(place).touch()
     assert taken_after(place, at_most=20) > 0.9
 
 
 def test_who_slept_through_its_lease_learns_that_it_was_taken_over(place, short_lease):
     with hold(place, "it is being made") as require_lease:
         require_lease()
-        lock_of(place).unlink()
+        get_lock_path(place).unlink()
         left_by("elsewhere", place, 1.0)
-        with pytest.raises(Superseded):  # at once, before its heart has noticed
+        with pytest.raises(LeaseLost):  # at once, before its heart has noticed
             require_lease()
         time.sleep(1.5)  # two heartbeats
-        with pytest.raises(Superseded, match="another process took over"):
+        with pytest.raises(LeaseLost, match="another process took over"):
             require_lease()
-    assert lock_of(place).exists()  # it is theirs, not ours to remove
+    assert get_lock_path(place).exists()  # it is theirs, not ours to remove

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from scipy.stats import t
 
-from singtech.metrics import scores
-from singtech.places import EXPERIMENTS
+from singtech.config_paths import EXPERIMENTS
+from singtech.metrics import score_clips
 from singtech.results.breakdown import Part, by_recording, calibration_error, context_only, summarize
 from singtech.results.experiments import read_experiment
 from singtech.results.index import render
@@ -131,7 +131,8 @@ def test_singers_and_pairs_are_scored_over_seeds(page):
     _, lines = page
     assert number(lines, "Each test singer", "ann", "Acc.") == pytest.approx((1 / 2 + 1) / 2)
     assert number(lines, "Most confused pairs", "belt taken for vibrato", "") == pytest.approx(1 / 2)
-    f1 = [scores(np.array([0, 1, 0, 2]), np.eye(3)[named], TECHNIQUES)["f1"] for named in ([2, 1, 2, 2], [0, 1, 0, 2])]
+    guesses = ([2, 1, 2, 2], [0, 1, 0, 2])
+    f1 = [score_clips(np.array([0, 1, 0, 2]), np.eye(3)[named], TECHNIQUES)["f1"] for named in guesses]
     assert number(lines, "Clips and whole recordings", "4 clips", "F1") == pytest.approx(np.mean(f1))
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from scipy.stats import ttest_1samp
 
-from singtech.places import EXPERIMENTS
+from singtech.config_paths import EXPERIMENTS
 from singtech.results.claims import claims_page
 from singtech.results.experiments import read_experiment
 from singtech.results.index import render

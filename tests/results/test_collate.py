@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from singtech import metrics
+from singtech.config_paths import HOME
 from singtech.errors import Damaged, Newer
 from singtech.io.lock import hold
-from singtech.places import HOME
 from singtech.results import collate as collating
 from singtech.results.collate import collate, read_collated, read_results
 from singtech.results.predictions import read_predictions
@@ -272,8 +272,8 @@ def test_a_changed_score_or_count_is_taken_from_the_predictions(
     clips = [("ann", "trill", "trill", "scales", 0), ("ben", "belt", "trill", "scales", 1)]
     put_predictions(folder, clips)
     predictions = read_predictions(folder / "predictions.csv")
-    put_confusion(folder, TECHNIQUES, metrics.confusion(predictions.targets, predictions.logits).tolist())
-    row = read_row(folder) | metrics.scores(predictions.targets, predictions.logits, TECHNIQUES)
+    put_confusion(folder, TECHNIQUES, metrics.count_confusions(predictions.targets, predictions.logits).tolist())
+    row = read_row(folder) | metrics.score_clips(predictions.targets, predictions.logits, TECHNIQUES)
     write_row(folder, row | {"files": digests(folder, ("predictions.csv", "confusion.csv"))})
     whole = collate(tmp_path)
     assert whole.results["f1_trill"].tolist() == [pytest.approx(2 / 3)]

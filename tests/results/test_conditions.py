@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from singtech.places import CONF, HOME
+from singtech.config_paths import CONF, HOME
 from singtech.results import conditions
 from singtech.results.conditions import column_heads, printed_label, read_condition, retrains
 from singtech.results.experiments import read_experiment
@@ -136,13 +136,13 @@ def own_conf(tmp_path, monkeypatch):
     text = "# @package _global_\nlabel: Wide\ndefaults:\n  - override /dc: all\nmodel: {features: 60}\n"
     (tmp_path / "conf" / "condition" / "wide.yaml").write_text(text + "optimizer: {lr: 1e-3}\nseed: 3\n")
     monkeypatch.setattr(conditions, "CONF", tmp_path / "conf")
-    monkeypatch.setattr("singtech.places.CONF", tmp_path / "conf")
+    monkeypatch.setattr("singtech.config_paths.CONF", tmp_path / "conf")
     experiments = tmp_path / "experiments"
     experiments.mkdir()
     asked = {"kind": "table", "title": "Mine", "caption": "c", "header": "h"}
     asked["rows"] = [{"condition": "wide"}, {"condition": "all", "strategy": "crt_wc"}]
     (experiments / "mine.yaml").write_text(yaml.safe_dump({"experiment": asked}))
-    monkeypatch.setattr("singtech.places.EXPERIMENTS", experiments)
+    monkeypatch.setattr("singtech.config_paths.EXPERIMENTS", experiments)
     return experiments / "mine.yaml"
 
 

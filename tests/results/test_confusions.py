@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from singtech.places import EXPERIMENTS
+from singtech.config_paths import EXPERIMENTS
 from singtech.results.confusions import confusion, draw
 from singtech.results.experiments import read_experiment
 from singtech.results.index import render

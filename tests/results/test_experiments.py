@@ -6,7 +6,7 @@ import itertools
 import pytest
 import yaml
 
-from singtech.places import CONF, EXPERIMENTS
+from singtech.config_paths import CONF, EXPERIMENTS
 from singtech.results.experiments import read_experiment, read_experiments, read_published
 
 METRICS = ("f1", "accuracy", "balanced_accuracy", "top2_accuracy", "top3_accuracy")

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from singtech.cli.tables import main, render
-from singtech.places import EXPERIMENTS
+from singtech.config_paths import EXPERIMENTS
 from singtech.results.experiments import read_experiment
 from singtech.results.groups import groups_of, main_group
 from singtech.results.report import answer_everything

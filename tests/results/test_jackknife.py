@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import ttest_1samp
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from singtech.metrics import scores
+from singtech.metrics import score_clips
 from singtech.results.jackknife import Jackknife
 from singtech.results.predictions import PREDICTIONS, Predictions, read_predictions
 
@@ -53,7 +53,7 @@ def test_weighted_scores_are_scikit_learns_with_sample_weights():
 def test_with_every_clip_once_they_are_the_final_metrics():
     told = predicted(clips_of(3, 2, 4), seed=2)
     found = told.scores(np.ones((1, 24), "f4"))
-    expected = scores(told.targets, told.logits, TECHNIQUES)
+    expected = score_clips(told.targets, told.logits, TECHNIQUES)
     assert {name: values[0] for name, values in found.items()} == pytest.approx(expected)
 
 

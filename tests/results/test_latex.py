@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from singtech.places import EXPERIMENTS
+from singtech.config_paths import EXPERIMENTS
 from singtech.results.experiments import read_experiments, read_published
 from singtech.results.index import render
 from singtech.techniques import TECHNIQUES

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from singtech.places import EXPERIMENTS
+from singtech.config_paths import EXPERIMENTS
 from singtech.results.experiments import read_experiment, read_published
 from singtech.results.index import render as render_page
 
@@ -65,10 +65,10 @@ def test_parameters_add_up_beside_the_papers_counts(page, all_run):
 
 def test_the_caption_says_what_the_counts_decide_and_what_they_do_not(page):
     said = page()
-    assert "The hidden layer of 50 before the features is asked for by the paper's parameter counts" in said
-    assert "the paper's for ten techniques, ours for as many as the corpus has" in said
-    assert "With it and ten techniques four of the five counts match as printed and All within 0.1k" in said
-    assert "which layers have biases the counts do not decide" in said
+    assert "The hidden layer of 50 before the features explains the paper's parameter counts" in said
+    assert "the paper's for ten techniques, ours for the techniques of the corpus" in said
+    assert "With it and ten techniques, four of the five counts match as printed, and All within 0.1k" in said
+    assert "The counts do not show which layers have biases" in said
 
 
 def test_a_short_run_says_the_layers_and_another_network_does_not(page, run, put_layers):

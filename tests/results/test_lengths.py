@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from singtech.places import EXPERIMENTS
+from singtech.config_paths import EXPERIMENTS
 from singtech.results.experiments import read_experiment
 from singtech.results.index import render
 from singtech.results.lengths import lengths_page

@@ -11,9 +11,9 @@ from sklearn.metrics import cohen_kappa_score, precision_score
 
 from singtech import metrics
 from singtech.cli.report import main as report
+from singtech.config_paths import EXPERIMENTS
 from singtech.inference.model_card import model_card
-from singtech.metrics import Metric, ratio, register
-from singtech.places import EXPERIMENTS
+from singtech.metrics import Metric, divide, register
 from singtech.results import pages
 from singtech.results.collate import collate, read_results
 from singtech.results.experiments import Claim, read_experiment
@@ -31,9 +31,9 @@ WRONG = [("ann", "trill", "belt", "scales", 0), ("ben", "belt", "belt", "scales"
 
 def kappa(clips):
     """(R,) Cohen's kappa."""
-    clips_in_all = clips.true.sum(axis=1)
-    by_chance = ratio((clips.true * clips.predicted).sum(axis=1), clips_in_all**2)
-    return ratio(ratio(clips.right.sum(axis=1), clips_in_all) - by_chance, 1 - by_chance)
+    clips_in_all = clips.totals.sum(axis=1)
+    by_chance = divide((clips.totals * clips.predictions).sum(axis=1), clips_in_all**2)
+    return divide(divide(clips.correct.sum(axis=1), clips_in_all) - by_chance, 1 - by_chance)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def added(monkeypatch):
     register(
         "mean_rank", Metric("mean rank", lambda clips: clips.mean(clips.ranks + 1), "Rank", higher_is_better=False)
     )
-    register("precision_*", Metric("precision", lambda clips: ratio(clips.right, clips.predicted)))
+    register("precision_*", Metric("precision", lambda clips: divide(clips.correct, clips.predictions)))
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def older(run, put_predictions, tmp_path):
     for strategy, clips in (("crt_wc", RIGHT), ("joint", WRONG)):
         folder = run(strategy=strategy)
         put_predictions(folder, clips)
-        write_row(folder, read_row(folder) | metrics.scores(*told_by(clips), metrics_of()))
+        write_row(folder, read_row(folder) | metrics.score_clips(*told_by(clips), metrics_of()))
     return tmp_path
 
 
@@ -72,12 +72,12 @@ def told_by(clips):
 def test_a_run_is_scored_by_it(added):
     draw = np.random.default_rng(0)
     targets, logits = draw.integers(3, size=50), draw.normal(size=(50, 3))
-    found, named = metrics.scores(targets, logits, "abc"), logits.argmax(axis=1)
+    found, named = metrics.score_clips(targets, logits, "abc"), logits.argmax(axis=1)
     assert found["kappa"] == pytest.approx(cohen_kappa_score(targets, named))
     precision = precision_score(targets, named, average=None)
     assert [found[f"precision_{name}"] for name in "abc"] == pytest.approx(list(precision))
-    assert "κ " in metrics.headline(found)
-    assert "Rank " in metrics.headline(found)
+    assert "κ " in metrics.format_scores(found)
+    assert "Rank " in metrics.format_scores(found)
 
 
 def test_an_older_run_gets_it_from_its_predictions_and_stays_whole(older, request):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from singtech.cli.report import WIDEST, _picture, main
+from singtech.cli.report import WIDEST, _draw_picture, main
 from singtech.results.report import answer_everything, clip_probabilities
 
 ANN = [("ann", "trill", "trill", "scales", 0), ("ann", "belt", "trill", "scales", 1)]
@@ -32,7 +32,7 @@ def store(outputs, table3_alone, monkeypatch):
     noise = np.random.default_rng(0).integers(-3000, 3000, (2, 8000)).astype("<i2")
     clips = pd.DataFrame({"recording": ["ann/scales/trill/0.wav", "ann/scales/belt/1.wav"], "samples": 8000})
     store = SimpleNamespace(clips=clips, waveforms=noise, sample_rate=8000, clip_seconds=1.0)
-    monkeypatch.setattr("singtech.cli.report._store", lambda *_: store)
+    monkeypatch.setattr("singtech.cli.report._find_store", lambda *_: store)
     return outputs
 
 
@@ -156,7 +156,7 @@ def test_where_there_is_no_room_the_hardest_are_heard(store, monkeypatch):
 
 
 def test_a_long_recording_fits_a_picture():
-    picture, width = _picture(np.zeros(8000 * 600, dtype=np.int16), 8000)
+    picture, width = _draw_picture(np.zeros(8000 * 600, dtype=np.int16), 8000)
     assert picture[:4] == b"RIFF"
     assert width == WIDEST
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from singtech.places import EXPERIMENTS
+from singtech.config_paths import EXPERIMENTS
 from singtech.results.experiments import read_experiment
 from singtech.results.index import render
 from singtech.results.selections import select, sentence

@@ -5,7 +5,7 @@ import csv
 import pandas as pd
 import pytest
 
-from singtech.places import EXPERIMENTS
+from singtech.config_paths import EXPERIMENTS
 from singtech.results import pages
 from singtech.results.experiments import read_experiment, read_published
 from singtech.results.index import render

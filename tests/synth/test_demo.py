@@ -19,9 +19,9 @@ from singtech.synth.demo import (
     SINGERS,
     TEST_SINGERS,
     Recording,
-    notes_of,
-    repertoire,
-    stream,
+    make_notes,
+    make_stream,
+    plan_recordings,
     synthesise,
 )
 from singtech.synth.voice import FORMANTS, VOWELS, Note, Singer, sing
@@ -33,7 +33,7 @@ SOME_SINGERS = ("female1", "female5", "male2", "male7")
 
 def virtual_singer(name, seed, **changes):
     """One of the twenty singers, some of its properties changed."""
-    singer = Singer(name, stream(seed, name))
+    singer = Singer(name, make_stream(seed, name))
     vars(singer).update(changes)
     return singer
 
@@ -43,7 +43,7 @@ def sung(technique, singer, vowel="a", seconds=3.0, semitones=4, sample_rate=RAT
     singer = virtual_singer(singer, seed=0) if isinstance(singer, str) else singer
     rest = Note(0.1, singer.tonic, "")
     notes = [rest, Note(seconds, singer.tonic + semitones, vowel), rest]
-    return sing(notes, technique, singer, stream(0, f"{technique} {singer.name} {vowel}"), sample_rate)
+    return sing(notes, technique, singer, make_stream(0, f"{technique} {singer.name} {vowel}"), sample_rate)
 
 
 def pitch(waveform, singer, semitones=4):
@@ -179,8 +179,8 @@ def test_speech_glides_and_stops_where_song_holds():
         moving, silent = {}, {}
         for technique in ("spoken", "straight"):
             recording = Recording("", name, "excerpts", technique, "row", 4.0)
-            notes = notes_of(recording, singer, stream(0, name))
-            waveform = sing(notes, technique, singer, stream(0, technique + name))
+            notes = make_notes(recording, singer, make_stream(0, name))
+            waveform = sing(notes, technique, singer, make_stream(0, technique + name))
             moving[technique] = np.median(
                 np.abs(np.diff(pitch(waveform, singer, 1 if technique == "straight" else -2)))
             )
@@ -218,7 +218,7 @@ def test_the_twenty_singers_are_two_voice_types_each_their_own():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_repertoire_is_as_long_tailed_and_confounded_as_vocalset(seed):
-    recordings = repertoire(seed, clips_train=240, clips_test=85)
+    recordings = plan_recordings(seed, clips_train=240, clips_test=85)
     clips = {"train": Counter(), "test": Counter()}
     for recording in recordings:
         split = "test" if recording.singer in TEST_SINGERS else "train"
@@ -239,7 +239,7 @@ def test_the_repertoire_is_as_long_tailed_and_confounded_as_vocalset(seed):
 
 
 def test_files_are_named_as_in_vocalset():
-    paths = {recording.path for recording in repertoire(0, clips_train=2000, clips_test=800)}
+    paths = {recording.path for recording in plan_recordings(0, clips_train=2000, clips_test=800)}
     for path in (
         "FULL/female1/arpeggios/belt/f1_arpeggios_belt_a.wav",
         "FULL/male11/long_tones/trill/m11_long_trill_a.wav",
@@ -265,17 +265,17 @@ def test_one_seed_makes_the_same_bytes(corpus):
 
 
 def test_a_recording_does_not_rest_on_what_else_is_made(corpus):
-    recording = repertoire(3, clips_train=10, clips_test=10)[5]
+    recording = plan_recordings(3, clips_train=10, clips_test=10)[5]
     singer = virtual_singer(recording.singer, seed=3)
-    rng = stream(3, recording.path)
-    waveform = sing(notes_of(recording, singer, rng), recording.technique, singer, rng)
+    rng = make_stream(3, recording.path)
+    waveform = sing(make_notes(recording, singer, rng), recording.technique, singer, rng)
     rate, samples = wavfile.read(corpus[0] / recording.path)
     assert (rate, samples.dtype, samples.ndim) == (RATE, np.int16, 1)
     np.testing.assert_array_equal(samples, np.round(32767 * waveform))
 
 
 def test_recordings_are_as_long_as_planned_never_silent_never_clipped(corpus):
-    for recording in repertoire(3, clips_train=10, clips_test=10):
+    for recording in plan_recordings(3, clips_train=10, clips_test=10):
         _, samples = wavfile.read(corpus[0] / recording.path)
         assert len(samples) == pytest.approx(recording.seconds * RATE, abs=2)
         assert 300 < np.abs(samples.astype(int)).max() < 32767

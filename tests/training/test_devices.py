@@ -84,8 +84,8 @@ class Own(Exception):
 )
 def test_an_exception_in_a_persons_own_file_names_its_line(tmp_path, monkeypatch, problem, kind, message):
     (tmp_path / "mine.py").write_text("def step(problem):\n    raise problem\n")
-    monkeypatch.setattr(components, "_folders", set())
-    step = components.load_file(tmp_path / "mine.py").step
+    monkeypatch.setattr(components, "_user_folders", set())
+    step = components.import_file(tmp_path / "mine.py").step
     monkeypatch.delitem(sys.modules, "mine")
     with pytest.raises(type(problem)) as raised:
         step(problem)

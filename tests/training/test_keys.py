@@ -16,7 +16,8 @@ from omegaconf import open_dict
 from sklearn.preprocessing import StandardScaler
 
 from singtech import components
-from singtech.components import origin
+from singtech.components import identify_code
+from singtech.config_paths import CONF
 from singtech.imbalance import rewrites
 from singtech.imbalance.losses import (
     LDAM,
@@ -34,8 +35,7 @@ from singtech.models.heads import Cosine
 from singtech.models.network import Architecture
 from singtech.models.oblong import OblongExtractor
 from singtech.models.spectrogram import MultiResolutionSpectrogram
-from singtech.places import CONF
-from singtech.run import run_of
+from singtech.run import build_run
 from singtech.training.augmentation import WhiteNoise
 from singtech.training.fit import Setup
 from singtech.training.phases import SCHEMA, FitHead, Pretrained, RewriteHead, TrainHead, TrainNetwork, phase_keys
@@ -79,7 +79,7 @@ def asked(*overrides, corpus=None):
         HydraConfig.instance().set_config(cfg)
         with open_dict(cfg):
             del cfg["hydra"]
-        return run_of(cfg, corpus or NamedCorpus())
+        return build_run(cfg, corpus or NamedCorpus())
 
 
 @functools.cache
@@ -347,17 +347,17 @@ def test_a_setting_of_a_persons_own_class_changes_the_key_where_it_is_not_the_de
 
 
 def test_a_class_of_an_installed_package_stands_with_its_name_and_version(monkeypatch):
-    assert origin(StandardScaler) == f"scikit-learn=={sklearn.__version__}"
+    assert identify_code(StandardScaler) == f"scikit-learn=={sklearn.__version__}"
 
     def key():
-        components._distribution.cache_clear()
+        components._find_distribution.cache_clear()
         return phase_keys(Setup(**SETUP), [TrainNetwork(epochs=1, optimizer=ADAM, loss=StandardScaler)])
 
     before = key()
     assert key() == before
     monkeypatch.setattr(components.metadata, "version", lambda name: "0.0.1")
     after = key()
-    components._distribution.cache_clear()
+    components._find_distribution.cache_clear()
     assert after != before
 
 

@@ -12,7 +12,7 @@ import torch
 from singtech.errors import Damaged, Newer
 from singtech.io import lock as locks
 from singtech.io.atomic import write_text
-from singtech.io.lock import Superseded, lock_of
+from singtech.io.lock import LeaseLost, get_lock_path
 from singtech.training import phase_store
 from singtech.training.phase_store import Outcome, PhaseStore, find_checkpoint, torch_bytes, write_checkpoint
 from tests.io.test_lock import in_another_process, left_by
@@ -83,7 +83,7 @@ def test_what_is_left_of_who_was_killed_once_the_phase_was_there_goes_when_it_is
     else:
         with in_another_process(phase.folder):
             pass
-        assert lock_of(phase.folder).exists()
+        assert get_lock_path(phase.folder).exists()
     assert store.obtain(KEY, None) == (phase, False)
     assert names(store.folder) == [KEY]
 
@@ -95,15 +95,15 @@ def test_who_lost_a_phase_to_another_learns_so_and_does_not_publish_it(store, mo
 
     def train(work, require_lease):
         require_lease()
-        lock_of(place).unlink()
+        get_lock_path(place).unlink()
         left_by("elsewhere", place, 1.0)
         time.sleep(1.5)  # as if asleep: two heartbeats
-        with pytest.raises(Superseded):
+        with pytest.raises(LeaseLost):
             require_lease()
         learned.append(True)
         return OUTCOME
 
-    with pytest.raises(Superseded, match="took over"):
+    with pytest.raises(LeaseLost, match="took over"):
         store.obtain(KEY, train)
     assert learned
     assert not place.exists()

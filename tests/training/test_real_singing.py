@@ -15,7 +15,7 @@ from sklearn.metrics import f1_score
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from singtech.corpus.clip_store import prepare
-from singtech.corpus.datamodule import VocalSetDataModule, as_waveform
+from singtech.corpus.datamodule import VocalSetDataModule, to_waveform
 from singtech.models.network import Architecture
 from singtech.models.oblong import OblongExtractor
 from singtech.models.spectrogram import MultiResolutionSpectrogram
@@ -73,7 +73,7 @@ def macro_f1(network, corpus, split):
     order = np.random.default_rng(0).permutation(len(rows))
     named = []
     for some in np.array_split(order, -(-len(order) // 32)):
-        named += network(as_waveform(torch.from_numpy(corpus.waveforms[rows[some]]))).argmax(1).tolist()
+        named += network(to_waveform(torch.from_numpy(corpus.waveforms[rows[some]]))).argmax(1).tolist()
     return f1_score(targets[order], named, average="macro")
 
 
@@ -89,7 +89,7 @@ def test_recalibration_mends_what_dropout_does_to_batch_norms_running_statistics
     by_batch = macro_f1(trained, corpus, "train")
     for norm in norms:
         norm.momentum = 0.1
-    recalibrate(trained, (as_waveform(samples) for samples, _ in VocalSetDataModule(corpus, 32).recalibration()))
+    recalibrate(trained, (to_waveform(samples) for samples, _ in VocalSetDataModule(corpus, 32).recalibration_loader()))
     recalibrated = {split: macro_f1(trained, corpus, split) for split in ("train", "test")}
     print(f"training clips: running {running:.3f}, by batch {by_batch:.3f}, recalibrated {recalibrated['train']:.3f};")
     print(f"held-out singers, recalibrated {recalibrated['test']:.3f}")

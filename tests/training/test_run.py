@@ -29,8 +29,8 @@ from singtech.errors import Newer
 from singtech.imbalance.losses import WeightedCrossEntropy
 from singtech.imbalance.rewrites import LearnableScaling, TauNormalized
 from singtech.io import lock as locks
-from singtech.io.lock import Busy, Superseded, hold, lock_of
-from singtech.metrics import technique_of
+from singtech.io.lock import Busy, LeaseLost, get_lock_path, hold
+from singtech.metrics import split_column
 from singtech.models.network import Architecture, Network
 from singtech.models.oblong import OblongExtractor
 from singtech.models.spectrogram import MultiResolutionSpectrogram
@@ -414,7 +414,7 @@ def test_the_sum_of_seconds_is_the_time_spent_and_shared_time_stands_apart(corpu
 def test_every_column_of_a_row_is_in_the_dictionary(two_phases):
     row = two_phases[0].row
     names = {column.name for column in COLUMNS}
-    of_techniques = {name for name in row if technique_of(name)}  # the tiny corpus has techniques of its own
+    of_techniques = {name for name in row if split_column(name)}  # the tiny corpus has techniques of its own
     assert set(row) - of_techniques <= names
 
 
@@ -682,10 +682,10 @@ def test_training_that_another_took_over_ends_after_the_epoch_and_leaves_its_che
     def require_lease():
         epochs.append(len(epochs) + 1)
         if len(epochs) == 2:
-            raise Superseded("it was taken over", tmp_path)
+            raise LeaseLost("it was taken over", tmp_path)
 
     work = tmp_path / "work"
-    with pytest.raises(Superseded):
+    with pytest.raises(LeaseLost):
         train_phase(Task(a_run(corpus, [network(4)]), 0, (), corpus, work, MACHINE, require_lease=require_lease))
     assert epochs == [1, 2]
     assert len(read_checkpoint(work / "last.ckpt")["curve"]) == 1
@@ -696,7 +696,7 @@ def test_who_lost_a_run_to_another_writes_no_scores(corpus, tmp_path, monkeypatc
     folder = tmp_path / "runs" / a_run(corpus, [network()]).name(corpus.fingerprint("test"))
 
     def sleep(*_):
-        lock_of(folder).unlink()
+        get_lock_path(folder).unlink()
         left_by("elsewhere", folder, 1.0)
         time.sleep(1.5)  # two heartbeats
         return np.zeros((12, 3), dtype=np.float32)
@@ -732,7 +732,7 @@ def test_who_may_not_wait_leaves_a_phase_to_whoever_trains_it(corpus, tmp_path):
 def take_over(place):
     """What another machine does that saw no sign of life: its mark stands where ours stood."""
     mark = ["filelock/2", "pid=1", "host=elsewhere", "mode=lease", "token=00", f"duration={locks.LEASE_SECONDS!r}"]
-    locks.lock_of(place).write_text("\n".join(mark) + "\n")
+    locks.get_lock_path(place).write_text("\n".join(mark) + "\n")
 
 
 @pytest.mark.parametrize("end", [None, KeyboardInterrupt, ValueError])
@@ -745,7 +745,7 @@ def test_who_slept_while_its_run_was_taken_over_and_finished_leaves_that_alone(
 
     def sleep_and_wake(*arguments):
         outcome = train(*arguments)
-        locks.lock_of(asked).unlink()
+        locks.get_lock_path(asked).unlink()
         take_over(asked)
         shutil.rmtree(asked)
         shutil.copytree(finished.folder, asked)
@@ -768,7 +768,7 @@ def test_who_slept_while_its_phase_was_taken_over_publishes_nothing(corpus, tmp_
     def sleep_after_the_first(callback, *arguments):
         save(callback, *arguments)
         saved.append(1)
-        locks.lock_of(place).unlink()
+        locks.get_lock_path(place).unlink()
         take_over(place)
 
     monkeypatch.setattr(EpochCheckpoint, "on_train_epoch_end", sleep_after_the_first)
