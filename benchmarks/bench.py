@@ -20,7 +20,7 @@ import torch
 from benchmarks import convolution, preparing, scaling, starting, step, sweep
 from benchmarks.machine import measured
 from benchmarks.report import Report
-from singtech.training.trainer import make_ready
+from singtech.training.trainer import prepare_process
 
 PARTS = {
     "operator": convolution.measure,
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run the parts that are asked for and print their table."""
     options = options_of(arguments)
     device = options["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
-    make_ready()  # memory is kept, for the straightforward operator as for ours
+    prepare_process()  # memory is kept, for the straightforward operator as for ours
     folder = Path(options["output_dir"])
     report = Report(measured(torch.device(device)), folder)
     failed = []

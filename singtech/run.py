@@ -16,7 +16,7 @@ from singtech.cli.problems import describe_error, is_fixable
 from singtech.cli.sweep import can_postpone, format_command, is_sweep
 from singtech.errors import InvalidValue
 from singtech.extras import check_installed
-from singtech.imbalance.smoothing import checked_alpha
+from singtech.imbalance.smoothing import require_alpha
 from singtech.io.interrupts import raise_if_output_closed
 from singtech.metrics import format_scores
 from singtech.settings import COMPONENTS
@@ -116,7 +116,7 @@ def build_run(cfg: DictConfig, corpus):
         "data": corpus.name,
         "fold": "" if corpus.fold is None else str(corpus.fold),
         **{group: choices[group] for group in ("model", "dc", "strategy")},
-        "alpha": checked_alpha(settings["alpha"]),
+        "alpha": require_alpha(settings["alpha"]),
         "settings": json.dumps(list_differences(cfg)),
     }
     if forest and any(phase.trains == "head" for phase in phases):

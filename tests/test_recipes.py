@@ -34,7 +34,7 @@ def folder(tmp_path, monkeypatch, own_corpus):
     monkeypatch.chdir(work)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(components, "_user_folders", set())
-    monkeypatch.setattr(trial, "_passed", set())
+    monkeypatch.setattr(trial, "_tested", set())
     config._compose_cached.cache_clear()
     yield work
     forget()

@@ -99,14 +99,14 @@ def build_spectrogram(cfg: DictConfig):
 
 def prepare_picture(corpus: Corpus, row: int, spectrogram):
     """Compute what a picture of one clip shows."""
-    from singtech.models.level import levelled
+    from singtech.models.level import normalise_level
     from singtech.results.clip_figure import ClipPicture
 
     waveform, clip = load_waveforms(corpus, [row]), corpus.clips.iloc[row]
     return ClipPicture(
         technique=clip["technique"],
         source=f"{clip['recording']}, from {clip['start']:g} s",
-        waveform=levelled(waveform, spectrogram.level)[0].numpy(),
+        waveform=normalise_level(waveform, spectrogram.level)[0].numpy(),
         spectrograms=spectrogram(waveform)[0].numpy(),
         win_lengths=spectrogram.win_lengths,
         hop_length=spectrogram.hop_length,

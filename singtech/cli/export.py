@@ -83,7 +83,7 @@ def load_network(output_dir: Path, row: Mapping, code: str = ""):
     """
     from singtech.components import import_file
     from singtech.inference.saved import Description, describe_parts
-    from singtech.results.conditions import content
+    from singtech.results.conditions import read_yaml
     from singtech.results.predictions import PREDICTIONS, read_predictions
     from singtech.training.phase_store import StoredPhase
     from singtech.training.run import CONFIGURATION
@@ -94,7 +94,7 @@ def load_network(output_dir: Path, row: Mapping, code: str = ""):
     if not phase.folder.is_dir():
         raise NotThere(f"{phase.folder} is absent: the weights are on the machine of the run. {repeat}")
     try:
-        settings = content(folder / CONFIGURATION)
+        settings = read_yaml(folder / CONFIGURATION)
         data, forest = settings["data"], settings.get("forest") or settings["model"].get("forest")
         parts = describe_parts(settings)
         samples, rate = round(data["clip_seconds"] * data["sample_rate"]), int(data["sample_rate"])
@@ -135,7 +135,7 @@ def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False, cod
     from singtech.inference.saved import write_model
     from singtech.io.atomic import atomic_folder, write_text
     from singtech.results.collate import read_collated
-    from singtech.results.conditions import content
+    from singtech.results.conditions import read_yaml
     from singtech.training.run import CONFIGURATION
 
     if folder.exists():
@@ -149,7 +149,7 @@ def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False, cod
     with atomic_folder(folder) as temporary:
         write_model(temporary, network, description)
         difference = write_onnx(temporary / ONNX, network, description) if onnx else None
-        configuration = content(output_dir / "runs" / row["run"] / CONFIGURATION)
+        configuration = read_yaml(output_dir / "runs" / row["run"] / CONFIGURATION)
         by = "singer" if row["fold"] else configuration["data"]["split"].get("by", "singer")  # folds are of singers
         details = {"code": Path(code).name if code else "", "split_by": by}
         card = model_card(row, description.techniques, rate, seconds, read_collated(output_dir), difference, **details)

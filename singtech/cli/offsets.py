@@ -41,13 +41,13 @@ def job(cfg: DictConfig) -> None:
     print(f"drawing the kernels of dc={choices['dc']} on {choices['data']} …", file=sys.stderr, flush=True)
     from singtech.io.atomic import write_text
     from singtech.models.offsets import deformable_layers
-    from singtech.results.experiments import COMPARABLE
+    from singtech.results.experiments import PAPER_CORPUS
     from singtech.results.figures import save
     from singtech.results.look_figure import draw_density, draw_offsets
 
-    if cfg.data.name == COMPARABLE and not any((Path(cfg.output_dir) / "runs").glob(f"{COMPARABLE}-*/")):
+    if cfg.data.name == PAPER_CORPUS and not any((Path(cfg.output_dir) / "runs").glob(f"{PAPER_CORPUS}-*/")):
         # before a download of 2 GB
-        raise NotThere(f"no run on {COMPARABLE} is in {cfg.output_dir}; train one with `{_format_train_command()}`.")
+        raise NotThere(f"no run on {PAPER_CORPUS} is in {cfg.output_dir}; train one with `{_format_train_command()}`.")
     corpus = prepare_corpus(cfg)
     name, network = load_network(cfg, corpus)
     if not all(hasattr(network.front_end, name) for name in ("n_fft", "hop_length")):
@@ -118,7 +118,7 @@ def choose_rows(corpus, settings: dict) -> list[int]:
 
 def draw_clip(network, corpus, row: int, settings: dict):
     """Draw one clip; return the figure and its name."""
-    from singtech.models.offsets import look
+    from singtech.models.offsets import predict_offsets
     from singtech.results.look_figure import Sampling, draw_sampling
 
     waveform, front_end = load_waveforms(corpus, [row]), network.front_end
@@ -133,11 +133,11 @@ def draw_clip(network, corpus, row: int, settings: dict):
         raise InvalidValue(f"looks.seconds or looks.hertz: expected up to {longest:.2f} s and {highest:,.0f} Hz.")
     unit = np.array([bin_hertz, frame_seconds])
     samplings = []
-    for layer_look in look(network, waveform):
+    for layer_look in predict_offsets(network, waveform):
         if settings["layer"] in (None, layer_look.layer):
-            cell = layer_look.cell_of(frequency_bin, frame)
-            rigid, moved, mask = (part.numpy() for part in layer_look.points(0, cell))
-            valid = layer_look.matters()[0][:, cell[0], cell[1]].numpy()
+            cell = layer_look.nearest_cell(frequency_bin, frame)
+            rigid, moved, mask = (part.numpy() for part in layer_look.tap_positions(0, cell))
+            valid = layer_look.reaches_map()[0][:, cell[0], cell[1]].numpy()
             kernel = layer_look.kernel_size
             samplings.append(Sampling(layer_look.layer, kernel, rigid * unit, moved * unit, mask, valid))
     clip = corpus.clips.iloc[row]
@@ -162,7 +162,7 @@ def measure_corpus(network, corpus, rows, progress: bool = True):
     import pandas as pd
 
     from singtech.io.interrupts import raise_if_signalled
-    from singtech.models.offsets import look
+    from singtech.models.offsets import predict_offsets
     from singtech.training.callbacks import progress_bar
 
     front_end = network.front_end
@@ -177,9 +177,9 @@ def measure_corpus(network, corpus, rows, progress: bool = True):
     with progress_bar("offsets", "clip", len(rows), progress) as bar:
         for first in range(0, len(rows), BATCH):
             batch = rows[first : first + BATCH]
-            for layer_look in look(network, load_waveforms(corpus, batch)):
+            for layer_look in predict_offsets(network, load_waveforms(corpus, batch)):
                 offsets = layer_look.offset.permute(0, 2, 1, 3, 4).numpy()  # (B, 2, M, F', T')
-                valid = layer_look.matters().numpy()
+                valid = layer_look.reaches_map().numpy()
                 counts, _, _ = np.histogram2d(offsets[:, 0][valid], offsets[:, 1][valid], bins=(edges, edges))
                 densities[layer_look.layer] = densities.get(layer_look.layer, 0) + counts
                 taps[layer_look.layer] = taps.get(layer_look.layer, 0) + valid.sum()
@@ -208,7 +208,7 @@ def measure_clip(
     Args:
         offsets: (2, M, F', T') offsets along frequency and time in cells.
         mask: (M, F', T').
-        valid: (M, F', T') which taps count, see `Look.matters`.
+        valid: (M, F', T') which taps count, see `LayerOffsets.reaches_map`.
         scale: bins and frames in one cell.
         units: `frequency`, hertz in one bin, and `time`, milliseconds in one frame.
     """

@@ -53,7 +53,7 @@ def describe_plan(experiments: Sequence[str], overrides: Sequence[str]) -> str:
 
     from singtech.corpus.archive import ZENODO_SIZE
     from singtech.run import build_machine, build_run
-    from singtech.training.planning import Plan, in_words
+    from singtech.training.planning import Plan, describe_speeds
 
     runs: list[tuple] = []
     corpora: dict[str, Any] = {}
@@ -74,16 +74,16 @@ def describe_plan(experiments: Sequence[str], overrides: Sequence[str]) -> str:
         tabulate(table.reset_index(), headers="keys", showindex=False),
         "",
         f"runs    {len(plan.runs)} different ones, {sum(plan.runs.values())} stored",
-        f"phases  {len(plan.phases)} different ones for the runs to make, {len(plan.stored)} stored;"
+        f"phases  {len(plan.phases)} different ones for the runs to make, {len(plan.stored_keys)} stored;"
         f" {to_train} to train",
         f"epochs  {plan.epochs('network'):,} through the network, {plan.epochs('head'):,} of the head",
     ]
-    if plan.missing:
-        speeds = plan.measure(build_machine(cfg))
+    if plan.missing_phases:
+        speeds = plan.measure_speeds(build_machine(cfg))
         device = next(iter(speeds.values())).device
         lines += [
             f"time    about {_format_duration(plan.seconds(speeds))} on {device}, one run after another; roughly, from",
-            f"        a few steps of each network on noise (a clip: {in_words(list(speeds.values()))})",
+            f"        a few steps of each network on noise (a clip: {describe_speeds(list(speeds.values()))})",
         ]
     unprepared = [corpus for corpus in corpora.values() if isinstance(corpus, UnpreparedCorpus)]
     size = plan.bytes_needed() + sum(corpus.bytes_needed for corpus in unprepared)

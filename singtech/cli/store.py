@@ -33,9 +33,9 @@ class Options:
 def main(options: Options) -> int:
     """Print what the options ask for; return 1 if a file is damaged."""
     if options.columns:
-        from singtech.results.schema import dictionary
+        from singtech.results.schema import format_dictionary
 
-        print(dictionary())
+        print(format_dictionary())
         return 0
     output_dir = options.output_dir
     if options.remove not in ("", "unused"):
@@ -98,9 +98,9 @@ def _check(output_dir: Path) -> tuple[list[str], int]:
 
 
 def _show(output_dir: Path, part: str) -> list[str]:
-    from singtech.training.inventory import rows_of
+    from singtech.training.inventory import collect_rows
 
-    rows = {row["run"]: row for row in rows_of(output_dir)}
+    rows = {row["run"]: row for row in collect_rows(output_dir)}
     row = rows[match_one_name(rows, part, "show")]
     command = row.pop("command", "") or "# the command of this row is unknown"
     lines = [f"# {name}: {value}" for name, value in row.items() if str(value) not in ("", "nan", "None")]
@@ -115,14 +115,14 @@ def _show(output_dir: Path, part: str) -> list[str]:
 def _compare(output_dir: Path, runs: str) -> list[str]:
     from tabulate import tabulate
 
-    from singtech.training.inventory import differences, rows_of
+    from singtech.training.inventory import collect_rows, compare_runs
 
     parts = runs.split(",")
     if len(parts) != 2:
         raise InvalidValue(f"compare={runs}: expected two runs with a comma between them.")
-    names = [row["run"] for row in rows_of(output_dir)]
+    names = [row["run"] for row in collect_rows(output_dir)]
     first, second = (match_one_name(names, part, "compare") for part in parts)
-    lines = differences(output_dir, (first, second))
+    lines = compare_runs(output_dir, (first, second))
     if not lines:
         return [f"Nothing that decides the outcome of {first} and {second} differs."]
     return [tabulate(lines, ["", first, second], disable_numparse=True)]
@@ -133,7 +133,7 @@ def _format_table(entries: Sequence) -> str:
 
     lines = []
     for entry in entries:
-        changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.changed))
+        changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.change_time))
         users = "" if entry.kind in ("run", "damaged") else len(set(entry.users))
         lines.append([entry.kind, entry.name, format_bytes(entry.size), changed, users, entry.description[:60]])
     header = ["", "name", "size", "changed", "rows that use it", "what it is"]

@@ -16,8 +16,8 @@ from singtech.config_paths import EXPERIMENTS
 from singtech.errors import InvalidValue, NotThere
 from singtech.results.collate import RESULTS, Collated, collate
 from singtech.results.commands import report
-from singtech.results.experiments import read_experiments, read_published
-from singtech.results.groups import groups_of, main_group
+from singtech.results.experiments import read_experiments, read_paper_numbers
+from singtech.results.groups import list_groups, main_group
 from singtech.results.index import TITLE, write_index
 from singtech.results.index import render as render_page
 from singtech.results.pages import Page
@@ -62,7 +62,7 @@ def render(output_dir: Path, data: str = "", show: str = "", to: str = "") -> tu
         folder, rendered = render_corpus(collated, name, to)
         words = main_group(collated, name).words
         lines.append(f"{folder}: {len(rendered)} pages, all in README.md{f' ({words})' if words else ''}")
-        others = len(groups_of(collated, name)) - 1
+        others = len(list_groups(collated, name)) - 1
         if others > 0:
             folders = f"{others} folders" if others > 1 else "a folder"
             lines.append(f"runs with other settings in {folders} below it, which README.md names")
@@ -81,8 +81,8 @@ def render_corpus(collated: Collated, data: str, to: str = "") -> tuple[Path, li
     Returns:
         The corpus's folder; the pages of the largest group, in printed order.
     """
-    published, experiments = read_published(EXPERIMENTS / "paper.csv"), read_experiments()
-    corpus_folder, groups = Path(to or collated.output_dir / "tables") / data, groups_of(collated, data)
+    published, experiments = read_paper_numbers(EXPERIMENTS / "paper.csv"), read_experiments()
+    corpus_folder, groups = Path(to or collated.output_dir / "tables") / data, list_groups(collated, data)
     folders = {group.settings: corpus_folder / _name_folder(group.settings) for group in groups}
     folders[main_group(collated, data)] = corpus_folder
     main_pages: list[Page] = []

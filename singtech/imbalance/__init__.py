@@ -1,1 +1,1 @@
-"""Methods against the long tail of techniques: losses, samplers and rewrites of the head, each with its paper."""
+"""Methods for imbalanced techniques: losses, samplers, mixtures and rewrites of the head, each with its paper."""

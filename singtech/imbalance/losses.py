@@ -1,6 +1,6 @@
 """The weighted cross-entropy of Section 3.2, and other losses for imbalanced data.
 
-A loss is built with `class_counts`, the (K,) training clips of each technique, beside its own settings, and called with
+A loss is built with its settings and `class_counts`, the (K,) training clips of each technique. It is called with
 (B, K) logits and (B,) targets. `singtech.training.protocols.Loss` defines its interface.
 """
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from singtech.errors import InvalidValue
-from singtech.imbalance.smoothing import checked_alpha
+from singtech.imbalance.smoothing import require_alpha
 
 REDUCTIONS = ("weights", "clips")
 
@@ -21,14 +21,14 @@ def class_weights(counts: Tensor, alpha: float, techniques: Sequence[str] | None
 
     Args:
         counts: (K,) training clips per technique.
-        alpha: smoothing; 0 weighs all techniques alike, 1 by inverse frequency.
+        alpha: smoothing; 0 weighs all techniques equally, 1 by inverse frequency.
         techniques: the K names, for the message.
     Returns:
         (K,) weights, not normalised.
     Raises:
         InvalidValue: alpha is negative or not a finite number, or a technique has no training clip.
     """
-    alpha = checked_alpha(alpha)
+    alpha = require_alpha(alpha)
     missing = [str(techniques[k] if techniques else k) for k in (counts == 0).nonzero().flatten().tolist()]
     if missing:
         raise InvalidValue(f"no training clip of {', '.join(missing)}: is data.split right?")
@@ -39,7 +39,7 @@ def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, red
     """Mean of Eq. 1 over a batch.
 
     The paper does not say how to average a batch's losses. `weights` divides their sum by that of the clips' weights,
-    like torch and probably the authors. `clips` divides it by the number of clips, as Eq. 1 says.
+    like torch and probably the authors. `clips` divides it by the number of clips, as in Eq. 1.
 
     Args:
         logits: (B, K).
@@ -64,7 +64,7 @@ class WeightedCrossEntropy(nn.Module):
         reduction: see `weighted_cross_entropy`.
         techniques: the K names, for the message.
     Raises:
-        InvalidValue: as `class_weights`, or an unknown reduction.
+        InvalidValue: see `class_weights`; or the reduction is unknown.
     """
 
     weights: Tensor
@@ -96,16 +96,16 @@ class WeightedCrossEntropy(nn.Module):
 class ClassBalanced(WeightedCrossEntropy):
     """Cross-entropy weighted by the effective number of clips, w_c = (1 - beta) / (1 - beta^n_c) (Cui et al. 2019).
 
-    Beta 0 weighs all techniques alike; towards 1 the weights become inverse frequencies. Between VocalSet's rarest and
+    Beta 0 weighs all techniques equally; near 1 the weights become inverse frequencies. Between VocalSet's rarest and
     most common technique (56 and 920 training clips), beta .99 weighs like alpha .30 and beta .999 like alpha .86.
 
     Args:
         class_counts: (K,) training clips per technique.
-        beta: from 0 up, below 1.
+        beta: at least 0, below 1.
         reduction: see `weighted_cross_entropy`.
         techniques: the K names, for the message.
     Raises:
-        InvalidValue: beta is out of range, or as `WeightedCrossEntropy`.
+        InvalidValue: beta is out of range; see also `WeightedCrossEntropy`.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ def effective_number_weights(class_counts: Tensor, beta: float) -> Tensor:
     """(K,) weights (1 - beta) / (1 - beta^n_c) of Cui et al. (2019), not normalised.
 
     Raises:
-        InvalidValue: beta is not from 0 up and below 1.
+        InvalidValue: beta is below 0, or not below 1.
     """
     if not 0 <= beta < 1:
         raise InvalidValue(f"loss.beta={beta}: expected a number from 0 up and below 1.")
@@ -154,7 +154,7 @@ class Focal(nn.Module):
 class LogitAdjusted(nn.Module):
     """Cross-entropy of z + tau log pi, pi_c = n_c / N (Menon et al. 2021, Eq. 10).
 
-    With tau 1 it is the balanced softmax of Ren et al. (2020). The prior is added in training only.
+    With tau 1 it is the balanced softmax of Ren et al. (2020). The prior is added only in training.
 
     Args:
         class_counts: (K,) training clips per technique.
@@ -181,15 +181,15 @@ class LDAM(nn.Module):
     """Label-distribution-aware margins with deferred re-weighting, LDAM-DRW (Cao et al. 2019).
 
     The true technique's logit is lowered by scale * margin_c with margin_c = max_margin * (n_min / n_c)^(1/4). The
-    logits are those of a cosine head with the same scale (`head=cosine head.scale=30`). From the share `defer` of the
-    phase's epochs on, clips are weighted by the effective number of clips of their technique.
+    logits are those of a cosine head with the same scale (`head=cosine head.scale=30`). After the share `defer` of
+    the phase's epochs, clips are weighted by the effective number of clips of their technique.
 
     Args:
         class_counts: (K,) training clips per technique.
         max_margin: margin of the rarest technique, between cosines.
         scale: of the cosine head.
         beta: of the deferred weights, see `ClassBalanced`; 0 for none.
-        defer: share of the phase's epochs before the weights act.
+        defer: share of the phase's epochs without weights, at its start.
     Raises:
         InvalidValue: beta is out of range.
     """
@@ -213,13 +213,13 @@ class LDAM(nn.Module):
         self.register_buffer("weights", effective_number_weights(class_counts, beta), persistent=False)
 
     def begin_epoch(self, progress: float) -> None:
-        """Use the weights from the share `defer` of the epochs on."""
+        """Switch on the weights after the share `defer` of the epochs."""
         self.is_weighted = progress >= self.defer
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """(B, K) logits, (B,) targets -> () loss."""
-        lowered = logits - self.scale * self.margins[targets, None] * F.one_hot(targets, logits.shape[1])
-        return F.cross_entropy(lowered, targets, self.weights if self.is_weighted else None)
+        adjusted = logits - self.scale * self.margins[targets, None] * F.one_hot(targets, logits.shape[1])
+        return F.cross_entropy(adjusted, targets, self.weights if self.is_weighted else None)
 
     def normalizer(self, targets: Tensor) -> Tensor:
         """() the divisor of the mean over a batch of (B,) targets."""
@@ -237,7 +237,7 @@ class LabelAwareSmoothing(nn.Module):
         head: smoothing of the most common technique.
         tail: smoothing of the rarest.
     Raises:
-        InvalidValue: a smoothing is not from 0 up and below 1.
+        InvalidValue: a smoothing is below 0, or not below 1.
     """
 
     smoothing: Tensor
@@ -256,5 +256,5 @@ class LabelAwareSmoothing(nn.Module):
         """(B, K) logits, (B,) targets -> () loss."""
         log_p = F.log_softmax(logits, dim=1)
         smoothing = self.smoothing[targets]
-        own = log_p.gather(1, targets[:, None])[:, 0]
-        return -((1 - smoothing) * own + smoothing * log_p.mean(dim=1)).mean()
+        target_log_p = log_p.gather(1, targets[:, None])[:, 0]
+        return -((1 - smoothing) * target_log_p + smoothing * log_p.mean(dim=1)).mean()

@@ -1,7 +1,7 @@
-"""The minimum of a penalised cross-entropy over linear heads: one answer, whatever the optimizer and its epochs.
+"""The minimum of a penalised cross-entropy over linear heads. It does not depend on an optimizer or a number of epochs.
 
-Without a penalty there is none: the features of a trained network separate its training clips, so the loss falls and
-the weights grow for as long as a head is trained, and loss weights lose their effect (Byrd and Lipton 2019).
+Without a penalty there is no minimum: the features of a trained network separate its training clips. So during training
+the loss always falls, the weights always grow, and loss weights lose their effect (Byrd and Lipton 2019).
 """
 
 import numpy as np
@@ -10,32 +10,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 PENALTY = 1e-3
-TOLERANCE = 1e-6  # of the largest entry of the gradient
-MOST_STEPS = 10_000
+TOLERANCE = 1e-6  # for the largest entry of the gradient
+MAX_STEPS = 10_000
 
 
 @torch.no_grad()
 def fit_to_minimum(head: nn.Linear, features: Tensor, targets: Tensor, weights: Tensor, penalty: float) -> None:
     """Set a head to the minimum of `objective`, by scikit-learn's L-BFGS in double precision.
 
-    The minimum is unique in the weights, as the objective is strictly convex in them.
+    The weights of the minimum are unique, because the objective is strictly convex in them.
 
     Args:
         head: linear, with (K, D) weights and (K,) biases, K at least 2.
-        features: (N, D) of the training clips; each technique has one.
+        features: (N, D) of the training clips, at least one of each technique.
         targets: (N,) technique indices.
         weights: (K,) loss weight of each technique.
         penalty: lambda, above 0.
     """
     from sklearn.linear_model import LogisticRegression
 
-    of_clips = weights[targets].double()
-    of_clips = of_clips / of_clips.sum()
-    # scikit-learn minimises |W|^2 / 2 + C times the sum; of two techniques it fits one row, w_2 - w_1
+    clip_weights = weights[targets].double()
+    clip_weights = clip_weights / clip_weights.sum()
+    # scikit-learn minimises |W|^2 / 2 + C times the sum; for two techniques it fits one row, w_2 - w_1
     is_binary = len(head.weight) == 2
     inverse = (2 if is_binary else 1) / (2 * penalty)
-    model = LogisticRegression(C=inverse, tol=TOLERANCE, max_iter=MOST_STEPS)
-    model.fit(features.double().numpy(), targets.numpy(), sample_weight=of_clips.numpy())
+    model = LogisticRegression(C=inverse, tol=TOLERANCE, max_iter=MAX_STEPS)
+    model.fit(features.double().numpy(), targets.numpy(), sample_weight=clip_weights.numpy())
     rows, biases = model.coef_, model.intercept_
     if is_binary:
         rows, biases = np.concatenate([-rows, rows]) / 2, np.concatenate([-biases, biases]) / 2
@@ -44,9 +44,9 @@ def fit_to_minimum(head: nn.Linear, features: Tensor, targets: Tensor, weights: 
 
 
 def objective(head: nn.Linear, features: Tensor, targets: Tensor, weights: Tensor, penalty: float) -> Tensor:
-    """() the weighted mean cross-entropy plus penalty * |W|^2, biases free, in double precision.
+    """() the weighted mean cross-entropy plus penalty * |W|^2, without the biases, in double precision.
 
-    Args: as `fit_to_minimum`.
+    Args: see `fit_to_minimum`.
     """
     logits = F.linear(features.double(), head.weight.double(), head.bias.double())
     loss = F.cross_entropy(logits, targets, weights.double())

@@ -1,7 +1,7 @@
 """Mixtures of two clips and their techniques.
 
-A mixture is built with `class_counts` beside its own settings. In a phase of the network it mixes waveforms, in a head
-phase features. The loss must take (B, K) shares of the techniques as targets, as the weighted cross-entropy does.
+A mixture is built with its settings and `class_counts`. In a phase of the network it mixes waveforms, in a head phase
+features. The loss must accept (B, K) shares of the techniques as targets, like the weighted cross-entropy.
 """
 
 import torch
@@ -14,7 +14,7 @@ from singtech.errors import InvalidValue
 class Mixup:
     """Mix each clip with another of its batch, lambda x_i + (1 - lambda) x_j, and their techniques (Zhang et al. 2018).
 
-    Lambda is drawn once a batch from Beta(alpha, alpha).
+    Lambda is drawn once per batch from Beta(alpha, alpha).
 
     Args:
         class_counts: (K,) training clips per technique.
@@ -47,13 +47,13 @@ class Mixup:
 class Remix(Mixup):
     """Mixup that gives the rarer technique the whole label (Chou et al. 2020, Eq. 3).
 
-    The own technique gets none of the label if it has kappa times the clips of the other and less than tau of the
-    mixture, and all of it in the opposite case.
+    A clip's own technique gets none of the label if it has at least kappa times the clips of the other technique and a
+    share of the mixture below tau. In the opposite case it gets the whole label.
 
     Args:
         class_counts: (K,) training clips per technique.
         alpha: see `Mixup`.
-        kappa: from 1 up.
+        kappa: at least 1.
         tau: between 0 and 1.
     """
 

@@ -1,8 +1,8 @@
 """Rewrites of a trained head, constraints on it, and modules that learn only a part of it.
 
 A rewrite is called with the head, a linear layer, and the (K,) training clips of each technique, and changes the head
-in place. If it has `needs_features`, it is also called with the training clips' features and targets. The module that
-a head phase `learns` is built from the head; the phase folds it into the head at its end.
+in place. If it has `needs_features`, it is also called with the training clips' features and targets. The module that a
+head phase `learns` is built from the head; at its end the phase calls `fold`, which writes it into the head.
 """
 
 import torch
@@ -17,7 +17,7 @@ class TauNormalized:
     """Divide each technique's weights by their norm to the power tau, and remove the bias (Kang et al. 2020).
 
     Args:
-        tau: 0 changes the bias alone, 1 gives all techniques weights of norm 1.
+        tau: 0 changes only the bias, 1 gives the weights of all techniques norm 1.
     Raises:
         InvalidValue: tau is negative.
     """
@@ -52,12 +52,12 @@ class LogitAdjusted:
 
 
 class NearestMean:
-    """Name the technique whose mean feature is nearest (NCM, Kang et al. 2020).
+    """Predict the technique whose mean feature is nearest (NCM, Kang et al. 2020).
 
     Args:
         distance: `euclidean`, W = 2 mu and b = -|mu|^2; or `cosine`, W = mu / |mu| and b = 0.
     Raises:
-        InvalidValue: another distance.
+        InvalidValue: the distance is unknown.
     """
 
     needs_features = True
@@ -81,9 +81,9 @@ class NearestMean:
 
 
 class MaxNorm:
-    """Shorten each technique's weights to at most a length, after every step (Alshammari et al. 2022).
+    """Limit the norm of each technique's weights after every step (Alshammari et al. 2022).
 
-    The length is min + threshold * (max - min) over the norms of the head's rows at the phase's start, as in the
+    The limit is min + threshold * (max - min) over the norms of the head's rows at the phase's start, as in the
     authors' code.
 
     Args:
@@ -97,7 +97,7 @@ class MaxNorm:
 
     @torch.no_grad()
     def __call__(self, head: nn.Linear) -> None:
-        """Shorten the (D,) rows of (K, D) weights."""
+        """Scale down the (D,) rows of (K, D) weights whose norm is above the limit."""
         norms = head.weight.norm(dim=1, keepdim=True).clamp(min=1e-12)
         head.weight.mul_((self.limit / norms).clamp(max=1))
 
@@ -106,7 +106,7 @@ class LearnableScaling(nn.Module):
     """Learn only one factor per technique, z_c = f_c · (w_c x) (LWS, Kang et al. 2020).
 
     Args:
-        head: gives the (K, D) weights, which stay as they are; its bias is dropped.
+        head: its (K, D) weights stay fixed; its bias is not used.
     """
 
     weight: Tensor
@@ -132,7 +132,7 @@ class MarginCalibration(nn.Module):
     """Learn a factor and a margin per technique, omega_c z_c + beta_c |w_c| (MARC, Wang et al. 2022, Eq. 7).
 
     Args:
-        head: gives the (K, D) weights and (K,) biases, which stay as they are.
+        head: its (K, D) weights and (K,) biases stay fixed.
     """
 
     weight: Tensor

@@ -1,6 +1,6 @@
-"""Which clips an epoch trains on, and in which order.
+"""Samplers: they choose the clips of an epoch and their order.
 
-A sampler is built with the (N,) targets of the training clips beside its own settings, and called once an epoch with a
+A sampler is built with its settings and the (N,) targets of the training clips. It is called once per epoch with a
 random generator. `singtech.training.protocols.Sampler` defines its interface.
 """
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Natural:
-    """Every clip once an epoch, in a new order."""
+    """Every clip once per epoch, in random order."""
 
     def __init__(self, targets: Tensor) -> None:
         self.clips = len(targets)
@@ -31,11 +31,11 @@ class Balanced:
 
 
 class Power:
-    """N draws with replacement, a technique as likely as n_c^q (Mahajan et al. 2018; q = 1/2 in Kang et al. 2020).
+    """N draws with replacement; techniques are as likely as n_c^q (Mahajan et al. 2018; q = 1/2 in Kang et al. 2020).
 
     Args:
         targets: (N,) technique index of each training clip.
-        q: 1 draws clips alike, 0 techniques alike.
+        q: 1 makes all clips equally likely, 0 all techniques.
     """
 
     def __init__(self, targets: Tensor, q: float = 0.5) -> None:
@@ -47,9 +47,9 @@ class Power:
 
 
 class Progressive:
-    """N draws with replacement, from natural to balanced: (1 - t) n_c / N + t / K (Kang et al. 2020, Eq. 2).
+    """N draws with replacement, a technique with probability (1 - t) n_c / N + t / K (Kang et al. 2020, Eq. 2).
 
-    t goes over the phase's epochs from 0 to 1.
+    t goes from 0, natural, to 1, balanced, over the phase's epochs.
 
     Args:
         targets: (N,) technique index of each training clip.

@@ -3,11 +3,11 @@
 from singtech.errors import InvalidValue
 
 
-def checked_alpha(alpha: float) -> float:
+def require_alpha(alpha: float) -> float:
     """Return `alpha` as a float.
 
     Raises:
-        InvalidValue: it is negative, or not a finite number.
+        InvalidValue: it is negative or not a finite number.
     """
     try:
         number = float(alpha)
@@ -15,4 +15,4 @@ def checked_alpha(alpha: float) -> float:
         number = float("nan")
     if not 0 <= number < float("inf") or isinstance(alpha, bool):
         raise InvalidValue(f"alpha={alpha}: expected a number from 0 (no weighting) up, 1 being inverse frequency.")
-    return number + 0.0  # -0.0 is 0.0
+    return number + 0.0  # -0.0 becomes 0.0

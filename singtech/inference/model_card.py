@@ -8,7 +8,7 @@ from singtech import metrics
 from singtech.results.collate import STATE, Collated
 from singtech.results.conditions import printed_label
 from singtech.results.confusions import confusion
-from singtech.results.experiments import COMPARABLE
+from singtech.results.experiments import PAPER_CORPUS
 from singtech.results.pages import Table, corpus, pipes, shown, shown_interval
 from singtech.results.rows import VARIANT
 from singtech.results.settings import read_settings
@@ -45,7 +45,7 @@ def model_card(
     import jinja2
 
     runs = select_condition_runs(row, collated.results)
-    is_vocalset, is_papers = row["data"] == COMPARABLE, row["model"] == "oblong" and not code
+    is_vocalset, is_papers = row["data"] == PAPER_CORPUS, row["model"] == "oblong" and not code
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         **{"row": row, "techniques": techniques, "sample_rate": sample_rate, "seconds": seconds, "onnx": onnx},

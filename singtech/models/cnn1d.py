@@ -1,9 +1,9 @@
 """The 1DCNN of Wilkins et al. (ISMIR 2018), Table 2's first baseline: three convolutions on the waveform itself.
 
-It is trained jointly, so alpha smooths only the weights of its loss (Eq. 2). Sizes are those of Wilkins et al., as the
-paper's authors re-implemented them; `conf/model/cnn1d.yaml` holds how their published code trains it. They do not say
-the waveform's level. Here it is the spectrograms' (`singtech.models.level`), so that the models of Table 2 get the same
-clip.
+It is trained jointly, so alpha smooths only the weights of its loss (Eq. 2). Its sizes are those of Wilkins et al., as
+in the re-implementation of the paper's authors. `conf/model/cnn1d.yaml` trains it like their published code. They do
+not give the waveform's level. Here it is that of the spectrograms (`singtech.models.level`), so that all models of
+Table 2 get the same clip.
 """
 
 from collections import OrderedDict
@@ -11,11 +11,11 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from singtech.errors import InvalidValue
-from singtech.models.level import checked_level, levelled
+from singtech.models.level import normalise_level, require_level
 
 LAYERS = ((16, 128), (8, 64), (32, 256))  # channels and kernel (samples) of the three convolutions, without padding
-POOL, STRIDE = 64, 8  # of the max pooling after each
-LEAST_SAMPLES = 21_551  # of a clip that gives one position after the last pooling
+POOL, STRIDE = 64, 8  # of the max pooling after each convolution, in samples
+MIN_SAMPLES = 21_551  # a clip of this length gives one position after the last pooling
 
 
 class Waveform(nn.Module):
@@ -23,7 +23,7 @@ class Waveform(nn.Module):
 
     def __init__(self, level: str = "peak") -> None:
         super().__init__()
-        self.level = checked_level(level)
+        self.level = require_level(level)
 
     def shape(self, samples: int) -> tuple[int, int]:
         """(1, S) of a clip of `samples` samples."""
@@ -31,7 +31,7 @@ class Waveform(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, S) -> (B, 1, S)."""
-        return levelled(waveform.float(), self.level).unsqueeze(1)
+        return normalise_level(waveform.float(), self.level).unsqueeze(1)
 
 
 class WaveformExtractor(nn.Module):
@@ -40,7 +40,7 @@ class WaveformExtractor(nn.Module):
     Args:
         shape: (1, S) of one input.
         features: D, width of the dense layer, which ends in ReLU and dropout.
-        dropout: after it.
+        dropout: probability to drop a unit of the dense layer.
     Raises:
         InvalidValue: a clip is too short for the three poolings.
     """
@@ -48,9 +48,9 @@ class WaveformExtractor(nn.Module):
     def __init__(self, shape: tuple[int, int], features: int = 32, dropout: float = 0.4) -> None:
         super().__init__()
         channels, samples = shape
-        if samples < LEAST_SAMPLES:
+        if samples < MIN_SAMPLES:
             raise InvalidValue(
-                f"a clip has {samples} samples, too few for the poolings of the 1DCNN, which need {LEAST_SAMPLES}: "
+                f"a clip has {samples} samples, too few for the poolings of the 1DCNN, which need {MIN_SAMPLES}: "
                 "use longer clips (data.clip_seconds)."
             )
         blocks = []
@@ -71,7 +71,7 @@ class WaveformExtractor(nn.Module):
         return self.projection(maps.flatten(1))
 
     def parts(self) -> list[tuple[str, nn.Module]]:
-        """The parts in order, under names in the style of Table 1."""
+        """List the parts in order, with names in the style of Table 1."""
         convolutions = [
             (f"Conv1d({kernel}), MP({POOL}/{STRIDE})", block)
             for block, (_, kernel) in zip(self.convolutions, LAYERS, strict=True)

@@ -1,11 +1,11 @@
 """A block of Table 1: convolution, batch norm, max pooling, ReLU and dropout (Section 4.2).
 
-The paper has the ReLU before the pooling. Both are monotone, so the order makes no difference; pooling first leaves
-the ReLU up to 16 times fewer values.
+In the paper the ReLU comes before the pooling. Both are monotone, so the result is the same; with pooling first, the
+ReLU processes up to 16 times fewer values.
 
-In float32 training on a CPU, loops that Numba compiles replace all parts after the convolution. They read its map
-twice: once for the batch's statistics, once to normalise, pool and drop. torch's modules read it three times.
-Hooks of the replaced modules do not run then. Where the loops do not fit, the modules run and drop the same units.
+In float32 training on a CPU, Numba loops replace all parts after the convolution. They read its map twice: once for the
+batch's statistics, once to normalise, pool and drop. torch's modules read it three times. Hooks of the replaced modules
+do not run then. Where the loops cannot be used, the modules run and drop the same units.
 """
 
 import math
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from singtech.models.threads import in_threads
+from singtech.models.threads import run_in_threads
 
 
 class Block(nn.Sequential):
@@ -43,16 +43,16 @@ class Block(nn.Sequential):
         self.window = pool
 
     def forward(self, features: Tensor) -> Tensor:
-        """Apply the parts in turn, or the loops where these fit."""
+        """Apply the parts one after the other, or the loops if they can be used."""
         maps = self.conv(features)
-        if self._fits_loops(maps):
-            return pooled(maps, self.norm, self.window, self.dropout.p)
+        if self._can_use_loops(maps):
+            return normalise_and_pool(maps, self.norm, self.window, self.dropout.p)
         for part in list(self)[1:]:
             maps = part(maps)
         return maps
 
-    def _fits_loops(self, maps: Tensor) -> bool:
-        """Whether the loops can replace the parts: float32 on a CPU, all parts train, and torch raises no error."""
+    def _can_use_loops(self, maps: Tensor) -> bool:
+        """Whether the loops can replace the parts: float32 on a CPU, all parts training, shapes that torch accepts."""
         if maps.device.type != "cpu" or maps.dtype != torch.float32:
             return False
         if self.window is None or self.norm.momentum is None:
@@ -64,7 +64,7 @@ class Block(nn.Sequential):
 
 
 class BlockDropout(nn.Dropout):
-    """Dropout that drops the same units as `pooled` when it trains on a CPU, and torch's dropout elsewhere."""
+    """In training on a CPU, dropout of the same units as in `normalise_and_pool`; elsewhere torch's dropout."""
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, C, F, T) -> (B, C, F, T)."""
@@ -73,8 +73,8 @@ class BlockDropout(nn.Dropout):
         return (maps * _gain(self.p)).masked_fill(_dropped_units(maps, self.p), 0)
 
 
-def pooled(maps: Tensor, norm: Any, window: tuple[int, int], dropout: float = 0.0) -> Tensor:
-    """Normalise by the batch's statistics, pool, apply ReLU and drop; update the running statistics.
+def normalise_and_pool(maps: Tensor, norm: Any, window: tuple[int, int], dropout: float = 0.0) -> Tensor:
+    """Normalise by the batch's statistics, pool, apply ReLU and dropout; update the running statistics.
 
     Dropout takes one number from torch's generator. The units it drops do not depend on the number of threads.
 
@@ -87,7 +87,7 @@ def pooled(maps: Tensor, norm: Any, window: tuple[int, int], dropout: float = 0.
         (B, C, F // bins, T // frames).
     """
     seed = _draw_seed() if dropout else 0
-    output, mean, variance = _Pooled.apply(maps, norm.weight, norm.bias, norm.eps, window, dropout, seed)
+    output, mean, variance = _NormaliseAndPool.apply(maps, norm.weight, norm.bias, norm.eps, window, dropout, seed)
     with torch.no_grad():
         count = maps.numel() // maps.shape[1]
         norm.num_batches_tracked.add_(1)
@@ -97,7 +97,7 @@ def pooled(maps: Tensor, norm: Any, window: tuple[int, int], dropout: float = 0.
 
 
 def _dropped_units(maps: Tensor, dropout: float) -> Tensor:
-    """(B, C, F, T) bool, True at the units that `pooled` drops from an output of this shape."""
+    """(B, C, F, T) bool, True at the units that `normalise_and_pool` drops from an output of this shape."""
     batch, channels, rows, columns = maps.shape
     is_dropped = torch.empty(batch, rows, columns, channels, dtype=torch.bool)
     seed, limit = np.uint64(_draw_seed()), _limit(dropout)
@@ -106,30 +106,30 @@ def _dropped_units(maps: Tensor, dropout: float) -> Tensor:
         first = np.uint64(clip * is_dropped[clip].numel())
         _loops().drop(limit, seed, first, is_dropped[clip].view(-1).numpy())
 
-    in_threads(drop, batch)
+    run_in_threads(drop, batch)
     return is_dropped.permute(0, 3, 1, 2)
 
 
 def _draw_seed() -> int:
-    """A seed of `draw`: one number from torch's generator."""
+    """Draw a seed for `draw`: one number from torch's generator."""
     return int(torch.randint(2**63 - 1, ()))
 
 
 def _limit(dropout: float) -> np.uint64:
-    """The bound below which a draw of 32 bits drops its unit."""
+    """The limit for a random number of 32 bits: a smaller one drops its unit."""
     return np.uint64(round(dropout * 2**32))
 
 
 def _gain(dropout: float) -> float:
-    """Factor of the units that stay, so that dropout keeps the mean."""
+    """Factor on the units that are not dropped, so that dropout keeps the mean."""
     return 1 / (1 - dropout) if dropout < 1 else 0.0
 
 
 def channel_moments(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel, summed in double precision if float32 maps are on the CPU.
+    """Mean and variance of each channel; for float32 maps on the CPU, summed in double precision.
 
-    torch's batch norm sums channels-last maps in single precision there. After the demo's first convolution, where the
-    mean is 17 deviations, its variance is off by 0.07 %. `torch.var_mean` is exact enough, but slow.
+    There torch's batch norm sums channels-last maps in single precision. After the demo's first convolution, where the
+    mean is 17 standard deviations, the error of its variance is 0.07 %. `torch.var_mean` is exact enough, but slow.
 
     Args:
         maps: (B, C), (B, C, T) or (B, C, F, T).
@@ -146,13 +146,13 @@ def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
     """(C,) means and (C,) variances, in double, of (B, F, T, C) values on the CPU."""
     batch, *grid, channels = values.shape
     sums = values.new_zeros(batch, 2, channels, dtype=torch.float64)
-    in_threads(lambda clip: _loops().add_moments(values[clip].numpy(), sums[clip].numpy()), batch)
+    run_in_threads(lambda clip: _loops().add_moments(values[clip].numpy(), sums[clip].numpy()), batch)
     mean, square = sums.sum(0) / (batch * math.prod(grid))
     return mean, (square - mean.square()).clamp(min=0)
 
 
-class _Pooled(torch.autograd.Function):
-    """The output of `pooled` with its gradients, and the batch's (C,) mean and (C,) variance."""
+class _NormaliseAndPool(torch.autograd.Function):
+    """The output of `normalise_and_pool` with its gradients, and the batch's (C,) mean and (C,) variance."""
 
     @staticmethod
     def forward(
@@ -183,7 +183,7 @@ class _Pooled(torch.autograd.Function):
             results = (part[clip].numpy() for part in (output, peaks, positions))
             _loops().pool(values[clip].numpy(), *affine, *window, gain, limit, np.uint64(seed), first, *results)
 
-        in_threads(pool, batch)
+        run_in_threads(pool, batch)
         ctx.save_for_backward(values, peaks, positions, weight, mean, deviation)
         ctx.window, ctx.gain = window, gain
         mean, variance = mean.to(values.dtype), variance.to(values.dtype)
@@ -202,7 +202,7 @@ class _Pooled(torch.autograd.Function):
             parts = (part[clip].numpy() for part in (gradient, peaks, positions))
             _loops().add_gradients(*parts, *statistics, ctx.gain, sums[clip].numpy())
 
-        in_threads(add, batch)
+        run_in_threads(add, batch)
         bias_gradient, weight_gradient = sums.sum(0)
         count, scale = batch * rows * columns, weight / deviation
         slope = -scale * weight_gradient / (count * deviation)
@@ -214,7 +214,7 @@ class _Pooled(torch.autograd.Function):
             parts = (part[clip].numpy() for part in (values, gradient, positions))
             _loops().unpool(*parts, *factors, *ctx.window, ctx.gain, values_gradient[clip].numpy())
 
-        in_threads(unpool, batch)
+        run_in_threads(unpool, batch)
         gradients = (
             values_gradient.permute(0, 3, 1, 2),
             weight_gradient.to(weight.dtype),
@@ -224,7 +224,7 @@ class _Pooled(torch.autograd.Function):
 
 
 def _loops() -> ModuleType:
-    """Import the loops at their first use: Numba takes a second."""
+    """Import the loops at their first use, because importing Numba takes a second."""
     from singtech.models import conv_block_loops as block_loops
 
     return block_loops

@@ -1,10 +1,10 @@
-"""The loops of `singtech.models.conv_block`, in the Python that Numba compiles. A map is (F, T, C), of one clip."""
+"""The loops of `singtech.models.conv_block`, which Numba compiles. A map is (F, T, C), of one clip."""
 
 import numpy as np
 
 from singtech.models.backends.loops import loop
 
-NOTHING = np.uint8(255)  # the position of a peak that gives 0: dropped, or not above 0
+NO_PEAK = np.uint8(255)  # position for an output of 0: the peak is dropped, or not above 0
 
 
 @loop
@@ -32,12 +32,12 @@ def pool(values, scale, shift, height, width, gain, limit, seed, first, output, 
         values: (F, T, C).
         scale, shift: (C,) of batch norm.
         height, width: of a window.
-        gain: factor of the values that stay.
-        limit: a draw of 32 bits below it drops a value; 0 drops nothing.
-        seed, first: output n takes draw `first` + n of the seed.
+        gain: factor on the values that are not dropped.
+        limit: a draw of 32 bits below it drops a value; 0 for no dropout.
+        seed, first: output n uses draw `first` + n of the seed.
         output: (F', T', C), to write.
         peaks: (F', T', C), to write: the largest value of each window before batch norm.
-        positions: (F', T', C), to write: the position of the peak in its window, or `NOTHING`.
+        positions: (F', T', C), to write: the position of the peak in its window, or `NO_PEAK`.
     """
     rows, columns, channels = output.shape
     number = values.dtype.type
@@ -62,9 +62,9 @@ def pool(values, scale, shift, height, width, gain, limit, seed, first, output, 
             start = first + np.uint64((row * columns + column) * channels)
             for channel in range(channels):
                 shifted = best[channel] + shift[channel]
-                is_out = shifted <= 0 or (limit > 0 and draw(seed, start + np.uint64(channel)) < limit)
-                output[row, column, channel] = number(0) if is_out else shifted * gain
-                positions[row, column, channel] = NOTHING if is_out else position[channel]
+                is_zero = shifted <= 0 or (limit > 0 and draw(seed, start + np.uint64(channel)) < limit)
+                output[row, column, channel] = number(0) if is_zero else shifted * gain
+                positions[row, column, channel] = NO_PEAK if is_zero else position[channel]
 
 
 @loop
@@ -81,7 +81,7 @@ def drop(limit, seed, first, is_dropped):
 
 @loop
 def draw(seed, number):
-    """32 random bits, a hash of a seed and a number (the finaliser of SplitMix64, Steele, Lea and Flood 2014)."""
+    """Draw 32 random bits: a hash of a seed and a number (the finaliser of SplitMix64, Steele, Lea and Flood 2014)."""
     bits = seed + (number + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -104,14 +104,14 @@ def add_gradients(gradient, peaks, positions, mean, deviation, gain, sums):
         for column in range(columns):
             for channel in range(channels):
                 share = gain * gradient[row, column, channel]
-                share = share if positions[row, column, channel] != NOTHING else share * 0
+                share = share if positions[row, column, channel] != NO_PEAK else share * 0
                 sums[0, channel] += share
                 sums[1, channel] += share * ((peaks[row, column, channel] - mean[channel]) / deviation[channel])
 
 
 @loop
 def unpool(values, gradient, positions, scale, constant, slope, height, width, gain, values_gradient):
-    """Write the gradient of the values: a part through the batch's statistics, and for each peak its own part.
+    """Write the gradient of the values: the part through the batch's statistics, plus the peak's own part at each peak.
 
     Args:
         values: (F, T, C).

@@ -1,4 +1,4 @@
-"""Deformable convolution (Section 3.1): a convolution that predicts from its input where each tap samples.
+"""Deformable convolution (Section 3.1): a convolution that predicts from its input the position of each tap.
 
 `deform_conv2d` is the operation, computed by one of several backends (`singtech.models.backends`); `DeformableConv2d`
 is the layer that also predicts the offsets and the mask. Stride and dilation are 1, as everywhere in the paper.
@@ -14,26 +14,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from singtech.errors import InvalidValue
-from singtech.models.backends.compiled import compiled
-from singtech.models.backends.fused import fused
-from singtech.models.backends.gathered import gathered
-from singtech.models.backends.reference import reference
+from singtech.models.backends.compiled import deform_conv2d_numba
+from singtech.models.backends.fused import deform_conv2d_triton
+from singtech.models.backends.gathered import deform_conv2d_gather
+from singtech.models.backends.reference import deform_conv2d_torchvision
 
 log = logging.getLogger(__name__)
 
 
-def _fused(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, padding: tuple[int, int]) -> Tensor:
+def _autocast_triton(
+    features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, padding: tuple[int, int]
+) -> Tensor:
     """Compute in autocast's precision, or in the weight's outside autocast."""
     device = features.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-    return fused(features.to(dtype), offset, mask, weight.to(dtype), padding)
+    return deform_conv2d_triton(features.to(dtype), offset, mask, weight.to(dtype), padding)
 
 
-COMPUTE = {"torchvision": reference, "gather": gathered, "numba": compiled, "triton": _fused}
+COMPUTE = {"torchvision": deform_conv2d_torchvision, "gather": deform_conv2d_gather}
+COMPUTE |= {"numba": deform_conv2d_numba, "triton": _autocast_triton}
 BACKENDS = tuple(COMPUTE)
 HAS_TRITON = find_spec("triton") is not None
 
-# Channels, outputs, kernel, padding and map of the trials on a GPU: few channels and many, few positions and many.
+# Channels, outputs, kernel, padding and map size of the trials on a GPU: small and large.
 TRIALS = (
     (3, 32, (4, 1), (1, 0), (20, 12)),
     (64, 128, (1, 4), (0, 1), (20, 12)),
@@ -51,30 +54,30 @@ def deform_conv2d(
 ) -> Tensor:
     """y(p0) = sum over the taps m of w(p_m) · mask_m(p0) · x(p0 + p_m + Δp_m(p0)), Section 3.1 and Zhu et al. (2019).
 
-    x between grid points is interpolated bilinearly and is 0 outside the map. The result has the size of `offset`; with
-    an even kernel, the missing row or column is after the map's end.
+    Between grid points x is interpolated bilinearly; outside the map it is 0. The result has the size of `offset`. An
+    even kernel needs one more row or column after the map's end; it counts as 0.
 
     Args:
         features: (B, C, F, T) the input map x.
         offset: (B, 2·M, F', T') Δp for each of the M = kh·kw taps: vertical (bins), then horizontal (frames).
         mask: (B, M, F', T') modulation of each tap, or None for 1 (DCNv1).
         weight: (O, C, kh, kw).
-        padding: rows above and columns left of the map at which the kernel starts.
+        padding: rows above and columns left of the map, where the kernel starts.
         backend: one of `BACKENDS`, or `auto` for the fastest that the device has, see `backends_on`.
     Returns:
         (B, O, F', T').
     Raises:
-        InvalidValue: the backend is unknown or not for this device.
+        InvalidValue: the backend is unknown, or does not run on this device.
     """
     compute = COMPUTE[backend_for(features.device, backend)]
     return compute(features, offset, mask, weight, padding)
 
 
 def backend_for(device: torch.device, backend: str = "auto") -> str:
-    """The backend for a device: `backend` itself, or the fastest if it is `auto`.
+    """Choose the backend for a device: `backend` itself, or the fastest one for `auto`.
 
     Raises:
-        InvalidValue: it is unknown, or not for that device.
+        InvalidValue: it is unknown, or does not run on that device.
     """
     available = backends_on(device)
     if backend not in ("auto", *BACKENDS):
@@ -87,10 +90,10 @@ def backend_for(device: torch.device, backend: str = "auto") -> str:
 
 
 def backends_on(device: torch.device) -> tuple[str, ...]:
-    """The backends that compute on a device, the fastest first.
+    """List the backends that run on a device, the fastest first.
 
-    They agree to within rounding. On CUDA `triton` and `torchvision` sum the input's gradient in no fixed order, so
-    only `gather` is for `torch.use_deterministic_algorithms`.
+    Their results are equal up to rounding. On CUDA, `triton` and `torchvision` sum the input's gradient in a random
+    order, so `torch.use_deterministic_algorithms` allows only `gather`.
     """
     if device.type == "cpu":
         return "numba", "gather", "torchvision"
@@ -101,31 +104,31 @@ def backends_on(device: torch.device) -> tuple[str, ...]:
 
 @functools.cache
 def triton_works(device: torch.device) -> bool:
-    """Whether the fused kernels compile for this GPU and agree with the CPU; one trial a process.
+    """Whether the Triton kernels compile for this GPU and agree with the CPU. A process tries it once.
 
-    If they fail, a warning names the reason, and torchvision's operator computes instead.
+    If they fail, a warning names the reason, and torchvision's operator is used.
     """
     draw = torch.Generator().manual_seed(0)
     try:
         for channels, outputs, kernel, padding, size in TRIALS:
             shapes = ((2, channels, *size), (2, 8, *size), (2, 4, *size), (outputs, channels, *kernel))
             operands = [torch.randn(shape, generator=draw) for shape in shapes]
-            expected = _differentiate(compiled, operands, padding)
-            for dtype, near in ((torch.float32, 1e-2), (torch.bfloat16, 5e-2), (torch.float16, 5e-2)):
+            expected = _differentiate(deform_conv2d_numba, operands, padding)
+            for dtype, tolerance in ((torch.float32, 1e-2), (torch.bfloat16, 5e-2), (torch.float16, 5e-2)):
                 features, *fields, weight = (operand.to(device) for operand in operands)
-                results = _differentiate(fused, [features.to(dtype), *fields, weight.to(dtype)], padding)
+                results = _differentiate(deform_conv2d_triton, [features.to(dtype), *fields, weight.to(dtype)], padding)
                 for result, exact in zip(results, expected, strict=True):
-                    most = float(exact.abs().max())
-                    torch.testing.assert_close(result.cpu().float(), exact, rtol=near, atol=near * most)
+                    largest = float(exact.abs().max())
+                    torch.testing.assert_close(result.cpu().float(), exact, rtol=tolerance, atol=tolerance * largest)
     except Exception as problem:
         reason = " ".join(str(problem).split())[:300]
-        log.warning("deformable=triton fails on this GPU, torchvision is taken: %s", reason)
+        log.warning("deformable=triton fails on this GPU, torchvision is used: %s", reason)
         return False
     return True
 
 
 def _differentiate(compute: Callable[..., Tensor], operands: list[Tensor], padding: tuple[int, int]) -> list[Tensor]:
-    """The output, and the four gradients of its sum."""
+    """Compute the output, and the four gradients of its sum."""
     with torch.enable_grad(), torch.autocast(operands[0].device.type, enabled=False):
         leaves = [operand.clone().requires_grad_() for operand in operands]
         output = compute(*leaves, padding)
@@ -133,7 +136,7 @@ def _differentiate(compute: Callable[..., Tensor], operands: list[Tensor], paddi
 
 
 class DeformableConv2d(nn.Conv2d):
-    """A size-keeping convolution; a second convolution predicts its offsets and mask from the same input.
+    """A convolution that keeps the map's size. A second one predicts its offsets and mask from the same input.
 
     The second one has the same kernel size and starts at zero, so that training starts from the plain convolution: no
     offset, and a mask of 2·sigmoid(0) = 1. The deformable convolution has no bias. (The paper names only offsets; its
@@ -141,11 +144,11 @@ class DeformableConv2d(nn.Conv2d):
 
     Args:
         in_channels, out_channels, kernel_size: as for `torch.nn.Conv2d`.
-        padding: `same` keeps the map's size, with the odd row or column of an even kernel after the map's end; `both`
+        padding: `same` keeps the map's size; an even kernel gets one more row or column after the map's end. `both`
             pads k//2 on both sides, so that an even kernel makes the map one larger.
         modulated: also predict the mask (DCNv2); without it the layer is DCNv1.
-        directions: `both`, or `along` to move the taps of an oblong kernel along its long side only.
-        backend: see `deform_conv2d`; also an attribute that can be set, see `choose_backend`.
+        directions: `both`, or `along` to move the taps only along the kernel's long side.
+        backend: see `deform_conv2d`; `choose_backend` changes it later.
     """
 
     def __init__(
@@ -168,7 +171,7 @@ class DeformableConv2d(nn.Conv2d):
         self.shift = ZeroConv2d(in_channels, (axes + modulated) * self.taps, kernel_size)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, C, F, T) -> (B, O, F, T), each axis one longer where `both` pads an even kernel."""
+        """(B, C, F, T) -> (B, O, F, T); each axis is one longer if `both` pads an even kernel."""
         offset, mask = self.offset_and_mask(features)
         top_left = (self.pads[2], self.pads[0])
         return deform_conv2d(features, offset, mask, self.weight, top_left, self.backend)
@@ -180,7 +183,7 @@ class DeformableConv2d(nn.Conv2d):
             features: (B, C, F, T).
         Returns:
             (B, 2·M, F', T') offsets, vertical then horizontal for each tap, in bins and frames; (B, M, F', T') mask
-            between 0 and 2, or None where the layer is not modulated.
+            between 0 and 2, or None if the layer is not modulated.
         """
         with torch.autocast(features.device.type, enabled=False):  # half precision cannot hold positions
             field = self.shift(F.pad(features.to(self.weight.dtype), self.pads))
@@ -196,7 +199,7 @@ class DeformableConv2d(nn.Conv2d):
 
 
 def choose_backend(network: nn.Module, backend: str) -> None:
-    """Set the backend of all deformable layers of a network; `auto` is the fastest of the device."""
+    """Set the backend of all deformable layers of a network; `auto` is the fastest on the device."""
     for layer in network.modules():
         if isinstance(layer, DeformableConv2d):
             layer.backend = backend
@@ -213,13 +216,13 @@ class ZeroConv2d(nn.Conv2d):
 
 
 def paddings(kernel_size: tuple[int, int], padding: str) -> tuple[int, int, int, int]:
-    """Zeros before and after the map, as `F.pad` wants them: left, right, top, bottom.
+    """Compute the zeros around the map in the order of `F.pad`: left, right, top, bottom.
 
-    `same` keeps the size; an even kernel's odd row goes after the end, as in torch's own "same", so that a layer keeps
-    its grid when it is made deformable. `both` is k//2 on both sides.
+    `same` keeps the size; an even kernel gets one more row after the end, as in torch's own "same", so that plain and
+    deformable layers have the same grid. `both` is k//2 on both sides.
     """
     if padding not in ("same", "both"):
         raise InvalidValue(f"padding={padding}: expected same or both.")
-    less = 1 if padding == "same" else 0
+    difference = 1 if padding == "same" else 0
     height, width = kernel_size
-    return (width - less) // 2, width // 2, (height - less) // 2, height // 2
+    return (width - difference) // 2, width // 2, (height - difference) // 2, height // 2

@@ -1,4 +1,4 @@
-"""Heads beside torch's linear layer."""
+"""Heads other than torch's linear layer."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""A network layer by layer, as Table 1 shows it: names, channels, what comes out, parameters."""
+"""A network layer by layer, as in Table 1: names, channels, output shapes, parameters."""
 
 import copy
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class Layer(NamedTuple):
     Attributes:
         number: from 1.
         layer: its name in Table 1, or one in the same style.
-        channels: of its output, or its width.
+        channels: of its output; its width if it is dense.
         output: shape for one clip, such as 128×10×2.
         deformable: whether Table 1 has a check mark there.
         parameters: trainable numbers, batch norm's and the offsets' included.
@@ -32,11 +32,11 @@ class Layer(NamedTuple):
 
 @torch.no_grad()
 def describe(network: Network, samples: int) -> list[Layer]:
-    """List a network's layers in order; their parameters sum to the network's (the front end has none).
+    """List a network's layers in order. Their parameters sum to those of the network; the front end has none.
 
     Args:
-        network: it stays as it is.
-        samples: S, samples a clip.
+        network: is not changed.
+        samples: S, samples per clip.
     """
     network, layers = copy.deepcopy(network).eval(), []
     values = torch.zeros(1, samples, device=next((p.device for p in network.parameters()), None))
@@ -51,6 +51,6 @@ def describe(network: Network, samples: int) -> list[Layer]:
 
 
 def _parts(extractor: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The parts that an extractor names, or else the whole extractor under its class's name."""
+    """List an extractor's own `parts()`, or else the whole extractor under the name of its class."""
     parts = getattr(extractor, "parts", None)
     return parts() if parts else [(type(extractor).__name__, extractor)]

@@ -1,7 +1,7 @@
-"""Bring clips to a common level: VocalSet's recordings differ in level, and the paper says nothing about it.
+"""Normalise the level of clips: VocalSet's recordings differ in level, and the paper does not mention it.
 
 By default a clip's mean becomes 0 and its peak 1. The authors' published code removes the mean and divides by the
-deviation, then by the peak. The result is the same, because the deviation cancels.
+standard deviation, then by the peak. The result is the same, because the standard deviation cancels.
 """
 
 from torch import Tensor
@@ -9,10 +9,10 @@ from torch import Tensor
 from singtech.errors import InvalidValue
 
 LEVELS = ("peak", "rms", "none")
-SILENCE = 1e-5  # a clip with a lower peak (or root mean square) is rounding noise; it stays below 1
+SILENCE = 1e-5  # a clip with a lower peak (or root mean square) is rounding noise; it is not raised to 1
 
 
-def checked_level(level: str) -> str:
+def require_level(level: str) -> str:
     """Return `level`.
 
     Raises:
@@ -23,7 +23,7 @@ def checked_level(level: str) -> str:
     return level
 
 
-def levelled(waveform: Tensor, level: str) -> Tensor:
+def normalise_level(waveform: Tensor, level: str) -> Tensor:
     """Remove each clip's mean and set its peak or root mean square to 1; a silent clip stays silent.
 
     Args:

@@ -14,7 +14,7 @@ from singtech.streams import derive_seed
 
 
 class Network(nn.Module):
-    """(B, S) waveform to (B, K) logits; the cut between extractor and classifier is that of Section 3.3.
+    """(B, S) waveform to (B, K) logits. Extractor and classifier are separated as in Section 3.3.
 
     Args:
         front_end: (B, S) -> (B, C, F, T).
@@ -27,7 +27,7 @@ class Network(nn.Module):
         self.front_end, self.extractor, self.classifier = front_end, extractor, classifier
 
     def features(self, waveform: Tensor) -> Tensor:
-        """(B, S) -> (B, D): what the classifier is re-trained on (Section 3.3)."""
+        """(B, S) -> (B, D) features, on which the classifier is re-trained (Section 3.3)."""
         return self.extractor(self.front_end(waveform))
 
     def forward(self, waveform: Tensor) -> Tensor:
@@ -47,12 +47,12 @@ class Architecture:
         """Build the network with its initial weights.
 
         Args:
-            samples: S, samples a clip.
+            samples: S, samples per clip.
             techniques: K.
             sample_rate: in Hz.
             seed: of the weights, see `initialise`.
         Raises:
-            ValueError: from the components.
+            ValueError: raised by a component.
         """
         with torch.random.fork_rng(devices=[]):  # for layers without `reset_parameters`; `initialise` draws the others
             torch.default_generator.manual_seed(derive_seed(seed, "layers"))
@@ -73,10 +73,10 @@ def oblong_network(samples: int, techniques: int, front_end: dict, seed: int, **
 
 
 def initialise(module: nn.Module, seed: int, prefix: str = "") -> None:
-    """Draw each layer's initial weights from its own random stream, made of the seed and the layer's name.
+    """Draw each layer's initial weights from its own random stream, which depends on the seed and the layer's name.
 
-    So two networks that differ in one layer start with the same weights elsewhere, and a deformable layer starts with
-    the weights of its plain twin. The distributions are torch's.
+    So two networks that differ in one layer have the same initial weights in all others. A deformable layer starts with
+    the weights of the plain layer that it replaces. The distributions are torch's defaults.
     """
     for name, layer in module.named_modules():
         if hasattr(layer, "reset_parameters"):
@@ -87,10 +87,10 @@ def initialise(module: nn.Module, seed: int, prefix: str = "") -> None:
 
 @torch.no_grad()
 def perturb(module: nn.Module, number: int) -> None:
-    """Multiply every weight by 1 + 1e-7 or 1 - 1e-7, as much as rounding does, to see how far training carries it.
+    """Multiply every weight by 1 + 1e-7 or 1 - 1e-7, like a rounding error, to measure how training amplifies it.
 
     Args:
-        number: decides the signs, with the weight's name.
+        number: seeds the signs, with the weight's name.
     """
     for name, parameter in module.named_parameters():
         generator = torch.Generator().manual_seed(derive_seed(number, f"rounding/{name}"))
@@ -99,5 +99,5 @@ def perturb(module: nn.Module, number: int) -> None:
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Trainable numbers, as Section 4.3 counts them."""
+    """Count the trainable numbers as in Section 4.3."""
     return sum(p.numel() for p in module.parameters())

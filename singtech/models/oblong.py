@@ -16,22 +16,22 @@ LAYERS = (
     (128, (1, 4), (3, 3)),
     (128, (1, 16), (2, 2)),
 )
-LEAST_SIDE = 96  # bins, and frames: 4 · 4 · 3 · 2 give one after the pooling
+MIN_SIDE = 96  # bins, and frames: 4 · 4 · 3 · 2 give one after the pooling
 
 
 class OblongExtractor(nn.Module):
     """(B, C, F, T) spectrograms to (B, D) features: convolution, batch norm, ReLU, max pooling and dropout, four times.
 
-    The paper's parameter counts fit only with a layer before the 30 features that Table 1 does not show. A hidden layer
-    of 50 with batch norm, ReLU and dropout 0.4, as in the authors' published code, gives four of the five counts
-    (337.5k, 362.2k, 438.7k, 435.7k), and All within 0.1k. `hidden=None` is Table 1 as printed.
+    The paper's parameter counts imply a layer before the 30 features that Table 1 does not show. A hidden layer of 50
+    with batch norm, ReLU and dropout 0.4, as in the authors' published code, gives four of the five counts exactly
+    (337.5k, 362.2k, 438.7k, 435.7k), and that of All within 0.1k. `hidden=None` is Table 1 as printed.
 
     Args:
         shape: (C, F, T) of one input.
         dc: numbers, 1 to 4, of the deformable layers.
         features: D.
         hidden: width of the layer before the features, or None for none.
-        dropout, hidden_dropout: after each convolutional block, and after the hidden layer.
+        dropout, hidden_dropout: probability to drop a unit after each convolutional block, and after the hidden layer.
         aggregation: `average` over the map (Section 3.1, footnote 1) or `flatten`.
         padding, modulated, directions: see `DeformableConv2d`.
         pool_deformable: whether to pool deformable layers too (Table 1: yes).
@@ -63,25 +63,25 @@ class OblongExtractor(nn.Module):
         blocks = []
         for number, (out_channels, kernel, pool) in enumerate(LAYERS, start=1):
             deformable = number in dc
-            pooled = pool_deformable or not deformable
+            is_pooled = pool_deformable or not deformable
             pads = paddings(kernel, padding)
             conv: nn.Conv2d
             if deformable:
                 conv = DeformableConv2d(channels, out_channels, kernel, padding, modulated, directions)
             else:
                 conv = PaddedConv2d(channels, out_channels, kernel, pads)
-            blocks.append((f"layer{number}", Block(conv, out_channels, pool if pooled else None, dropout)))
+            blocks.append((f"layer{number}", Block(conv, out_channels, pool if is_pooled else None, dropout)))
             grid = [
-                side + before + after - k + 1
-                for side, k, before, after in zip(grid, kernel, pads[2::-2], pads[3::-2], strict=True)
+                side + start + end - k + 1
+                for side, k, start, end in zip(grid, kernel, pads[2::-2], pads[3::-2], strict=True)
             ]
-            if pooled:
+            if is_pooled:
                 grid = [side // p for side, p in zip(grid, pool, strict=True)]
             channels = out_channels
         if min(grid) < 1:
             raise InvalidValue(
                 f"a clip gives {shape[1]} bins by {shape[2]} frames, too few for the pooling of Table 1, which needs "
-                f"{LEAST_SIDE} of each: use longer clips (data.clip_seconds) or a shorter hop (front_end.hop_length)."
+                f"{MIN_SIDE} of each: use longer clips (data.clip_seconds) or a shorter hop (front_end.hop_length)."
             )
         self.convolutions = nn.Sequential(OrderedDict(blocks)).to(memory_format=torch.channels_last)
         average = [nn.AdaptiveAvgPool2d(1)] if aggregation == "average" else []
@@ -98,7 +98,7 @@ class OblongExtractor(nn.Module):
         return self.projection(self.aggregation(maps))
 
     def parts(self) -> list[tuple[str, nn.Module]]:
-        """The parts in order, under the names of Table 1 (which does not show the hidden layer)."""
+        """List the parts in order, with the names of Table 1 (which does not show the hidden layer)."""
         parts: list[tuple[str, nn.Module]] = []
         for block, (_, kernel, pool) in zip(self.convolutions, LAYERS, strict=True):
             pooling = f", MP({pool[0]}×{pool[1]})" if hasattr(block, "pool") else ""
@@ -111,7 +111,7 @@ class OblongExtractor(nn.Module):
 
 
 class PaddedConv2d(nn.Conv2d):
-    """A convolution with zeros at the ends that `paddings` gives, which may differ."""
+    """A convolution with the zeros of `paddings`, which may differ between the sides of the map."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: tuple[int, int], pads: tuple[int, ...]
@@ -125,7 +125,7 @@ class PaddedConv2d(nn.Conv2d):
 
 
 def _projection(channels: int, hidden: int | None, features: int, dropout: float) -> nn.Sequential:
-    """Pooled channels to features; no activation follows, since a linear classifier does."""
+    """Pooled channels to features, without a final activation: a linear classifier follows."""
     if hidden is None:
         return nn.Sequential(OrderedDict([("features", nn.Linear(channels, features))]))
     return nn.Sequential(

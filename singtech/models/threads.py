@@ -1,4 +1,4 @@
-"""Threads for loops that release Python's lock, as many as torch uses."""
+"""Threads for loops that release Python's global lock, as many as torch uses."""
 
 import functools
 import os
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 
-def in_threads(job: Callable[[int], None], jobs: int) -> None:
+def run_in_threads(job: Callable[[int], None], jobs: int) -> None:
     """Run `job` with each number below `jobs`, on as many threads as torch uses."""
 
     @torch.inference_mode()
@@ -26,15 +26,15 @@ def in_threads(job: Callable[[int], None], jobs: int) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads that use one torch thread each. The process is an argument because a fork does not copy threads."""
+    """Start threads that use one torch thread each. `process` is an argument because a fork does not copy threads."""
     ready = threading.Barrier(threads)
     pool = ThreadPoolExecutor(threads, "singtech", torch.set_num_threads, (1,))
     try:
         list(pool.map(lambda _: ready.wait(), range(threads)))
-    except BaseException:  # else the waiting threads never end
+    except BaseException:  # else the waiting threads would never end
         ready.abort()
         pool.shutdown(wait=False)
         raise
     finally:
-        torch.set_num_threads(threads)  # for all other threads, as before
+        torch.set_num_threads(threads)  # restore it for all other threads
     return pool

@@ -83,7 +83,7 @@ def breakdown_page(answer: Answer) -> Page:
     lacking = len(answer.runs) - sum(map(len, predictions.values()))
     if lacking:
         notes.append(f"{lacking} runs are left out, whose runs/*/predictions.csv are not here.")
-    contexts, missing = collated.contexts_of(data), list(answer.missing)
+    contexts, missing = collated.lengths_by_context(data), list(answer.missing)
     if predictions and not contexts["context"].any():
         missing.append(("what the context alone gives", prepare(command_end(collated, data))))
     parts = parts_of(predictions, contexts, answer.experiment.metrics) if predictions else []

@@ -1,9 +1,9 @@
-"""All runs as frames, and in three files that are rebuilt after every run and sweep. Read without torch or a lock.
+"""All runs as frames, and in three files that are rebuilt after every run and sweep. Reading needs no torch or lock.
 
-`results.csv` has one row a run, `layers.csv` the layers of every network that was run (Table 1), and `confusions.csv`
-for each run the clips of each technique by predicted technique. With `corpora/`, the clips of each corpus and each of
-its folds (`<data>.csv`, `<data>-fold_<k>.csv`), they are all that tables and figures need. Where runs are on disk, they
-decide; the three files count where they were brought without runs.
+`results.csv` has one row per run, `layers.csv` the layers of every network of a run (Table 1), and `confusions.csv` for
+each run the clips of each technique by predicted technique. `corpora/` has the clips of each corpus and each of its
+folds (`<data>.csv`, `<data>-fold_<k>.csv`). Tables and figures need nothing else. If there are runs on disk, the frames
+come from them; the three files are read only if they were copied without runs.
 """
 
 import csv
@@ -32,7 +32,7 @@ from singtech.results import schema
 from singtech.results.conditions import describe
 from singtech.results.jackknife import Jackknife
 from singtech.results.predictions import PREDICTIONS, read_predictions, score
-from singtech.results.rows import COMPLETE, NAME, VARIANT, digest_in, is_intact, read_rows
+from singtech.results.rows import COMPLETE, NAME, VARIANT, is_intact, read_rows, stored_digest
 from singtech.results.settings import own_folder, read_settings
 from singtech.techniques import TECHNIQUES
 
@@ -41,34 +41,34 @@ if TYPE_CHECKING:
 
 RESULTS, LAYERS, CONFUSIONS, CORPORA = "results.csv", "layers.csv", "confusions.csv", "corpora"
 _ORDER = ["data", "model", "dc", "strategy", "alpha", "settings", VARIANT, "fold", "seed", "run"]
-_NETWORK = ("data", "model", "dc", "settings", VARIANT)  # what decides a network's layers
-LAYER = ("number", "layer", "channels", "output", "deformable", "parameters")  # of a run's layers.csv
+_NETWORK = ("data", "model", "dc", "settings", VARIANT)  # these decide the layers of a network
+LAYER = ("number", "layer", "channels", "output", "deformable", "parameters")  # columns of a run's layers.csv
 _CONFUSION = ("run", "technique", "predicted", "clips")
 _AMOUNTS = ("recordings", "minutes", "clips")
-STATE = ("corpus_fingerprint", "data_fingerprint")  # of all clips of a corpus, and of its split or fold
+STATE = ("corpus_fingerprint", "data_fingerprint")  # hashes of all clips of a corpus, and of its split or fold
 _LENGTHS = ("technique", "split", "context", *_AMOUNTS, *STATE, "settings")
 _REQUIRED = ("run", "data", "model", "dc", "strategy", "alpha", "seed", "status")  # columns of results.csv
-_OPTIONAL = {"context", *STATE, "settings", VARIANT}  # columns that files of earlier versions lack
+_OPTIONAL = {"context", *STATE, "settings", VARIANT}  # columns that files of earlier versions do not have
 _TYPES = dict.fromkeys(("number", "channels", "parameters", "recordings", "clips"), "whole") | {"minutes": "number"}
 _FOLD = re.compile(r"-fold_\d+$")
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
-_rebuilt: dict[Path, tuple[float, float]] = {}  # of each folder: when this process rebuilt it last, the seconds it took
+_last_rebuilds: dict[Path, tuple[float, float]] = {}  # folder -> end of this process's last rebuild, its seconds
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Collated:
-    """What there is to make tables and figures of; a frame is empty where its file is not there.
+    """The data for tables and figures; a frame is empty if its file is missing.
 
     Attributes:
-        results: one row a run.
-        layers: one row a layer of each data, model, dc and settings.
+        results: one row per run.
+        layers: one row per layer, for each data, model, dc and settings.
         confusions: run, technique, predicted, clips; pairs without a clip are left out.
-        lengths: of each file in `corpora/`, by its stem, technique, split, context, recordings, minutes, clips; and
-            the same in every line, its fingerprints and the settings by which a command names it, "" if not said.
-        output_dir: where all of it was read.
+        lengths: stem of each file in `corpora/` -> its technique, split, context, recordings, minutes, clips; and in
+            every line its fingerprints and the settings by which a command names the corpus, "" if unknown.
+        output_dir: the results folder.
     """
 
     results: "pd.DataFrame"
@@ -79,78 +79,78 @@ class Collated:
 
     @property
     def corpora(self) -> list[str]:
-        """The corpora that were prepared or have runs, by name."""
+        """List the corpora that were prepared or have runs, by name."""
         return sorted({*self.results["data"], *(name for name in self.lengths if not _FOLD.search(name))})
 
     @functools.cached_property
     def jackknife(self) -> Jackknife:
-        """The runs' scores without each test singer, where their predictions are there too."""
+        """The runs' scores without each test singer, for runs with predictions."""
         return Jackknife(self.output_dir / "runs")
 
-    def lengths_of(self, data: str) -> "pd.DataFrame":
-        """A corpus's lengths by technique and split, empty where it was not prepared here."""
-        lengths = self.contexts_of(data)
+    def lengths_by_technique(self, data: str) -> "pd.DataFrame":
+        """Sum a corpus's lengths by technique and split; empty if it was not prepared here."""
+        lengths = self.lengths_by_context(data)
         return lengths.groupby(["technique", "split"], sort=False)[list(_AMOUNTS)].sum().reset_index()
 
-    def contexts_of(self, data: str) -> "pd.DataFrame":
-        """The same by context too, which is "" where it was prepared before contexts were told."""
+    def lengths_by_context(self, data: str) -> "pd.DataFrame":
+        """Get a corpus's lengths by technique, split and context; the context is "" in files of earlier versions."""
         return self.lengths[data] if data in self.lengths else _read(Path(), _LENGTHS)
 
     def state(self, data: str, fold: str = "") -> tuple[str, ...] | None:
-        """A corpus's fingerprints when it was last opened, of all clips and of its split or fold; None if unknown."""
-        state = tuple(self._said(data, fold, name) for name in STATE)
+        """Get a corpus's fingerprints of its last use: of all clips, and of its split or fold; None if unknown."""
+        state = tuple(self._corpus_entry(data, fold, name) for name in STATE)
         return state if all(state) else None
 
     def settings(self, data: str, folds: int = 0) -> str:
-        """The settings by which a command names a corpus, of which perhaps only folds were opened; "" if unknown."""
-        said = [self._said(data, fold, "settings") for fold in ("", *map(str, range(folds)))]
-        return next(filter(None, said), "")
+        """Get the settings by which a command names a corpus, also from its folds; "" if unknown."""
+        entries = [self._corpus_entry(data, fold, "settings") for fold in ("", *map(str, range(folds)))]
+        return next(filter(None, entries), "")
 
-    def _said(self, data: str, fold: str, column: str) -> str:
+    def _corpus_entry(self, data: str, fold: str, column: str) -> str:
         lengths = self.lengths.get(f"{data}-fold_{fold}" if fold else data)
         return "" if lengths is None or not len(lengths) else lengths[column].iloc[0]
 
 
 def collate(output_dir: str | os.PathLike) -> Collated:
-    """Rebuild the collated files where they can be written, and return what they hold."""
+    """Rebuild the collated files if they can be written, and return their content."""
     output_dir = Path(output_dir)
-    return _collated(output_dir, rebuild(output_dir))
+    return _make_collated(output_dir, rebuild(output_dir))
 
 
 def read_collated(output_dir: str | os.PathLike) -> Collated:
-    """Everything collated, from the runs on disk, or from the collated files where there are none. Writes nothing.
+    """Read everything collated, from the runs on disk, or from the collated files if there are no runs. Write nothing.
 
     Raises:
-        Damaged, Newer: a collated file is.
+        Damaged, Newer: a collated file is damaged, or of a newer version.
     """
     output_dir = Path(output_dir)
-    return _collated(output_dir, _frames(output_dir / "runs"))
+    return _make_collated(output_dir, _frames(output_dir / "runs"))
 
 
 def read_results(output_dir: str | os.PathLike) -> "pd.DataFrame":
-    """All runs as one tidy frame, one row a run; `singtech.results.schema` documents its columns. Writes nothing.
+    """Read all runs as one tidy frame, one row per run, with the columns of `singtech.results.schema`. Write nothing.
 
-    `condition` keeps apart whatever differs: condition, alpha, ablation, schedule, all other settings, corpus and fold.
-    `differences` holds the typed settings that differ from the condition's, as a dictionary. Of a run that an earlier
-    version stored `settings` is "". Unknown numbers, as of a metric that a run lacks, are nan.
+    Runs with the same `condition` differ only in seed: it names condition, alpha, ablation, schedule, other settings,
+    corpus and fold. `differences` is a dictionary of the typed settings that differ from the condition's. For a run of
+    an earlier version, `settings` is "". Unknown numbers, such as a metric that a run lacks, are nan.
 
     Raises:
         NotThere: there is no run.
-        Damaged, Newer: results.csv is, and no run is on disk.
+        Damaged, Newer: results.csv is damaged or of a newer version, and no run is on disk.
     """
     results = read_collated(output_dir).results
     if not len(results):
         path = Path(output_dir) / RESULTS
         raise NotThere(f"{path}: no results yet. Make some with `make demo` or `singtech run`.")
-    _, differences = _described(results)
+    _, differences = _describe_conditions(results)
     return results.assign(differences=differences)
 
 
 def rebuild(output_dir: str | os.PathLike) -> "dict[str, pd.DataFrame]":
-    """Write `results.csv`, `layers.csv` and `confusions.csv` from all runs on disk; return the frames that they hold.
+    """Write `results.csv`, `layers.csv` and `confusions.csv` from all runs on disk; return their frames.
 
-    The same runs give the same bytes; a file that would not change is not touched. Files stay as they are if no run is
-    on disk (then there are no frames), if a newer version wrote them, and in a folder that is read-only.
+    The same runs give the same bytes; a file that would not change is not written. No file is changed if no run is on
+    disk (then there are no frames), if a newer version wrote the files, or if the folder is read-only.
     """
     output_dir = Path(output_dir)
     runs, path = output_dir / "runs", output_dir / RESULTS
@@ -158,9 +158,9 @@ def rebuild(output_dir: str | os.PathLike) -> "dict[str, pd.DataFrame]":
         return {}
     try:
         with hold(path, "results are being collated", announce=lambda line: None):
-            frames = _frames(runs)  # within the lock, or an older view could come last
+            frames = _frames(runs)  # under the lock, else older frames could be written last
             with suppress(Damaged):  # it is written again
-                _read_csv(path, (), schema.type_of)
+                _read_csv(path, (), schema.column_type)
             for name, frame in frames.items():
                 _write_csv(output_dir / name, frame)
     except Newer:
@@ -173,60 +173,60 @@ def rebuild(output_dir: str | os.PathLike) -> "dict[str, pd.DataFrame]":
 
 
 def rebuild_if_due(output_dir: str | os.PathLike, share: float = 0.05) -> bool:
-    """Between the runs of a sweep: rebuild, unless that took more than this share of the time since the last time.
+    """Rebuild between the runs of a sweep, unless this would take more than `share` of the time since the last rebuild.
 
-    Otherwise a sweep of 10,000 runs would spend hours on it. `rebuild` at the end of the sweep adds the last runs.
+    Else a sweep of 10,000 runs would spend hours on it. `rebuild` at the end of the sweep adds the last runs.
 
     Returns:
         Whether it was rebuilt.
     """
     folder = Path(output_dir).resolve()
     start = time.monotonic()
-    ended, seconds = _rebuilt.get(folder, (start, 0.0))
-    if start - ended < seconds / share:
+    end, seconds = _last_rebuilds.get(folder, (start, 0.0))
+    if start - end < seconds / share:
         return False
     rebuild(folder)
-    ended = time.monotonic()
-    _rebuilt[folder] = (ended, ended - start)  # waiting for another process counts too
+    end = time.monotonic()
+    _last_rebuilds[folder] = (end, end - start)  # includes waiting for another process
     return True
 
 
 def columns(names: set[str]) -> list[str]:
-    """The names of results.csv's columns in order: condition, metrics, those of each technique, circumstances, others.
+    """Order the columns of results.csv: condition, metrics, metrics of each technique, circumstances, others.
 
     Args:
-        names: those that rows hold.
+        names: the columns of the rows.
     """
     techniques = []
     for prefix in metrics.list_prefixes():
-        usual = [f"{prefix}{technique}" for technique in TECHNIQUES]
-        others = [name for name in names - set(usual) if name.startswith(prefix)]
-        techniques += usual + sorted(n for n in others if (metrics.split_column(n) or [""])[0] == f"{prefix}*")
-    condition, circumstances = ([each.name for each in some] for some in (schema.CONDITION, schema.CIRCUMSTANCES))
+        standard = [f"{prefix}{technique}" for technique in TECHNIQUES]
+        others = [name for name in names - set(standard) if name.startswith(prefix)]
+        techniques += standard + sorted(n for n in others if (metrics.split_column(n) or [""])[0] == f"{prefix}*")
+    condition, circumstances = ([each.name for each in group] for group in (schema.CONDITION, schema.CIRCUMSTANCES))
     fixed = [*condition, *metrics.list_overall(), *techniques, *circumstances]
     return fixed + sorted(names - set(fixed) - {each.name for each in schema.INTEGRITY})
 
 
 def read_results_file(path: Path) -> "pd.DataFrame":
-    """results.csv as the frame that the runs themselves give; empty if it is not there.
+    """Read results.csv as a frame like that of the runs themselves; empty if the file is missing.
 
     Raises:
-        Damaged, Newer: it is.
+        Damaged, Newer: it is damaged, or of a newer version.
     """
-    frame = _read_csv(path, _REQUIRED, schema.type_of)
+    frame = _read_csv(path, _REQUIRED, schema.column_type)
     empty = {"number": math.nan, "count": math.nan, "whole": 0}
     names = columns(set(frame))
-    frame = frame.assign(**{name: empty.get(schema.type_of(name), "") for name in names if name not in frame})[names]
+    frame = frame.assign(**{n: empty.get(schema.column_type(n), "") for n in names if n not in frame})[names]
     try:
-        if misnamed := [data for data in frame["data"] if not NAME.fullmatch(data)]:
-            raise ValueError(f"data is {misnamed[0]!r:.40}, expected a name that a folder can have")
-        return frame.assign(condition=_described(frame)[0])
+        if invalid_names := [data for data in frame["data"] if not NAME.fullmatch(data)]:
+            raise ValueError(f"data is {invalid_names[0]!r:.40}, expected a name that a folder can have")
+        return frame.assign(condition=_describe_conditions(frame)[0])
     except ValueError as error:
-        raise _damaged(path, error) from None
+        raise _damage_error(path, error) from None
 
 
-def _collated(output_dir: Path, frames: "dict[str, pd.DataFrame]") -> Collated:
-    """Everything collated: these frames, or the files if there are none."""
+def _make_collated(output_dir: Path, frames: "dict[str, pd.DataFrame]") -> Collated:
+    """Combine everything collated: these frames, or those of the files if there are none."""
     corpora = {path.stem: _read(path, _LENGTHS) for path in sorted((output_dir / CORPORA).glob("*.csv"))}
     if not frames:
         frames = {
@@ -238,7 +238,7 @@ def _collated(output_dir: Path, frames: "dict[str, pd.DataFrame]") -> Collated:
 
 
 def _frames(runs: Path) -> "dict[str, pd.DataFrame]":
-    """The collated files of the runs on disk, by name; empty if there is no run."""
+    """Make the frames of the collated files, by file name, from the runs on disk; empty if there is no run."""
     rows = []
     for row in read_rows(runs):
         try:
@@ -249,19 +249,19 @@ def _frames(runs: Path) -> "dict[str, pd.DataFrame]":
                 rows.append(row)
     if not rows:
         return {}
-    return {RESULTS: _results(rows), LAYERS: _layers(runs, rows), CONFUSIONS: _confusions(runs, rows)}
+    return {RESULTS: _results_frame(rows), LAYERS: _layers_frame(runs, rows), CONFUSIONS: _confusions_frame(runs, rows)}
 
 
-def _results(rows: list[dict]) -> "pd.DataFrame":
-    """One typed row a run, sorted by condition and seed."""
+def _results_frame(rows: list[dict]) -> "pd.DataFrame":
+    """Make one typed row per run, sorted by condition and seed."""
     import pandas as pd
 
     names = columns(set().union(*rows))
     frame = pd.DataFrame.from_records(rows, columns=names)
     for name in names:
-        dtype = schema.DTYPES.get(schema.type_of(name))
+        dtype = schema.DTYPES.get(schema.column_type(name))
         frame[name] = frame[name].astype(dtype) if dtype else frame[name].map(_text)
-    frame["condition"], _ = _described(frame)
+    frame["condition"], _ = _describe_conditions(frame)
     return frame.sort_values(_ORDER, ignore_index=True)
 
 
@@ -269,29 +269,29 @@ def _text(value: object) -> str:
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
 
 
-def _described(results: "pd.DataFrame") -> tuple[list[str], list[dict[str, object]]]:
-    """The condition of each run by name, and the typed settings in which it differs from that.
+def _describe_conditions(results: "pd.DataFrame") -> tuple[list[str], list[dict[str, object]]]:
+    """Name each run's condition, and list the typed settings that differ from it.
 
-    Conditions of a user's own configuration folder have their names as long as that folder exists.
+    Conditions of a user's own configuration folder have names only while that folder exists.
     """
     for command in results["command"].unique():
         if folder := own_folder(command):
             add_user_folder(Path(folder))
     keys = results[["model", "dc", "strategy", "alpha", "settings", VARIANT]]
-    described = {}
+    descriptions = {}
     for model, dc, strategy, alpha, *texts in keys.drop_duplicates().itertuples(index=False, name=None):
         description = describe(model, dc, strategy, alpha, read_settings(*texts))
-        described[model, dc, strategy, alpha, *texts] = description
+        descriptions[model, dc, strategy, alpha, *texts] = description
     names, differences = [], []
     for key, data, fold in zip(keys.itertuples(index=False, name=None), results["data"], results["fold"], strict=True):
-        name, differs = described[key]
+        name, differs = descriptions[key]
         names.append(name + f" data={data}" * (data != "vocalset") + f" data.fold={fold}" * (fold != ""))
         differences.append(dict(differs))
     return names, differences
 
 
-def _layers(runs: Path, rows: list[dict]) -> "pd.DataFrame":
-    """The layers of each network, from its newest complete run that has them."""
+def _layers_frame(runs: Path, rows: list[dict]) -> "pd.DataFrame":
+    """Collect the layers of each network from its newest complete run with layers."""
     import pandas as pd
 
     tables: dict[tuple[str, ...], pd.DataFrame] = {}
@@ -300,7 +300,7 @@ def _layers(runs: Path, rows: list[dict]) -> "pd.DataFrame":
         path = runs / row["run"] / LAYERS
         if row["status"] == COMPLETE and network not in tables and path.is_file():
             try:
-                table = _read(path, LAYER, digest_in(row, LAYERS))
+                table = _read(path, LAYER, stored_digest(row, LAYERS))
             except Damaged as problem:
                 log.warning("%s", problem)
             else:
@@ -309,10 +309,10 @@ def _layers(runs: Path, rows: list[dict]) -> "pd.DataFrame":
     return pd.concat([empty, *(tables[network] for network in sorted(tables))], ignore_index=True)
 
 
-def _confusions(runs: Path, rows: list[dict]) -> "pd.DataFrame":
-    """Each run's confusion matrix in long form, without zeros.
+def _confusions_frame(runs: Path, rows: list[dict]) -> "pd.DataFrame":
+    """Collect each run's confusion matrix in long form, without zeros.
 
-    It is that of confusion.csv if its digest stands in the row, or else that of the predictions if they are there.
+    It comes from confusion.csv if the row has the digest of this file, or else from the predictions if there are any.
     """
     import pandas as pd
 
@@ -320,7 +320,7 @@ def _confusions(runs: Path, rows: list[dict]) -> "pd.DataFrame":
     paths = [runs / row["run"] / "confusion.csv" for row in rows]
     pairs: list[tuple[str, str, str, int]] = []
     for row, path, content in zip(rows, paths, read_files(paths), strict=True):
-        digest = digest_in(row, path.name)
+        digest = stored_digest(row, path.name)
         try:
             if (not digest or digest != _short_digest(content)) and (path.parent / PREDICTIONS).is_file():
                 matrix = _predicted_confusion(path.parent / PREDICTIONS)
@@ -334,14 +334,14 @@ def _confusions(runs: Path, rows: list[dict]) -> "pd.DataFrame":
 
 
 def _predicted_confusion(path: Path) -> dict[tuple[str, str], int]:
-    """The clips of each pair of true and predicted technique, from a run's predictions."""
+    """Count the clips of each pair of true and predicted technique in a run's predictions."""
     predictions = read_predictions(path)
     counts = metrics.count_confusions(predictions.targets, predictions.logits).tolist()
     return dict(zip(product(predictions.techniques, predictions.techniques), chain(*counts), strict=True))
 
 
 def _stored_confusion(content: bytes | OSError) -> dict[tuple[str, str], int]:
-    """The same from the content of confusion.csv; empty if the file is not there."""
+    """Read the same counts from the content of confusion.csv; empty if the file is missing."""
     if isinstance(content, FileNotFoundError | NotADirectoryError):
         return {}
     if isinstance(content, OSError):
@@ -359,29 +359,29 @@ def _short_digest(content: bytes | OSError) -> str:
 
 
 def _write_csv(path: Path, frame: "pd.DataFrame") -> None:
-    """Write a frame as a CSV file, unless the file already holds it."""
+    """Write a frame as a CSV file, unless the file already has this content."""
     remove_temporary_files(path)
-    counts = {name: "Int64" for name in frame if frame[name].dtype == float and schema.type_of(name) == "count"}
+    counts = {name: "Int64" for name in frame if frame[name].dtype == float and schema.column_type(name) == "count"}
     content = frame.astype(counts).to_csv(index=False, lineterminator="\n").encode()
     if not path.is_file() or path.read_bytes() != content:
         write_bytes(path, content)
 
 
 def _read(path: Path, names: Sequence[str], digest: str = "") -> "pd.DataFrame":
-    """The columns of another CSV file, empty if it is not there; optional columns that it lacks are empty text."""
+    """Read the columns of another CSV file; empty if it is missing. Missing optional columns become empty text."""
     frame = _read_csv(path, [name for name in names if name not in _OPTIONAL], _TYPES.get, digest)
     return frame.assign(**{name: "" for name in names if name not in frame})[list(names)]
 
 
 def _read_csv(
-    path: Path, required: Sequence[str], type_of: Callable[[str], str | None], digest: str = ""
+    path: Path, required: Sequence[str], column_type: Callable[[str], str | None], digest: str = ""
 ) -> "pd.DataFrame":
-    """A CSV file with text as text and numbers as numbers; an empty frame if it is not there.
+    """Read a CSV file with typed columns; an empty frame if it is missing.
 
     Args:
-        digest: of its content, as its row says; "" for any.
+        digest: of its content, from its row; "" for any.
     Raises:
-        Damaged: it has changed, a column is missing, or one holds what it cannot hold.
+        Damaged: it has changed, a column is missing, or a value has the wrong type.
         Newer: a newer version wrote it.
     """
     import pandas as pd
@@ -391,23 +391,23 @@ def _read_csv(
         if digest not in ("", _short_digest(content)):
             raise ValueError("it has changed since the run ended")
         names = pd.read_csv(io.BytesIO(content), nrows=0).columns
-        if lacking := [name for name in required if name not in names]:
+        if missing_names := [name for name in required if name not in names]:
             why = " (its fields are separated by semicolons, expected commas)" * (";" in names[0])
-            raise ValueError(f"it has no column {', '.join(lacking)}{why}")
-        types = {name: schema.DTYPES.get(type_of(name) or "", str) for name in names}
+            raise ValueError(f"it has no column {', '.join(missing_names)}{why}")
+        types = {name: schema.DTYPES.get(column_type(name) or "", str) for name in names}
         unknown = {name: [""] for name in names if types[name] == "float64"}
         frame = pd.read_csv(io.BytesIO(content), dtype=types, na_values=unknown, keep_default_na=False)
         if not isinstance(frame.index, pd.RangeIndex):
             raise ValueError("its lines have more fields than names")
     except ValueError as error:  # pandas' parser errors are ValueErrors
-        raise _damaged(path, error) from error
+        raise _damage_error(path, error) from error
     if "schema" in frame and frame["schema"].max() > schema.SCHEMA:
         raise Newer(f"{path}: a newer version of singtech wrote it; read it with that version.")
     return frame
 
 
-def _damaged(path: Path, why: ValueError) -> Damaged:
-    advice = "bring it again from where it was made"
+def _damage_error(path: Path, why: ValueError) -> Damaged:
+    advice = "copy it again from where it was made"
     if path.parent.name == CORPORA:
         advice = "remove it and run `singtech prepare` to rebuild it"
     return Damaged(f"{path} is damaged ({' '.join(str(why).split())[:300]}); {advice}.")

@@ -1,4 +1,4 @@
-"""Write the commands that make the missing runs of a table or figure."""
+"""Write commands, such as those that make the missing runs of a table or figure."""
 
 import shlex
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ from pathlib import Path
 from singtech.config_paths import CONF
 from singtech.results.collate import Collated
 from singtech.results.conditions import Condition
-from singtech.results.experiments import COMPARABLE, Experiment
-from singtech.results.settings import PAPERS, Settings, own_folder, read_settings
+from singtech.results.experiments import PAPER_CORPUS, Experiment
+from singtech.results.settings import DEFAULTS, Settings, own_folder, read_settings
 
 
 def command(condition: Condition, end: str, seeds: Sequence[int], folds: Sequence[str] = ()) -> str:
@@ -18,10 +18,10 @@ def command(condition: Condition, end: str, seeds: Sequence[int], folds: Sequenc
         end: the end of the command, from `command_end`.
     """
     model = "" if condition.model == "oblong" else f"model={condition.model} "
-    spelled = f"{model}dc={condition.dc} strategy={condition.strategy} alpha={condition.alpha}"
+    options = f"{model}dc={condition.dc} strategy={condition.strategy} alpha={condition.alpha}"
     fold = f" data.fold={','.join(folds)}" if any(folds) else ""
     multirun = " -m" if len(seeds) * max(len(folds), 1) > 1 else ""
-    overrides = f"{condition.overrides or spelled}{fold} seed={','.join(map(str, seeds))}"
+    overrides = f"{condition.overrides or options}{fold} seed={','.join(map(str, seeds))}"
     return f"singtech run{multirun} {overrides}{end}"
 
 
@@ -45,32 +45,32 @@ def report(collated: Collated, data: str) -> str:
     return f"singtech report data={data}{_output_of(collated)}"
 
 
-def command_end(collated: Collated, data: str, folds: int = 0, group: Settings = PAPERS) -> str:
+def command_end(collated: Collated, data: str, folds: int = 0, group: Settings = DEFAULTS) -> str:
     """Write the end of a command: the corpus, a group's settings and the results folder.
 
-    The corpus has the settings with which it was last opened.
+    The corpus gets the settings of its last use.
     """
-    named = collated.settings(data, folds) or _named(data)
-    return (f" {named}" if named else "") + group.command + _output_of(collated) + _own_folder(collated, data, group)
+    corpus = collated.settings(data, folds) or _corpus_settings(data)
+    return (f" {corpus}" if corpus else "") + group.command + _output_of(collated) + _own_folder(collated, data, group)
 
 
 def _own_folder(collated: Collated, data: str, group: Settings) -> str:
-    """Write the `--config-dir` of the user that runs with these settings have; "" if they have none."""
+    """Write the user's `--config-dir` of the runs with these settings; "" if there is none."""
     runs = collated.results[collated.results["data"] == data]
     for command, settings in zip(runs["command"], runs["settings"], strict=True):
         folder = own_folder(command)
-        if group.items and folder and read_settings(settings).holds(group):
+        if group.items and folder and read_settings(settings).includes(group):
             return f" --config-dir {shlex.quote(folder)}"
     return ""
 
 
-def _named(data: str) -> str:
-    """Write the settings that select a corpus: "" for the default, with words to fill in for the user's own."""
-    if data == COMPARABLE:
+def _corpus_settings(data: str) -> str:
+    """Write the settings that select a corpus: "" for the default; with words to replace for the user's own corpus."""
+    if data == PAPER_CORPUS:
         return ""
     return (
         f"data={data}"
-        if has_vocalsets_singers(data)
+        if has_vocalset_singers(data)
         else f'data=folder data.name={data} data.root=FOLDER "data.split.test=[SINGERS]"'
     )
 
@@ -80,6 +80,6 @@ def _output_of(collated: Collated) -> str:
     return "" if is_default else f" {shlex.quote(f'output_dir={collated.output_dir}')}"
 
 
-def has_vocalsets_singers(data: str) -> bool:
-    """Whether a corpus is one of `conf/data`, which all have VocalSet's singers, and not the user's own."""
+def has_vocalset_singers(data: str) -> bool:
+    """Whether a corpus is one of `conf/data`: these have VocalSet's singers, unlike the user's own corpora."""
     return (CONF / "data" / f"{data}.yaml").is_file()

@@ -9,15 +9,15 @@ from typing import Any
 
 from singtech.config_paths import list_config_files
 from singtech.errors import InvalidValue
-from singtech.results.conditions import Condition, content, read_condition
+from singtech.results.conditions import Condition, read_condition, read_yaml
 from singtech.results.intervals import DELTA
 
-COMPARABLE = "vocalset"  # the only corpus that can be compared with the paper
+PAPER_CORPUS = "vocalset"  # the only corpus that can be compared with the paper
 KINDS = ("table", "curve", "layers", "lengths", "confusion", "verdicts", "breakdown", "selection")
-METRICS_OF = {"curve": 1, "selection": 2}  # how many; a selection has one on validation and one on test singers
+METRICS_OF = {"curve": 1, "selection": 2}  # number of metrics; a selection has one on validation, one on test singers
 REFERENCES = ("chance", "majority")
 ROW = ("condition", "strategy", "alpha", "ablation", "group")
-_LAST = 99  # position of an experiment that is not in the paper
+_LAST_POSITION = 99  # position of experiments that are not in the paper
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Claim:
         section: the section of the paper with the sentence.
         statement: the claim as a clause that can follow "that".
         metrics: columns of results.csv to compare.
-        pairs: references of the better and the worse condition of each comparison, as in late_crt_wc@0.5.
+        pairs: references of the better and the worse condition of each comparison, such as late_crt_wc@0.5.
     """
 
     family: str
@@ -49,20 +49,20 @@ class Experiment:
     """The conditions that one table or figure compares, in printed order.
 
     Attributes:
-        name: name of its file and artefact, as in table3.
+        name: name of its file and artefact, such as table3.
         kind: how it is rendered, one of `KINDS`.
         header: heading of the column of labels.
-        metrics: columns of results.csv; `f1_*` and `recall_*` stand for all techniques that are not named before.
-            Empty: all metrics of the whole test set.
+        metrics: columns of results.csv; `f1_*` and `recall_*` mean all techniques that are not named before. Empty
+            for all metrics of the whole test set.
         published: the artefact of paper.csv whose numbers are printed beside those of the runs.
-        references: those of `REFERENCES` that a table shows below its rows.
+        references: members of `REFERENCES` that a table shows below its rows.
         baseline: the reference of the row that all others are compared with, paired by seed or fold; "" for none.
         folds: number of cross-validation folds; 0 for the corpus's own split.
-        techniques: those that a confusion matrix shows.
+        techniques: the techniques that a confusion matrix shows.
         is_transposed: whether metrics are the rows and conditions the columns.
-        claims: those that get verdicts.
+        claims: the claims to judge.
         families: name of a family of claims -> its printed heading.
-        delta: differences of scores that are smaller do not matter to a claim.
+        delta: smallest difference of scores that matters to a claim.
         position: its place in the paper's order.
     """
 
@@ -82,16 +82,16 @@ class Experiment:
     claims: tuple[Claim, ...] = ()
     families: dict[str, str] = field(default_factory=dict)
     delta: float = DELTA
-    position: int = _LAST
+    position: int = _LAST_POSITION
 
     def __post_init__(self) -> None:
         rows = [condition.reference for condition in self.conditions]
-        compared = [name for claim in self.claims for pair in claim.pairs for name in pair]
+        claim_rows = [name for claim in self.claims for pair in claim.pairs for name in pair]
         expected_metrics = METRICS_OF.get(self.kind, len(self.metrics))
         _require([self.kind], KINDS, "kind")
         _require(self.references, REFERENCES, "references")
         _require([self.baseline] if self.baseline else [], rows, "baseline")
-        _require(compared, rows, "claims")
+        _require(claim_rows, rows, "claims")
         _require([claim.family for claim in self.claims], list(self.families), "family")
         if len(self.metrics) != expected_metrics:
             raise InvalidValue(f"a {self.kind} has {expected_metrics} metrics, not {len(self.metrics)}")
@@ -102,20 +102,20 @@ class Experiment:
 
     @property
     def unit(self) -> str:
-        """What the means are over: fold or seed."""
+        """The unit over which means are computed: fold or seed."""
         return "fold" if self.folds else "seed"
 
     @property
     def fold_names(self) -> list[str]:
-        """The folds as rows name them; "" is the corpus's own split."""
+        """List the folds as in rows; "" is the corpus's own split."""
         return list(map(str, range(self.folds))) or [""]
 
     def label(self, reference: str) -> str:
-        """The printed label of a row, by its reference."""
+        """Find the printed label of a row by its reference."""
         return next((each.label for each in self.conditions if each.reference == reference), reference)
 
 
-Published = Mapping[tuple[str, str, str], float]  # (artefact, condition as in late_crt_wc@0.5, metric) -> value
+Published = Mapping[tuple[str, str, str], float]  # (artefact, condition such as late_crt_wc@0.5, metric) -> value
 
 
 def read_experiments() -> list[Experiment]:
@@ -129,14 +129,14 @@ def read_experiments() -> list[Experiment]:
 
 
 def read_experiment(path: str | os.PathLike) -> Experiment:
-    """Read an experiment. `rows` name its conditions; each of the `series` of a curve names one and several alphas.
+    """Read an experiment. Its `rows` name conditions; each entry of the `series` of a curve names one, and its alphas.
 
     Raises:
         ValueError: the file is not YAML, or lacks what an experiment needs.
     """
     path = Path(path)
     try:
-        experiment = content(path)["experiment"]
+        experiment = read_yaml(path)["experiment"]
         kind = experiment["kind"]
         rows = [] if kind in ("lengths", "curve") else experiment["rows"]
         if kind == "curve":
@@ -156,7 +156,7 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
             claims=tuple(map(_claim, experiment.get("claims", ()))),
             families=dict(experiment.get("families", {})),
             delta=float(experiment.get("delta", DELTA)),
-            position=int(experiment.get("position", _LAST)),
+            position=int(experiment.get("position", _LAST_POSITION)),
         )
     except KeyError as error:
         raise InvalidValue(f"{path}: an experiment needs {error}, as in table3.yaml.") from error
@@ -164,22 +164,22 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
         raise InvalidValue(f"{path}: not an experiment as in table3.yaml ({' '.join(str(error).split())}).") from error
 
 
-def read_published(path: str | os.PathLike) -> dict[tuple[str, str, str], float]:
-    """Read the numbers that the paper prints, by artefact, condition as in late_crt_wc@0.5, and metric."""
+def read_paper_numbers(path: str | os.PathLike) -> dict[tuple[str, str, str], float]:
+    """Read the numbers that the paper prints, by artefact, condition such as late_crt_wc@0.5, and metric."""
     with Path(path).open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     return {(line["artefact"], line["condition"], line["metric"]): float(line["value"]) for line in lines}
 
 
-def _require(names: Iterable[str], known: Sequence[str], field: str) -> None:
-    """Refuse a name that is not known."""
-    unknown = [name for name in names if name not in known]
+def _require(names: Iterable[str], choices: Sequence[str], field: str) -> None:
+    """Raise an error if a name is not among the choices."""
+    unknown = [name for name in names if name not in choices]
     if unknown:
-        raise InvalidValue(f"{field}: {unknown[0]!r}, expected one of {', '.join(known)}")
+        raise InvalidValue(f"{field}: {unknown[0]!r}, expected one of {', '.join(choices)}")
 
 
 def _condition(entry: Mapping) -> Condition:
-    """Read a row: the name of a condition, and optionally another strategy, another alpha, an ablation or a group."""
+    """Read a row: the name of a condition, and optionally a strategy, an alpha, an ablation or a group."""
     _require(entry, ROW, "a row sets")
     alpha = float(entry["alpha"]) if "alpha" in entry else None
     words = {name: str(entry[name]) for name in ("strategy", "ablation", "group") if name in entry}

@@ -1,8 +1,8 @@
-"""Group runs by their settings, because a page shows only runs that share them.
+"""Group runs by their settings: a page shows runs of one group.
 
-The settings of a run that differ from the defaults belong partly to its condition or to a named ablation. The rest are
-the settings of its group. A run with all settings of an ablation belongs to the ablation's row if there are also runs
-of the same group without the ablation. If there are none, the ablation's settings are settings of the group.
+Some settings of a run that differ from the defaults belong to its condition or to an ablation of it. The others are the
+settings of its group. A run with all settings of an ablation belongs to the ablation's row if the same group has other
+runs without the ablation. If it has none, the ablation's settings are settings of the group.
 """
 
 import functools
@@ -14,7 +14,7 @@ from singtech.results.collate import Collated
 from singtech.results.conditions import Condition, retrains
 from singtech.results.experiments import read_experiments
 from singtech.results.rows import COMPLETE, VARIANT
-from singtech.results.settings import PAPERS, Settings, read_settings
+from singtech.results.settings import DEFAULTS, Settings, read_settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ RETRAINING = "retraining"  # settings that have no effect in a strategy without 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs on one corpus that share their settings, apart from those of their conditions.
+    """Runs on one corpus with the same settings, except those of their conditions.
 
     Attributes:
         settings: the settings that they share.
@@ -38,13 +38,13 @@ class Group:
 
 
 @dataclass(frozen=True)
-class _Setup:
+class _ConditionRuns:
     """Runs of one condition with the same settings.
 
     Attributes:
         rest: their settings without those of their condition.
         rest_of_ablation: their settings without those of their condition and ablation; None if they have no ablation.
-        retrains: whether the settings of re-training can change them.
+        retrains: whether the settings of re-training affect them.
     """
 
     rest: Settings
@@ -55,85 +55,86 @@ class _Setup:
 
     def fits(self, rest: Settings | None, group: Settings) -> bool:
         """Whether runs with these other settings belong to a group."""
-        return rest == group or (not self.retrains and not group.is_earlier and rest == group.without_group(RETRAINING))
+        return rest == group or (not self.retrains and not group.is_legacy and rest == group.without_group(RETRAINING))
 
 
 @functools.lru_cache(16)
-def groups_of(collated: Collated, data: str) -> list[Group]:
+def list_groups(collated: Collated, data: str) -> list[Group]:
     """Group the complete runs on a corpus: largest group first, the newest first among equally large ones."""
-    return grouped(collated.results[collated.results["data"] == data], named_conditions())
+    return group_runs(collated.results[collated.results["data"] == data], experiment_conditions())
 
 
 def main_group(collated: Collated, data: str) -> Settings:
     """The settings of the largest group of runs on a corpus."""
-    groups = groups_of(collated, data)
-    return groups[0].settings if groups else PAPERS
+    groups = list_groups(collated, data)
+    return groups[0].settings if groups else DEFAULTS
 
 
-def named_conditions() -> list[Condition]:
+def experiment_conditions() -> list[Condition]:
     """The conditions of all experiments."""
     return [row for experiment in read_experiments() for row in experiment.conditions]
 
 
-def wanted(condition: Condition, group: Settings) -> Settings | None:
-    """The settings that a run of a condition has in a group; None if the two contradict each other."""
-    if group.is_earlier:
+def expected_settings(condition: Condition, group: Settings) -> Settings | None:
+    """Join the settings of a condition and a group; None if they contradict each other."""
+    if group.is_legacy:
         return None if condition.settings.items else group
-    joined = group.joined(condition.settings)
-    return joined if joined is None or retrains(condition.strategy) else joined.without_group(RETRAINING)
+    settings = group.join(condition.settings)
+    return settings if settings is None or retrains(condition.strategy) else settings.without_group(RETRAINING)
 
 
-def rows_in(conditions: Sequence[Condition], group: Settings) -> dict[Condition, Settings]:
-    """The conditions that can have runs in a group, with the settings of these runs.
+def conditions_in(conditions: Sequence[Condition], group: Settings) -> dict[Condition, Settings]:
+    """List the conditions that can have runs in a group, with the settings of these runs.
 
-    If the group has all settings of an ablation, the ablation equals its condition. It is then left out if the
+    If the group has all settings of an ablation, the ablation is equal to its condition. It is then left out if the
     condition is also in `conditions`.
     """
-    whole = {(condition.key, condition.own) for condition in conditions if not condition.ablation}
+    without_ablation = {(condition.key, condition.base) for condition in conditions if not condition.ablation}
     rows = {}
     for condition in conditions:
-        is_empty = condition.ablated.items and group.holds(condition.ablated)
-        settings = wanted(condition, group)
-        if settings is not None and not (is_empty and (condition.key, condition.own) in whole):
+        is_redundant = condition.changes.items and group.includes(condition.changes)
+        settings = expected_settings(condition, group)
+        if settings is not None and not (is_redundant and (condition.key, condition.base) in without_ablation):
             rows[condition] = settings
     return rows
 
 
-def grouped(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[Group]:
+def group_runs(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[Group]:
     """Group the complete runs among runs on one corpus.
 
     Args:
         runs: rows of results.csv.
-        conditions: the conditions and ablations whose settings do not count for the group.
+        conditions: the conditions and ablations whose settings are not settings of a group.
     """
     setups = _read(runs, conditions)
     plain = [setup for setup in setups if setup.rest_of_ablation is None]
-    known = {setup.rest for setup in plain if setup.retrains}
-    known |= {s.rest for s in plain if not s.retrains and not any(s.fits(s.rest, group) for group in known)}
+    group_settings = {setup.rest for setup in plain if setup.retrains}
+    group_settings |= {s.rest for s in plain if not s.retrains and not any(s.fits(s.rest, g) for g in group_settings)}
     for setup in setups:
-        if setup.rest_of_ablation is not None and not any(setup.fits(setup.rest_of_ablation, group) for group in known):
-            known.add(setup.rest)
+        if (rest := setup.rest_of_ablation) is not None and not any(setup.fits(rest, g) for g in group_settings):
+            group_settings.add(setup.rest)
     groups = []
-    for settings in known:
+    for settings in group_settings:
         members = [s for s in setups if s.fits(s.rest, settings) or s.fits(s.rest_of_ablation, settings)]
         groups.append(Group(settings, sum(s.runs for s in members), max(s.finished for s in members)))
     groups.sort(key=lambda group: (len(group.settings.items), group.settings.words))
     return sorted(groups, key=lambda group: (group.runs, group.finished), reverse=True)
 
 
-def _read(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[_Setup]:
+def _read(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[_ConditionRuns]:
     """Collect the runs that have the same condition and settings; fewest settings first."""
     complete = runs[runs["status"] == COMPLETE]
     names = ["model", "dc", "strategy", "alpha", "settings", VARIANT]
-    alike = complete.groupby(names, sort=True)["finished"].agg(["size", "max"])
+    sizes = complete.groupby(names, sort=True)["finished"].agg(["size", "max"])
     setups = []
-    for (*setup, alpha, text, variant), number, finished in alike.itertuples(name=None):
+    for (*setup, alpha, text, variant), number, finished in sizes.itertuples(name=None):
         settings, key = read_settings(text, variant), (*setup, round(alpha, 9))
-        rows = [] if settings.is_earlier else [condition for condition in conditions if condition.key == key]
-        own = max((row.own for row in rows if settings.holds(row.own)), key=lambda own: len(own.items), default=PAPERS)
-        ablated = [row.settings for row in rows if row.ablated.items and settings.holds(row.settings)]
-        whole = max(ablated, key=lambda each: (len(each.items), each.items), default=None)
-        rest = settings if settings.is_earlier else settings.without(own)
-        rest_of_ablation = settings.without(whole) if whole else None
-        setups.append(_Setup(rest, rest_of_ablation, retrains(setup[-1]), int(number), str(finished)))
+        rows = [] if settings.is_legacy else [condition for condition in conditions if condition.key == key]
+        bases = [row.base for row in rows if settings.includes(row.base)]
+        base = max(bases, key=lambda base: len(base.items), default=DEFAULTS)
+        ablated_settings = [row.settings for row in rows if row.changes.items and settings.includes(row.settings)]
+        largest = max(ablated_settings, key=lambda each: (len(each.items), each.items), default=None)
+        rest = settings if settings.is_legacy else settings.without(base)
+        rest_of_ablation = settings.without(largest) if largest else None
+        setups.append(_ConditionRuns(rest, rest_of_ablation, retrains(setup[-1]), int(number), str(finished)))
     return sorted(setups, key=lambda setup: (len(setup.rest.items), setup.rest.items))

@@ -9,14 +9,14 @@ from singtech.results.claims import claims_page
 from singtech.results.collate import Collated
 from singtech.results.confusions import confusion_page
 from singtech.results.curves import curve_page
-from singtech.results.experiments import COMPARABLE, Experiment, Published
+from singtech.results.experiments import PAPER_CORPUS, Experiment, Published
 from singtech.results.figures import save
 from singtech.results.groups import Group
 from singtech.results.layers import layers_page
 from singtech.results.lengths import lengths_page
 from singtech.results.pages import Page, Table, corpus, csv, latex, markdown, pipes
 from singtech.results.selections import selection_page
-from singtech.results.settings import PAPERS, Settings
+from singtech.results.settings import DEFAULTS, Settings
 from singtech.results.summaries import Answer, answer
 from singtech.results.tables import table_page
 
@@ -56,7 +56,7 @@ def write_index(
     folder: Path,
     data: str,
     pages: Sequence[Page],
-    group: Settings = PAPERS,
+    group: Settings = DEFAULTS,
     links: Sequence[tuple[Group, str]] = (),
 ) -> Path:
     """Write `README.md` into `folder` from the pages, first how much of each there is; return its path.
@@ -68,7 +68,7 @@ def write_index(
         group: the settings that the runs of these pages share.
         links: every group of the corpus's runs, and its index as seen from `folder`.
     """
-    name = ("VocalSet" if data == COMPARABLE else corpus(data)) + (f"; {group.words}" if group.words else "")
+    name = ("VocalSet" if data == PAPER_CORPUS else corpus(data)) + (f"; {group.words}" if group.words else "")
     lines = [[f"[{page.name}]({page.name}.md)", page.title, page.progress] for page in pages]
     contents = Table.of(["page", "what it is", "how much is there"], lines, words=3)
     parts = [f"{TITLE}{name}", *_of_groups(group, links), pipes(contents)]

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from singtech.results.collate import LAYER
 from singtech.results.commands import command, command_end, sweep
 from singtech.results.conditions import Condition, column_heads
-from singtech.results.experiments import COMPARABLE, Experiment
-from singtech.results.groups import wanted
+from singtech.results.experiments import PAPER_CORPUS, Experiment
+from singtech.results.groups import expected_settings
 from singtech.results.pages import NONE, Page, Table
 from singtech.results.settings import Settings
 from singtech.results.summaries import Answer, on_group, progress, settings_of
@@ -22,12 +22,12 @@ ANY_RUN = "A network's layers come from any of its runs: a schedule, a seed or a
 def layers_page(answer: Answer) -> Page:
     """Make the page of Table 1. Its frame has one row per layer of each arrangement, and one for the total."""
     experiment, collated, data = answer.experiment, answer.collated, answer.data
-    shape = answer.group if answer.group.is_earlier else answer.group.within(*SHAPES)
+    shape = answer.group if answer.group.is_legacy else answer.group.only_groups(*SHAPES)
     frame = layers_frame(answer, shape)
     known = set(frame.loc[frame["number"].notna(), "condition"])
     lacking = [condition for condition in experiment.conditions if condition.reference not in known]
-    end = command_end(collated, data, group=shape.joined(SHORT) or shape)
-    missing = [] if shape.is_earlier else [(c.label, command(c, end, [0])) for c in lacking]
+    end = command_end(collated, data, group=shape.join(SHORT) or shape)
+    missing = [] if shape.is_legacy else [(c.label, command(c, end, [0])) for c in lacking]
     return answer.page(
         frame=frame,
         tables=[*check_marks(experiment, frame), parameters(experiment, frame, data)],
@@ -85,7 +85,7 @@ def parameters(experiment: Experiment, frame: "pd.DataFrame", data: str) -> Tabl
     total = frame.loc[frame["number"].isna(), ["parameters", "paper"]].astype(float)
     paper = (_count(count / 1000, "{:.1f}k") for count in total["paper"])
     sums = [["total, ours", *map(_count, total["parameters"])], ["total, paper", *paper]]
-    if data == COMPARABLE:
+    if data == PAPER_CORPUS:
         differences = (total["parameters"].round(-2) - total["paper"]) / 1000  # rounded as the paper prints it
         sums.append(["difference", *(_count(difference, "{:+z.1f}k") for difference in differences)])
     header, groups = [experiment.header, *heads.values()], [lines for lines in (each, sums) if lines]
@@ -95,8 +95,8 @@ def parameters(experiment: Experiment, frame: "pd.DataFrame", data: str) -> Tabl
 def _network(condition: Condition, layers: "pd.DataFrame", data: str, shape: Settings) -> "pd.DataFrame":
     """Read the layers of a condition's network in a group from one of its runs; no row without a run."""
     layers = layers[(layers[["data", "model", "dc"]] == [data, condition.model, condition.dc]).all(axis=1)]
-    expected = wanted(condition, shape)
-    own = [settings if settings.is_earlier else settings.within(*SHAPES) for settings in settings_of(layers)]
+    expected = expected_settings(condition, shape)
+    own = [settings if settings.is_legacy else settings.only_groups(*SHAPES) for settings in settings_of(layers)]
     layers = layers.loc[[settings == expected for settings in own]]
     layers = layers[layers["settings"] == layers["settings"].min()]
     return layers[list(LAYER)].sort_values("number").astype({"parameters": int})

@@ -18,7 +18,7 @@ REST = "A clip is what a recording is cut into; what is left over after its last
 
 def lengths_page(answer: Answer) -> Page:
     """The page of Figure 2; its frame has one row a technique and split, longest technique first."""
-    lengths = answer.collated.lengths_of(answer.data)
+    lengths = answer.collated.lengths_by_technique(answer.data)
     minutes = lengths.groupby("technique", sort=False)["minutes"].sum().sort_values(ascending=False, kind="stable")
     rank = lengths["technique"].map({name: number for number, name in enumerate(minutes.index)})
     frame = lengths.iloc[rank.argsort(kind="stable")].assign(data=answer.data, artefact=answer.experiment.name)

@@ -1,4 +1,4 @@
-"""All complete runs in one zip, without weights or sound; and adding such a file to another results folder."""
+"""Pack all complete runs into one zip, without weights or sound; merge such a file into another results folder."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from singtech.results.rows import COMPLETE, ROW, parse_row, read_rows
 from singtech.results.schema import SCHEMA
 
 RUN_FILES = (ROW, "config.yaml", PREDICTIONS, VALIDATION, "confusion.csv", "layers.csv")
-ABOUT = "singtech.json"  # the version of a packed file
+VERSION_FILE = "singtech.json"  # holds the version of a packed file
 _PATH = re.compile(rf"(runs/[^/\\:\0]+/({'|'.join(map(re.escape, RUN_FILES))})|{CORPORA}/[^/\\:\0]+\.csv)")
 
 
@@ -23,7 +23,7 @@ def pack(output_dir: Path, path: Path) -> tuple[int, int]:
     """Write rows, predictions, settings, layers and corpora into one zip; the same results give the same bytes.
 
     Returns:
-        How many runs it holds, and how many were left out because they are not complete.
+        The number of runs in it, and the number of those left out because they are not complete.
     Raises:
         NotThere: there is no complete run.
     """
@@ -34,28 +34,28 @@ def pack(output_dir: Path, path: Path) -> tuple[int, int]:
     files = [Path("runs", name, each) for name in names for each in RUN_FILES]
     files += [each.relative_to(output_dir) for each in sorted((output_dir / CORPORA).glob("*.csv"))]
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        _put(archive, ABOUT, json.dumps({"schema": SCHEMA}).encode())
+        _add(archive, VERSION_FILE, json.dumps({"schema": SCHEMA}).encode())
         for file in files:
             if (output_dir / file).is_file():
-                _put(archive, file.as_posix(), (output_dir / file).read_bytes())
+                _add(archive, file.as_posix(), (output_dir / file).read_bytes())
     return len(names), len(rows) - len(names)
 
 
 def merge(path: Path, output_dir: Path) -> tuple[int, int]:
-    """Add the runs and corpora of a packed file to a results folder: every one, or none if one contradicts it.
+    """Add the runs and corpora of a packed file to a results folder: all of them, or none if one contradicts it.
 
     Returns:
-        How many runs were added, and how many were there before.
+        The number of runs that were added, and of those that were there before.
     Raises:
         NotThere: there is no such file.
-        Damaged, Newer: it is no packed file, or of a newer version.
+        Damaged, Newer: it is not a packed file, or is of a newer version.
         Conflict: the folder holds a run or corpus of the same name with other content.
     """
     if not path.is_file():
         raise NotThere(f"{path}: no such file. Make one with `singtech pack to=FILE`.")
     try:
         with zipfile.ZipFile(path) as archive, hold(output_dir / RESULTS, f"{path} is being merged"):
-            names = _checked_names(archive)
+            names = _list_entries(archive)
             runs = {name.split("/")[1] for name in names if name.startswith("runs/")}
             new = sorted(run for run in runs if not (output_dir / "runs" / run).exists())
             for name in names:
@@ -80,20 +80,20 @@ def merge(path: Path, output_dir: Path) -> tuple[int, int]:
     return len(new), len(runs) - len(new)
 
 
-def _put(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    entry = zipfile.ZipInfo(name)  # of a fixed date, so that the same results give the same bytes
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    entry = zipfile.ZipInfo(name)  # with a fixed date, so that the same results give the same bytes
     entry.compress_type = zipfile.ZIP_DEFLATED
     entry.external_attr = 0o644 << 16
     archive.writestr(entry, content)
 
 
-def _checked_names(archive: zipfile.ZipFile) -> list[str]:
-    """The names of a packed file's entries: each is a results file, and each row is whole and complete."""
-    names = [name for name in archive.namelist() if name != ABOUT]
-    strange = [name for name in names if not _PATH.fullmatch(name) or ".." in name.split("/")]
-    if strange or len(set(names)) < len(names):
-        raise Damaged(f"it holds {strange[0]!r:.80}" if strange else "it holds a name twice")
-    if json.loads(archive.read(ABOUT))["schema"] > SCHEMA:
+def _list_entries(archive: zipfile.ZipFile) -> list[str]:
+    """List the entries of a packed file, and check that each is a results file and each row is complete."""
+    names = [name for name in archive.namelist() if name != VERSION_FILE]
+    invalid = [name for name in names if not _PATH.fullmatch(name) or ".." in name.split("/")]
+    if invalid or len(set(names)) < len(names):
+        raise Damaged(f"it holds {invalid[0]!r:.80}" if invalid else "it holds a name twice")
+    if json.loads(archive.read(VERSION_FILE))["schema"] > SCHEMA:
         raise Newer("a newer version of singtech packed it")
     for run in sorted({name.split("/")[1] for name in names if name.startswith("runs/")}):
         row = parse_row(archive.read(f"runs/{run}/{ROW}"))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tabulate import tabulate
 
 from singtech.metrics import heading, is_higher_better, is_metric
-from singtech.results.experiments import COMPARABLE
+from singtech.results.experiments import PAPER_CORPUS
 
 if TYPE_CHECKING:
     import jinja2
@@ -113,7 +113,7 @@ class Page:
     @property
     def heading(self) -> str:
         """The title, with the corpus where it is not the paper's."""
-        return self.title + ("" if self.data == COMPARABLE else f" — {corpus(self.data)}")
+        return self.title + ("" if self.data == PAPER_CORPUS else f" — {corpus(self.data)}")
 
 
 def corpus(data: str) -> str:

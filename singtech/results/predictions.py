@@ -1,6 +1,6 @@
-"""A run's logits for every clip, and the scores that they give: read from its folder, without torch.
+"""A run's logits for every clip, and the scores from them: read from its folder, without torch.
 
-`predictions.csv` has one row a test clip, `validation.csv` one a clip of the validation singers, where there are some.
+`predictions.csv` has one row per test clip, `validation.csv` one per clip of the validation singers, if there are any.
 They are the source of every score.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from singtech import metrics
 from singtech.errors import Damaged, Newer
-from singtech.results.rows import COMPLETE, digest_in, is_intact, read_row
+from singtech.results.rows import COMPLETE, is_intact, read_row, stored_digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ class Predictions:
     """The clips of one run's test (or validation) singers, and the logits of each.
 
     Attributes:
-        clips: N rows: recording, singer, technique, context ("" where the run did not keep it), start (seconds).
+        clips: N rows: recording, singer, technique, context ("" if the run did not store it), start (seconds).
         techniques: K names, in the order of the logits.
         logits: (N, K) float32.
     """
@@ -53,20 +53,20 @@ class Predictions:
         return odds / odds.sum(axis=1, keepdims=True)
 
     def scores(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """metric -> (R,): every metric under (R, N) weights of the clips; nan where it is not defined."""
+        """metric -> (R,) values of every metric for (R, N) weights of the clips; nan where it is not defined."""
         return metrics.score_weightings(self.targets, self.logits, self.techniques, weights)
 
     def shares(self, weights: np.ndarray) -> np.ndarray:
-        """(R, K, K) share of each true technique's weighted clips taken for each technique; nan if it has none."""
+        """(R, K, K) share of each true technique's weighted clips predicted as each technique; nan if it has none."""
         counts = metrics.WeightedClips(self.targets, self.logits, weights).confusions
         return metrics.divide(counts, counts.sum(axis=2, keepdims=True))
 
 
 def read_predictions(path: Path) -> Predictions:
-    """The predictions of a run, from `runs/<run>/predictions.csv`; the digest in the row beside them is compared.
+    """Read a run's predictions from `runs/<run>/predictions.csv`, and compare their digest with that in the run's row.
 
     Raises:
-        FileNotFoundError: they are not there, as where only the collated files were brought.
+        FileNotFoundError: they are not there, for example if only the collated files were copied.
         Damaged: the file is damaged, or has changed since the run was scored.
     """
     import pandas as pd
@@ -77,7 +77,7 @@ def read_predictions(path: Path) -> Predictions:
         row = read_row(path.parent)
     try:
         digest = hashlib.sha256(content).hexdigest()[:16]
-        if digest_in(row or {}, path.name) not in ("", digest):
+        if stored_digest(row or {}, path.name) not in ("", digest):
             raise ValueError("it has changed since the run was scored")
         frame = pd.read_csv(io.BytesIO(content), dtype=_TEXT, keep_default_na=False)
         names = [name for name in frame if name.startswith("logit_")]
@@ -94,7 +94,7 @@ def read_predictions(path: Path) -> Predictions:
 
 
 def score(row: dict, folder: Path) -> dict:
-    """A row with every metric: its own scores where the row is as it was written, else those of its predictions.
+    """Complete a row's metrics from its predictions. If the row has changed after its run, they replace its scores.
 
     A row of schema 0 without predictions keeps its scores.
 
@@ -116,13 +116,13 @@ def score(row: dict, folder: Path) -> dict:
             for name, value in metrics.score_clips(validation.targets, validation.logits, validation.techniques).items()
             if f"validation_{name}" in row
         }
-    wrong = [name for name in scores if name in row and not same_score(row[name], scores[name])]
-    if wrong:
-        words = (folder, wrong[0], row[wrong[0]], scores[wrong[0]])
+    wrong_names = [name for name in scores if name in row and not same_score(row[name], scores[name])]
+    if wrong_names:
+        words = (folder, wrong_names[0], row[wrong_names[0]], scores[wrong_names[0]])
         log.warning("%s: %s is %s in its row, its predictions give %s, which counts.", *words)
-    return scores | row | {name: scores[name] for name in wrong}
+    return scores | row | {name: scores[name] for name in wrong_names}
 
 
 def same_score(one: float | None, other: float) -> bool:
-    """Whether two scores are equal up to rounding; None stands for nan."""
+    """Whether two scores are equal up to rounding; None means nan."""
     return bool(np.isclose(np.nan if one is None else one, other, rtol=0, atol=1e-9, equal_nan=True))

@@ -18,8 +18,8 @@ from singtech.io.atomic import write_text
 from singtech.results.breakdown import predictions_of
 from singtech.results.collate import Collated
 from singtech.results.conditions import Condition, printed_label
-from singtech.results.experiments import COMPARABLE, Experiment
-from singtech.results.groups import groups_of, main_group, named_conditions, wanted
+from singtech.results.experiments import PAPER_CORPUS, Experiment
+from singtech.results.groups import expected_settings, experiment_conditions, list_groups, main_group
 from singtech.results.pages import NONE, Page, corpus, html, shown, shown_interval, templates
 from singtech.results.predictions import Predictions
 from singtech.results.rows import COMPLETE, VARIANT
@@ -83,12 +83,12 @@ def answer_everything(collated: Collated, data: str) -> Answer:
     runs = runs[(runs["fold"] == "") & (runs["status"] == COMPLETE)]
     names = ["model", "dc", "strategy", "alpha", "settings", VARIANT]
     conditions: dict[str, Condition] = {}
-    named = sorted(named_conditions(), key=lambda condition: len(condition.settings.items))
+    named = sorted(experiment_conditions(), key=lambda condition: len(condition.settings.items))
     for model, dc, strategy, alpha, *texts in runs[names].drop_duplicates().sort_values(names).itertuples(index=False):
         label, settings = printed_label(model, dc, strategy, alpha), read_settings(*texts)
         unnamed = Condition("", label, model, dc, strategy, alpha, reference=label, series=label)
         alike = [condition for condition in [*named, unnamed] if condition.key == unnamed.key]
-        fitting = [condition for condition in alike if wanted(condition, group) == settings]
+        fitting = [condition for condition in alike if expected_settings(condition, group) == settings]
         if fitting:
             conditions.setdefault(fitting[0].label, fitting[0])
     everything = Experiment(
@@ -155,8 +155,8 @@ def write_report(
     numbers = {c.label: answer.numbers.loc[[(c.reference, name) for name in f1]] for c in answer.experiment.conditions}
     page = templates().get_template("template.html")
     text = page.render(
-        corpus="VocalSet" if data == COMPARABLE else data,
-        warning="" if data == COMPARABLE else corpus(data)[0].upper() + corpus(data)[1:],
+        corpus="VocalSet" if data == PAPER_CORPUS else data,
+        warning="" if data == PAPER_CORPUS else corpus(data)[0].upper() + corpus(data)[1:],
         facts=_facts(runs[is_used], runs, collated, data),
         run_columns=RUN,
         runs=_runs(runs, is_used),
@@ -179,13 +179,13 @@ def _facts(used: "pd.DataFrame", runs: "pd.DataFrame", collated: Collated, data:
         used: the runs in tables.
         runs: all on the corpus.
     """
-    lengths = collated.lengths_of(data)
+    lengths = collated.lengths_by_technique(data)
     minutes, recordings = lengths["minutes"].sum(), lengths["recordings"].sum()
     clips = ", ".join(f"{n:,} {split}" for split, n in lengths.groupby("split")["clips"].sum().items())
     techniques = lengths["technique"].nunique()
     held = f"{data}: {minutes:,.1f} minutes, {recordings:,} recordings, {techniques} technique{'s' * (techniques > 1)}"
     facts = [("Corpus", f"{held}; clips: {clips}" if len(lengths) else f"{data}, not prepared here")]
-    group, *others = [each.settings.words or "the paper's" for each in groups_of(collated, data)] or ["the paper's"]
+    group, *others = [each.settings.words or "the paper's" for each in list_groups(collated, data)] or ["the paper's"]
     elsewhere = f"{'; '.join(others)}: each has a folder of its own beside this page" if others else ""
     facts += [
         ("Test singers", ", ".join(sorted({name for text in used["singers_test"] for name in text.split()}))),

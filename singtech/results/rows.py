@@ -1,8 +1,8 @@
 """A run's result: `row.json` in its folder, a flat dictionary that is one row of results.csv.
 
 The row exists from the run's start, without scores until the run is complete. Its status is `running` while a process
-works on it; `interrupted` if it was stopped or killed; `failed`, with the reason; or `complete`. A row is absent
-(None), damaged (`Damaged`), of a newer version (`Newer`) or whole.
+works on it; `interrupted` if it was stopped or killed; `failed`, with the reason; or `complete`. Readers return None
+for a missing row, and raise `Damaged`, or `Newer` for a row of a newer version.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 
 ROW = "row.json"
 RUNNING, INTERRUPTED, FAILED, COMPLETE = ("running", "interrupted", "failed", "complete")
-VARIANT = "variant"  # what a row that an earlier version stored has in place of settings
+VARIANT = "variant"  # rows of earlier versions have this entry instead of settings
 REQUIRED = ("run", "data", "fold", "model", "dc", "strategy", "alpha", "seed", "settings", "status")
-NAME = re.compile(r'(?!\.{1,2}$)[^/\\:*?"<>|\x00-\x1f\x7f]{1,200}')  # that a folder can have on any system
-TYPES = {  # of the values of a type of column; "" is that of an unknown column
+NAME = re.compile(r'(?!\.{1,2}$)[^/\\:*?"<>|\x00-\x1f\x7f]{1,200}')  # a name that a folder can have on any system
+TYPES = {  # type of a column, "" if it is unknown -> Python types of its values
     "text": (str, type(None)),
     "number": (int, float, type(None)),
     "count": (int, type(None)),
@@ -42,8 +42,8 @@ def write_row(folder: str | os.PathLike, row: dict) -> Path:
     Raises:
         ValueError: the row lacks one of `REQUIRED`, or holds a value that is not text or a number.
     """
-    row = {"fold": "", "schema": schema.SCHEMA} | {name: _plain(value) for name, value in row.items()}
-    if fault := _fault(row):
+    row = {"fold": "", "schema": schema.SCHEMA} | {name: _to_json_value(value) for name, value in row.items()}
+    if fault := _find_fault(row):
         raise ValueError(f"{Path(folder) / ROW} is not written, for it would be unusable: {fault}.")
     path = Path(folder) / ROW
     text = json.dumps(row | {"digest": _digest(row)}, indent=1, ensure_ascii=False, allow_nan=False)
@@ -52,9 +52,9 @@ def write_row(folder: str | os.PathLike, row: dict) -> Path:
 
 
 def read_row(folder: Path) -> dict | None:
-    """The row of a run's folder; None where there is none.
+    """Read the row of a run's folder; None if there is none.
 
-    A run whose status is running, and on which no process works, was killed: it is `interrupted`.
+    If its status is running, but no process works on the run, the run was killed and its status is `interrupted`.
 
     Raises:
         Damaged: with the reason in a few words.
@@ -65,7 +65,7 @@ def read_row(folder: Path) -> dict | None:
 
 
 def parse_row(content: bytes | OSError, folder: Path | None = None) -> dict | None:
-    """The row in a file's content; without a folder, nobody can be working on it. Raises as `read_row`."""
+    """Parse a row from a file's content, see `read_row`; without a folder, no process works on its run."""
     if isinstance(content, FileNotFoundError | NotADirectoryError):
         return None
     try:
@@ -79,7 +79,7 @@ def parse_row(content: bytes | OSError, folder: Path | None = None) -> dict | No
         number = row["schema"]
         if type(number) is int and number > schema.SCHEMA:
             raise Newer(f"a newer version of singtech wrote it: schema {number}, expected at most {schema.SCHEMA}")
-    if fault := _fault(row):
+    if fault := _find_fault(row):
         raise Damaged(fault)
     if row["status"] == RUNNING and not (folder and is_held(folder)):
         row["status"] = INTERRUPTED
@@ -87,13 +87,13 @@ def parse_row(content: bytes | OSError, folder: Path | None = None) -> dict | No
 
 
 def read_rows(runs_folder: str | os.PathLike) -> list[dict]:
-    """The rows of all runs below `runs_folder`, in the order of their folders' names.
+    """Read the rows of all runs below `runs_folder`, in the order of their folders' names.
 
-    One warning line names the rows that are left out: damaged, newer, or a copy of another.
+    A one-line warning names the rows that are left out: damaged, of a newer version, or a copy of another row.
     """
     rows: dict[str, dict] = {}
     faults = []
-    folders = sorted(Path(runs_folder).glob("[!.]*"))  # a dot in front is a folder that is still being written
+    folders = sorted(Path(runs_folder).glob("[!.]*"))  # a name with a dot in front is a folder that is being written
     for folder, content in zip(folders, read_files(folder / ROW for folder in folders), strict=True):
         try:
             row = parse_row(content, folder)
@@ -111,17 +111,17 @@ def read_rows(runs_folder: str | os.PathLike) -> list[dict]:
 
 
 def is_intact(row: dict) -> bool:
-    """Whether a row is as it was written; False for a row of schema 0, which has no digest."""
+    """Whether a row has not changed since it was written; False for a row of schema 0, which has no digest."""
     return row.get("digest") == _digest(row)
 
 
 def digests(folder: Path, names: Iterable[str]) -> str:
-    """The entry `files` of a row: the digest of each of these files that exists."""
+    """Make the entry `files` of a row: the digest of each of these files that exists."""
     return " ".join(f"{name}={hash_file(folder / name)[:16]}" for name in names if (folder / name).is_file())
 
 
-def digest_in(row: dict, name: str) -> str:
-    """The digest of a file of a run in its row's entry `files`; "" where there is none."""
+def stored_digest(row: dict, name: str) -> str:
+    """Read the digest of a run's file from the entry `files` of its row; "" if there is none."""
     return dict(pair.split("=", 1) for pair in (row.get("files") or "").split() if "=" in pair).get(name, "")
 
 
@@ -130,14 +130,14 @@ def _digest(row: dict) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _fault(row: object) -> str:
-    """What makes a row unusable, in a few words; "" if nothing does."""
+def _find_fault(row: object) -> str:
+    """Say in a few words why a row is unusable; "" if it is usable."""
     if not isinstance(row, dict):
         return f"it holds {type(row).__name__}, expected an object"
-    if lacking := [name for name in REQUIRED if row.get(name) is None]:
-        return f"it has no {', '.join(lacking)}"
+    if missing_names := [name for name in REQUIRED if row.get(name) is None]:
+        return f"it has no {', '.join(missing_names)}"
     for name, value in row.items():
-        column = schema.type_of(name)
+        column = schema.column_type(name)
         if not isinstance(value, TYPES[column]) or (isinstance(value, bool) and column):
             return f"{name} holds {value!r:.40}, expected {'a number' if column in schema.DTYPES else 'text'}"
     for name in ("data", "run"):
@@ -150,7 +150,7 @@ def _fault(row: object) -> str:
     return "settings hold '', expected a JSON object" if row["settings"] == "" and VARIANT not in row else ""
 
 
-def _plain(value: object) -> object:
-    """A value as JSON knows it: numpy's numbers as Python's, nan as None."""
+def _to_json_value(value: object) -> object:
+    """Convert a value for JSON: numpy's numbers to Python's, nan to None."""
     value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and math.isnan(value) else value

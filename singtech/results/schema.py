@@ -1,7 +1,7 @@
 """The data dictionary: every column of a run's row and of results.csv, with its type, unit and meaning.
 
-`singtech store columns=true` prints it. A change that older code would misread raises `SCHEMA`; older code leaves such
-a row alone.
+`singtech store columns=true` prints it. Increase `SCHEMA` with each change that older code would misread; older code
+neither reads nor changes such rows.
 """
 
 import hashlib
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from singtech import metrics
 from singtech.techniques import TECHNIQUES
 
-SCHEMA = 1  # 0: rows without a schema, whose `seconds` include shared phases and which hold no digests
-PROTOCOL = 1  # raise it when a metric changes its meaning
+SCHEMA = 1  # 0: rows without a schema; their `seconds` include shared phases, and they have no digests
+PROTOCOL = 1  # increase it when a metric changes its meaning
 
 
-DTYPES = {"number": "float64", "count": "float64", "whole": "int64"}  # of the types of columns that are no text
+DTYPES = {"number": "float64", "count": "float64", "whole": "int64"}  # types of columns that are not text
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its type is text, number (a float), count (a whole number) or whole (one that is never unknown)."""
+    """A column. Its type is text, number (a float), count (a whole number) or whole (a count that is never unknown)."""
 
     name: str
     type: str
@@ -85,21 +85,21 @@ COLUMNS = (*CONDITION, *METRICS, *TECHNIQUE_METRICS, *CIRCUMSTANCES, *INTEGRITY,
 _TYPES = {column.name: column.type for column in COLUMNS}
 
 
-def type_of(name: str) -> str:
-    """The type of a column; number for a metric that was registered or is of another technique, "" if unknown."""
+def column_type(name: str) -> str:
+    """The type of a column: number for a user's own metric or technique too, "" if it is unknown."""
     is_metric = metrics.is_metric(name.removeprefix("validation_"))
     return _TYPES.get(name, "number" if is_metric else "")
 
 
 def protocol(row: Mapping) -> str:
-    """What makes scores comparable, as "1:0123456789abcdef": the hash covers clips, split and version."""
+    """Make the version and hash of the protocol, as "1:0123456789abcdef". The hash covers clips, split and version."""
     names = ("data_fingerprint", "fold", "singers_test", "clips_train", "clips_test")
     content = json.dumps([PROTOCOL, *(row.get(name) for name in names)])
     return f"{PROTOCOL}:{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
-def dictionary() -> str:
-    """The data dictionary as a table."""
+def format_dictionary() -> str:
+    """Format the data dictionary as a table."""
     from tabulate import tabulate
 
     lines = [(column.name, column.type, column.unit, column.meaning) for column in COLUMNS]

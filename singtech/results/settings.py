@@ -1,7 +1,7 @@
-"""Compare and print the settings of a run that differ from the defaults. Their names are those of Hydra's overrides.
+"""Compare and print the settings of a run that differ from the defaults, by the names of Hydra's overrides.
 
 A row stores them as a JSON object (`{"loss": "focal", "loss.gamma": 2.0}`). Rows of an earlier version have a `variant`
-instead. Its names and values mean other things today, so it is never compared with settings.
+instead. Its names and values have changed their meaning, so it is never compared with settings.
 """
 
 import functools
@@ -22,7 +22,7 @@ class Settings:
 
     Attributes:
         items: sorted pairs of name and value, the value as canonical text.
-        variant: the settings of a run of an earlier version, as its row has them; None for the present version.
+        variant: settings of a run of an earlier version, the text of its row; None for the present version.
         values: name -> value.
     """
 
@@ -33,42 +33,42 @@ class Settings:
     @classmethod
     def of(cls, values: Mapping[str, object]) -> "Settings":
         """Make settings of these values."""
-        ordered = dict(sorted(values.items()))
-        return cls(tuple((name, _canonical(value)) for name, value in ordered.items()), None, ordered)
+        sorted_values = dict(sorted(values.items()))
+        return cls(tuple((name, _canonical(value)) for name, value in sorted_values.items()), None, sorted_values)
 
     @property
-    def is_earlier(self) -> bool:
-        """Whether an earlier version of singtech stored them."""
+    def is_legacy(self) -> bool:
+        """Whether they are from a row of an earlier version of singtech."""
         return self.variant is not None
 
-    def holds(self, others: "Settings") -> bool:
+    def includes(self, others: "Settings") -> bool:
         """Whether these settings include all others."""
         return set(others.items) <= set(self.items)
 
     def without(self, others: "Settings") -> "Settings":
         """Remove the settings that have the names of the others."""
-        taken = {name for name, _ in others.items}
-        return Settings.of({name: value for name, value in self.values.items() if name not in taken})
+        names = {name for name, _ in others.items}
+        return Settings.of({name: value for name, value in self.values.items() if name not in names})
 
     def without_group(self, group: str) -> "Settings":
-        """Remove the settings of a group: retraining, retraining.init."""
+        """Remove the settings of a group, such as retraining and retraining.init."""
         return Settings.of({n: v for n, v in self.values.items() if n.split(".")[0] != group})
 
-    def within(self, *groups: str) -> "Settings":
+    def only_groups(self, *groups: str) -> "Settings":
         """Keep only the settings of some groups."""
         return Settings.of({n: v for n, v in self.values.items() if n.split(".")[0] in groups})
 
-    def joined(self, others: "Settings") -> "Settings | None":
+    def join(self, others: "Settings") -> "Settings | None":
         """Join these settings and others; None if they contradict each other."""
         own, other = dict(self.items), dict(others.items)
-        if self.is_earlier or any(own[name] != other[name] for name in set(own) & set(other)):
+        if self.is_legacy or any(own[name] != other[name] for name in set(own) & set(other)):
             return None
         return Settings.of({**self.values, **others.values})
 
     @property
     def words(self) -> str:
-        """The settings in tables: schedule=demo, optimizer.lr=0.001."""
-        if self.is_earlier:
+        """The settings as text in tables: schedule=demo, optimizer.lr=0.001."""
+        if self.is_legacy:
             return "stored by an earlier version" + (f", {self.variant}" if self.variant else "")
         return ", ".join(self.overrides)
 
@@ -84,7 +84,7 @@ class Settings:
         return "".join(f" {shlex.quote(override)}" for override in self.overrides)
 
 
-PAPERS = Settings()  # no difference from the defaults
+DEFAULTS = Settings()  # no differences
 
 
 @functools.lru_cache(4096)
@@ -106,7 +106,7 @@ def read_settings(text: str, variant: str = "") -> Settings:
 
 
 def own_folder(command: str) -> str:
-    """The user's own configuration folder that a run's command names with `--config-dir`; "" for none."""
+    """Find the `--config-dir` of a run's command, the user's own configuration folder; "" for none."""
     words = shlex.split(command) if "--config-dir" in command else []
     return words[words.index("--config-dir") + 1] if "--config-dir" in words[:-1] else ""
 
@@ -124,8 +124,8 @@ def hydra_value(value: object) -> str:
     text = str(value)
     if _PLAIN.fullmatch(text) and text.lower() not in ("true", "false", "null", "nan", "inf"):
         return text
-    doubled = re.sub(r"(\\+)(?='|\Z)", r"\1\1", text)  # backslashes count before a quote only
-    return "'" + doubled.replace("'", "\\'") + "'"
+    text = re.sub(r"(\\+)(?='|\Z)", r"\1\1", text)  # backslashes count before a quote only
+    return "'" + text.replace("'", "\\'") + "'"
 
 
 def _canonical(value: object) -> str:

@@ -9,10 +9,10 @@ import numpy as np
 
 from singtech import metrics
 from singtech.results.collate import STATE, Collated
-from singtech.results.commands import command, command_end, has_vocalsets_singers, prepare, sweep
+from singtech.results.commands import command, command_end, has_vocalset_singers, prepare, sweep
 from singtech.results.conditions import Condition
-from singtech.results.experiments import COMPARABLE, Experiment, Published
-from singtech.results.groups import main_group, rows_in
+from singtech.results.experiments import PAPER_CORPUS, Experiment, Published
+from singtech.results.groups import conditions_in, main_group
 from singtech.results.intervals import over_folds
 from singtech.results.jackknife import Jackknife
 from singtech.results.pages import Page
@@ -70,7 +70,7 @@ class Answer:
     @property
     def is_comparable(self) -> bool:
         """Whether the paper's numbers were measured on this corpus."""
-        return self.data == COMPARABLE
+        return self.data == PAPER_CORPUS
 
     @cached_property
     def numbers(self) -> "pd.DataFrame":
@@ -118,7 +118,7 @@ def answer(
     group = main_group(collated, data) if group is None else group
     results = collated.results[collated.results["data"] == data]
     conditions = experiment.conditions
-    if not has_vocalsets_singers(data):  # no rows for ablations that name VocalSet's singers
+    if not has_vocalset_singers(data):  # no rows for ablations that name VocalSet's singers
         conditions = tuple(c for c in conditions if not any(n.startswith("data.split") for n in c.settings.values))
     folds = group.values.get("data.folds") if experiment.folds else 0
     named = experiment.metrics or tuple(dict.fromkeys(m for claim in experiment.claims for m in claim.metrics))
@@ -128,17 +128,17 @@ def answer(
         conditions=conditions,
         folds=folds if isinstance(folds, int) else experiment.folds,
     )
-    rows = rows_in(conditions, group)
+    rows = conditions_in(conditions, group)
     runs, left_out = _counted(results, experiment, rows, collated)
-    of_guessing = references(experiment.references, collated.lengths_of(data))
+    of_guessing = references(experiment.references, collated.lengths_by_technique(data))
     frame = summarize(runs, experiment, data, collated.jackknife, published or {}, of_guessing)
     end = command_end(collated, data, experiment.folds, group)
     seeds = sorted(set(runs["seed"].tolist())) or [0]
     present = [condition for condition in conditions if condition in rows]
-    missing = [] if group.is_earlier else _missing(experiment, present, runs, end, seeds)
+    missing = [] if group.is_legacy else _missing(experiment, present, runs, end, seeds)
     everything = sweep(experiment, end, seeds) if missing else ""
     if len(of_guessing) < len(experiment.references):
-        clips = prepare(command_end(collated, data, group=group.within("data")))
+        clips = prepare(command_end(collated, data, group=group.only_groups("data")))
         missing.append((f"{' and '.join(experiment.references)}, from the clips of the corpus", clips))
     notes = on_group(group) | _on_units(experiment, runs, frame) | _on_left_out(left_out) | _on_circumstances(runs)
     return Answer(
@@ -189,7 +189,7 @@ def summarize(
     frame = frame.assign(data=data, artefact=experiment.name).reindex(columns=list(COLUMNS))
     numbers = [name for name in NUMBERS if name not in ("units", "unit")]
     frame = frame.astype(dict.fromkeys(["alpha", *numbers], float) | {"units": "Int64"})
-    return frame.assign(difference=(frame["mean"] - frame["paper"]) if data == COMPARABLE else float("nan"))
+    return frame.assign(difference=(frame["mean"] - frame["paper"]) if data == PAPER_CORPUS else float("nan"))
 
 
 def paired_differences(runs: "pd.DataFrame", others: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
@@ -229,12 +229,12 @@ def progress(runs: int, expected: int, missing: Sequence[tuple[str, str]], left_
 def has_runs(experiment: Experiment, collated: Collated, data: str, group: Settings) -> bool:
     """Whether a group has a complete run on one corpus of any of an experiment's conditions."""
     results = collated.results[(collated.results["data"] == data) & (collated.results["status"] == COMPLETE)]
-    return any(_references(results, settings_of(results), rows_in(experiment.conditions, group)))
+    return any(_references(results, settings_of(results), conditions_in(experiment.conditions, group)))
 
 
 def on_group(group: Settings) -> dict[str, str]:
     """Note the settings that the runs of a page share, if they differ from the paper's."""
-    if group.is_earlier:
+    if group.is_legacy:
         text = f"These runs were {group.words}. Their settings have other names today, so no command makes more."
         return {"settings": text}
     return {"settings": f"Settings that differ from the paper's: {group.words}."} if group.items else {}
@@ -331,9 +331,9 @@ def _is_current(runs: "pd.DataFrame", collated: Collated) -> "pd.Series":
 
 def _cut(settings: Settings) -> str:
     """The settings of a run that decide which clips it has."""
-    if settings.is_earlier:
+    if settings.is_legacy:
         return " ".join(setting for setting in (settings.variant or "").split() if setting.startswith("data."))
-    return settings.within("data").words
+    return settings.only_groups("data").words
 
 
 def _missing(

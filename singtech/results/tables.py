@@ -20,7 +20,7 @@ def table_page(answer: Answer) -> Page:
     experiment, notes = answer.experiment, list(answer.notes.values())
     if answer.runs["condition"].nunique() > 1:
         notes.append(BOLD.format("row" if experiment.is_transposed else "column"))
-    ablated = {c.ablation: c.ablated.words or f"alpha={c.alpha:g}" for c in experiment.conditions if c.ablation}
+    ablated = {c.ablation: c.changes.words or f"alpha={c.alpha:g}" for c in experiment.conditions if c.ablation}
     if ablated and not experiment.is_transposed:
         notes.append(f"What each ablation sets: {'; '.join(f'{name}: `{words}`' for name, words in ablated.items())}.")
     table = _transposed(answer) if experiment.is_transposed else _upright(answer)

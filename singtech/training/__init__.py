@@ -1,1 +1,1 @@
-"""Phases of training, the store that makes each of them once, and the Lightning modules that train them."""
+"""Phases of training, the store of finished phases, and the Lightning module that trains them."""

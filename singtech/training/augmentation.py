@@ -1,4 +1,4 @@
-"""Changes of the training waveforms that preserve the technique."""
+"""Augmentations of training waveforms that do not change the technique."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Callbacks of a phase: frozen extractor, progress bars, checkpoints, the best epoch, signals.
+"""Callbacks of a phase: fixed extractor, progress bar, checkpoints, best epoch, signals.
 
 In all of them `module` is a `singtech.training.module.TechniqueModule`.
 """
@@ -24,30 +24,30 @@ class FreezeExtractor(Callback):
     """Hold everything but the head fixed (Section 3.3).
 
     Args:
-        mode: `eval`, or `train`, in which dropout and batch statistics still move.
+        mode: of the extractor: `eval`, or `train`, in which dropout and batch statistics are active.
     """
 
     def __init__(self, mode: str = "eval") -> None:
         self.mode = mode
 
     def setup(self, trainer: pl.Trainer, module: Any, stage: str) -> None:
-        """Switch off the gradients of all but the trained parameters, before devices agree on what they share."""
-        trained = [parameter for parameter in module.trained_parameters() if parameter.requires_grad]
+        """Switch off the gradients of all parameters that are not trained, before devices share the others."""
+        parameters = [parameter for parameter in module.trainable_parameters() if parameter.requires_grad]
         module.network.requires_grad_(False)
-        for parameter in trained:
+        for parameter in parameters:
             parameter.requires_grad_(True)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: Any) -> None:
-        """Set the modes; the head is in training."""
+        """Set the mode of the extractor; the head is in training mode."""
         module.network.train(self.mode == "train")
         module.network.classifier.train()
 
 
 class ValidateRecalibrated(Callback):
-    """Validate with batch-norm statistics estimated on some training clips, as the network will be used.
+    """Validate with batch-norm statistics estimated on some training clips, as in the evaluation.
 
     Args:
-        waveforms: gives (B, S) batches on the device that it is called with.
+        waveforms: called with a device, gives (B, S) batches on it.
     """
 
     def __init__(self, waveforms: Callable[[torch.device], Iterable[Tensor]]) -> None:
@@ -55,12 +55,12 @@ class ValidateRecalibrated(Callback):
         self.running: dict[str, Tensor] = {}
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, module: Any) -> None:
-        """Copy training's running statistics and estimate others."""
+        """Save the running statistics of training, and estimate new ones."""
         self.running = {name: value.clone() for name, value in module.network.named_buffers()}
         recalibrate(module.network, self.waveforms(module.device))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
-        """Give training its running statistics back."""
+        """Restore the running statistics of training."""
         for name, value in module.network.named_buffers():
             value.copy_(self.running[name])
 
@@ -68,17 +68,17 @@ class ValidateRecalibrated(Callback):
 class BestEpoch(Checkpoint):
     """Store the weights and the optimizer's state of the epoch with the highest macro F1 on the validation singers.
 
-    Of equal epochs the first counts. The state travels in the checkpoints.
+    The first of equally good epochs counts. Checkpoints contain this state.
     """
 
     def __init__(self) -> None:
         self.best: dict = {}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
-        """Compare the epoch with the best one before."""
+        """Compare the epoch with the best earlier one."""
         entry = module.curve[-1]
         if entry["validation_f1"] > self.best.get("f1", -1.0):
-            state = {"weights": module.changing_state(), "optimizer": module.optimizers().optimizer.state_dict()}
+            state = {"weights": module.state_to_save(), "optimizer": module.optimizers().optimizer.state_dict()}
             self.best = {"epoch": entry["epoch"], "f1": entry["validation_f1"], **copy.deepcopy(state)}
 
     def state_dict(self) -> dict:
@@ -89,11 +89,11 @@ class BestEpoch(Checkpoint):
 
 
 class EpochCheckpoint(Checkpoint):
-    """Write the state of training after every epoch, in one step, over that of the epoch before.
+    """Write the state of training after every epoch, in one step, over that of the previous epoch.
 
     Args:
         path: of the checkpoint.
-        require_lease: raises `Superseded` once another process trains the phase.
+        require_lease: raises `LeaseLost` if another process has taken over the phase.
     """
 
     def __init__(self, path: Path, require_lease: Callable[[], None] | None = None) -> None:
@@ -107,9 +107,9 @@ class EpochCheckpoint(Checkpoint):
 
 
 class PreserveSignals(Callback):
-    """Keep the process's own handler of SIGTERM; Lightning's would end training as if by ctrl-C.
+    """Keep the process's own handler of SIGTERM; Lightning's handler would end training as ctrl-C does.
 
-    On Slurm SIGTERM only announces the end of a job that is pre-empted and queued again.
+    Slurm sends SIGTERM before it stops a job to restart it later.
 
     Args:
         prepare: called in each of the processes that train together.
@@ -119,35 +119,35 @@ class PreserveSignals(Callback):
         self.prepare = prepare
 
     def setup(self, trainer: pl.Trainer, module: Any, stage: str) -> None:
-        """Note the handler, before Lightning sets its own."""
+        """Remember the handler before Lightning replaces it."""
         self.prepare()
         self.handler = signal.getsignal(signal.SIGTERM)
 
     def on_train_start(self, *_: Any, **__: Any) -> None:
-        """Called after Lightning has set its own handler."""
+        """Restore the handler that Lightning has replaced."""
         signal.signal(signal.SIGTERM, self.handler)
 
 
 class Progress(Callback):
-    """One bar over all batches of a phase, with the time to its end.
+    """A bar over all batches of a phase, with the remaining time.
 
     Args:
-        title: before the bar.
+        title: text before the bar.
         is_shown: False draws nothing.
     """
 
     def __init__(self, title: str, is_shown: bool = True) -> None:
         self.title, self.is_shown = title, is_shown
-        self.bar = tqdm(disable=True)  # until the pass begins
+        self.bar = tqdm(disable=True)  # until training starts
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
-        """Open the bar at the epoch where training continues."""
+        """Open the bar at the epoch from which training continues."""
         batches = int(trainer.num_training_batches)
         initial = batches * trainer.current_epoch
         self.bar = progress_bar(self.title, "batch", batches * int(trainer.max_epochs or 0), self.is_shown, initial)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: Any) -> None:
-        """Show the scores of the epoch before."""
+        """Show the scores of the previous epoch."""
         if module.curve:
             last = module.curve[-1]
             text = f"epoch {trainer.current_epoch}/{trainer.max_epochs}: loss {last['loss']:.3f}, F1 {last['f1']:.3f}"
@@ -170,7 +170,7 @@ class Progress(Callback):
 def progress_bar(
     title: str, unit: str, total: int, is_shown: bool = True, initial: int = 0, items: Iterable | None = None
 ) -> tqdm:
-    """A progress bar with the remaining time, over these items if any; redrawn every ten seconds outside a terminal."""
+    """Make a progress bar with the remaining time; outside a terminal it is updated every ten seconds."""
     return tqdm(
         items,
         desc=title,

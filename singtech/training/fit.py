@@ -1,4 +1,4 @@
-"""Train one phase of a run, from the stored phases before it to what the store keeps."""
+"""Train one phase of a run from the stored phases before it, and return what the store keeps."""
 
 import functools
 import platform
@@ -35,31 +35,31 @@ from singtech.training.module import TechniqueModule
 from singtech.training.phase_store import CHECKPOINT, Outcome, StoredPhase, find_checkpoint, read_checkpoint
 from singtech.training.phases import PASSES, Phase, TrainHead, Training, digest, phase_keys
 from singtech.training.recalibration import has_batch_norm, recalibrate
-from singtech.training.trainer import PRECISIONS, Machine, interruptible, raise_from_processes
+from singtech.training.trainer import PRECISIONS, Machine, handle_interrupts, raise_from_processes
 
 NOT_IN_RECIPE = ("seed", "rounding", "training_clips", "validation_clips")
 BATCH_NORMS = ("recalibrated", "running")
 SELECTIONS = ("last", "best")
-VALIDATION_MOMENT_CLIPS = 512  # training clips for batch norm's statistics when the validation singers are scored
+VALIDATION_MOMENT_CLIPS = 512  # training clips for batch-norm statistics when validation singers are scored
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """The settings that decide the outcome of all phases of a run; they are part of the phases' keys.
+    """Settings that decide the outcome of all phases of a run. They are part of the phases' keys.
 
     Args:
         network: front end, extractor and head.
         seed: of initial weights, order of clips and dropout.
         training_clips: fingerprint of the corpus's training clips.
-        validation_clips: fingerprint of its validation clips where they select an epoch, "" otherwise.
-        batch_size: clips a step.
+        validation_clips: fingerprint of its validation clips if they select an epoch, "" otherwise.
+        batch_size: clips per step.
         drop_last: leave out an epoch's last, smaller batch.
-        max_batches: training batches an epoch at most, for smoke tests; None for all.
+        max_batches: maximum number of training batches per epoch, for smoke tests; None for all.
         batch_norm: `recalibrated` or `running` statistics in evaluation.
-        selection: a phase ends with its `last` epoch, or with the `best` by macro F1 on the validation singers.
+        selection: a phase keeps its `last` epoch, or the one with the `best` macro F1 on the validation singers.
         precision: one of `PRECISIONS`, Lightning's names.
-        devices: how many train together.
-        rounding: number of a perturbation of the initial weights, see `perturb`; 0 for none.
+        devices: number of devices that train together.
+        rounding: number of the perturbation of the initial weights, see `perturb`; 0 for none.
     """
 
     network: Architecture = field(default_factory=Architecture)
@@ -96,10 +96,10 @@ class Run:
         names: data, fold, model, dc, strategy, alpha and settings, as in the row.
         setup: see `Setup`.
         phases: the strategy.
-        samples: S, samples a clip.
+        samples: S, samples per clip.
         techniques: K.
         sample_rate: in Hz.
-        forest: classifies the features instead of the head; None for the head.
+        forest: classifies the features in place of the head; None for the head.
     """
 
     names: Mapping[str, Any]
@@ -111,7 +111,7 @@ class Run:
     forest: Forest | None = None
 
     def build(self) -> Network:
-        """The network with its initial weights."""
+        """Build the network with its initial weights."""
         network = self.setup.network.build(self.samples, self.techniques, self.sample_rate, self.setup.seed)
         if self.setup.rounding:
             perturb(network, self.setup.rounding)
@@ -124,16 +124,16 @@ class Run:
 
     @functools.cached_property
     def recipe(self) -> str:
-        """What decides the outcome beside corpus and seed, as 16 hexadecimal digits: alike for all seeds and folds.
+        """Hash of all that decides the outcome except corpus and seed, in 16 hexadecimal digits.
 
-        It differs from another run's of the same settings where a person's own class or settings file has changed.
+        Two runs with the same settings have different recipes if a class or settings file of the user has changed.
         """
         setup = describe(self.setup)
         shared = {name: setup[name] for name in setup if name not in NOT_IN_RECIPE}
         return digest({"setup": shared, "phases": self.phases, "forest": self.forest})
 
     def name(self, test_clips: str) -> str:
-        """The run's folder: a readable slug, and the hash of its last phase and of the clips it is scored on."""
+        """Name the run's folder: a readable part, and a hash of its last phase and of the test clips."""
         names = self.names
         data = names["data"] + (f"-fold_{names['fold']}" if names["fold"] else "")
         slug = f"{data}-{names['model']}-dc_{names['dc']}-{names['strategy']}-alpha_{names['alpha']:g}"
@@ -143,7 +143,7 @@ class Run:
         return f"{slug}-seed_{self.setup.seed}-{digest(settings)[:8]}"
 
     def epochs_before(self, number: int) -> int:
-        """Epochs of the phases before one of them."""
+        """Count the epochs of the phases before a phase."""
         return sum(phase.epochs for phase in self.phases[:number])
 
 
@@ -154,19 +154,19 @@ class Task:
     Args:
         run: the condition and seed.
         number: the phase's position in the run, from 0.
-        before: the phases before it.
+        previous: the phases before it.
         corpus: with the training clips.
-        work: the folder of the checkpoint of the last finished epoch.
+        work_folder: holds the checkpoint of the last finished epoch.
         machine: where and how to compute.
         title: of the progress bar.
-        require_lease: called after every epoch; raises `Superseded` once another process trains the phase.
+        require_lease: called after every epoch; raises `LeaseLost` if another process has taken over the phase.
     """
 
     run: Run
     number: int
-    before: tuple[StoredPhase, ...]
+    previous: tuple[StoredPhase, ...]
     corpus: Corpus
-    work: Path
+    work_folder: Path
     machine: Machine
     title: str = ""
     require_lease: Callable[[], None] | None = None
@@ -185,21 +185,21 @@ class Task:
 
 
 def train_phase(task: Task) -> Outcome:
-    """Train one phase of a run, from the checkpoint in its `work` folder if there is one."""
+    """Train one phase of a run. Continue from the checkpoint in its work folder if there is one."""
     phase, setup, corpus, machine = task.phase, task.run.setup, task.corpus, task.machine
     start, device = time.perf_counter(), machine.device
-    network = machine.ready(task.run.build(), device)
-    if task.before:
-        task.before[-1].load_into(network)
+    network = machine.set_backend(task.run.build(), device)
+    if task.previous:
+        task.previous[-1].load_into(network)
     learnable = phase.begin(network, setup.seed)
     optimizer_state: dict = {}
     curve: list[dict[str, float]] = []
     epoch = task.run.epochs_before(task.number)
-    data = _data(task, device)
+    data = _data_module(task, device)
     if isinstance(phase, Training):
         optimizer_state, curve, epoch = _fit(task, phase, network, learnable, data)
         start = time.perf_counter()
-    features = functools.partial(_training_features, task)
+    features = functools.partial(_head_inputs_and_targets, task)
     phase.finish(network, torch.from_numpy(corpus.counts("train")), learnable, features)
     if phase.changes_extractor and setup.batch_norm == "recalibrated" and has_batch_norm(network):
         _recalibrate(network, data, setup.max_batches, device, machine)
@@ -207,7 +207,7 @@ def train_phase(task: Task) -> Outcome:
     record = {
         "phase": {"name": phase.name, "trains": phase.trains, "says": phase.describe()} | describe(phase),
         "setup": describe(setup),
-        "before": [stored.key for stored in task.before],
+        "before": [stored.key for stored in task.previous],
         "epoch": epoch,
         "seconds": round(sum(entry["seconds"] for entry in curve) + time.perf_counter() - start, 3),
         "device": device_name(device, machine.devices),
@@ -216,35 +216,35 @@ def train_phase(task: Task) -> Outcome:
     return Outcome(network.state_dict(), optimizer_state, curve, record)
 
 
-def _data(task: Task, device: torch.device) -> VocalSetDataModule:
-    """The batches of a phase: waveforms, or features where the extractor is fixed."""
+def _data_module(task: Task, device: torch.device) -> VocalSetDataModule:
+    """Make the batches of a phase: waveforms, or features if the extractor is fixed."""
     run, corpus, phase = task.run, task.corpus, task.phase
     features = resident = sampler = None
     if isinstance(phase, Training):
         sampler = build(phase.sampler, targets=torch.from_numpy(corpus.targets("train")))
         if task.is_on_features:
-            features = {"train": _pass_features(task)}
+            features = {"train": _head_inputs(task)}
             if len(corpus.rows("validation")):
-                features["validation"] = clip_features(run, task.before, corpus, "validation", task.machine)
+                features["validation"] = clip_features(run, task.previous, corpus, "validation", task.machine)
         else:
-            resident = task.machine.clips_on(device, corpus)
+            resident = task.machine.load_clips(device, corpus)
     first_epoch, setup = run.epochs_before(task.number), run.setup
     return VocalSetDataModule(
         corpus, setup.batch_size, setup.seed, first_epoch, phase.epochs, setup.drop_last, features, sampler, resident
     )
 
 
-def _pass_features(task: Task) -> np.ndarray:
-    """The training clips' features for a head phase: (N, D), or (`PASSES` N, D) under dropout, pass after pass."""
-    features = functools.partial(clip_features, task.run, task.before, task.corpus, "train", task.machine)
+def _head_inputs(task: Task) -> np.ndarray:
+    """Get the training clips' features for a head phase: (N, D), or under dropout (`PASSES` N, D), pass after pass."""
+    features = functools.partial(clip_features, task.run, task.previous, task.corpus, "train", task.machine)
     if getattr(task.phase, "extractor", "eval") != "dropout":
         return features()
     return np.concatenate([features(number) for number in range(1, PASSES + 1)])
 
 
-def _training_features(task: Task) -> tuple[Tensor, Tensor]:
-    """Features and targets of the training clips, as `_pass_features` gives them."""
-    features = _pass_features(task)
+def _head_inputs_and_targets(task: Task) -> tuple[Tensor, Tensor]:
+    """Get the features of `_head_inputs`, and their targets."""
+    features = _head_inputs(task)
     targets = np.resize(task.corpus.targets("train"), len(features))  # repeated for each pass
     return torch.from_numpy(features), torch.from_numpy(targets)
 
@@ -252,20 +252,20 @@ def _training_features(task: Task) -> tuple[Tensor, Tensor]:
 def _fit(
     task: Task, phase: Training, network: Network, learnable: torch.nn.Module | None, data: VocalSetDataModule
 ) -> tuple[dict, list[dict[str, float]], int]:
-    """Train the epochs of a phase; the network ends with the weights of the epoch that counts.
+    """Train the epochs of a phase; load the weights of its selected epoch into the network.
 
     Returns:
-        The optimizer's state, the curve, and the epoch that counts.
+        The optimizer's state, the curve, and the selected epoch.
     """
     run, setup, corpus, machine = task.run, task.run.setup, task.corpus, task.machine
     augment = getattr(phase, "augment", None)
-    criterion = loss_of(phase, corpus)
+    criterion = build_loss(phase, corpus)
     loss_weights = dict(criterion.named_parameters()) if isinstance(criterion, torch.nn.Module) else {}
     optimizer_state = None
-    if task.before:
-        optimizer_state = _earlier_state(phase, run.phases[task.number - 1], task.before[-1], loss_weights)
+    if task.previous:
+        optimizer_state = _previous_optimizer_state(phase, run.phases[task.number - 1], task.previous[-1], loss_weights)
     if loss_weights and optimizer_state is not None:
-        criterion.load_state_dict(optimizer_state["criterion"], strict=False)  # its buffers are the phase's
+        criterion.load_state_dict(optimizer_state["criterion"], strict=False)  # its buffers are those of this phase
     module = TechniqueModule(
         network,
         criterion,
@@ -278,14 +278,14 @@ def _fit(
         augment=build(augment, sample_rate=corpus.sample_rate) if augment is not None else None,
         learnable=learnable,
         on_features=task.is_on_features,
-        whole_checkpoints=phase.changes_extractor,
+        saves_extractor=phase.changes_extractor,
         batch_clips=data.batch_clips,
         decay=phase.decay,
         offset_rate=getattr(phase, "offset_rate", 1.0),
         mix=build(phase.mix, class_counts=torch.from_numpy(corpus.counts("train"))) if phase.mix else None,
         constraint=_constraint(phase, network),
     )
-    checkpoint = task.work / CHECKPOINT
+    checkpoint = task.work_folder / CHECKPOINT
     callbacks: list[Callback] = [Progress(task.title, machine.progress)]
     if setup.selection == "best":
         callbacks.append(BestEpoch())
@@ -298,53 +298,52 @@ def _fit(
     if average is not None:
         callbacks.append(EMAWeightAveraging(use_buffers=False, decay=average))
     callbacks.append(EpochCheckpoint(checkpoint, task.require_lease))
-    about = {"phase": task.title, "key": run.keys[task.number], "run": run.name(corpus.fingerprint("test"))}
-    about |= {"seed": setup.seed} | {name: value for name, value in run.names.items() if name != "settings"}
-    loggers = machine.loggers(task.work / "logs", about)
-    trainer = machine.trainer(
+    phase_info = {"phase": task.title, "key": run.keys[task.number], "run": run.name(corpus.fingerprint("test"))}
+    phase_info |= {"seed": setup.seed} | {name: value for name, value in run.names.items() if name != "settings"}
+    loggers = machine.loggers(task.work_folder / "logs", phase_info)
+    trainer = machine.make_trainer(
         callbacks,
         devices=machine.devices,
         max_epochs=phase.epochs,
         limit_train_batches=setup.max_batches if setup.max_batches is not None else 1.0,
         logger=loggers,
     )
-    with finish_loggers(loggers), interruptible(trainer), raise_from_processes():
+    with finish_loggers(loggers), handle_interrupts(trainer), raise_from_processes():
         trainer.fit(module, data, ckpt_path=find_checkpoint(checkpoint))
-    state = read_checkpoint(checkpoint)  # also where other processes trained
+    state = read_checkpoint(checkpoint)  # for the case that other processes trained
     best = state["callbacks"].get(BestEpoch.__name__)
     if best is None:
         epoch = data.first_epoch + phase.epochs
         best = {"weights": state["state_dict"], "optimizer": state["optimizer_states"][0], "epoch": epoch}
     module.load_state_dict(best["weights"], strict=module.strict_loading)
-    if loss_weights:  # for a phase that continues training
+    if loss_weights:  # for a later phase that continues training
         best["optimizer"] |= {"criterion": {name: value.detach() for name, value in loss_weights.items()}}
     return best["optimizer"], state["curve"], best["epoch"]
 
 
-def _earlier_state(
-    phase: Training, before: Phase, stored: StoredPhase, loss_weights: Mapping[str, Tensor]
+def _previous_optimizer_state(
+    phase: Training, previous: Phase, stored: StoredPhase, loss_weights: Mapping[str, Tensor]
 ) -> dict | None:
-    """The optimizer state of the phase before; None unless both phases train the same weights by the same rule.
-
-    The learning rate may differ.
+    """Get the optimizer state of the previous phase; None if weights or optimizer differ by more than the rate.
 
     Args:
         phase: the phase to train.
-        before: the phase before it.
-        stored: its result.
+        previous: the phase before it.
+        stored: the result of the previous phase.
         loss_weights: the parameters of the phase's loss.
     """
-    if not isinstance(before, Training) or before.trains != phase.trains or getattr(phase, "init", "warm") != "warm":
+    is_warm = getattr(phase, "init", "warm") == "warm"
+    if not isinstance(previous, Training) or previous.trains != phase.trains or not is_warm:
         return None
-    if any(getattr(each, "learns", None) is not None for each in (phase, before)):
+    if any(getattr(each, "learns", None) is not None for each in (phase, previous)):
         return None
-    if getattr(phase, "offset_rate", 1.0) != getattr(before, "offset_rate", 1.0):
+    if getattr(phase, "offset_rate", 1.0) != getattr(previous, "offset_rate", 1.0):
         return None
-    if describe(phase.optimizer) | {"lr": None} != describe(before.optimizer) | {"lr": None}:
+    if describe(phase.optimizer) | {"lr": None} != describe(previous.optimizer) | {"lr": None}:
         return None
     state = stored.optimizer_state()
     shapes = [{n: v.shape for n, v in weights.items()} for weights in (state.get("criterion", {}), loss_weights)]
-    is_same_loss = not loss_weights or unwrap(phase.loss)[0] is unwrap(before.loss)[0]
+    is_same_loss = not loss_weights or unwrap(phase.loss)[0] is unwrap(previous.loss)[0]
     return state if is_same_loss and shapes[0] == shapes[1] else None
 
 
@@ -353,8 +352,8 @@ def _constraint(phase: Training, network: Network) -> Callable | None:
     return build(constraint, head=network.classifier) if constraint is not None else None
 
 
-def loss_of(phase: Training, corpus: Corpus) -> Any:
-    """The loss of a phase on a corpus."""
+def build_loss(phase: Training, corpus: Corpus) -> Any:
+    """Build the loss of a phase for a corpus."""
     counts = torch.from_numpy(corpus.counts("train"))
     return build(phase.loss, class_counts=counts, techniques=corpus.techniques)
 
@@ -367,12 +366,12 @@ def _recalibrate(
     batches = min(batches, max_batches or batches)
     waveforms = _waveforms(data, batches, device)
     bar = progress_bar("statistics of batch norm", "batch", batches, machine.progress, items=waveforms)
-    with machine.trainer().precision_plugin.forward_context():
+    with machine.make_trainer().precision_plugin.forward_context():
         recalibrate(network.to(device), bar)
 
 
 def _waveforms(data: VocalSetDataModule, batches: int, device: torch.device) -> Iterator[Tensor]:
-    """(B, S) waveforms of the first batches of training clips in a mixed order, on a device."""
+    """Yield (B, S) waveforms of the first batches of training clips in random order, on a device."""
     for samples, _ in islice(data.recalibration_loader(), batches):
         yield data.waveforms(samples.to(device))
 
@@ -380,28 +379,28 @@ def _waveforms(data: VocalSetDataModule, batches: int, device: torch.device) -> 
 def clip_features(
     run: Run, stored: tuple[StoredPhase, ...], corpus: Corpus, subset: str, machine: Machine, dropout_pass: int = 0
 ) -> np.ndarray:
-    """(N, D) features of a subset's clips, from the extractor as the last phase that changed it left it.
+    """(N, D) features of a subset's clips, from the extractor after the last of the stored phases that changed it.
 
     Args:
         run, stored, corpus, subset, machine: see `train_phase`.
-        dropout_pass: 0 for evaluation; another number for dropout that this number and the run's seed decide.
+        dropout_pass: 0 for evaluation; another number turns dropout on, seeded by it and the run's seed.
     """
     changes = [number for number, phase in enumerate(run.phases[: len(stored)]) if phase.changes_extractor]
     source = stored[changes[-1] if changes else 0]
 
     def compute() -> np.ndarray:
         device = machine.device
-        network = machine.ready(run.build(), device)
+        network = machine.set_backend(run.build(), device)
         source.load_into(network)
         network.to(device).eval()
         if dropout_pass:
             for layer in network.modules():
                 layer.train(isinstance(layer, torch.nn.Dropout))
             torch.manual_seed(derive_seed(run.setup.seed, f"dropout pass/{dropout_pass}"))
-        data = VocalSetDataModule(corpus, run.setup.batch_size, resident=machine.clips_on(device, corpus))
+        data = VocalSetDataModule(corpus, run.setup.batch_size, resident=machine.load_clips(device, corpus))
         loader, batches = data.ordered_loader(subset), []
         title = f"features of the {subset} clips"
-        with torch.inference_mode(), machine.trainer().precision_plugin.forward_context():
+        with torch.inference_mode(), machine.make_trainer().precision_plugin.forward_context():
             for clips, _ in progress_bar(title, "batch", len(loader), machine.progress, items=loader):
                 batches.append(network.features(data.waveforms(clips.to(device))).float())
                 raise_if_signalled()
@@ -412,6 +411,6 @@ def clip_features(
 
 
 def device_name(device: torch.device, devices: int = 1) -> str:
-    """The GPU's name, or the processor's kind; and how many compute together."""
+    """Name the GPU, or the kind of processor, with the number of devices if there are several."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({platform.machine()})"
     return name if devices == 1 else f"{devices} x {name}"

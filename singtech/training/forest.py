@@ -1,13 +1,13 @@
 """The random forest on a network's features (Yamamoto et al. 2021), Table 2's baseline "Oblong".
 
-The network is trained jointly under alpha, which smooths the weights of its loss (Eq. 2) and so shapes the features. In
-the forest, which takes the place of the last layer, alpha does this:
+The network is trained jointly with alpha, which smooths the weights of its loss (Eq. 2) and so changes the features.
+The forest replaces the last layer. There alpha has this effect:
 
-- balanced (imbalanced-learn's, as in the authors' published code): nothing. Every tree sees equally many clips of each
-  technique, as many as the rarest has, drawn with replacement (Chen et al. 2004).
-- not balanced (scikit-learn's): a clip has its technique's weight of Eq. 2; alpha 0 is the plain forest.
+- balanced (imbalanced-learn's, as in the authors' published code): none. Every tree is trained on the same number of
+  clips of each technique, the number of the rarest one, drawn with replacement (Chen et al. 2004).
+- not balanced (scikit-learn's): each clip has the weight of its technique (Eq. 2); alpha 0 is the plain forest.
 
-A forest is grown in seconds and not stored: features and seed give the same forest again, bit for bit.
+Training a forest takes seconds, so it is not stored. The same features and seed give the same forest, bit for bit.
 """
 
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ import numpy as np
 from singtech.errors import InvalidValue
 from singtech.streams import derive_seed
 
-SMALLEST = 1e-6  # added before the logarithm: a forest's probability may be 0
+MIN_PROBABILITY = 1e-6  # added before the logarithm: a forest's probability may be 0
 
 
 @dataclass(frozen=True)
 class Forest:
-    """How a forest is grown.
+    """The settings of a forest.
 
     Args:
-        trees: how many.
-        balanced: whether every tree sees equally many clips of each technique.
+        trees: number of trees.
+        balanced: whether every tree is trained on the same number of clips of each technique.
     Raises:
-        InvalidValue: no whole number of trees from 1 up.
+        InvalidValue: the number of trees is not a whole number from 1 up.
     """
 
     trees: int = 100
@@ -48,10 +48,10 @@ def forest_logits(
     alpha: float,
     seed: int,
 ) -> np.ndarray:
-    """Grow a forest on the training clips and classify the test clips.
+    """Train a forest on the training clips and classify the test clips.
 
     Args:
-        forest: how it is grown.
+        forest: its settings.
         features: (M, D) of the training clips.
         targets: (M,) their technique indices.
         test_features: (N, D).
@@ -59,7 +59,7 @@ def forest_logits(
         alpha: of Eq. 2; a balanced forest ignores it.
         seed: of the run.
     Returns:
-        (N, K) float32 log(p + 1e-6), a technique without training clips at p = 0.
+        (N, K) float32 log(p + 1e-6); p is 0 for a technique without training clips.
     Raises:
         InvalidValue: alpha is not a number from 0 up.
     """
@@ -67,11 +67,11 @@ def forest_logits(
     classifier.fit(features, targets)
     probabilities = np.zeros((len(test_features), techniques))
     probabilities[:, classifier.classes_] = classifier.predict_proba(test_features)
-    return np.log(probabilities + SMALLEST).astype(np.float32)
+    return np.log(probabilities + MIN_PROBABILITY).astype(np.float32)
 
 
 def _classifier(forest: Forest, targets: np.ndarray, alpha: float, seed: int):
-    """The library's forest, on one thread: several threads add up the trees in another order each time."""
+    """Make the library's forest on one thread: with several threads the order of its sums would differ between runs."""
     if forest.balanced:
         from imblearn.ensemble import BalancedRandomForestClassifier
 
@@ -83,6 +83,6 @@ def _classifier(forest: Forest, targets: np.ndarray, alpha: float, seed: int):
 
     from singtech.imbalance.losses import class_weights
 
-    present, counts = np.unique(targets, return_counts=True)
-    weights = dict(zip(present.tolist(), class_weights(torch.from_numpy(counts), alpha).tolist(), strict=True))
+    labels, counts = np.unique(targets, return_counts=True)
+    weights = dict(zip(labels.tolist(), class_weights(torch.from_numpy(counts), alpha).tolist(), strict=True))
     return RandomForestClassifier(forest.trees, class_weight=weights, n_jobs=1, random_state=seed)

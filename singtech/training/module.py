@@ -25,8 +25,8 @@ GPU_LOSS_BATCHES = 16  # reading losses waits for a GPU, so they are read togeth
 class TechniqueModule(LightningModule):
     """A network in training.
 
-    `curve` holds a dict for each finished epoch: epoch (counted over the run), loss, accuracy and macro F1 on the
-    training clips, and the same on the validation singers if there are any. Checkpoints hold it.
+    `curve` has a dict for each finished epoch: epoch (counted over the run), loss, accuracy and macro F1 on the
+    training clips, and the same on the validation singers if there are any. Checkpoints contain it.
 
     Args:
         network: front end, extractor and head.
@@ -36,16 +36,16 @@ class TechniqueModule(LightningModule):
         seed: of the run.
         trains: `network`, or `head` alone.
         first_epoch: epochs of training before this phase.
-        optimizer_state: the optimizer's first state.
+        optimizer_state: from which the optimizer starts.
         augment: changes the training waveforms.
-        learnable: trained in place of the head's own weights.
+        learnable: module to train in place of the head's own weights.
         on_features: whether batches hold (B, D) features instead of (B, S) waveforms.
-        whole_checkpoints: False leaves the extractor out of checkpoints, for phases that do not change it.
-        batch_clips: gives the names of the clips in a batch of an epoch, for the message of a diverged run.
+        saves_extractor: whether checkpoints contain the extractor; False for phases that do not change it.
+        batch_clips: called with epoch and batch, gives the names of its clips for the message of a diverged run.
         offset_rate: factor on the learning rate of the layers that predict offsets.
         decay: of the learning rate over the phase's steps: `none`, `linear` or `cosine`.
         mix: mixes the clips of a batch.
-        constraint: called with the head after every step.
+        constraint: called with the head after every step, changes it.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class TechniqueModule(LightningModule):
         augment: Augmentation | None = None,
         learnable: nn.Module | None = None,
         on_features: bool = False,
-        whole_checkpoints: bool = True,
+        saves_extractor: bool = True,
         batch_clips: Callable[[int, int], list[str]] | None = None,
         offset_rate: float = 1.0,
         decay: str = "none",
@@ -74,9 +74,9 @@ class TechniqueModule(LightningModule):
         self.optimizer, self.optimizer_state, self.seed, self.trains = optimizer, optimizer_state, seed, trains
         self.first_epoch, self.on_features, self.batch_clips = first_epoch, on_features, batch_clips
         self.offset_rate, self.decay, self.mix, self.constraint = offset_rate, decay, mix, constraint
-        self.strict_loading = whole_checkpoints
+        self.strict_loading = saves_extractor
         self.curve: list[dict[str, float]] = []
-        self.train_batches: list[Batch] = []  # of the epoch
+        self.train_batches: list[Batch] = []  # of the current epoch
         self.validation_batches: list[Batch] = []
         self.train_metrics, self.validation_metrics = _Metrics(techniques), _Metrics(techniques)
 
@@ -90,22 +90,22 @@ class TechniqueModule(LightningModule):
         head = self.network.classifier if self.learnable is None else self.learnable
         return head(inputs)
 
-    def trained_parameters(self) -> list[nn.Parameter]:
-        """The parameters to train: the network's, or the head's alone; and the loss's, if it has any."""
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """List the parameters to train: the network's, or the head's alone; and those of the loss if it has any."""
         part = self.network if self.trains == "network" else self.learnable or self.network.classifier
-        of_loss = self.criterion.parameters() if isinstance(self.criterion, nn.Module) else ()
-        return [*part.parameters(), *of_loss]
+        loss_parameters = self.criterion.parameters() if isinstance(self.criterion, nn.Module) else ()
+        return [*part.parameters(), *loss_parameters]
 
     def configure_optimizers(self) -> Any:
-        """The phase's optimizer, with the state of the phase before, and the decay of its learning rate."""
-        optimizer = self.optimizer(self._groups())
+        """Build the phase's optimizer with the state of the previous phase, and the decay of its learning rate."""
+        optimizer = self.optimizer(self._parameter_groups())
         if self.offset_rate != 1:
             optimizer.param_groups[-1]["lr"] *= self.offset_rate
         if self.optimizer_state is not None:
             rates = [group.get("lr") for group in optimizer.param_groups]
             optimizer.load_state_dict(self.optimizer_state)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group.pop("initial_lr", None)  # of the decay of the phase before
+                group.pop("initial_lr", None)  # from the decay of the previous phase
                 if rate is not None:
                     group["lr"] = rate
         if self.decay == "none":
@@ -114,19 +114,19 @@ class TechniqueModule(LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, functools.partial(decay_factor, self.decay, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def _groups(self) -> list:
-        """The parameters to train; with an own rate for offsets, those of their layers as a second group."""
-        parameters = self.trained_parameters()
+    def _parameter_groups(self) -> list:
+        """Group the parameters to train: if offsets have their own rate, their layers are a second group."""
+        parameters = self.trainable_parameters()
         if self.offset_rate == 1:
             return parameters
         layers = [layer.shift for layer in self.network.modules() if isinstance(layer, DeformableConv2d)]
         offsets = [parameter for layer in layers for parameter in layer.parameters()]
-        known = set(map(id, offsets))
-        others = [parameter for parameter in parameters if id(parameter) not in known]
+        offset_ids = set(map(id, offsets))
+        others = [parameter for parameter in parameters if id(parameter) not in offset_ids]
         return [{"params": others}, {"params": offsets}]
 
     def on_train_epoch_start(self) -> None:
-        """Seed dropout from the run's seed and the epoch alone."""
+        """Seed dropout by the run's seed and the epoch."""
         self.epoch_start = time.perf_counter()
         if self.trains == "network":
             self.network.train()
@@ -137,11 +137,11 @@ class TechniqueModule(LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The loss of a batch: (B, S) waveforms or (B, D) features, (B,) technique indices.
 
-        Where several devices share a batch, each one's loss is scaled so that the mean of their gradients is the
-        gradient of the loss over the whole batch.
+        If several devices share a batch, the loss of each is scaled so that the mean of their gradients is the gradient
+        of the loss over the whole batch.
 
         Raises:
-            Diverged: the loss of this batch, or on a GPU of one of the last `GPU_LOSS_BATCHES`, is not finite.
+            Diverged: the loss of this batch is not finite; on a GPU, one of the last `GPU_LOSS_BATCHES`.
         """
         inputs, targets = batch
         if self.augment is not None:
@@ -158,25 +158,25 @@ class TechniqueModule(LightningModule):
             self._require_finite(batch_idx + 1 - interval)
         if not torch.distributed.is_initialized():
             return loss
-        share = normalizer(self.criterion, labels)
-        whole = share.clone()
-        torch.distributed.all_reduce(whole)
-        return loss * share * torch.distributed.get_world_size() / whole
+        divisor = normalizer(self.criterion, labels)
+        total = divisor.clone()
+        torch.distributed.all_reduce(total)
+        return loss * divisor * torch.distributed.get_world_size() / total
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Let the constraint act on the head."""
+        """Apply the constraint to the head."""
         if self.constraint is not None:
             self.constraint(self.network.classifier)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """The loss of a batch of the validation singers, for the curve."""
+        """Compute the loss of a batch of the validation singers for the curve."""
         self._loss(*batch, self.validation_batches)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch and add it to the curve.
 
         Raises:
-            Diverged: a loss, or that on the validation singers, is not finite.
+            Diverged: a training or validation loss is not finite.
         """
         self._require_finite(0)
         values = self.train_metrics.compute(self.train_batches)
@@ -194,21 +194,21 @@ class TechniqueModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Add the curve; leave out a fixed extractor."""
         checkpoint["curve"] = self.curve
-        checkpoint["state_dict"] = self.changing_state(checkpoint["state_dict"])
+        checkpoint["state_dict"] = self.state_to_save(checkpoint["state_dict"])
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Restore the curve."""
         self.curve = list(checkpoint["curve"])
 
-    def changing_state(self, state: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """A state, by default the present one, without the extractor's if the phase does not change it."""
+    def state_to_save(self, state: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Take a state dict, by default the current one, without the extractor if the phase does not change it."""
         state = self.state_dict() if state is None else state
-        frozen = () if self.strict_loading else ("network.front_end.", "network.extractor.")
-        return {name: value for name, value in state.items() if not name.startswith(frozen)}
+        fixed_parts = () if self.strict_loading else ("network.front_end.", "network.extractor.")
+        return {name: value for name, value in state.items() if not name.startswith(fixed_parts)}
 
     @property
     def absolute_epoch(self) -> int:
-        """Epochs of the run before this one, over all its phases."""
+        """Number of epochs of the run before this one, over all its phases."""
         return self.first_epoch + self.current_epoch
 
     @property
@@ -221,7 +221,7 @@ class TechniqueModule(LightningModule):
         return f"training has diverged; try a smaller optimizer.lr than {rate}."
 
     def _require_finite(self, first_batch: int) -> None:
-        """Stop at the first loss of the epoch that is not finite, from a batch on."""
+        """Raise `Diverged` at the first loss that is not finite, from batch `first_batch` of the epoch on."""
         losses = torch.stack([loss for loss, _, _ in self.train_batches[first_batch:]])
         for batch, value in enumerate(losses.tolist(), first_batch):
             if not math.isfinite(value):
@@ -231,7 +231,7 @@ class TechniqueModule(LightningModule):
                 raise Diverged(f"the loss is {value} in epoch {epoch}, batch {batch + 1}{names}: {self._advice}")
 
     def _loss(self, inputs: Tensor, labels: Tensor, batches: list[Batch], targets: Tensor | None = None) -> Tensor:
-        """The loss of a batch against its labels; the curve scores it against its targets."""
+        """Compute the loss of a batch from its labels; the curve scores the logits against the targets."""
         logits = self(inputs).float()
         loss = self.criterion(logits, labels)
         batches.append((loss.detach(), logits.detach(), labels if targets is None else targets))
@@ -239,7 +239,7 @@ class TechniqueModule(LightningModule):
 
 
 def decay_factor(decay: str, steps: int, step: int) -> float:
-    """What a step multiplies the learning rate by: from 1 to 0 over the steps."""
+    """Factor on the learning rate at a step: it falls from 1 to 0 over the steps."""
     progress = min(step / steps, 1.0)
     return 1 - progress if decay == "linear" else (1 + math.cos(math.pi * progress)) / 2
 
@@ -249,7 +249,7 @@ class _Metrics(nn.Module):
 
     def __init__(self, techniques: int) -> None:
         super().__init__()
-        self.loss = MeanMetric(nan_strategy="disable")  # a loss that is not finite must show
+        self.loss = MeanMetric(nan_strategy="disable")  # nan must stay visible
         scores: dict[str, Metric | MetricCollection] = {
             "accuracy": MulticlassAccuracy(techniques, average="micro"),
             "f1": MulticlassF1Score(techniques, average="macro"),
@@ -257,7 +257,7 @@ class _Metrics(nn.Module):
         self.scores = MetricCollection(scores, compute_groups=False)
 
     def compute(self, batches: list[Batch]) -> dict[str, float]:
-        """The metrics over an epoch's batches, which are then dropped."""
+        """Compute the metrics over an epoch's batches, and clear the list."""
         losses, logits, targets = zip(*batches, strict=True)
         counts = torch.tensor([len(batch) for batch in targets], device=losses[0].device)
         self.loss.update(torch.stack(losses), counts)

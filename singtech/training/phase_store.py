@@ -1,20 +1,20 @@
-"""The phase store: `PhaseStore.obtain` takes a phase from the disk, or trains it once.
+"""The phase store: `PhaseStore.obtain` reads a phase from the disk, or trains it.
 
-`<store>/<key>/` holds a finished phase. It appears in one step. Its files:
+`<store>/<key>/` holds a finished phase and is written in one step. Its files:
 
 | file | content | reader |
 | --- | --- | --- |
-| `phase.json` | what was trained, seconds, `format`, SHA-256 of each file and of the record | `StoredPhase.record` |
+| `phase.json` | the settings, seconds, `format`, SHA-256 of each file and of the record | `StoredPhase.record` |
 | `weights.safetensors` | the network | `StoredPhase.load_into` |
 | `optimizer.pt` | the optimizer's state: tensors and plain values | `StoredPhase.optimizer_state` |
-| `log.csv` | one row an epoch | people |
+| `log.csv` | one row per epoch | people |
 | `features/<clips>-<sha256>.npy` | (N, D) features of a set of clips | `read_features` |
 
 `<store>/.<key>.work/last.ckpt` is the checkpoint of a phase in training (`write_checkpoint`, `read_checkpoint`).
 
-Reading a phase takes no lock. A damaged file raises `Damaged`: `obtain` and `features` then set the phase, the features
-or the checkpoint aside as `.<name>.damaged-<number>` and make it again. A file of a newer version raises `Newer` and
-stays.
+Reading a phase needs no lock. A damaged file raises `Damaged`: `obtain` and `features` then rename the phase, features
+or checkpoint to `.<name>.damaged-<number>` and make it again. A file of a newer version raises `Newer` and is not
+changed.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ from singtech.io.lock import get_lock_path, hold
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # raised when an earlier version would misread a phase or a checkpoint; 0 is a file without the entry
+FORMAT = 1  # increase it when older code would misread a phase or checkpoint; files without this entry have 0
 RECORD, WEIGHTS, OPTIMIZER, LOG = "phase.json", "weights.safetensors", "optimizer.pt", "log.csv"
 CHECKPOINT = "last.ckpt"
 REMEDY = "`singtech store check=true` looks through the store and sets aside what is damaged."
@@ -48,7 +48,7 @@ REMEDY = "`singtech store check=true` looks through the store and sets aside wha
 
 @dataclass
 class Outcome:
-    """A trained phase, ready to be stored."""
+    """A trained phase to store."""
 
     weights: Mapping[str, torch.Tensor]
     optimizer_state: dict
@@ -69,10 +69,10 @@ class StoredPhase:
 
     @property
     def record(self) -> dict:
-        """What was trained and how long it took (`phase.json`).
+        """The settings of the phase and how long its training took (`phase.json`).
 
         Raises:
-            Damaged: it cannot be read, or is another phase's.
+            Damaged: it cannot be read, or belongs to another phase.
             Newer: a newer version wrote it.
         """
         path = self.folder / RECORD
@@ -81,15 +81,15 @@ class StoredPhase:
             is_newer = record.get("format", 0) > FORMAT
             is_whole = is_newer or (record["key"] == self.key and record.pop("sha256") == _digest(record))
         except (OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError) as problem:
-            raise Damaged(f"{path} cannot be read ({_line(problem)})") from None
+            raise Damaged(f"{path} cannot be read ({_one_line(problem)})") from None
         if is_newer:
-            raise Newer(_newer_sentence(path, record["format"]))
+            raise Newer(_newer_message(path, record["format"]))
         if not is_whole:
             raise Damaged(f"{path} is not what was stored under {self.key}")
         return record
 
     def check(self) -> dict:
-        """Read the record and the bytes of all files but the features, which are checked when they are used.
+        """Check the record and the bytes of all files except the features, which are checked when they are used.
 
         Raises:
             Damaged: a file is missing or has changed.
@@ -103,24 +103,24 @@ class StoredPhase:
         return record
 
     def load_into(self, network: nn.Module) -> None:
-        """Give the network the weights and running statistics that the phase ended with; `check` has read them."""
+        """Load the phase's final weights and running statistics into a network; call `check` before."""
         network.load_state_dict(load_file(self.folder / WEIGHTS))
 
     def optimizer_state(self) -> dict:
-        """The optimizer's state at the phase's end.
+        """Read the optimizer's state at the end of the phase.
 
         Raises:
-            Damaged: it holds anything but tensors and plain values.
+            Damaged: it holds something other than tensors and plain values.
         """
         path = self.folder / OPTIMIZER
         return read_plain(path.read_bytes(), path)
 
     def features(self, clips: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        """(N, D) features of a set of clips, computed once.
+        """Read the (N, D) features of a set of clips; compute and store them if they are missing or damaged.
 
         Args:
             clips: their fingerprint.
-            compute: gives the features where none are stored, or they are damaged.
+            compute: computes the features.
         """
         stem = self.folder / "features" / clips[:16]
         with hold(stem, f"features of phase {self.key} are being computed"):
@@ -139,15 +139,15 @@ class StoredPhase:
 
 
 def features_name(clips: str, data: bytes) -> str:
-    """The name of a file of features: the clips' fingerprint, and the SHA-256 of its own bytes."""
+    """Name a file of features by the clips' fingerprint and the SHA-256 of its bytes."""
     return f"{clips[:16]}-{hashlib.sha256(data).hexdigest()[:32]}.npy"
 
 
 def read_features(path: Path) -> np.ndarray:
-    """(N, D) features.
+    """Read (N, D) features.
 
     Raises:
-        Damaged: the file's name does not fit its bytes.
+        Damaged: the SHA-256 in the file's name is not that of its bytes.
     """
     data = path.read_bytes()
     if path.name != features_name(path.name.partition("-")[0], data):
@@ -156,42 +156,42 @@ def read_features(path: Path) -> np.ndarray:
 
 
 def torch_bytes(value: object) -> bytes:
-    """Torch's bytes of a value, made in memory: a full disk is then an OSError when they are written."""
+    """Serialise a value by torch in memory, so that a full disk raises OSError when the bytes are written."""
     with io.BytesIO() as buffer:
         torch.save(value, buffer)
         return buffer.getvalue()
 
 
 def read_plain(data: bytes, path: Path) -> dict:
-    """The dictionary of tensors and plain values in torch's bytes; no code of the file runs.
+    """Read a dictionary of tensors and plain values from torch's bytes, without running code from the file.
 
     Args:
-        data: as `torch_bytes` gives them.
+        data: from `torch_bytes`.
         path: their file, for the message.
     Raises:
-        Damaged: they hold anything else.
+        Damaged: they hold something else.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's advice on files that it refuses next
+            warnings.simplefilter("ignore")  # for files that torch refuses in the next line
             values = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as problem:  # torch has no kind of its own for a file that it cannot read
-        raise Damaged(f"{path} cannot be read ({_line(problem)}): {REMEDY}") from None
+    except Exception as problem:  # torch raises many types for a file that it cannot read
+        raise Damaged(f"{path} cannot be read ({_one_line(problem)}): {REMEDY}") from None
     return values
 
 
 def write_checkpoint(path: Path, values: dict) -> None:
-    """Write tensors and plain values in one step, behind their SHA-256: torch itself reads a flipped bit as a number.
+    """Write tensors and plain values in one step, after their SHA-256, because torch does not detect a flipped bit.
 
     Raises:
-        OSError: the disk is full, for example; the file before stays.
+        OSError: for example, the disk is full; the previous file is kept.
     """
     data = torch_bytes(values | {"format": FORMAT})
     write_bytes(path, hashlib.sha256(data).digest() + data)
 
 
 def read_checkpoint(path: Path) -> dict:
-    """The values that `write_checkpoint` wrote.
+    """Read the values of `write_checkpoint`.
 
     Raises:
         FileNotFoundError: there is none.
@@ -205,12 +205,12 @@ def read_checkpoint(path: Path) -> dict:
     values = read_plain(data, path)
     number = values.pop("format", 0)
     if number > FORMAT:
-        raise Newer(_newer_sentence(path, number))
+        raise Newer(_newer_message(path, number))
     return values
 
 
 def find_checkpoint(path: Path) -> Path | None:
-    """The checkpoint to go on from; None where there is none, or a damaged one, which is set aside with a warning.
+    """Find the checkpoint to continue from; None if it is missing, or damaged: then it is set aside with a warning.
 
     Raises:
         Newer: a newer version wrote it.
@@ -227,16 +227,16 @@ def find_checkpoint(path: Path) -> Path | None:
 
 
 class PhaseStore:
-    """Finished phases under one folder, which processes and machines on one file system can share."""
+    """Finished phases in one folder, which processes and machines on one file system can share."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
     def find(self, key: str) -> StoredPhase | None:
-        """The finished phase with that key; None where there is none.
+        """Find the finished phase with a key; None if there is none.
 
         Raises:
-            Damaged: it exists, but is not whole.
+            Damaged: a file of it is missing or has changed.
             Newer: a newer version wrote it.
         """
         stored = StoredPhase(self.folder / key)
@@ -246,26 +246,26 @@ class PhaseStore:
         return stored
 
     def obtain(
-        self, key: str, train: Callable[[Path, Callable[[], None]], Outcome], what: str = "a phase", wait: bool = True
+        self, key: str, train: Callable[[Path, Callable[[], None]], Outcome], name: str = "a phase", wait: bool = True
     ) -> tuple[StoredPhase, bool]:
-        """The phase with that key, and whether it had to be trained.
+        """Read the phase with a key, or train it. Return it, and whether it was trained now.
 
         Args:
             key: from `phase_keys`.
-            train: trains the phase. Called, where the phase is not stored whole, with the folder for its checkpoints,
-                from which it goes on, and with a function that raises `Superseded` once another process trains it.
-            what: the phase's name, for the line about a wait.
-            wait: for another process that trains it.
+            train: trains the phase if it is missing or damaged. Called with the folder of its checkpoints, from which
+                it continues, and with a function that raises `LeaseLost` if another process has taken it over.
+            name: of the phase, for the message while waiting.
+            wait: whether to wait for another process that trains it.
         Raises:
-            Busy: another process trains it, and `wait` is False; or took it over.
+            Busy: another process trains it and `wait` is False, or has taken it over.
             Newer: a newer version wrote it.
         """
         folder, work = self.folder / key, self.folder / f".{key}.work"
         with contextlib.suppress(Damaged):  # set aside below, under the lock
             stored = self.find(key)
-            if stored and not (work.exists() or get_lock_path(folder).exists()):  # a killed process may leave those
+            if stored and not (work.exists() or get_lock_path(folder).exists()):  # a killed process leaves these
                 return stored, False
-        with hold(folder, f"{what} ({key}) is being trained", wait) as require_lease:
+        with hold(folder, f"{name} ({key}) is being trained", wait) as require_lease:
             try:
                 stored = self.find(key)
             except Damaged as problem:
@@ -298,9 +298,9 @@ def _digest(record: dict) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
-def _newer_sentence(path: Path, number: int) -> str:
+def _newer_message(path: Path, number: int) -> str:
     return f"{path} has format {number}, this version of singtech reads up to {FORMAT}: install a newer one"
 
 
-def _line(problem: BaseException) -> str:
+def _one_line(problem: BaseException) -> str:
     return " ".join(str(problem).split())[:120] or type(problem).__name__

@@ -1,9 +1,9 @@
-"""Kinds of phases, and the keys under which finished phases are stored.
+"""Kinds of phases, and the keys by which finished phases are stored.
 
-A strategy is a list of phases, written in `conf/strategy`. A phase's key is a hash of all that decides its outcome: the
+A strategy is a list of phases, defined in `conf/strategy`. A phase's key is a hash of all that decides its outcome: the
 setup that all phases of a run share, the phases before it, and its own settings. Only differences from the defaults in
-the Python signatures are hashed (`singtech.components.describe`). Paths, loggers, display names and the machine are
-left out, but for its precision and number of devices.
+the Python signatures are hashed (`singtech.components.describe`). Paths, loggers, display names and the machine are not
+hashed, except its precision and number of devices.
 
 A user's own kind of phase is a subclass of one of these.
 """
@@ -26,10 +26,10 @@ from singtech.imbalance.samplers import Natural
 from singtech.models.network import Network, initialise
 from singtech.training.protocols import Augmentation, Constraint, Learnable, Loss, Mixture, Optimizer, Rewrite, Sampler
 
-# Raise it whenever a default or the meaning of a setting changes: earlier phases are then not used.
+# Increase it when a default or the meaning of a setting changes: stored phases are then not used.
 SCHEMA = 2
 DECAYS = ("none", "linear", "cosine")
-PASSES = 20  # of features under dropout
+PASSES = 20  # over the training clips for features under dropout
 
 Features = Callable[[], tuple[Tensor, Tensor]]  # gives (N, D) features and (N,) targets
 
@@ -39,7 +39,7 @@ class Phase:
     """One stage of training.
 
     Attributes:
-        trains: `network`, `head`, or `` for a phase without training.
+        trains: `network`, `head`, or "" for a phase without training.
         name: for display; not part of the key.
         epochs: number of epochs.
     """
@@ -50,14 +50,14 @@ class Phase:
 
     @property
     def changes_extractor(self) -> bool:
-        """Whether features computed before the phase are stale after it."""
+        """Whether the phase changes the extractor, so that features must be computed again."""
         return False
 
     def begin(self, network: Network, seed: int) -> nn.Module | None:
-        """Prepare a network that holds the weights of the phase before.
+        """Prepare a network that has the weights of the previous phase.
 
         Returns:
-            A module that is trained in place of the head's own weights, or None.
+            A module to train in place of the head's own weights, or None.
         """
 
     def finish(self, network: Network, class_counts: Tensor, learnable: nn.Module | None, features: Features) -> None:
@@ -70,7 +70,7 @@ class Phase:
         """
 
     def describe(self) -> str:
-        """The phase in a few words."""
+        """Describe the phase in a few words."""
         return f"{self.epochs} epochs of the {self.trains}"
 
 
@@ -83,10 +83,10 @@ class Training(Phase):
         loss: built with the class counts.
         sampler: built with the targets.
         learning_rate: replaces the optimizer's own `lr`, as in the published code's re-training (1e-5).
-        decay: of the learning rate over the phase's steps: `none`, `linear` or `cosine`, both to 0.
-        mix: built with the class counts, mixes the clips of a batch; None for no mixing.
+        decay: of the learning rate to 0 over the phase's steps: `none`, `linear` or `cosine`.
+        mix: mixes the clips of a batch; built with the class counts; None for no mixing.
     Raises:
-        InvalidValue: no epochs, a learning rate that is not above 0, or another decay.
+        InvalidValue: no epochs, a learning rate that is not above 0, or an unknown decay.
     """
 
     optimizer: Optimizer
@@ -109,22 +109,22 @@ class Training(Phase):
         """The optimizer with the phase's learning rate."""
         if self.learning_rate is None:
             return self.optimizer
-        target, settings = unwrap(self.optimizer)  # Hydra's own kind of partial would stay nested
+        target, settings = unwrap(self.optimizer)  # a partial of Hydra's partial would stay nested
         return functools.partial(target, **settings | {"lr": self.learning_rate})
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainNetwork(Training):
-    """Train extractor and head together, from the weights of the phase before.
+    """Train extractor and head together, from the weights of the previous phase.
 
     Args:
         augment: built with the sample rate; None for no augmentation.
-        offset_rate: factor on the learning rate of the layers that predict offsets. At the same rate as the others
-            they can throw the kernels off the map.
-        average: decay per step of an exponential moving average of the weights, which the phase ends with; None for
+        offset_rate: factor on the learning rate of the layers that predict offsets. With the rate of the others, their
+            offsets can grow beyond the map.
+        average: decay per step of an exponential moving average of the weights, which are the phase's result; None for
             the last weights.
     Raises:
-        InvalidValue: the factor is not above 0, or the decay not between 0 and 1; see also `Training`.
+        InvalidValue: the factor is not above 0, or the decay is not between 0 and 1; see also `Training`.
     """
 
     trains: ClassVar[str] = "network"
@@ -150,11 +150,11 @@ class TrainHead(Training):
 
     Args:
         init: `scratch` draws new weights first, as Kang et al. (2020) do; `warm` keeps the head's weights.
-        extractor: `eval`, `train` or `dropout`, the mode of the fixed extractor. In `train` (the authors' published
-            code) dropout and batch statistics still move, so features cannot be computed once. In `dropout`, batch norm
-            is in evaluation and the features are computed `PASSES` times; epochs take them in turn.
-        learns: is built with the head and trained in its place; None trains the head's own weights.
-        constraint: is built with the head and called with it after every step; None for none.
+        extractor: mode of the fixed extractor: `eval`, `train` or `dropout`. In `train` (the authors' published code)
+            dropout and batch statistics are active, so features change from batch to batch. In `dropout`, only dropout
+            is active. The features are computed `PASSES` times, and each epoch uses the next ones.
+        learns: built with the head and trained in its place; None to train the head's own weights.
+        constraint: built with the head and called with it after every step; None for no constraint.
     """
 
     trains: ClassVar[str] = "head"
@@ -188,16 +188,16 @@ class RewriteHead(Phase):
     """Change the weights of the head by a formula, without training.
 
     Args:
-        rewrite: built with its settings, then called with `head` and `class_counts`; where it has `needs_features`,
-            also with the training clips' `features` and `targets`.
+        rewrite: built with its settings, then called with `head` and `class_counts`; if it has `needs_features`, also
+            with the training clips' `features` and `targets`.
     """
 
     rewrite: Callable[..., Rewrite]
 
     def finish(self, network: Network, class_counts: Tensor, learnable: nn.Module | None, features: Features) -> None:
         rewrite = self.rewrite()
-        more = dict(zip(("features", "targets"), features(), strict=True)) if needs_features(rewrite) else {}
-        rewrite(head=network.classifier, class_counts=class_counts, **more)
+        inputs = dict(zip(("features", "targets"), features(), strict=True)) if needs_features(rewrite) else {}
+        rewrite(head=network.classifier, class_counts=class_counts, **inputs)
 
     def describe(self) -> str:
         return "rewrite of the head"
@@ -210,11 +210,11 @@ class FitHead(Phase):
     Unlike `TrainHead`, its result does not depend on epochs, optimizer or learning rate.
 
     Args:
-        loss: built with the class counts; its attribute `weights`, if it has one, are those of the techniques.
+        loss: built with the class counts; only its attribute `weights` counts, the techniques' weights, if it has it.
         penalty: lambda, above 0.
         extractor: `eval`, or `dropout` for features under dropout, `PASSES` of each clip.
     Raises:
-        InvalidValue: the penalty is not above 0, or another mode of the extractor.
+        InvalidValue: the penalty is not above 0, or the mode of the extractor is unknown.
     """
 
     loss: Callable[..., Loss] = WeightedCrossEntropy
@@ -253,22 +253,22 @@ class Pretrained(Phase):
 
 
 def read_phases(entries: Sequence[Mapping]) -> tuple[Phase, ...]:
-    """The phases of a strategy's `phases` list.
+    """Read the phases of a strategy's `phases` list.
 
-    A strategy that begins without training the network begins with the network as it was built.
+    If the first phase does not train the network, a `Pretrained` phase is put before it.
 
     Raises:
-        InvalidValue: no phases, a setting that a phase does not have, or one that it lacks.
+        InvalidValue: there are no phases, or a phase has an unknown setting or lacks one.
     """
     if not isinstance(entries, list | tuple) or not entries:
         raise InvalidValue("strategy.phases: expected a list of at least one phase.")
-    phases = [_phase(entry, number) for number, entry in enumerate(entries)]
+    phases = [_read_phase(entry, number) for number, entry in enumerate(entries)]
     if phases[0].trains != "network":
         phases.insert(0, Pretrained(name="network"))
     return tuple(phases)
 
 
-def _phase(entry: Mapping, number: int) -> Phase:
+def _read_phase(entry: Mapping, number: int) -> Phase:
     setting = f"strategy.phases[{number}]"
     kind = instantiate(entry, setting) if isinstance(entry, Mapping) and entry.get("_target_") else None
     if kind is None:
@@ -283,21 +283,21 @@ def _phase(entry: Mapping, number: int) -> Phase:
 
 
 def phase_keys(setup: object, phases: Sequence[Phase]) -> tuple[str, ...]:
-    """The key of each phase of a run: 16 hexadecimal digits.
+    """Compute the key of each phase of a run: 16 hexadecimal digits.
 
     Args:
         setup: a dataclass with the other settings that decide the outcome (network, training clips, seed …).
         phases: in order; each key includes the phases before it.
     """
     keys = []
-    before = digest({"schema": SCHEMA, "setup": describe(setup)})
+    key = digest({"schema": SCHEMA, "setup": describe(setup)})
     for phase in phases:
-        before = digest({"before": before, "phase": describe(phase)})
-        keys.append(before)
+        key = digest({"before": key, "phase": describe(phase)})
+        keys.append(key)
     return tuple(keys)
 
 
 def digest(value: object) -> str:
-    """16 hexadecimal digits of the SHA-256 of a plain value."""
+    """Hash a plain value: the first 16 hexadecimal digits of its SHA-256."""
     text = json.dumps(describe(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,6 +1,6 @@
-"""What each kind of component must offer. A user's own class needs nothing else, and no base class.
+"""The interface of each kind of component. A user's own class needs nothing else, and no base class.
 
-A component is built with its own settings, and with those of the arguments named here that its signature has.
+A component is built with its own settings, and with those arguments named here that are in its signature.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ class Loss(Protocol):
         """(B, K) logits, (B,) targets -> () loss.
 
         It may also have `normalizer(targets)`, see `normalizer`, and `begin_epoch(progress)`, called before each epoch
-        with the finished share of the phase's epochs.
+        with a number that goes from 0 to 1 over the phase.
         """
 
 
@@ -25,16 +25,16 @@ class Sampler(Protocol):
     """Built with `targets`, the (N,) technique index of each training clip."""
 
     def __call__(self, generator: torch.Generator, progress: float) -> Tensor | Sequence[int]:
-        """N indices of the clips that an epoch trains on, in order; some clips may come twice, others not at all.
+        """N indices of the clips that an epoch trains on, in order; clips may be repeated or left out.
 
         Args:
             generator: the only source of random numbers, seeded by the run's seed and the epoch.
-            progress: the finished share of the phase's epochs, from 0.
+            progress: goes from 0 to 1 over the phase's epochs.
         """
 
 
 class Augmentation(Protocol):
-    """Built with `sample_rate` in Hz. It acts while the network is trained, not on a head's stored features."""
+    """Built with `sample_rate` in Hz. It is used while the network is trained, not on a head's stored features."""
 
     def __call__(self, waveforms: Tensor, generator: torch.Generator) -> Tensor:
         """(B, S) waveforms on any device -> (B, S). The generator, on the CPU, is the only source of random numbers."""
@@ -65,8 +65,8 @@ class Extractor(Protocol):
 
     Attributes:
         out_features: D.
-        pretrained: optional; True keeps its weights, otherwise they are drawn from the seed.
-    It may also have `parts()`, the (name, module) pairs that it applies one after the other, for Table 1.
+        pretrained: optional; True keeps its weights, otherwise they are drawn by the seed.
+    It may also have `parts()` for Table 1: the (name, module) pairs that it applies one after the other.
     """
 
     out_features: int
@@ -94,13 +94,13 @@ class Learnable(Protocol):
 
 
 Optimizer = Callable[..., torch.optim.Optimizer]  # called with the parameters; its state is tensors and plain values
-# called with `head` and `class_counts`, changes the head in place; where it has `needs_features`, also with
+# called with `head` and `class_counts`, changes the head in place; if it has `needs_features`, also called with
 # (N, D) `features` and (N,) `targets` of the training clips
 Rewrite = Callable[..., None]
 Constraint = Callable[..., None]  # built with `head`; called with `head` after every step, changes it in place
 
 
 def normalizer(loss: Loss, targets: Tensor) -> Tensor:
-    """() the divisor in a loss's mean over a batch: its own `normalizer`, else the number of clips."""
+    """() the divisor in a loss's mean over a batch: from its own `normalizer`, or else the number of clips."""
     function = getattr(loss, "normalizer", None)
     return function(targets) if function is not None else torch.tensor(float(len(targets)), device=targets.device)

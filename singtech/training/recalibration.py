@@ -1,9 +1,9 @@
 """Batch norm's statistics for evaluation ("precise BN", Wu and Johnson 2021), estimated after a phase of the network.
 
-Dropout before a convolution raises the variance that batch norm meets while training (Li et al., CVPR 2019). The
-running statistics of training do not fit the maps of evaluation, where dropout is off. Here the shift grows from layer
-to layer until the network names one technique for every clip. The paper does not mention it; `batch_norm=running`
-follows the paper to the letter.
+Dropout before a convolution increases the variance that batch norm measures in training (Li et al., CVPR 2019). So the
+running statistics of training do not fit evaluation, where dropout is off. In this network the error grows from layer
+to layer, until the network predicts one technique for every clip. The paper does not mention it; `batch_norm=running`
+does exactly what the paper says.
 """
 
 from collections.abc import Iterable
@@ -17,20 +17,20 @@ from singtech.models.conv_block import channel_moments
 
 
 def has_batch_norm(network: nn.Module) -> bool:
-    """Whether any of its layers is a batch norm."""
+    """Whether a network has a batch-norm layer."""
     return any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
 @torch.no_grad()
 def recalibrate(network: nn.Module, waveforms: Iterable[Tensor]) -> None:
-    """Set every running mean and variance that the features depend on to those of some clips, with dropout off.
+    """Set each running mean and variance that the features depend on to those of some clips, with dropout off.
 
-    Each layer's statistics are taken over all clips, whatever their batches' sizes, with the layers before it
-    normalising by batch as in training. The network is left in eval mode, its weights untouched.
+    Each layer's statistics cover all clips equally, whatever the batch sizes. The layers before it normalise by batch,
+    as in training. The weights do not change; the network is in eval mode afterwards.
 
     Args:
         network: with a `features` method, (B, S) -> (B, D).
-        waveforms: (B, S) batches of the training clips in a mixed order, on the network's device.
+        waveforms: (B, S) batches of training clips in random order, on the network's device.
     """
     norms: list[Any] = [
         module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats
@@ -50,7 +50,7 @@ def recalibrate(network: nn.Module, waveforms: Iterable[Tensor]) -> None:
         network.eval()
     for norm, count in zip(norms, counts, strict=True):
         if not moments[norm].count:
-            continue  # in the head, or in a branch without use
+            continue  # in the head, or in an unused branch
         mean, variance = moments[norm].result()
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
@@ -73,6 +73,6 @@ class _Moments:
         self.count += count
 
     def result(self) -> tuple[Tensor, Tensor]:
-        """(C,) mean and (C,) unbiased variance, as batch norm keeps it."""
+        """(C,) mean and (C,) unbiased variance, as batch norm stores it."""
         variance = (self.square - self.mean.square()).clamp(min=0)
         return self.mean, variance * self.count / max(self.count - 1, 1)

@@ -1,8 +1,8 @@
-"""A run: obtain its phases one after the other, score the test singers, write its folder.
+"""Execute a run: obtain its phases one after the other, score the test singers, write its folder.
 
-A run is a condition with a seed on a corpus. Its folder under `runs/` is named readably and by a hash of all that
-decides its outcome, so that the same command given twice trains once. `row.json` is written first and last: a run is
-complete when its row says so. The same command given again goes on from what is stored.
+A run is a condition with a seed on a corpus. The name of its folder under `runs/` contains a hash of all that decides
+its outcome, so a repeated command trains only once. `row.json` is written at the start and at the end; its status tells
+whether the run is complete. The same command continues an interrupted run from the stored phases.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 class Result:
     """A run's row, and for each of its phases whether it was trained now (True) or taken from the store.
 
-    The row's seconds are the training time of the phases that this run trained, `seconds_shared` that of all others.
+    The row's `seconds` are the training time of the phases that this run trained, `seconds_shared` that of its others.
     """
 
     row: dict
@@ -71,27 +71,27 @@ def execute(
     wait: bool = True,
     explain: Callable[[BaseException], str] = str,
 ) -> Result:
-    """Train what is missing of a run, score it on the corpus's test clips and write its folder.
+    """Train the missing phases of a run, score it on the corpus's test clips and write its folder.
 
-    The row is there from the start, with status `running`; it ends `complete`, `failed` with the reason, or
-    `interrupted`. A complete run is only read. One that no longer fits the corpus, or is damaged, is made again from
+    The row exists from the start, with status `running`. In the end the status is `complete`, `failed` with the reason,
+    or `interrupted`. A complete run is only read. If it is damaged or no longer fits the corpus, it is made again from
     its stored phases.
 
     Args:
-        run: what to run.
-        corpus: on what.
+        run: the condition and seed.
+        corpus: the clips to train and test on.
         output_dir: holds `phases/` and `runs/`.
         machine: where and how to compute.
         provenance: further entries of the row (commit, command …).
         configuration: YAML text for the run's folder.
-        say: takes one line for each thing that a person wants to know.
-        wait: for another process that works on the same run or phase.
-        explain: turns an error into the sentence of the row.
+        say: called with each line for the user.
+        wait: whether to wait for another process that works on the same run or phase.
+        explain: turns an error into the reason in the row.
     Returns:
-        The row, with what was trained for it.
+        The row, and which phases were trained now.
     Raises:
-        InvalidValue: the split has no test clips, or settings do not fit together; the run then leaves no row.
-        Busy: another process works on it, and `wait` is False; or it took the run over.
+        InvalidValue: the split has no test clips, or settings contradict each other; then no row is written.
+        Busy: another process works on it and `wait` is False, or has taken over the run.
         Newer: a newer version wrote the row, or one of the phases.
         Diverged: a loss is not finite.
     """
@@ -131,7 +131,7 @@ def execute(
             row |= _write_results(folder, network, corpus, logits)
             write_row(folder, row | {"files": digests(folder, RESULT_FILES), "status": COMPLETE})
         except BaseException as problem:
-            # A full disk leaves the row with status running. After a take-over the row is the other process's.
+            # On a full disk the status stays running. After a take-over the row belongs to the other process.
             with contextlib.suppress(OSError, LeaseLost):
                 require_lease()
                 _record_end(folder, first_row, problem, explain, store)
@@ -140,10 +140,10 @@ def execute(
 
 
 def read_current(folder: Path, run: Run, corpus: Corpus) -> dict | None:
-    """The row of a complete run that fits settings and corpus as they are now; None where it is to be made.
+    """Read the row of a complete run that fits the present settings and corpus; None if the run must be made.
 
     Raises:
-        Damaged: the row, or the predictions beside it.
+        Damaged: the row or its predictions are damaged.
         Newer: a newer version wrote it.
     """
     try:
@@ -156,16 +156,16 @@ def read_current(folder: Path, run: Run, corpus: Corpus) -> dict | None:
         return None
     read_predictions(folder / PREDICTIONS)
     settings, stored = (read_settings(text).items for text in (run.names["settings"], row["settings"]))
-    if len(settings) < len(stored):  # what differed did not matter, or is the default now
+    if len(settings) < len(stored):  # a stored difference has no effect, or is the default now
         return None
-    if not corpus.identity().items() <= row.items():  # clips changed that neither train nor are tested
+    if not corpus.identity().items() <= row.items():  # clips outside training and test have changed
         return None
     validation = corpus.clips.iloc[corpus.rows("validation")]["recording"]
     path = folder / VALIDATION
     if list(validation) != (list(read_predictions(path).clips["recording"]) if path.is_file() else []):
         return None
     is_alone = list(folder.parent.glob(f"{glob.escape(folder.name[:-8])}*")) == [folder]
-    return row if is_alone else None  # beside runs with other code it becomes the newest, which tables show
+    return row if is_alone else None  # else make it again: tables show the newest run of several
 
 
 def _write_results(folder: Path, network: Network, corpus: Corpus, logits: Mapping[str, np.ndarray]) -> dict:
@@ -191,7 +191,7 @@ def _record_end(
 ) -> None:
     """Record a failed or interrupted run."""
     if isinstance(problem, Busy) and not any((store.folder / key).exists() for key in row["phases"].split()):
-        shutil.rmtree(folder)  # nothing of it is there that its row would keep
+        shutil.rmtree(folder)  # no phase is stored that the row would protect
         return
     end = {"status": INTERRUPTED}
     if isinstance(problem, Exception) and not isinstance(problem, Busy):
@@ -201,7 +201,7 @@ def _record_end(
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a run's folder holds its whole result."""
+    """Whether a run's folder has a complete row."""
     try:
         row = read_row(folder)
     except (Damaged, Newer):
@@ -210,7 +210,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def _say_how_it_ended(folder: Path, say: Callable[[str], None]) -> None:
-    """Say that an earlier attempt failed, or was interrupted. Whoever ran it is gone, for its lock is ours."""
+    """Say that an earlier attempt failed or was interrupted. Its process has ended, because this one holds the lock."""
     row = read_row(folder) or {"status": ""}
     if row["status"] == FAILED:
         say(f"it failed before ({row.get('reason', '')}); it is tried again.")
@@ -219,11 +219,11 @@ def _say_how_it_ended(folder: Path, say: Callable[[str], None]) -> None:
 
 
 def runnable(run: Run, corpus: Corpus, machine: Machine) -> Network:
-    """The network of a run, with its initial weights; a run that cannot be made is refused before anything is made.
+    """Build a run's network with its initial weights, and refuse a run that cannot be trained.
 
     Raises:
-        ValueError: the corpus lacks clips, or the machine cannot compute so.
-        ComponentError: a component does not do what it must.
+        ValueError: the corpus lacks clips, or the machine cannot compute as the settings require.
+        ComponentError: a component does not do what its kind must do.
     """
     if not len(corpus.rows("test")):
         raise InvalidValue(f"data.split names no test singer of {corpus.name}: a run needs clips to be scored on.")
@@ -231,7 +231,7 @@ def runnable(run: Run, corpus: Corpus, machine: Machine) -> Network:
         raise InvalidValue("selection=best: there is no validation clip; name some singers in data.split.validation.")
     if run.setup.precision == "16-mixed" and (machine.accelerator == "cpu" or not torch.cuda.is_available()):
         raise InvalidValue("precision=16-mixed needs an NVIDIA GPU, and there is none: use bf16-mixed or 32-true.")
-    backend_for(machine.trainer(devices=machine.devices).strategy.root_device, machine.deformable)
+    backend_for(machine.make_trainer(devices=machine.devices).strategy.root_device, machine.deformable)
     try_components(run)
     return run.build()
 
@@ -245,10 +245,10 @@ def _obtain_phases(
     say: Callable[[str], None],
     wait: bool,
 ) -> tuple[list[StoredPhase], list[bool]]:
-    """Each phase of the run from the store, trained where it is missing.
+    """Obtain each phase of the run from the store; train the missing ones.
 
     Args:
-        maker: version and commit of the code, and the run's name, for the record of a phase that is trained.
+        maker: version and commit of the code and the run's name, for the records of phases trained now.
     """
     stored: list[StoredPhase] = []
     trained = []
@@ -270,15 +270,15 @@ def _obtain_phases(
 
 
 def made_by(entry: StoredPhase) -> str:
-    """The version and commit that made a phase, as "0.1.0@ab12cd34ef56"."""
+    """Name the version and commit that made a phase, as "0.1.0@ab12cd34ef56"."""
     record = entry.record
     return f"{record.get('version', '')}@{record.get('commit', '')}"
 
 
 def _logits(run: Run, stored: list[StoredPhase], corpus: Corpus, split: str, machine: Machine) -> np.ndarray:
-    """(N, K) logits of a split's clips: stored features through the last phase's classifier, on the CPU in float32.
+    """(N, K) logits of a split's clips, from stored features by the last phase's classifier, on the CPU in float32.
 
-    A forest is not stored: each call grows it again from the stored features of the training clips.
+    A forest is not stored: each call trains it again on the stored features of the training clips.
     """
     features = clip_features(run, tuple(stored), corpus, split, machine)
     if run.forest is not None:
@@ -292,7 +292,7 @@ def _logits(run: Run, stored: list[StoredPhase], corpus: Corpus, split: str, mac
 
 
 def _condition(run: Run, name: str, corpus: Corpus, parameters: int) -> dict:
-    """What a run's row says from its start."""
+    """Make the entries of a run's row that are known at its start."""
     names = run.names
     settings = read_settings(names["settings"])
     return {
@@ -315,7 +315,7 @@ def _condition(run: Run, name: str, corpus: Corpus, parameters: int) -> dict:
 
 
 def _circumstances(stored: list[StoredPhase], name: str) -> dict:
-    """The entries of a row that its phases give. A phase records the run that trained it: its time is that row's."""
+    """Make the entries of a row from its phases. The time of a phase counts for the run that trained it."""
     records = [entry.record for entry in stored]
     own, shared = (
         round(sum(record["seconds"] for record in records if (record.get("run") == name) == is_own), 3)
@@ -331,7 +331,7 @@ def _circumstances(stored: list[StoredPhase], name: str) -> dict:
 
 
 def versions() -> str:
-    """The versions of what decides numbers, as "python 3.11.9 torch 2.11.0 …"."""
+    """List the versions of the libraries that decide numbers, as "python 3.11.9 torch 2.11.0 …"."""
     named = {name: metadata.version(name) for name in VERSIONED}
     return " ".join(f"{name} {version}" for name, version in {"python": platform.python_version(), **named}.items())
 
@@ -341,7 +341,7 @@ def _now() -> str:
 
 
 def _predictions(corpus: Corpus, split: str, logits: np.ndarray) -> pd.DataFrame:
-    """One row a clip of a split: where it is from, and a logit per technique."""
+    """Make one row per clip of a split: its origin, and a logit per technique."""
     clips = corpus.clips.loc[corpus.rows(split), ["recording", "singer", "technique", "context", "start"]]
     columns = pd.DataFrame(logits, columns=[f"logit_{name}" for name in corpus.techniques])
     return pd.concat([clips.reset_index(drop=True), columns], axis=1)

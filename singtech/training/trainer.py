@@ -1,4 +1,4 @@
-"""The machine that trains a phase: Lightning's Trainer with our settings, and its checkpoints."""
+"""The machine that trains a phase: Lightning's Trainer with this package's settings, and its checkpoints."""
 
 import ctypes
 import logging
@@ -34,18 +34,18 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how to compute. Only `precision` and `devices` change results by more than rounding.
+    """Settings of the computation. Only `precision` and `devices` change results by more than rounding.
 
     Args:
         accelerator: `auto` picks a GPU, Apple's MPS or the CPU; or Lightning's name of one.
-        devices: how many train together; everything else is done on one.
+        devices: number of devices that train together; all other work is done on one.
         precision: one of `PRECISIONS`.
         deformable: the backend of deformable convolutions, see `singtech.models.deformable.deform_conv2d`.
-        deterministic: use only GPU operations that repeat to the bit.
-        resident: keep a corpus's clips in a GPU's memory where they take no more than a quarter of it.
-        cache_features: re-train classifiers on features computed once, where the extractor is in eval mode.
-        progress: show bars.
-        loggers: called with a phase's folder and the names and numbers of the phase, gives Lightning loggers.
+        deterministic: use only GPU operations that give the same bits in each run.
+        resident: keep a corpus's clips in a GPU's memory if they need at most a quarter of it.
+        cache_features: train heads on features that are computed once if the extractor is in eval mode.
+        progress: show progress bars.
+        loggers: called with a phase's folder and a dict that describes the phase, gives Lightning loggers.
     """
 
     accelerator: str = "auto"
@@ -56,25 +56,25 @@ class Machine:
     resident: bool = True
     cache_features: bool = True
     progress: bool = True
-    loggers: Callable[[Path, Mapping], list] = field(default=lambda folder, about: [])
+    loggers: Callable[[Path, Mapping], list] = field(default=lambda folder, phase_info: [])
 
-    def trainer(self, callbacks: list[Callback] | None = None, devices: int = 1, **options) -> pl.Trainer:
-        """A quiet Trainer on this machine, on one device or on several that share every batch.
+    def make_trainer(self, callbacks: list[Callback] | None = None, devices: int = 1, **options) -> pl.Trainer:
+        """Make a Trainer without output, for one device or several that share every batch.
 
         Raises:
             InvalidValue: Lightning refuses the machine.
         """
-        make_ready()
+        prepare_process()
         try:
             return pl.Trainer(
                 accelerator=self.accelerator,
                 devices=devices,
                 strategy="auto" if devices == 1 else DDPStrategy(start_method="spawn"),
-                use_distributed_sampler=False,  # our loaders know their share
+                use_distributed_sampler=False,  # our data loaders split the batches
                 precision=self.precision,  # type: ignore[arg-type]  # `PRECISIONS` are among Lightning's names
                 deterministic=self.deterministic,
-                plugins=[WholeCheckpoints(), LightningEnvironment()],  # we start processes, also in a Slurm job
-                callbacks=[*(callbacks or []), PreserveSignals(make_ready)],
+                plugins=[AtomicCheckpointIO(), LightningEnvironment()],  # we start the processes, even in a Slurm job
+                callbacks=[*(callbacks or []), PreserveSignals(prepare_process)],
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 num_sanity_val_steps=0,
@@ -85,16 +85,16 @@ class Machine:
 
     @property
     def device(self) -> torch.device:
-        """Where a single process of this machine computes."""
-        return self.trainer().strategy.root_device
+        """The device of a single process."""
+        return self.make_trainer().strategy.root_device
 
-    def ready(self, network: Network, device: torch.device) -> Network:
-        """The network, with this machine's backend for its deformable layers, or the best one on the device."""
+    def set_backend(self, network: Network, device: torch.device) -> Network:
+        """Set the backend of the network's deformable layers, by default the fastest on the device; return it."""
         choose_backend(network, backend_for(device, self.deformable))
         return network
 
-    def clips_on(self, device: torch.device, corpus: Corpus) -> Tensor | None:
-        """(N, S) int16, all clips of a corpus in a GPU's memory; None if not `resident` or they take too much room."""
+    def load_clips(self, device: torch.device, corpus: Corpus) -> Tensor | None:
+        """Load a corpus's clips into a GPU's memory, (N, S) int16; None if not `resident` or too large."""
         if not self.resident or self.devices > 1 or device.type != "cuda":
             return None
         key = (corpus.folder, corpus.state, device)
@@ -108,31 +108,32 @@ class Machine:
         return _RESIDENT[key]
 
 
-_RESIDENT: dict[tuple, Tensor] = {}  # one corpus at a time, from run to run
+_RESIDENT: dict[tuple, Tensor] = {}  # clips of one corpus at a time, kept from run to run
 
 
 @contextmanager
-def interruptible(trainer: pl.Trainer) -> Iterator[None]:
-    """Turn Lightning's exit after ctrl-C back into KeyboardInterrupt, and restore the handler of ctrl-C.
+def handle_interrupts(trainer: pl.Trainer) -> Iterator[None]:
+    """Raise KeyboardInterrupt in place of Lightning's exit after ctrl-C, and restore the handler of ctrl-C.
 
-    Kill the processes that train together before this one releases its locks.
+    Kill the other processes that train with this one, before this one releases its locks.
     """
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
-    except BaseException as end:
+    except BaseException as error:
         for process in getattr(trainer.strategy.launcher, "procs", []):
             process.kill()
             process.join()
-        if isinstance(end, SystemExit) and trainer.interrupted:
+        if isinstance(error, SystemExit) and trainer.interrupted:
             signal.signal(signal.SIGINT, handler)
-            raise (end.__context__ if isinstance(end.__context__, KeyboardInterrupt) else KeyboardInterrupt) from None
+            cause = error.__context__
+            raise (cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt) from None
         raise
 
 
 @contextmanager
 def raise_from_processes() -> Iterator[None]:
-    """Raise here what went wrong in one of several processes that train together."""
+    """Raise the error of one of several processes that train together in this process."""
     try:
         yield
     except ProcessRaisedException as problem:  # its text ends with a traceback and the error
@@ -156,19 +157,19 @@ def raise_from_processes() -> Iterator[None]:
 LIGHTNING = r"(pytorch_lightning|lightning_fabric)\."
 
 
-def make_ready() -> None:
-    """Let glibc keep memory, and hide Lightning's advice, which is about things that are meant so."""
+def prepare_process() -> None:
+    """Let glibc keep memory, and hide Lightning's advice about things that are intended here."""
     keep_memory()
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module=LIGHTNING)  # clips come from memory, epochs may be short
+    warnings.filterwarnings("ignore", module=LIGHTNING)  # such as few data workers and short epochs
 
 
-class WholeCheckpoints(TorchCheckpointIO):
-    """Lightning's checkpoints by `write_checkpoint` and `read_checkpoint`: in one step, of plain values."""
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoints in our format: written in one step, with plain values only."""
 
     def save_checkpoint(self, checkpoint: dict, path: str | Path, storage_options: object = None) -> None:
-        """Write a checkpoint over the one before."""
+        """Write a checkpoint over the previous one."""
         write_checkpoint(Path(path), checkpoint)
 
     def load_checkpoint(self, path: str | Path, map_location: object = None, weights_only: object = True) -> dict:
@@ -177,9 +178,9 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 def keep_memory() -> None:
-    """Let glibc keep freed memory for the next step instead of giving it back and asking for it page by page.
+    """Let glibc keep freed memory for the next step instead of returning it to the system.
 
-    A step on the CPU takes and frees the same large maps every time; this made one 1.6 times faster on two cores.
+    Every step on the CPU allocates the same large maps; with this a step was 1.6 times faster on two cores.
     """
     if sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"):
         return

@@ -1,4 +1,4 @@
-"""Try a run's components on two clips of noise before anything is trained."""
+"""Test a run's components on two clips of noise before training."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -16,34 +16,34 @@ from singtech.training.phase_store import read_plain, torch_bytes
 from singtech.training.phases import Phase, RewriteHead, Training, digest
 from singtech.training.protocols import Learnable
 
-_passed: set[str] = set()  # digests of the components that this process has tried
+_tested: set[str] = set()  # digests of the components that this process has tested
 
 
 def try_components(run: Run) -> None:
-    """Build every component of a run and send two clips of noise through them, forward and backward.
+    """Build every component of a run and test it on two clips of noise, forward and backward.
 
     Raises:
-        ComponentError: one does not do what its kind must do (`singtech.training.protocols`).
+        ComponentError: a component does not do what its kind must do (`singtech.training.protocols`).
         InvalidValue: a component refuses its settings.
     """
     network_digest = digest([describe(run.setup.network), run.samples, run.techniques, run.sample_rate])
     phases = {digest([network_digest, describe(phase)]): phase for phase in run.phases}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        if network_digest not in _passed:
+        if network_digest not in _tested:
             _try_network(run)
         for key, phase in phases.items():
-            if key not in _passed:
+            if key not in _tested:
                 _try_phase(phase, run, run.build())
-    _passed.update({network_digest, *phases})
+    _tested.update({network_digest, *phases})
 
 
 @contextmanager
 def _name_errors(group: str, component: Callable) -> Iterator[Callable[..., None]]:
-    """Turn an exception of a component into one sentence that names it.
+    """Turn an exception of a component into a one-sentence error that names it.
 
     Yields:
-        A function that requires a claim to hold, or a tensor to have a shape.
+        A function that raises an error unless a value is true, or a tensor has a shape.
     """
     target, _ = unwrap(component)
     name = f"{group} {getattr(target, '__name__', target)}"
@@ -61,13 +61,13 @@ def _name_errors(group: str, component: Callable) -> Iterator[Callable[..., None
         raise
     except Exception as problem:
         line, text = find_user_line(problem), " ".join(str(problem).split())
-        if isinstance(problem, ValueError) and not line:  # ours or torch's: a setting does not fit
+        if isinstance(problem, ValueError) and not line:  # raised by singtech or torch: a setting is invalid
             raise InvalidValue(text) from problem
         raise ComponentError(": ".join(filter(None, (name, line, type(problem).__name__, text)))) from problem
 
 
 def _try_network(run: Run) -> None:
-    """Two clips of noise through front end, extractor and head, and back."""
+    """Test front end, extractor and head on two clips of noise, forward and backward."""
     architecture = run.setup.network
     with _name_errors("front_end", architecture.front_end) as require:
         front_end = build(architecture.front_end, sample_rate=run.sample_rate)
@@ -89,7 +89,7 @@ def _try_network(run: Run) -> None:
 
 
 def _try_phase(phase: Phase, run: Run, network: Network) -> None:
-    """Optimizer, sampler, augmentation, the head's stand-in and loss of a phase; or its rewrite of the head."""
+    """Test a phase's optimizer, sampler, augmentation, learnable and loss; or its rewrite of the head."""
     targets = torch.arange(2 * run.techniques + 1) % run.techniques  # two clips of each technique, three of the first
     counts = torch.bincount(targets)
     if isinstance(phase, RewriteHead):
@@ -99,17 +99,17 @@ def _try_phase(phase: Phase, run: Run, network: Network) -> None:
     if not isinstance(phase, Training):
         return
     _try_optimizer(phase)
-    seeded = functools.partial(torch.Generator().manual_seed, 0)
+    make_generator = functools.partial(torch.Generator().manual_seed, 0)
     with _name_errors("sampler", phase.sampler) as require:
-        indices = torch.as_tensor(build(phase.sampler, targets=targets)(seeded(), 0.0))
-        fits = indices.ndim == 1 and len(indices) == len(targets) and not indices.is_floating_point()
-        fits = fits and int(indices.min()) >= 0 and int(indices.max()) < len(targets)
-        require(fits, f"as many indices as clips, from 0 to {len(targets) - 1}")
+        indices = torch.as_tensor(build(phase.sampler, targets=targets)(make_generator(), 0.0))
+        is_valid = indices.ndim == 1 and len(indices) == len(targets) and not indices.is_floating_point()
+        is_valid = is_valid and int(indices.min()) >= 0 and int(indices.max()) < len(targets)
+        require(is_valid, f"as many indices as clips, from 0 to {len(targets) - 1}")
     augment = getattr(phase, "augment", None)
     if augment is not None:
         with _name_errors("augment", augment) as require:
             waveforms = 0.1 * torch.randn(2, run.samples)
-            require(build(augment, sample_rate=run.sample_rate)(waveforms, seeded()), (2, run.samples))
+            require(build(augment, sample_rate=run.sample_rate)(waveforms, make_generator()), (2, run.samples))
     learns = getattr(phase, "learns", None)
     if learns is not None:
         with _name_errors("learns", learns) as require:
@@ -123,7 +123,7 @@ def _try_phase(phase: Phase, run: Run, network: Network) -> None:
         names = [str(k) for k in range(run.techniques)]
         labels = targets[[0, len(targets) - 1]]
         if phase.mix is not None:
-            mixed, labels = build(phase.mix, class_counts=counts)(torch.randn(2, run.samples), labels, seeded())
+            mixed, labels = build(phase.mix, class_counts=counts)(torch.randn(2, run.samples), labels, make_generator())
             require(mixed, (2, run.samples))
             require(labels, (2, run.techniques))
         loss = build(phase.loss, class_counts=counts, techniques=names)(logits, labels)
@@ -133,7 +133,7 @@ def _try_phase(phase: Phase, run: Run, network: Network) -> None:
 
 
 def _try_optimizer(phase: Training) -> None:
-    """Build the optimizer; let a user's own make a step, and read its state as from a checkpoint."""
+    """Build the optimizer; a user's own one also makes a step, and its state is read as from a checkpoint."""
     weights = torch.ones(2, 2, requires_grad=True)
 
     def closure() -> Any:
@@ -145,7 +145,7 @@ def _try_optimizer(phase: Training) -> None:
         optimizer = phase.optimizer_settings([weights])
         require(isinstance(optimizer, torch.optim.Optimizer), "a torch.optim.Optimizer")
         if not identify_code(phase.optimizer).startswith("sha256:"):
-            return  # a package's may need a GPU to step
+            return  # an optimizer of a package may need a GPU for a step
         optimizer.step(closure)
         try:
             is_plain = bool(read_plain(torch_bytes(optimizer.state_dict()), Path("state")))

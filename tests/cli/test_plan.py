@@ -24,7 +24,7 @@ def measured(monkeypatch):
     def measure(plan, machine):
         return {built: Speed(0.01, 1e-5, "a network", "a machine") for built in plan.sizes}
 
-    monkeypatch.setattr(Plan, "measure", measure)
+    monkeypatch.setattr(Plan, "measure_speeds", measure)
 
 
 @pytest.fixture

@@ -192,7 +192,7 @@ def test_a_check_sets_aside_damaged_features_and_checkpoints_and_leaves_what_is_
     (begun / "last.ckpt").write_bytes(b"half")
     with hold(phase, "it is being trained"), ThreadPoolExecutor(1) as pool:
         _, damaged, (busy,) = pool.submit(check, outputs).result()
-    assert busy.startswith(f"{phase} was not looked at: {phase} is in use by process {os.getpid()}")
+    assert busy.startswith(f"{phase} was not checked: {phase} is in use by process {os.getpid()}")
     assert phase.exists()
     assert len(damaged) == 1
     assert (outputs / "phases" / ".0123456789abcdef.work.damaged-1" / "last.ckpt").exists()
@@ -237,7 +237,7 @@ def test_what_a_newer_version_wrote_is_listed_checked_and_removed_by_nobody(two_
     assert store().out.count("has format 2") == 2
     checked = store("check=true")
     assert checked.status == 0
-    assert checked.out.count("was not looked at") == 2
+    assert checked.out.count("was not checked") == 2
     store("remove=unused", "sure=true")
     assert phases(outputs) == [newer]
     assert (begun / "last.ckpt").exists()

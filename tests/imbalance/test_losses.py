@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from singtech.imbalance.losses import class_weights, weighted_cross_entropy
-from singtech.imbalance.smoothing import checked_alpha
+from singtech.imbalance.smoothing import require_alpha
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_a_technique_without_a_training_clip_is_named():
 @pytest.mark.parametrize("alpha", [-0.1, float("nan"), float("inf"), "abc", None, True])
 def test_an_alpha_that_is_no_number_from_zero_up_is_refused(alpha):
     with pytest.raises(ValueError, match=f"alpha={alpha}: expected a number from 0"):
-        checked_alpha(alpha)
+        require_alpha(alpha)
 
 
 def test_the_loss_of_a_batch_is_equation_1_by_hand():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from singtech.models.conv_block import Block, BlockDropout, pooled
+from singtech.models.conv_block import Block, BlockDropout, normalise_and_pool
 from singtech.models.conv_block_loops import draw
 
 MAPS = torch.randn(3, 20, 13, 11, generator=torch.Generator().manual_seed(0))
@@ -30,7 +30,7 @@ def test_it_is_batch_norm_max_pooling_and_relu_with_all_their_gradients(window, 
     for is_compiled in (False, True):
         maps, normalise = MAPS.clone().to(dtype).requires_grad_(), norm(dtype=dtype)
         if is_compiled:
-            output = pooled(maps, normalise, window)
+            output = normalise_and_pool(maps, normalise, window)
         else:
             output = nn.functional.relu(nn.functional.max_pool2d(normalise(maps), window))
         output.backward(torch.linspace(-1, 1, output.numel(), dtype=dtype).view_as(output))
@@ -44,15 +44,15 @@ def test_in_double_precision_its_gradients_pass_gradcheck():
     maps = MAPS[:2, :4, :6, :5].double().requires_grad_()
     normalise = norm(4, torch.float64)
     weights = [normalise.weight, normalise.bias]
-    assert torch.autograd.gradcheck(lambda m, *_: pooled(m, copy.copy(normalise), (2, 2)), (maps, *weights))
+    assert torch.autograd.gradcheck(lambda m, *_: normalise_and_pool(m, copy.copy(normalise), (2, 2)), (maps, *weights))
 
 
 @pytest.mark.parametrize("dropout", [0.3, 0.75])
 def test_dropout_drops_its_share_of_every_clip_channel_bin_and_frame_and_scales_the_rest(dropout):
     torch.manual_seed(1)
     maps = torch.randn(8, 32, 64, 64).requires_grad_()
-    whole = pooled(maps, norm(32), (2, 2)).detach()
-    output = pooled(maps, norm(32), (2, 2), dropout)
+    whole = normalise_and_pool(maps, norm(32), (2, 2)).detach()
+    output = normalise_and_pool(maps, norm(32), (2, 2), dropout)
     alive = whole != 0
     kept = output[alive] != 0
     deviation = math.sqrt(dropout * (1 - dropout) / len(kept))
@@ -74,7 +74,7 @@ def test_the_same_generator_drops_the_same_whatever_the_number_of_threads():
             torch.set_num_threads(threads)
             torch.manual_seed(3)
             maps = MAPS.clone().requires_grad_()
-            first, second = (pooled(maps, norm(), (2, 2), 0.5) for _ in range(2))
+            first, second = (normalise_and_pool(maps, norm(), (2, 2), 0.5) for _ in range(2))
             (first.sum() + second.sum()).backward()
             results.append((first, second, maps.grad))
     finally:
@@ -99,7 +99,7 @@ def test_draws_are_those_of_splitmix64():
 def test_nan_in_one_channel_makes_that_channel_nan():
     maps = MAPS.clone()
     maps[1, 4, 3, 3] = math.nan
-    output = pooled(maps, norm(), (4, 4))
+    output = normalise_and_pool(maps, norm(), (4, 4))
     assert output[:, 4].isnan().all()
     assert not output[:, 5:].isnan().any()
 
@@ -111,7 +111,7 @@ def test_dropout_alone_drops_what_the_loops_drop(dropout, dtype):
     nn.init.zeros_(normalise.weight)
     nn.init.ones_(normalise.bias)  # so every unit is 1 before dropout
     torch.manual_seed(3)
-    by_loops, next_by_loops = pooled(maps, normalise, (2, 3), dropout), torch.rand(())
+    by_loops, next_by_loops = normalise_and_pool(maps, normalise, (2, 3), dropout), torch.rand(())
     torch.manual_seed(3)
     units = torch.ones(4, 32, 5, 4, dtype=dtype, requires_grad=True)
     output, next_number = BlockDropout(dropout)(units), torch.rand(())
@@ -159,14 +159,17 @@ def test_where_the_loops_do_not_fit_a_block_applies_its_parts_in_turn(case, monk
     expected = features
     for part in copy.deepcopy(block):
         expected = part(expected)
-    monkeypatch.setattr("singtech.models.conv_block.pooled", None)  # a call would fail
+    monkeypatch.setattr("singtech.models.conv_block.normalise_and_pool", None)  # a call would fail
     assert torch.equal(block(features), expected)
 
 
 def test_in_training_a_block_gives_what_its_parts_give(monkeypatch):
     torch.manual_seed(0)
     block, calls = Block(nn.Conv2d(3, 6, 3), 6, (2, 2), 0.0), []
-    monkeypatch.setattr("singtech.models.conv_block.pooled", lambda *arguments: calls.append(1) or pooled(*arguments))
+    monkeypatch.setattr(
+        "singtech.models.conv_block.normalise_and_pool",
+        lambda *arguments: calls.append(1) or normalise_and_pool(*arguments),
+    )
     features = torch.randn(2, 3, 12, 12)
     twin = copy.deepcopy(block)
     expected, output = nn.Sequential(*twin)(features), block(features)

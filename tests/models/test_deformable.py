@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torchvision.ops import deform_conv2d as torchvision_deform_conv2d
 
-from singtech.models.backends.reference import reference
+from singtech.models.backends.reference import deform_conv2d_torchvision
 from singtech.models.deformable import (
     BACKENDS,
     DeformableConv2d,
@@ -233,16 +233,16 @@ def test_a_gpu_on_which_the_fused_kernels_fail_takes_torchvisions(monkeypatch, c
         raise RuntimeError("ptxas\nfailed")
 
     def right(features, offset, mask, weight, padding):
-        return reference(features.float(), offset, mask, weight.float(), padding)
+        return deform_conv2d_torchvision(features.float(), offset, mask, weight.float(), padding)
 
     monkeypatch.setattr("singtech.models.deformable.backends_on", lambda device: ("triton", "torchvision"))
     for failing, problem in ((broken, "ptxas failed"), (lambda *operands: 1.1 * right(*operands), "not close")):
-        monkeypatch.setattr("singtech.models.deformable.fused", failing)
+        monkeypatch.setattr("singtech.models.deformable.deform_conv2d_triton", failing)
         triton_works.cache_clear()
         assert backend_for(torch.device("cpu")) == "torchvision"
-        assert "deformable=triton fails on this GPU, torchvision is taken" in caplog.messages[-1]
+        assert "deformable=triton fails on this GPU, torchvision is used" in caplog.messages[-1]
         assert problem in caplog.messages[-1]
-    monkeypatch.setattr("singtech.models.deformable.fused", right)  # as a kernel that works
+    monkeypatch.setattr("singtech.models.deformable.deform_conv2d_triton", right)  # as a kernel that works
     triton_works.cache_clear()
     assert backend_for(torch.device("cpu")) == "triton"
     triton_works.cache_clear()

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torchvision.ops import deform_conv2d as torchvision_deform_conv2d
 
 from singtech.models.backends import fused as backend
-from singtech.models.backends.fused import Blocks, Tile, choose, fused
+from singtech.models.backends.fused import Blocks, Tile, choose_tiles, deform_conv2d_triton
 from singtech.models.deformable import paddings
 
 triton = pytest.importorskip("triton")  # before the interpreter is asked for, which would else stay
@@ -101,7 +101,7 @@ def top_left(weight):
 
 
 def ours(features, offset, mask, weight):
-    return fused(features, offset, mask, weight, top_left(weight))
+    return deform_conv2d_triton(features, offset, mask, weight, top_left(weight))
 
 
 @contextlib.contextmanager
@@ -109,7 +109,7 @@ def settings(blocks=None):
     """Tiles other than the chosen ones."""
     with pytest.MonkeyPatch.context() as patch:
         if blocks:
-            patch.setattr(backend, "choose", lambda *_: blocks)
+            patch.setattr(backend, "choose_tiles", lambda *_: blocks)
         yield
 
 
@@ -193,7 +193,7 @@ def test_the_result_may_be_smaller_or_larger_than_the_map(interpreter, rows, col
     offset, mask = (F.pad(t, (0, 2, 0, 1)) for t in (offset, mask))  # for a result of (7, 10)
     padded = F.pad(features, (pads[1], 4 - pads[1], pads[0], 2 - pads[0]))
     expected = torchvision_deform_conv2d(padded, offset, weight, mask=mask)[..., :rows, :columns]
-    found = fused(features, offset[..., :rows, :columns], mask[..., :rows, :columns], weight, pads)
+    found = deform_conv2d_triton(features, offset[..., :rows, :columns], mask[..., :rows, :columns], weight, pads)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -276,7 +276,7 @@ def test_a_map_too_large_to_count_is_refused(interpreter):
     features, _, _, weight = example((1, 1), 1, 1, size=(1, 1), batch=1)
     far = torch.empty(1).as_strided((1, 1, 2**16, 2**15), (0, 0, 0, 0))
     with pytest.raises(ValueError, match=r"features of shape \(1, 1, 1, 1\) and offsets of shape .*: more than"):
-        fused(features, far.expand(1, 2, -1, -1), far, weight, (0, 0))
+        deform_conv2d_triton(features, far.expand(1, 2, -1, -1), far, weight, (0, 0))
 
 
 SHARED_KIB = {80: 163, 90: 227}  # what one program can have, CUDA C++ Programming Guide, table of compute capabilities
@@ -288,7 +288,7 @@ SHARED_KIB = {80: 163, 90: 227}  # what one program can have, CUDA C++ Programmi
 def test_the_chosen_tiles_compile_and_fit_the_chip(layer, dtype, capability):
     channels, outputs, kernel, size = layer
     taps = math.prod(kernel)
-    blocks = choose(channels, outputs, taps, 64 * math.prod(size), dtype)
+    blocks = choose_tiles(channels, outputs, taps, 64 * math.prod(size), dtype)
     names = ("forward_kernel", "backward_kernel", "backward_weight_kernel")
     for name, tile in zip(names, blocks, strict=True):
         compiled = compile_ahead(name, channels, outputs, kernel, tile, dtype, capability)

@@ -7,7 +7,7 @@ from torch import nn
 from singtech.models.deformable import paddings
 from singtech.models.network import oblong_network
 from singtech.models.oblong import LAYERS, PaddedConv2d
-from singtech.models.offsets import deformable_layers, input_coordinates, kernel_grid, look
+from singtech.models.offsets import deformable_layers, input_coordinates, kernel_grid, predict_offsets
 
 FRONT_END = {"n_fft": 256, "win_lengths": [256, 128], "hop_length": 40}
 
@@ -18,12 +18,12 @@ def network():
 
 
 def test_an_untrained_network_looks_at_the_rigid_grid(network):
-    third, fourth = look(network, torch.randn(2, 4800))
+    third, fourth = predict_offsets(network, torch.randn(2, 4800))
     assert (third.layer, third.kernel_size, fourth.layer, fourth.kernel_size) == (3, (1, 4), 4, (1, 16))
     for seen in (third, fourth):
         assert not seen.offset.any()
         assert torch.equal(seen.mask, torch.ones_like(seen.mask))
-        rigid, moved, _ = seen.points(0, (1, 0))
+        rigid, moved, _ = seen.tap_positions(0, (1, 0))
         assert torch.equal(rigid, moved)
 
 
@@ -33,8 +33,8 @@ def test_offsets_that_are_set_by_hand_are_reported_frequency_first(network):
     with torch.no_grad():
         layer.shift.bias[:8] = torch.tensor([0.5, -1, 0, 2, 0, 0, 3, 0.25])
         layer.shift.bias[8:] = torch.tensor([0.0, 100, -100, 0])
-    seen = look(network, torch.randn(1, 4800))[0]
-    rigid, moved, mask = seen.points(0, (4, 1))
+    seen = predict_offsets(network, torch.randn(1, 4800))[0]
+    rigid, moved, mask = seen.tap_positions(0, (4, 1))
     shift = (moved - rigid) / torch.tensor(seen.scale)
     torch.testing.assert_close(shift, torch.tensor([[0.5, -1], [0, 2], [0, 0], [3, 0.25]]))
     torch.testing.assert_close(mask, torch.tensor([1.0, 2, 0, 1]))
@@ -72,27 +72,27 @@ def test_places_are_the_middle_of_what_a_cell_depends_on(network):
 
 
 def test_the_cell_nearest_to_a_place_is_found_and_stays_on_the_map(network):
-    seen = look(network, torch.randn(1, 4800))[0]
+    seen = predict_offsets(network, torch.randn(1, 4800))[0]
     (scale, origin) = input_coordinates(network)[3]
     middle = seen.grid.mean(dim=0)
     place = [(c + float(m)) * s + o for c, m, s, o in zip((5, 2), middle, scale, origin, strict=True)]
-    assert seen.cell_of(*place) == (5, 2)
-    assert seen.cell_of(-1000, 1e6) == (0, seen.offset.shape[-1] - 1)
+    assert seen.nearest_cell(*place) == (5, 2)
+    assert seen.nearest_cell(-1000, 1e6) == (0, seen.offset.shape[-1] - 1)
 
 
 def test_a_tap_matters_that_meets_the_map_with_or_without_its_offset(network):
     """Layer 4's map is 2 by 2, and 16 taps stand from 7 before a cell to 8 after it: two of them meet the map."""
     layer = deformable_layers(network)[4]
-    seen = look(network, torch.randn(1, 4800))[1]
-    assert seen.sides == tuple(seen.offset.shape[-2:]) == (2, 2)
-    assert seen.matters()[0, :, 0, 0].nonzero().flatten().tolist() == [7, 8]
-    assert seen.matters()[0, :, 1, 1].nonzero().flatten().tolist() == [6, 7]
+    seen = predict_offsets(network, torch.randn(1, 4800))[1]
+    assert seen.map_size == tuple(seen.offset.shape[-2:]) == (2, 2)
+    assert seen.reaches_map()[0, :, 0, 0].nonzero().flatten().tolist() == [7, 8]
+    assert seen.reaches_map()[0, :, 1, 1].nonzero().flatten().tolist() == [6, 7]
     with torch.no_grad():
         layer.shift.bias[0:2] = torch.tensor([0.0, 6.5])  # tap 0 of cell (0, 0): from -7 to -0.5, half on the map
         layer.shift.bias[14:16] = torch.tensor([50.0, 0.0])  # tap 7: off the map, where it looked at the cell itself
         layer.shift.bias[2:4] = torch.tensor([0.0, 5.0])  # tap 1: from -6 to -1, just off
-    moved = look(network, torch.randn(1, 4800))[1]
-    assert moved.matters()[0, :, 0, 0].nonzero().flatten().tolist() == [0, 7, 8]
+    moved = predict_offsets(network, torch.randn(1, 4800))[1]
+    assert moved.reaches_map()[0, :, 0, 0].nonzero().flatten().tolist() == [0, 7, 8]
 
 
 def test_networks_without_deformable_layers_have_nothing_to_show():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from singtech.models.level import levelled
+from singtech.models.level import normalise_level
 from singtech.models.spectrogram import FLOOR, MultiResolutionSpectrogram
 
 NOISE = np.random.default_rng(0).normal(size=20000).astype(np.float32)
@@ -46,14 +46,14 @@ def test_silence_lies_at_minus_100_db_far_below_a_paddings_zeros():
 def test_the_peak_level_is_the_published_codes_mean_and_deviation_then_peak():
     clip = torch.from_numpy(3 + 0.01 * NOISE)[None]
     normal = (clip - clip.mean()) / clip.std()
-    torch.testing.assert_close(levelled(clip, "peak"), normal / normal.abs().max(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(normalise_level(clip, "peak"), normal / normal.abs().max(), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("level", "expected"), [("peak", [0.5, -1, 0.5]), ("rms", [0.5**0.5, -(2**0.5), 0.5**0.5])])
 def test_the_peak_or_the_root_mean_square_becomes_one(level, expected):
     clip = torch.tensor([[0.4, 0.1, 0.4], [0.0, 0.0, 0.0]])  # less its mean of 0.3: 0.1, -0.2, 0.1
-    torch.testing.assert_close(levelled(clip, level), torch.tensor([expected, [0.0, 0.0, 0.0]]))
-    assert torch.equal(levelled(clip, "none"), clip)
+    torch.testing.assert_close(normalise_level(clip, level), torch.tensor([expected, [0.0, 0.0, 0.0]]))
+    assert torch.equal(normalise_level(clip, "none"), clip)
 
 
 @pytest.mark.parametrize("level", ["peak", "rms"])

@@ -136,7 +136,7 @@ def test_a_missing_or_damaged_file_says_what_to_do(tmp_path):
         read_results(tmp_path)
     for text in ("", "run,data\na,b\n", 'run,"data\n'):
         path.write_text(text)
-        with pytest.raises(Damaged, match=r"results\.csv is damaged .*bring it again from where it was made"):
+        with pytest.raises(Damaged, match=r"results\.csv is damaged .*copy it again from where it was made"):
             read_results(tmp_path)
 
 
@@ -174,7 +174,7 @@ def test_a_file_cut_short_says_what_to_do(brought):
 def test_a_file_that_says_what_cannot_be_says_why(said, forged, why, brought):
     assert said in brought.read_bytes()
     brought.write_bytes(brought.read_bytes().replace(said, forged, 1))
-    with pytest.raises(Damaged, match=rf"results\.csv is damaged \(.*{re.escape(why)}.*bring it again"):
+    with pytest.raises(Damaged, match=rf"results\.csv is damaged \(.*{re.escape(why)}.*copy it again"):
         read_results(brought.parent)
 
 
@@ -375,11 +375,11 @@ def test_corpora_are_those_prepared_and_those_with_runs_and_no_folds(run, put_co
     put_corpus("demo-fold_3", {("trill", "test"): (1, 0.1, 2)})
     there = collated()
     assert there.corpora == ["choir", "demo"]
-    (line,) = there.lengths_of("demo").to_dict("records")
+    (line,) = there.lengths_by_technique("demo").to_dict("records")
     assert [line[name] for name in ("technique", "split", "recordings", "minutes", "clips")] == [
         *("trill", "test", 2, 0.25, 5)
     ]
-    assert len(there.lengths_of("choir")) == 0
+    assert len(there.lengths_by_technique("choir")) == 0
 
 
 def test_a_corpus_and_each_fold_say_their_state_and_how_a_command_names_them(put_corpus, collated):

@@ -70,7 +70,7 @@ def test_each_ablation_sets_what_it_says_and_nothing_else():
     assert {path.stem for path in (CONF / "ablation").glob("*.yaml")} == {*ABLATIONS, "default"}
     for name, settings in ABLATIONS.items():
         found = read_condition("late_crt_wc", ablation=name)
-        assert found.settings == found.ablated == Settings.of(settings)
+        assert found.settings == found.changes == Settings.of(settings)
         assert found.key == ("oblong", "late", "crt_wc", 0.0 if name == "sampler" else 0.2)
         assert (found.label, found.reference) == (f"Late, cRT-WC, {name}", f"late_crt_wc+{name}")
         assert found.overrides == f"condition=late_crt_wc ablation={name}"

@@ -9,12 +9,12 @@ from scipy.stats import t
 
 from singtech.config_paths import EXPERIMENTS
 from singtech.results.curves import APART, BAND, draw, points
-from singtech.results.experiments import read_experiment, read_published
+from singtech.results.experiments import read_experiment, read_paper_numbers
 from singtech.results.index import render
 from singtech.results.pages import pipes
 from singtech.results.summaries import answer
 
-PAPER = read_published(EXPERIMENTS / "paper.csv")
+PAPER = read_paper_numbers(EXPERIMENTS / "paper.csv")
 FIGURE = read_experiment(EXPERIMENTS / "figure3.yaml")
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from singtech.config_paths import CONF, EXPERIMENTS
-from singtech.results.experiments import read_experiment, read_experiments, read_published
+from singtech.results.experiments import read_experiment, read_experiments, read_paper_numbers
 
 METRICS = ("f1", "accuracy", "balanced_accuracy", "top2_accuracy", "top3_accuracy")
 TABLE2 = """
@@ -184,7 +184,7 @@ def test_every_condition_says_which_number_of_the_paper_it_makes_and_how_it_is_p
 
 
 def test_the_papers_numbers_are_found_by_condition():
-    assert read_published(EXPERIMENTS / "paper.csv")["table1", "late", "parameters"] == 438_700
+    assert read_paper_numbers(EXPERIMENTS / "paper.csv")["table1", "late", "parameters"] == 438_700
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from singtech.cli.tables import main, render
 from singtech.config_paths import EXPERIMENTS
 from singtech.results.experiments import read_experiment
-from singtech.results.groups import groups_of, main_group
+from singtech.results.groups import list_groups, main_group
 from singtech.results.report import answer_everything
 from singtech.results.settings import Settings
 from singtech.results.summaries import answer
@@ -20,7 +20,7 @@ DEMO = {"schedule": "demo"}
 
 
 def words(collated, data="vocalset"):
-    return [(group.settings.words, group.runs) for group in groups_of(collated, data)]
+    return [(group.settings.words, group.runs) for group in list_groups(collated, data)]
 
 
 def cells(page):
@@ -92,7 +92,7 @@ def test_a_strategy_without_retraining_is_in_every_group_that_differs_in_it_only
         ("schedule=demo, retraining.extractor=other", 3),
         ("schedule=demo, retraining.learning_rate=0.5", 3),
     ]
-    for group in groups_of(there, "vocalset"):
+    for group in list_groups(there, "vocalset"):
         assert values(answer(TABLE3, there, "vocalset", group.settings))["late_joint"] == (0.4,)
 
 
@@ -108,7 +108,7 @@ def test_runs_of_an_earlier_version_are_read_and_stand_apart(run, collated):
         "": 1,
     }
     assert set(there.results["settings"]) == {"", "{}"}
-    group = next(g.settings for g in groups_of(there, "vocalset") if g.settings.variant == "")
+    group = next(g.settings for g in list_groups(there, "vocalset") if g.settings.variant == "")
     found = answer(TABLE3, there, "vocalset", group)
     assert values(found) == {"late_crt_wc": (0.7, 0.7)}
     assert (found.missing, found.sweep, found.page().progress) == ((), "", "2 of 6 runs")

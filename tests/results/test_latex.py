@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from singtech.config_paths import EXPERIMENTS
-from singtech.results.experiments import read_experiments, read_published
+from singtech.results.experiments import read_experiments, read_paper_numbers
 from singtech.results.index import render
 from singtech.techniques import TECHNIQUES
 
-PAPER = read_published(EXPERIMENTS / "paper.csv")
+PAPER = read_paper_numbers(EXPERIMENTS / "paper.csv")
 
 DOCUMENT = r"""\documentclass[a4paper]{{article}}
 \usepackage{{amssymb,booktabs,graphicx}}

@@ -5,10 +5,10 @@ import csv
 import pytest
 
 from singtech.config_paths import EXPERIMENTS
-from singtech.results.experiments import read_experiment, read_published
+from singtech.results.experiments import read_experiment, read_paper_numbers
 from singtech.results.index import render as render_page
 
-PAPER = read_published(EXPERIMENTS / "paper.csv")
+PAPER = read_paper_numbers(EXPERIMENTS / "paper.csv")
 TABLE = read_experiment(EXPERIMENTS / "table1.yaml")
 
 

@@ -11,7 +11,7 @@ from singtech.cli.pack import main as pack_command
 from singtech.cli.tables import main as tables
 from singtech.errors import Conflict, Damaged, Newer
 from singtech.results.collate import read_results
-from singtech.results.packing import ABOUT, merge, pack
+from singtech.results.packing import VERSION_FILE, merge, pack
 from singtech.results.schema import SCHEMA
 
 RIGHT = [("ann", "trill", "trill", "scales", 0), ("ben", "belt", "belt", "scales", 1)]
@@ -92,8 +92,8 @@ def forged(packed, name, content):
         ("runs/x/row.json", b"{}", Damaged),
         ("runs/x/predictions.csv", b"", Damaged),
         ("runs/x/model.safetensors", b"", Damaged),
-        (ABOUT, b"[]", Damaged),
-        (ABOUT, json.dumps({"schema": SCHEMA + 1}).encode(), Newer),
+        (VERSION_FILE, b"[]", Damaged),
+        (VERSION_FILE, json.dumps({"schema": SCHEMA + 1}).encode(), Newer),
     ],
 )
 def test_what_is_no_packed_file_is_refused_by_name(packed, tmp_path, name, content, error):

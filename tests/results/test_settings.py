@@ -19,10 +19,10 @@ def test_equal_values_are_equal_settings_however_they_are_written():
 def test_settings_are_taken_away_and_joined_but_where_they_contradict():
     both = Settings.of({"schedule": "demo", "model.hidden": None})
     hidden = Settings.of({"model.hidden": None})
-    assert both.holds(hidden)
+    assert both.includes(hidden)
     assert both.without(hidden) == Settings.of({"schedule": "demo"})
-    assert Settings.of({"schedule": "demo"}).joined(hidden) == both
-    assert both.joined(Settings.of({"model.hidden": 50})) is None
+    assert Settings.of({"schedule": "demo"}).join(hidden) == both
+    assert both.join(Settings.of({"model.hidden": 50})) is None
     assert Settings.of({"retraining.init": "warm", "loss": "focal"}).without_group("retraining") == Settings.of(
         {"loss": "focal"}
     )

@@ -7,13 +7,13 @@ import pytest
 
 from singtech.config_paths import EXPERIMENTS
 from singtech.results import pages
-from singtech.results.experiments import read_experiment, read_published
+from singtech.results.experiments import read_experiment, read_paper_numbers
 from singtech.results.index import render
 from singtech.results.pages import shown, shown_change, tex
 from singtech.results.summaries import answer
 from singtech.results.tables import best, table_page
 
-PAPER = read_published(EXPERIMENTS / "paper.csv")
+PAPER = read_paper_numbers(EXPERIMENTS / "paper.csv")
 
 
 @pytest.fixture

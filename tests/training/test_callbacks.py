@@ -18,7 +18,7 @@ def see(best, entry):
     state = {"step": entry["epoch"]}
     optimizer = SimpleNamespace(optimizer=SimpleNamespace(state_dict=lambda: state))
     weights = {"weight": torch.tensor(entry["epoch"])}
-    module = SimpleNamespace(curve=[entry], changing_state=lambda: weights, optimizers=lambda: optimizer)
+    module = SimpleNamespace(curve=[entry], state_to_save=lambda: weights, optimizers=lambda: optimizer)
     best.on_train_epoch_end(None, module)
 
 

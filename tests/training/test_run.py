@@ -160,10 +160,10 @@ class KillAt(Callback):
 class KillingMachine(Machine):
     """Pulls the plug in the last epoch of the phase that trains one part."""
 
-    def trainer(self, callbacks=None, **options):
+    def make_trainer(self, callbacks=None, **options):
         if callbacks and self.kills in callbacks[0].title:
             callbacks = [*callbacks, KillAt(2)]
-        return super().trainer(callbacks, **options)
+        return super().make_trainer(callbacks, **options)
 
 
 @pytest.fixture(scope="module")
@@ -299,7 +299,7 @@ def test_cached_features_give_the_same_classifier_as_uncached(corpus, tmp_path):
 def test_clips_resident_on_the_device_make_the_same_run(corpus, tmp_path, monkeypatch):
     phases = [network(), classifier(1, extractor="train")]
     stored = run(corpus, tmp_path / "stored", phases)
-    monkeypatch.setattr(Machine, "clips_on", lambda machine, device, corpus: torch.from_numpy(corpus.waveforms))
+    monkeypatch.setattr(Machine, "load_clips", lambda machine, device, corpus: torch.from_numpy(corpus.waveforms))
     resident = run(corpus, tmp_path / "resident", phases)
     for each in (stored, resident):
         del each.row["seconds"], each.row["finished"], each.row["digest"]
@@ -316,15 +316,15 @@ def test_clips_are_kept_in_a_gpus_memory_where_they_leave_room(monkeypatch):
     monkeypatch.setattr(trainer, "_RESIDENT", kept := {})
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, place: tensor)
     machine = Machine()
-    assert machine.clips_on(device, small).shape == (4, 10)
-    assert machine.clips_on(device, small) is machine.clips_on(device, small)
-    assert machine.clips_on(device, large).shape == (8, 10)
+    assert machine.load_clips(device, small).shape == (4, 10)
+    assert machine.load_clips(device, small) is machine.load_clips(device, small)
+    assert machine.load_clips(device, large).shape == (8, 10)
     assert len(kept) == 1  # one corpus at a time
     free["bytes"] = 100
-    assert machine.clips_on(device, small) is None
-    assert Machine(resident=False).clips_on(device, small) is None
-    assert Machine(devices=2).clips_on(device, small) is None
-    assert machine.clips_on(torch.device("cpu"), small) is None
+    assert machine.load_clips(device, small) is None
+    assert Machine(resident=False).load_clips(device, small) is None
+    assert Machine(devices=2).load_clips(device, small) is None
+    assert machine.load_clips(torch.device("cpu"), small) is None
 
 
 def test_a_machine_names_what_shall_compute_deformable_convolutions(corpus, tmp_path):
@@ -449,7 +449,7 @@ def test_a_run_of_a_newer_version_is_refused_and_left_as_it_is(corpus, retrained
 
 def test_a_joint_phase_that_starts_from_a_network_phase_keeps_its_optimiser(corpus, tmp_path, monkeypatch):
     kept = run(corpus, tmp_path / "a", [network(1), network(1)])
-    monkeypatch.setattr(fit, "_earlier_state", lambda *_: None)
+    monkeypatch.setattr(fit, "_previous_optimizer_state", lambda *_: None)
     lost = run(corpus, tmp_path / "b", [network(1), network(1)])
     assert not same(weights(tmp_path / "a", kept), weights(tmp_path / "b", lost))
 
@@ -485,8 +485,8 @@ SGD = functools.partial(torch.optim.SGD, lr=1e-3)
 def test_an_optimizer_is_taken_up_where_only_its_rate_differs(
     corpus, tmp_path, monkeypatch, first, second, is_taken_up
 ):
-    taken_up, states = fit._earlier_state, []
-    monkeypatch.setattr(fit, "_earlier_state", lambda *given: states.append(taken_up(*given)) or states[-1])
+    taken_up, states = fit._previous_optimizer_state, []
+    monkeypatch.setattr(fit, "_previous_optimizer_state", lambda *given: states.append(taken_up(*given)) or states[-1])
     heads = [classifier(1, init="warm", **settings) for settings in (first, second)]
     phases = [network(), *heads]
     result = run(corpus, tmp_path, phases, max_batches=1)
@@ -496,8 +496,8 @@ def test_an_optimizer_is_taken_up_where_only_its_rate_differs(
 
 
 def test_a_phase_takes_up_its_losss_parameters_and_no_buffers(corpus, tmp_path, monkeypatch):
-    built, loss_of = [], fit.loss_of
-    monkeypatch.setattr(fit, "loss_of", lambda *given: built.append(loss_of(*given)) or built[-1])
+    built, build_loss = [], fit.build_loss
+    monkeypatch.setattr(fit, "build_loss", lambda *given: built.append(build_loss(*given)) or built[-1])
     seen, module = [], fit.TechniqueModule
 
     def noted(network, criterion, *arguments, **options):

@@ -1,8 +1,8 @@
 """Deformable convolution on the CPU: sampling compiled by Numba, products by torch's matrix multiplication.
 
-A job samples and multiplies some of the clips, in pieces that fit a core's cache; the columns of a whole map are never
-in memory. The backward pass samples again instead of keeping them. As many threads as torch has share the jobs;
-the result does not depend on their number.
+A job samples and multiplies some of the clips, in pieces that fit a core's cache. The columns of a whole map are never
+in memory, and the backward pass samples them again. The jobs run on as many threads as torch uses. The result does not
+depend on the number of threads.
 """
 
 from collections.abc import Iterator
@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from singtech.models.threads import in_threads
+from singtech.models.threads import run_in_threads
 
-PIECE = 2**18  # numbers of a piece's columns: a megabyte in single precision
-JOBS = 16  # at most; each has its own weight gradient
+PIECE_SIZE = 2**18  # numbers in the columns of a piece: a megabyte in single precision
+MAX_JOBS = 16  # each job has its own weight gradient
 
 
-def compiled(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, padding: tuple[int, int]) -> Tensor:
+def deform_conv2d_numba(
+    features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, padding: tuple[int, int]
+) -> Tensor:
     """Compute in single precision, or in double if the weight is; the output has the weight's dtype."""
     dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
     with torch.autocast("cpu", enabled=False):
@@ -29,7 +31,7 @@ def compiled(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tens
 
 
 class _Compiled(torch.autograd.Function):
-    """The output of `compiled`, with its gradients."""
+    """The output of `deform_conv2d_numba`, with its gradients."""
 
     @staticmethod
     def forward(
@@ -40,34 +42,34 @@ class _Compiled(torch.autograd.Function):
         sampling = _Sampling(features, offset, mask, weight, padding)
         output = features.new_empty(sampling.batch, *offset.shape[2:], sampling.outputs)
         flat = output.view(-1, sampling.outputs)
-        by_column = weight.permute(2, 3, 1, 0).reshape(-1, sampling.outputs)
+        weight_matrix = weight.permute(2, 3, 1, 0).reshape(-1, sampling.outputs)
 
         def job(number: int) -> None:
             for piece in sampling.pieces(number):
-                torch.mm(sampling.columns(piece), by_column, out=flat[piece.rows])
+                torch.mm(sampling.columns(piece), weight_matrix, out=flat[piece.rows])
 
-        in_threads(job, sampling.jobs)
+        run_in_threads(job, sampling.jobs)
         return output.permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         features, offset, mask, weight = ctx.saved_tensors
         sampling = _Sampling(features, offset, mask, weight, ctx.padding)
-        by_output = weight.permute(0, 2, 3, 1).reshape(sampling.outputs, -1)
+        weight_matrix = weight.permute(0, 2, 3, 1).reshape(sampling.outputs, -1)
         flat = gradient.permute(0, 2, 3, 1).reshape(-1, sampling.outputs)
         gradients = [torch.zeros_like(operand) for operand in sampling.operands]
         if not ctx.needs_input_grad[0]:
             gradients[0] = features.new_empty(0, 0, 0, 0)
-        grad_weight = features.new_zeros(sampling.jobs, *by_output.shape)
+        grad_weight = features.new_zeros(sampling.jobs, *weight_matrix.shape)
 
         def job(number: int) -> None:
             for piece in sampling.pieces(number):
                 grad_columns = sampling.buffer(piece)
-                torch.mm(flat[piece.rows], by_output, out=grad_columns)
+                torch.mm(flat[piece.rows], weight_matrix, out=grad_columns)
                 grad_weight[number].addmm_(flat[piece.rows].t(), sampling.columns(piece))
                 sampling.add_gradients(piece, grad_columns, gradients)
 
-        in_threads(job, sampling.jobs)
+        run_in_threads(job, sampling.jobs)
         gradients.append(grad_weight.sum(0).view(sampling.outputs, *weight.shape[2:], sampling.channels))
         grads = (
             grad.permute(0, 3, 1, 2) if needed else None
@@ -77,17 +79,17 @@ class _Compiled(torch.autograd.Function):
 
 
 class _Piece(NamedTuple):
-    """Clips `first` to `last` at positions `start` to `stop` of each; several clips only with all their positions."""
+    """Positions `start` to `stop` of the clips `first` to `last`. A piece of several clips has all their positions."""
 
     first: int
     last: int
     start: int
     stop: int
-    rows: slice  # among the positions of all clips
+    rows: slice  # the same positions, counted over all clips
 
 
 class _Sampling:
-    """The operands channels last, and the loops that run on a piece of them."""
+    """The operands in channels-last order, and the loops that process a piece of them."""
 
     def __init__(
         self, features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, padding: tuple[int, int]
@@ -95,7 +97,7 @@ class _Sampling:
         self.outputs, self.channels, *kernel = weight.shape
         self.batch, self.taps = offset.shape[0], kernel[0] * kernel[1]
         self.positions = offset.shape[2] * offset.shape[3]  # of a clip
-        self.jobs = min(JOBS, self.batch)
+        self.jobs = min(MAX_JOBS, self.batch)
         self.kernel = (kernel[1], *padding)
         if mask is None:
             mask = features.new_ones(1).expand(self.batch, self.taps, *offset.shape[2:])
@@ -103,14 +105,14 @@ class _Sampling:
         self.operands = [tensor.permute(0, 2, 3, 1).contiguous() for tensor in (features, offset, mask)]
 
     def pieces(self, job: int) -> Iterator[_Piece]:
-        """The pieces of a job, in order."""
+        """Yield the pieces of a job in order."""
         last = (job + 1) * self.batch // self.jobs
         first = job * self.batch // self.jobs
         width = self.taps * self.channels
-        if width * self.positions > PIECE:
-            clips, step = 1, max(16, PIECE // width)
+        if width * self.positions > PIECE_SIZE:
+            clips, step = 1, max(16, PIECE_SIZE // width)
         else:
-            clips, step = max(1, PIECE // max(1, width * self.positions)), self.positions
+            clips, step = max(1, PIECE_SIZE // max(1, width * self.positions)), self.positions
         for clip in range(first, last, clips):
             end = min(clip + clips, last)
             for start in range(0, self.positions, max(1, step)):
@@ -119,30 +121,30 @@ class _Sampling:
                 yield _Piece(clip, end, start, stop, rows)
 
     def buffer(self, piece: _Piece) -> Tensor:
-        """(positions of the piece, M·C), empty."""
+        """Allocate (positions of the piece, M·C) numbers."""
         return self.operands[0].new_empty(piece.rows.stop - piece.rows.start, self.taps * self.channels)
 
     def columns(self, piece: _Piece) -> Tensor:
-        """(positions of the piece, M·C) samples of the taps, times their mask."""
+        """Sample a piece: (its positions, M·C) samples of the taps, times their mask."""
         columns = self.buffer(piece)
         operands = _arrays(self.operands, piece)
         _loops().sample(*operands, columns.numpy(), *self.kernel, piece.start, piece.stop)
         return columns
 
     def add_gradients(self, piece: _Piece, grad_columns: Tensor, gradients: list[Tensor]) -> None:
-        """Turn the gradient of the columns into those of features (added to), offset and mask (written)."""
+        """Compute from the gradient of the columns those of features (added to), offset and mask (overwritten)."""
         arrays = *_arrays(self.operands, piece), grad_columns.numpy(), *_arrays(gradients, piece)
         needs_features = gradients[0].numel() > 0
         _loops().sample_backward(*arrays, *self.kernel, piece.start, piece.stop, needs_features)
 
 
 def _arrays(tensors: list[Tensor], piece: _Piece) -> list[np.ndarray]:
-    """The clips of a piece; an empty tensor stays empty."""
+    """Take the clips of a piece as arrays; an empty tensor stays empty."""
     return [tensor[piece.first : piece.last].numpy() for tensor in tensors]
 
 
 def _loops() -> ModuleType:
-    """Import the loops at their first use: Numba takes a second."""
+    """Import the loops at their first use, because importing Numba takes a second."""
     from singtech.models.backends import loops
 
     return loops

@@ -1,11 +1,11 @@
-"""Deformable convolution in one Triton kernel per direction, which never writes the sampled columns to memory.
+"""Deformable convolution by one Triton kernel per direction, without writing the sampled columns to memory.
 
 torchvision writes the columns (M·C numbers per position) before it multiplies them, and reads and rewrites them several
 times for the gradients. Here a program samples the columns of a block of positions into registers and multiplies them
-there. Backward, it uses the gradient of the columns at once. The module `kernels` is imported at its first use, because
-Triton comes with torch for NVIDIA GPUs only.
+there. The backward kernel also uses the gradient of the columns immediately. The module `kernels` is imported at its
+first use, because Triton comes with torch for NVIDIA GPUs only.
 
-Atomic additions sum the gradient of the features, in another order in each run.
+Atomic additions sum the gradient of the features, so the order of the sum differs between runs.
 """
 
 import math
@@ -17,18 +17,18 @@ from torch import Tensor
 
 from singtech.errors import InvalidValue
 
-LIMIT = 2**31  # of an index within one image, and of a count of positions
-MARGIN = 2**20  # positions that a kernel may count beyond the last
+LIMIT = 2**31  # indices within one image, and counts of positions, stay below it
+MARGIN = 2**20  # a kernel may count this many positions beyond the last one
 PROGRAMS = 1056  # 8 for each of the 132 multiprocessors of an H100 or H200
 
 
 class Tile(NamedTuple):
-    """The block that one program of a kernel computes at a time.
+    """The size of the block that one program of a kernel computes at a time.
 
     Args:
         positions, outputs, channels: powers of two, at least 16.
         splits: programs that share a loop: over the taps backward, over the positions for the weight.
-        warps, stages: warps of a program, and loads of its loop that run at once.
+        warps, stages: warps of a program, and loads of its loop that run in parallel.
     """
 
     positions: int
@@ -47,7 +47,7 @@ class Blocks(NamedTuple):
     weight: Tile
 
 
-def fused(
+def deform_conv2d_triton(
     features: Tensor,
     offset: Tensor,
     mask: Tensor | None,
@@ -84,11 +84,11 @@ def fused(
     return _Fused.apply(features, *fields, by_tap, weight.shape[3], padding)
 
 
-def choose(channels: int, outputs: int, taps: int, positions: int, dtype: torch.dtype) -> Blocks:
+def choose_tiles(channels: int, outputs: int, taps: int, positions: int, dtype: torch.dtype) -> Blocks:
     """Choose tiles for a deformable convolution of C channels, O outputs, M taps and B·F'·T' positions.
 
-    float32 tiles are smaller than 16-bit tiles: tensor cores multiply the latter, plain instructions with operands in
-    registers the former.
+    float32 tiles are smaller than 16-bit tiles: their operands stay in registers, for plain instructions. Tensor cores
+    multiply the 16-bit tiles.
     """
     o, c = max(16, _power_of_two(outputs)), max(16, _power_of_two(channels))
     wide = min(o, 128)
@@ -107,7 +107,7 @@ def choose(channels: int, outputs: int, taps: int, positions: int, dtype: torch.
 
 
 class _Fused(torch.autograd.Function):
-    """The output of the kernels for channels-last features, offset and mask and (O, M, C) weights, with gradients."""
+    """The output of the kernels, with gradients. Features, offset and mask are channels-last, the weights (O, M, C)."""
 
     @staticmethod
     def forward(
@@ -147,7 +147,7 @@ class _Fused(torch.autograd.Function):
 
 def _blocks(features: Tensor, weight: Tensor, positions: int) -> Blocks:
     outputs, taps, channels = weight.shape
-    return choose(channels, outputs, taps, positions, features.dtype)
+    return choose_tiles(channels, outputs, taps, positions, features.dtype)
 
 
 def _launch(

@@ -5,11 +5,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def gathered(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, padding: tuple[int, int]) -> Tensor:
-    """Sum the four grid points around each tap with their shares, then multiply by the weights in one matrix product.
+def deform_conv2d_gather(
+    features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, padding: tuple[int, int]
+) -> Tensor:
+    """Sum the four grid points around each tap by their bilinear shares, then multiply by the weights in one product.
 
-    The sums are one `embedding_bag` over the channels-last map. It reads and writes whole rows of C channels, so memory
-    access is in order wherever the offsets point.
+    One `embedding_bag` over the channels-last map computes all sums. It reads and writes whole rows of C channels, so
+    memory access is fast for any offsets.
     """
     with torch.autocast(features.device.type, enabled=False):
         dtype = weight.dtype
@@ -31,7 +33,7 @@ def gathered(features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tens
 def _corners(
     offset: Tensor, kernel: list[int], padding: tuple[int, int], size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """The four grid points around each sampling position p0 + p_m + Δp_m, and their bilinear shares.
+    """Compute the four grid points around each sampling position p0 + p_m + Δp_m, and their bilinear shares.
 
     Args:
         offset: (B, 2·M, F', T').
@@ -49,7 +51,7 @@ def _corners(
     tap = torch.arange(taps, device=device)
     vertical = torch.arange(grid[0], device=device).view(-1, 1, 1) + tap // kernel[1] - padding[0]
     horizontal = torch.arange(grid[1], device=device).view(1, -1, 1) + tap % kernel[1] - padding[1]
-    # a position more than one step outside reads nothing; the clamp keeps far ones within the integers
+    # a position more than one step outside the map reads nothing; clamping it prevents integer overflow
     y = (vertical.to(dtype) + offset[..., 0]).clamp(-1, height)
     x = (horizontal.to(dtype) + offset[..., 1]).clamp(-1, width)
     top, left = y.detach().floor(), x.detach().floor()

@@ -1,12 +1,11 @@
-"""Triton kernels of the fused deformable convolution: they sample columns into registers and multiply them there.
+"""Triton kernels of deformable convolution: they sample columns into registers and multiply them there.
 
 A column is the input of the matrix product at one position: M taps by C channels, sampled and modulated. A program
-takes one tap after the other. A tile is positions by channels, so that neighbouring threads read neighbouring channels.
+processes one tap after the other. A tile is positions by channels, so that neighbouring threads read neighbouring
+channels.
 
-All tensors are dense and channels last: features (B, F, T, C), offset (B, F', T', 2·M), mask (B, F', T', M). A position
-is one of B·F'·T'.
-
-Indices within one image are 32 bits wide, those across images 64.
+All tensors are dense and channels last: features (B, F, T, C), offset (B, F', T', 2·M), mask (B, F', T', M). There are
+B·F'·T' positions. Indices within one image are 32 bits wide, those across images 64.
 """
 
 import triton
@@ -104,8 +103,8 @@ def backward_kernel(
 ):
     """Gradients of offset, mask and features (if FEATURES), from tiles of the gradient of the columns.
 
-    A tile times the four grid points around each position, summed over the channels, gives the gradients of offset and
-    mask. The tile's bilinear shares of these points are added to the gradient of the features.
+    The gradients of offset and mask are sums over the channels: a tile times the four grid points around each position.
+    The tile's bilinear share of each point is added to the gradient of the features.
 
     Args:
         grad_output: (B·F'·T', O) dense.
@@ -223,7 +222,7 @@ def backward_weight_kernel(
 
 @triton.jit
 def _positions(p, positions, area, columns_out):
-    """Of each p, (BLOCK_P, 1), its image (64 bits), row and column, and whether the position exists."""
+    """(BLOCK_P, 1) image (64 bits), row and column of each position p, and whether the position exists."""
     p = p[:, None]
     image = p // area
     cell = p - image * area
@@ -246,7 +245,7 @@ def _tap_position(
     KERNEL_WIDTH: tl.constexpr,
     REAL: tl.constexpr,
 ):
-    """Row and column at which a tap samples, p0 + p_m + Δp_m, and its mask, 0 without such a position."""
+    """Row and column at which a tap samples, p0 + p_m + Δp_m, and its mask; 0 if there is no such position."""
     at = p.to(tl.int64)[:, None] * TAPS + tap
     down = tl.load(offset + 2 * at, mask=is_position, other=0.0).to(REAL)
     across = tl.load(offset + 2 * at + 1, mask=is_position, other=0.0).to(REAL)
@@ -257,10 +256,10 @@ def _tap_position(
 
 @triton.jit
 def _corner(CORNER: tl.constexpr, y, x, is_position, height, width, CHANNELS: tl.constexpr):
-    """One of the four grid points around (y, x): whether it is in the map, its index in memory, and its two shares.
+    """One of the four grid points around (y, x): whether it is in the map, its index in memory, its two shares.
 
-    A position more than one step outside the map reads nothing, nor does NaN. The shares of NaN are NaN, so that it
-    shows in the result.
+    A position that is NaN or more than one step outside the map reads nothing. The shares of NaN are NaN, so that the
+    result is NaN too.
     """
     y = tl.where(y < -1, -1.0, tl.where(y > height, height, y))
     x = tl.where(x < -1, -1.0, tl.where(x > width, width, x))
@@ -276,7 +275,7 @@ def _corner(CORNER: tl.constexpr, y, x, is_position, height, width, CHANNELS: tl
 
 @triton.jit
 def _sample(maps, channels, y, x, is_position, height, width, CHANNELS: tl.constexpr):
-    """The bilinear value at (y, x) of each channel. Grid points without a share are not read."""
+    """The bilinear value at (y, x) of each channel. Grid points with a share of 0 are not read."""
     for corner in tl.static_range(4):
         is_inside, at, row_share, column_share = _corner(corner, y, x, is_position, height, width, CHANNELS)
         share = row_share * column_share

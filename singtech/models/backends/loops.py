@@ -1,4 +1,4 @@
-"""The loops of `compiled`, in Python that Numba compiles: bilinear sampling at deformed taps, and its gradients.
+"""The loops of `deform_conv2d_numba`, which Numba compiles: bilinear sampling at deformed taps, and its gradients.
 
 The import takes a second. On a new machine the first call of each loop compiles it, which takes some seconds; Numba
 caches the result beside the module or in the user's cache. Arrays hold several clips, channels last.
@@ -14,7 +14,7 @@ from numba.core.caching import FunctionCache
 
 
 class SafeNumbaCache(FunctionCache):
-    """Numba's cache of compiled loops; a full disk raises no error."""
+    """Numba's cache of compiled loops, without an error when the disk is full."""
 
     def save_overload(self, *arguments: object) -> None:
         """Save a compiled loop if the disk has room."""
@@ -23,9 +23,9 @@ class SafeNumbaCache(FunctionCache):
 
 
 def loop(function: Callable) -> Callable:
-    """Compile a function at its first call, without Python's lock; sums may be reordered, NaN and infinity stay."""
+    """Compile a function at its first call, without Python's lock; sums may be reordered, but NaN stays NaN."""
     compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})(function)
-    with contextlib.suppress(RuntimeError):  # no folder for the cache
+    with contextlib.suppress(RuntimeError):  # Numba found no folder for its cache
         compiled._cache = SafeNumbaCache(function)
     return compiled
 
@@ -48,11 +48,11 @@ def corner_weights(modulation, above, below, before, after, inside):
 
 @loop
 def bilinear_corners(y, x, height, width, number):
-    """The four grid points around a position in the map or less than one step outside.
+    """The four grid points around a position that is in the map or less than one step outside.
 
     Returns:
-        The rows above and below and the columns left and right, moved into the map where they are outside; their
-        bilinear shares; and 1 for each, or 0 where it is outside.
+        The rows above and below and the columns left and right, moved into the map if they are outside; the bilinear
+        share of each; and 1 for each that is inside, 0 for each that was outside.
     """
     zero, one = number(0), number(1)
     y0, x0 = np.int64(np.floor(y)), np.int64(np.floor(x))
@@ -73,7 +73,7 @@ def bilinear_corners(y, x, height, width, number):
 
 @loop
 def sample(features, offset, mask, columns, kernel_width, top, left, start, stop):
-    """Write the columns of the positions from `start` to `stop`: what each tap samples, times its mask.
+    """Write the columns of the positions from `start` to `stop`: the sample of each tap, times its mask.
 
     Args:
         features: (clips, F, T, C).
@@ -95,7 +95,7 @@ def sample(features, offset, mask, columns, kernel_width, top, left, start, stop
                 modulation = mask[clip, row, column, tap]
                 first = tap * channels
                 if not (y > -1 and y < height and x > -1 and x < width):
-                    outside = number(0) * modulation if y == y and x == x else y + x  # 0, or NaN, which must show
+                    outside = number(0) * modulation if y == y and x == x else y + x  # 0; NaN for NaN
                     for channel in range(channels):
                         samples[first + channel] = outside
                     continue
@@ -125,7 +125,7 @@ def sample_backward(
     stop,
     needs_features,
 ):
-    """Turn the gradient of the columns into those of offset and mask (written) and of the features (added to).
+    """Compute from the gradient of the columns those of offset and mask (overwritten) and features (added to).
 
     Args:
         features, offset, mask, kernel_width, top, left, start, stop: as in `sample`.
