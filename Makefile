@@ -3,11 +3,11 @@ PYTHON ?= python3
 PY := .venv/bin/python
 ARGS ?=
 CORPUS_ARGS = $(filter-out data.fold=%,$(filter data=% data.% output_dir=%,$(ARGS)))
-EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2_joint ablations folds verdicts breakdown select_dc select_alpha
+EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2_joint ablations folds verdicts breakdown select_dc select_alpha rounding ladder batch_norm imbalance frontier
 .DEFAULT_GOAL := help
 $(foreach name,data seed alpha schedule trainer output_dir experiments only,$(if $(filter command line,$(origin $(name))), \
 	$(error settings go into ARGS: make $(firstword $(MAKECMDGOALS)) ARGS="$(name)=$($(name))")))
-.PHONY: help setup demo test test-faults test-long test-slurm check bench data verify plan paper figure2 $(EXPERIMENTS) tables \
+.PHONY: help setup demo test test-faults test-long test-slurm check bench data verify plan paper figure2 gains $(EXPERIMENTS) tables \
 	pictures report wheel clean test-browser test-extras
 
 help:  ## list the targets
@@ -75,6 +75,14 @@ paper: setup plan  ## the whole paper: print the plan, run what is missing, rend
 		$(PY) -m singtech.run -m experiments=$$experiment $(ARGS) || status=$$?; \
 		test $$status -lt 128 || exit $$status; \
 	done; $(PY) -m singtech tables $(filter output_dir=%,$(ARGS)) && exit $$status
+
+gains: setup  ## find what the gains are made of: rounding, steps to cRT-WC, batch norm, the long tail
+	$(PY) -m singtech prepare $(CORPUS_ARGS)
+	status=0; for experiment in rounding ladder batch_norm imbalance; do \
+		$(PY) -m singtech.run -m experiments=$$experiment $(ARGS) || status=$$?; \
+		test $$status -lt 128 || exit $$status; \
+	done; $(PY) -m singtech.run -m condition=late_crt_wc,late_joint,late_minimum alpha=0.0,1.0 $(ARGS) || status=$$?; \
+	$(PY) -m singtech tables $(filter output_dir=%,$(ARGS)) && exit $$status
 
 plan: setup  ## count what `make paper` would run, its time and disk space
 	$(PY) -m singtech plan $(ARGS)

@@ -152,7 +152,7 @@ def list_differences(cfg: DictConfig) -> dict[str, object]:
     # Without resolved references, a shorter schedule is one difference, not one in every phase.
     run_settings, paper_settings = (drop_neutral(OmegaConf.to_container(config)) for config in (cfg, default))  # type: ignore[arg-type]
     phases = OmegaConf.to_container(cfg.strategy)["phases"]  # type: ignore[index, call-overload]
-    ignored = {"hydra", "alpha", "seed", "data.name", "data.fold"}
+    ignored = {"hydra", "alpha", "seed", "rounding", "data.name", "data.fold"}
     ignored |= {"data.folds"} if cfg.data.fold is None else {"data.split"}
     ignored |= set() if any("retraining" in str(phase) for phase in phases) else {"retraining"}
     has_own_name = run_settings["data"]["name"] != paper_settings["data"]["name"]

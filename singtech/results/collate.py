@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RESULTS, LAYERS, CONFUSIONS, CORPORA = "results.csv", "layers.csv", "confusions.csv", "corpora"
-_ORDER = ["data", "model", "dc", "strategy", "alpha", "settings", VARIANT, "fold", "seed", "run"]
+_ORDER = ["data", "model", "dc", "strategy", "alpha", "settings", VARIANT, "fold", "seed", "rounding", "run"]
 _NETWORK = ("data", "model", "dc", "settings", VARIANT)  # these decide the layers of a network
 LAYER = ("number", "layer", "channels", "output", "deformable", "parameters")  # columns of a run's layers.csv
 _CONFUSION = ("run", "technique", "predicted", "clips")
@@ -283,9 +283,11 @@ def _describe_conditions(results: "pd.DataFrame") -> tuple[list[str], list[dict[
         description = describe(model, dc, strategy, alpha, read_settings(*texts))
         descriptions[model, dc, strategy, alpha, *texts] = description
     names, differences = [], []
-    for key, data, fold in zip(keys.itertuples(index=False, name=None), results["data"], results["fold"], strict=True):
+    others = (results[name] for name in ("data", "fold", "rounding"))
+    for key, data, fold, rounding in zip(keys.itertuples(index=False, name=None), *others, strict=True):
         name, differs = descriptions[key]
-        names.append(name + f" data={data}" * (data != "vocalset") + f" data.fold={fold}" * (fold != ""))
+        name += f" data={data}" * (data != "vocalset") + f" data.fold={fold}" * (fold != "")
+        names.append(name + f" rounding={rounding}" * (rounding != 0))
         differences.append(dict(differs))
     return names, differences
 

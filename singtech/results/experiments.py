@@ -13,7 +13,7 @@ from singtech.results.conditions import Condition, read_condition, read_yaml
 from singtech.results.intervals import DELTA
 
 PAPER_CORPUS = "vocalset"  # the only corpus that can be compared with the paper
-KINDS = ("table", "curve", "layers", "lengths", "confusion", "verdicts", "breakdown", "selection")
+KINDS = tuple("table curve layers lengths confusion verdicts breakdown selection rounding frontier".split())
 METRICS_OF = {"curve": 1, "selection": 2}  # number of metrics; a selection has one on validation, one on test singers
 REFERENCES = ("chance", "majority")
 ROW = ("condition", "strategy", "alpha", "ablation", "group")
@@ -45,6 +45,20 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Contrast:
+    """A difference of sums of scores: of conditions with a plus and conditions with a minus.
+
+    Attributes:
+        label: as printed.
+        plus, minus: references of conditions.
+    """
+
+    label: str
+    plus: tuple[str, ...]
+    minus: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Experiment:
     """The conditions that one table or figure compares, in printed order.
 
@@ -61,6 +75,7 @@ class Experiment:
         techniques: the techniques that a confusion matrix shows.
         is_transposed: whether metrics are the rows and conditions the columns.
         claims: the claims to judge.
+        contrasts: differences that a table shows below its rows, with verdicts.
         families: name of a family of claims -> its printed heading.
         delta: smallest difference of scores that matters to a claim.
         position: its place in the paper's order.
@@ -80,6 +95,7 @@ class Experiment:
     techniques: tuple[str, ...] = ()
     is_transposed: bool = False
     claims: tuple[Claim, ...] = ()
+    contrasts: tuple[Contrast, ...] = ()
     families: dict[str, str] = field(default_factory=dict)
     delta: float = DELTA
     position: int = _LAST_POSITION
@@ -92,6 +108,7 @@ class Experiment:
         _require(self.references, REFERENCES, "references")
         _require([self.baseline] if self.baseline else [], rows, "baseline")
         _require(claim_rows, rows, "claims")
+        _require([name for each in self.contrasts for name in each.plus + each.minus], rows, "contrasts")
         _require([claim.family for claim in self.claims], list(self.families), "family")
         if len(self.metrics) != expected_metrics:
             raise InvalidValue(f"a {self.kind} has {expected_metrics} metrics, not {len(self.metrics)}")
@@ -154,6 +171,7 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
             folds=int(experiment.get("folds", 0)),
             is_transposed=bool(experiment.get("transposed", False)),
             claims=tuple(map(_claim, experiment.get("claims", ()))),
+            contrasts=tuple(map(_contrast, experiment.get("contrasts", ()))),
             families=dict(experiment.get("families", {})),
             delta=float(experiment.get("delta", DELTA)),
             position=int(experiment.get("position", _LAST_POSITION)),
@@ -184,6 +202,10 @@ def _condition(entry: Mapping) -> Condition:
     alpha = float(entry["alpha"]) if "alpha" in entry else None
     words = {name: str(entry[name]) for name in ("strategy", "ablation", "group") if name in entry}
     return read_condition(str(entry["condition"]), alpha=alpha, **words)
+
+
+def _contrast(entry: Mapping) -> Contrast:
+    return Contrast(str(entry["label"]), *(tuple(map(str, entry[name])) for name in ("plus", "minus")))
 
 
 def _claim(entry: Mapping) -> Claim:

@@ -11,10 +11,12 @@ from singtech.results.confusions import confusion_page
 from singtech.results.curves import curve_page
 from singtech.results.experiments import PAPER_CORPUS, Experiment, Published
 from singtech.results.figures import save
+from singtech.results.frontier import frontier_page
 from singtech.results.groups import Group
 from singtech.results.layers import layers_page
 from singtech.results.lengths import lengths_page
 from singtech.results.pages import Page, Table, corpus, csv, latex, markdown, pipes
+from singtech.results.rounding import rounding_page
 from singtech.results.selections import selection_page
 from singtech.results.settings import DEFAULTS, Settings
 from singtech.results.summaries import Answer, answer
@@ -31,6 +33,8 @@ PAGES: dict[str, Callable[[Answer], Page]] = {  # by kind of experiment
     "verdicts": claims_page,
     "breakdown": breakdown_page,
     "selection": selection_page,
+    "rounding": rounding_page,
+    "frontier": frontier_page,
 }
 
 

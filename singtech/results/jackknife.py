@@ -26,6 +26,12 @@ class Jackknife:
         self.predictions = functools.lru_cache(256)(self._predictions)
         self.scores = functools.lru_cache(1024)(self._scores)
 
+    def table(self, metric: str, runs: Iterable[str]) -> np.ndarray | None:
+        """(1 + n, S) a metric of S runs on the same singers, with all of them and without each; None if not known."""
+        scores = [self.scores(run).get(metric, np.empty(0)) for run in runs]
+        is_known = scores and len(scores[0]) and len({len(each) for each in scores}) == 1
+        return np.stack(scores, axis=1) if is_known else None
+
     def estimate(self, metric: str, runs: Iterable[str], others: Iterable[str] = ()) -> Estimate:
         """Estimate a metric's mean over seeds on the same test singers; not defined if a run has no predictions.
 
@@ -34,10 +40,9 @@ class Jackknife:
             others: runs of the same seeds whose scores are subtracted, if there are any.
         """
         runs, others = list(runs), list(others)
-        scores = [self.scores(run).get(metric, np.empty(0)) for run in runs + others]
-        if len({len(each) for each in scores}) != 1 or not len(scores[0]):
+        table = self.table(metric, runs + others)
+        if table is None:
             return UNDEFINED
-        table = np.stack(scores, axis=1)
         return jackknife(table[:, : len(runs)] - table[:, len(runs) :] if others else table)
 
     def _predictions(self, run: str) -> Predictions | None:

@@ -36,13 +36,14 @@ TYPES = {  # type of a column, "" if it is unknown -> Python types of its values
 }
 
 
-def write_row(folder: str | os.PathLike, row: dict) -> Path:
+def write_row(folder: str | os.PathLike, values: dict) -> Path:
     """Write a run's row into its folder in one step, with schema and digest; nan becomes null.
 
     Raises:
         ValueError: the row lacks one of `REQUIRED`, or holds a value that is not text or a number.
     """
-    row = {"fold": "", "schema": schema.SCHEMA} | {name: _to_json_value(value) for name, value in row.items()}
+    row = {"fold": "", "schema": schema.SCHEMA, "rounding": 0}
+    row |= {name: _to_json_value(value) for name, value in values.items()}
     if fault := _find_fault(row):
         raise ValueError(f"{Path(folder) / ROW} is not written, for it would be unusable: {fault}.")
     path = Path(folder) / ROW
@@ -75,7 +76,7 @@ def parse_row(content: bytes | OSError, folder: Path | None = None) -> dict | No
     except (OSError, ValueError, RecursionError) as error:
         raise Damaged(" ".join(str(error).split())[:120]) from None
     if isinstance(row, dict):
-        row = {"fold": "", "schema": 0} | ({"settings": ""} if VARIANT in row else {}) | row
+        row = {"fold": "", "schema": 0, "rounding": 0} | ({"settings": ""} if VARIANT in row else {}) | row
         number = row["schema"]
         if type(number) is int and number > schema.SCHEMA:
             raise Newer(f"a newer version of singtech wrote it: schema {number}, expected at most {schema.SCHEMA}")

@@ -39,6 +39,7 @@ CONDITION = (
     Column("strategy", "text", "", "training strategy, a file of conf/strategy"),
     Column("alpha", "number", "", "smoothing of the loss weights (Eq. 2)"),
     Column("seed", "whole", "", "seed of initial weights, clip order and dropout"),
+    Column("rounding", "whole", "", "number of a perturbation of the initial weights by 1e-7; 0 for none"),
     Column(
         "settings", "text", "JSON", "typed settings that differ from the paper's, by the names of Hydra's overrides"
     ),
@@ -56,6 +57,7 @@ CIRCUMSTANCES = (
     Column("seconds", "number", "s", "training time of the phases that this run trained: sums over rows are right"),
     Column("seconds_shared", "number", "s", "training time of phases that another run trained: part of its `seconds`"),
     Column("clips_train", "count", "clips", "training clips"),
+    Column("training_counts", "text", "clips", "training clips of each technique, as in belt=333 breathy=360"),
     Column("clips_test", "count", "clips", "test clips"),
     Column("singers_test", "text", "", "test singers"),
     Column("device", "text", "", "processor that trained the first phase"),

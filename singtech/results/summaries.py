@@ -1,5 +1,6 @@
 """Answer an experiment with the runs on one corpus: decide which runs count, and summarize them in a tidy frame."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -40,6 +41,7 @@ class Answer:
         experiment: the experiment, with `f1_*` replaced by one metric for each technique.
         data: the corpus.
         runs: one row per run that counts: condition, run, fold, seed and every metric.
+        perturbed: the same of runs with perturbed initial weights, and their rounding.
         frame: one row per condition and metric, then one per reference and metric; its columns are `COLUMNS`. Means
             and deviations (n - 1) are over units: seeds, or folds. The value of a fold is the mean over its seeds.
             low and high bound the 95 % interval of the mean. change is the mean difference from the baseline, paired
@@ -57,6 +59,7 @@ class Answer:
     experiment: Experiment
     data: str
     runs: "pd.DataFrame"
+    perturbed: "pd.DataFrame"
     frame: "pd.DataFrame"
     missing: Sequence[tuple[str, str]]
     sweep: str
@@ -129,7 +132,8 @@ def answer(
         folds=folds if isinstance(folds, int) else experiment.folds,
     )
     rows = conditions_in(conditions, group)
-    runs, left_out = _counted(results, experiment, rows, collated)
+    counted, left_out = _counted(results, experiment, rows, collated)
+    runs, perturbed = counted[counted["rounding"] == 0], counted[counted["rounding"] != 0]
     of_guessing = references(experiment.references, collated.lengths_by_technique(data))
     frame = summarize(runs, experiment, data, collated.jackknife, published or {}, of_guessing)
     end = command_end(collated, data, experiment.folds, group)
@@ -140,9 +144,11 @@ def answer(
     if len(of_guessing) < len(experiment.references):
         clips = prepare(command_end(collated, data, group=group.only_groups("data")))
         missing.append((f"{' and '.join(experiment.references)}, from the clips of the corpus", clips))
-    notes = on_group(group) | _on_units(experiment, runs, frame) | _on_left_out(left_out) | _on_circumstances(runs)
+    notes = on_group(group) | _on_units(experiment, runs, frame) | on_rounding(experiment, counted)
+    notes |= _on_left_out(left_out) | _on_circumstances(runs)
     return Answer(
-        *(experiment, data, runs, frame, tuple(missing), everything, notes, group, collated, published or {}),
+        *(experiment, data, runs, perturbed, frame, tuple(missing), everything, notes, group, collated),
+        published=published or {},
         expected=len(present) * len(seeds) * max(experiment.folds, 1),
         left_out=sum(left_out.values()),
     )
@@ -300,8 +306,8 @@ def _counted(
     complete = candidates[candidates["status"] == COMPLETE]
     current = complete[complete["is_current"]]
     same = current[current["recipe"] == current.groupby("condition")["recipe"].transform("last")]
-    latest = same.drop_duplicates(["condition", "fold", "seed"], keep="last")
-    return latest.sort_values(["fold", "seed"]), {
+    latest = same.drop_duplicates(["condition", "fold", "seed", "rounding"], keep="last")
+    return latest.sort_values(["fold", "seed", "rounding"]), {
         "not complete": len(candidates) - len(complete),
         _STATE_CHANGED: len(complete) - len(current),
         "of other code or settings files than the newest run of the row": len(current) - len(same),
@@ -390,6 +396,28 @@ def _on_units(experiment: Experiment, runs: "pd.DataFrame", frame: "pd.DataFrame
         base = experiment.label(experiment.baseline)
         notes["baseline"] = f"To {base}: mean ± deviation of the differences, {unit} by {unit}."
     return notes
+
+
+def rounding_deviation(runs: "pd.DataFrame", metric: str) -> tuple[float, int]:
+    """Pool the variance over perturbations of the initial weights within each condition, fold and seed.
+
+    Returns:
+        The standard deviation, nan without a perturbed run; and its degrees of freedom.
+    """
+    values = runs.groupby(["condition", "fold", "seed"])[metric]
+    degrees = values.transform("count").ge(2).sum() - values.count().ge(2).sum()
+    squares = ((runs[metric] - values.transform("mean")) ** 2)[values.transform("count").ge(2)].sum()
+    return (math.sqrt(squares / degrees) if degrees else math.nan), int(degrees)
+
+
+def on_rounding(experiment: Experiment, runs: "pd.DataFrame") -> dict[str, str]:
+    """Note how much rounding alone moves the first metric, if there are runs with perturbed initial weights."""
+    metric = experiment.metrics[0]
+    deviation, degrees = rounding_deviation(runs, metric)
+    if not degrees:
+        return {}
+    text = f"Initial weights changed by 1e-7, as rounding does, move {metrics.label(metric)} by ± {deviation:.3f} "
+    return {"rounding": text + f"(standard deviation at one seed, {degrees} degrees of freedom)."}
 
 
 def _on_left_out(reasons: Mapping[str, int]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from singtech.metrics import heading, is_higher_better
 from singtech.results.conditions import column_heads
+from singtech.results.contrasts import contrasts_frame, contrasts_table
 from singtech.results.pages import Cell, Line, Page, Table, shown, shown_change, shown_interval
 from singtech.results.summaries import NUMBERS, Answer
 
@@ -17,14 +18,21 @@ BOLD = "Bold is the best of a {}, which may be luck: the page `verdicts` tests w
 
 def table_page(answer: Answer) -> Page:
     """The page of a table: ours, the paper's and their difference; a note says what its ablations set."""
+    import pandas as pd
+
     experiment, notes = answer.experiment, list(answer.notes.values())
     if answer.runs["condition"].nunique() > 1:
         notes.append(BOLD.format("row" if experiment.is_transposed else "column"))
     ablated = {c.ablation: c.changes.words or f"alpha={c.alpha:g}" for c in experiment.conditions if c.ablation}
     if ablated and not experiment.is_transposed:
         notes.append(f"What each ablation sets: {'; '.join(f'{name}: `{words}`' for name, words in ablated.items())}.")
-    table = _transposed(answer) if experiment.is_transposed else _upright(answer)
-    return answer.page(tables=[table], notes=notes)
+    tables = [_transposed(answer) if experiment.is_transposed else _upright(answer)]
+    frame = answer.frame
+    if experiment.contrasts:
+        contrasts = contrasts_frame(answer)
+        tables.append(contrasts_table(answer, contrasts))
+        frame = pd.concat([frame, contrasts.assign(data=answer.data, artefact=experiment.name)])
+    return answer.page(tables=tables, notes=notes, frame=frame)
 
 
 def best(numbers: "pd.DataFrame") -> "pd.DataFrame":

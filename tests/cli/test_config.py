@@ -143,6 +143,7 @@ ABLATIONS = {  # what each one flips, written out; the alpha of Late cRT-WC stay
     "trim_silence": {"data.trim_silence": 40.0},
     "remainder_pad": {"data.remainder": "pad"},
     "validation_singers": {"data.split.validation": ["female3", "male2", "male6"]},
+    "dropout_head": {"retraining.extractor": "dropout"},
     "best_epoch": {"data.split.validation": ["female3", "male2", "male6"], "selection": "best"},
 }
 

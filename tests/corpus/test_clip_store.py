@@ -380,7 +380,7 @@ def test_a_recording_that_cannot_be_cut_is_named_and_left_out_or_stops_if_strict
     assert corpus.notes[-2:] == [f"left out {line}", "1 recording left out because they could not be used"]
     assert len(corpus.clips) == 24
     assert name not in (corpus.folder / "manifest.csv").read_text()
-    with pytest.raises(ValueError, match=f"{line}; mend"):  # also when the store is there already
+    with pytest.raises(ValueError, match=f"{line}; repair"):  # also when the store is there already
         ready(root, strict=True)
 
 

@@ -41,7 +41,7 @@ def make_row():
         row |= {"parameters": 438690, "epochs": 200, "seconds": 12.5, "clips_train": 3615, "clips_test": 1318}
         row |= {"singers_test": "female2 female8", "device": "cpu", "precision": "32-true", "torch": "2.14.1"}
         row |= {"commit": "0012345", "status": "complete", "data_fingerprint": "f", "corpus_fingerprint": "c"}
-        row |= {"phases": "a b", "made_by": "0.1.0@0012345 0.1.0@0012345"}
+        row |= {"rounding": 0, "phases": "a b", "made_by": "0.1.0@0012345 0.1.0@0012345"}
         return row | {"finished": "2026-01-01T00:00:00+00:00"} | given
 
     return make

@@ -45,13 +45,13 @@ def test_columns_stand_in_a_fixed_order(tmp_path, run):
     run(f1_yodel=0.1, f1_growl=0.2, recall_growl=0.3, gpu_hours=1.5)
     collate(tmp_path)
     first = (
-        "run condition data fold model dc strategy alpha seed settings "
+        "run condition data fold model dc strategy alpha seed rounding settings "
         "f1 accuracy balanced_accuracy top2_accuracy top3_accuracy"
     )
     last = (
-        "validation_f1 parameters epochs seconds seconds_shared clips_train clips_test singers_test device precision "
-        "torch commit status reason protocol data_fingerprint corpus_fingerprint recipe phases made_by finished "
-        "versions command variant schema"
+        "validation_f1 parameters epochs seconds seconds_shared clips_train training_counts clips_test singers_test "
+        "device precision torch commit status reason protocol data_fingerprint corpus_fingerprint recipe phases "
+        "made_by finished versions command variant schema"
     )
     f1 = [*(f"f1_{technique}" for technique in TECHNIQUES), "f1_growl", "f1_yodel"]
     recall = [*(f"recall_{technique}" for technique in TECHNIQUES), "recall_growl"]
@@ -86,7 +86,7 @@ def test_types_survive_the_file(tmp_path, run):
     assert (row["commit"], row["settings"], row["dc"]) == ("1e10", "{}", "none")
     assert row["f1_trillo"] != row["f1_trillo"]  # nan
     assert (frame["alpha"].dtype, frame["seed"].dtype) == ("float64", "int64")
-    assert ",0.0,0,{}," in (tmp_path / "results.csv").read_text()
+    assert ",0.0,0,0,{}," in (tmp_path / "results.csv").read_text()
 
 
 def test_a_removed_run_leaves_the_file(tmp_path, run):

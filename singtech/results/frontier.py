@@ -1,0 +1,196 @@
+"""Compare methods at equal balanced accuracy with plain training whose logits are adjusted afterwards.
+
+Subtracting tau log pi from the logits (Menon et al. 2021), pi the share of each technique's training clips, moves any
+network from common techniques towards rare ones, without training. So the null model of a method against the long tail
+is the frontier that plain training reaches in this way. A method gains only what lies above it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from singtech.metrics import METRICS, WeightedClips, heading
+from singtech.results.figures import blank, default_style, entitle, without_runs
+from singtech.results.intervals import UNDEFINED, Estimate, decide, jackknife, without_each
+from singtech.results.pages import NONE, Page, Table, shown, shown_change
+from singtech.results.predictions import Predictions
+from singtech.results.summaries import Answer
+from singtech.results.verdicts import NOT_RUN, holm
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+TAUS = np.linspace(0, 2, 41)
+BALANCED, OVERALL = "balanced_accuracy", "accuracy"
+NOTE = (
+    "A method's gain: its accuracy less the best accuracy that plain training reaches under some tau from 0 to 2 at "
+    "the same or a higher balanced accuracy; where it reaches none so high, less its accuracy at its highest. Paired "
+    "by seed; the interval is for other singers, p is Student's, adjusted by Holm over the methods. One seed decides "
+    "nothing."
+)
+
+
+def frontier_page(answer: Answer) -> Page:
+    """The page of the frontier. Its frame has one row per condition and tau, then one per condition with its gain."""
+    import pandas as pd
+
+    curves = {c.reference: _curves(answer, c.reference) for c in answer.experiment.conditions}
+    frame, gains = _frame(answer, curves), gains_frame(answer, curves)
+    lacking = int(sum(len(answer.runs_of(c)) - len(curves[c.reference]) for c in answer.experiment.conditions))
+    notes = [note for kind, note in answer.notes.items() if kind not in ("interval", "no interval")] + [NOTE]
+    if lacking:
+        notes.append(f"{lacking} runs are left out: they have no predictions or no training counts here.")
+    words = {"data": answer.data, "artefact": answer.experiment.name}
+    return answer.page(
+        frame=pd.concat([frame, gains]).assign(**words),
+        tables=[_table(answer, gains)],
+        figure=draw(answer, frame),
+        notes=notes,
+    )
+
+
+def adjusted(predictions: Predictions, log_prior: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """(T, R) balanced accuracy and accuracy of logits less tau * log prior, for each of `TAUS` and R weightings.
+
+    Args:
+        predictions: of N clips, with logits of K techniques.
+        log_prior: (K,).
+        weights: (R, N) of the clips.
+    """
+    scores: dict[str, list[np.ndarray]] = {BALANCED: [], OVERALL: []}
+    for tau in TAUS:
+        clips = WeightedClips(predictions.targets, predictions.logits - tau * log_prior, weights)
+        for metric, values in scores.items():
+            values.append(METRICS[metric].function(clips))
+    return {metric: np.stack(values) for metric, values in scores.items()}
+
+
+def best_accuracy(balanced: np.ndarray, accuracy: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """(R,) the best accuracy of a frontier at a balanced accuracy of at least some value.
+
+    Args:
+        balanced, accuracy: (T, R) of the frontier.
+        least: (R,). Where no tau reaches it, the accuracy at the highest balanced accuracy.
+    """
+    reached = np.where(balanced >= least - 1e-12, accuracy, -np.inf).max(axis=0)
+    highest = np.take_along_axis(accuracy, balanced.argmax(axis=0)[None], axis=0)[0]
+    return np.where(np.isfinite(reached), reached, highest)
+
+
+def gains_frame(answer: Answer, curves: dict) -> "pd.DataFrame":
+    """Make a frame with one row per method: its scores, plain training's accuracy there, the gain and its verdict."""
+    import pandas as pd
+
+    experiment, plain = answer.experiment, curves[answer.experiment.baseline]
+    methods = [c for c in experiment.conditions if c.reference != experiment.baseline]
+    estimates, rows = [], []
+    for method in methods:
+        seeds = sorted(set(plain) & set(curves[method.reference]))
+        pairs = [(curves[method.reference][seed], plain[seed]) for seed in seeds]
+        gains = [
+            own[OVERALL][0] - best_accuracy(base[BALANCED], base[OVERALL], own[BALANCED][0]) for own, base in pairs
+        ]
+        estimates.append(jackknife(np.stack(gains, axis=1)) if gains else UNDEFINED)
+        means = [
+            float(np.mean([own[metric][0, 0] for own, _ in pairs])) if pairs else np.nan
+            for metric in (BALANCED, OVERALL)
+        ]
+        rows.append([method.reference, method.label, *means])
+    ps = holm([each.p for each in estimates])
+    frame = pd.DataFrame(rows, columns=["condition", "label", BALANCED, OVERALL])
+    verdicts = [_verdict(each, p, len(ps), experiment.delta) for each, p in zip(estimates, ps, strict=True)]
+    bounds = np.reshape([each.interval() for each in estimates], (-1, 2))
+    seeds = [each.seeds for each in estimates]
+    return frame.assign(
+        gain=[each.value for each in estimates],
+        low=bounds[:, 0],
+        high=bounds[:, 1],
+        seeds=seeds,
+        p_holm=ps,
+        verdict=verdicts,
+    )
+
+
+@default_style()
+def draw(answer: Answer, frame: "pd.DataFrame") -> "Figure":
+    """The figure: accuracy over balanced accuracy, plain training's frontier in black, each method's own in colour.
+
+    A mark is the method as it is, at tau 0; its line is the best that logit adjustment makes of it.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    if not len(frame):
+        return blank(without_runs(answer))
+    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    axes = figure.subplots()
+    colours = colormaps["tab20"].colors  # type: ignore[attr-defined]
+    for number, (reference, curve) in enumerate(frame.groupby("condition", sort=False)):
+        is_plain = reference == answer.experiment.baseline
+        look: dict[str, Any] = {"color": colours[number % 20], "linewidth": 1, "alpha": 0.6}
+        look = {"color": "black", "linewidth": 2.2, "zorder": 3} if is_plain else look
+        best = keep_best(curve)
+        axes.plot(best[BALANCED], best[OVERALL], **look)
+        start = curve.iloc[0]
+        mark = "osD^vP*X"[number % 8]
+        axes.plot(
+            start[BALANCED], start[OVERALL], mark, color=look["color"], label=start["label"], markersize=6, zorder=4
+        )
+    axes.set(xlabel="balanced accuracy", ylabel="accuracy")
+    axes.grid(color="0.9", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right center", frameon=False, fontsize=7)
+    entitle(figure, answer)
+    return figure
+
+
+def keep_best(curve: "pd.DataFrame") -> "pd.DataFrame":
+    """Keep the points of a frontier that no other point exceeds in one score without losing in the other."""
+    ordered = curve.sort_values([BALANCED, OVERALL], ascending=False)
+    before = ordered[OVERALL].cummax().shift(fill_value=-1.0)
+    return ordered[ordered[OVERALL] > before].sort_values(BALANCED)
+
+
+def _curves(answer: Answer, reference: str) -> dict[int, dict[str, np.ndarray]]:
+    """Of each seed's run of a condition its (T, 1 + n) scores, with all singers and without each."""
+    curves = {}
+    for row in answer.runs[answer.runs["condition"] == reference].itertuples():
+        predictions = answer.collated.jackknife.predictions(row.run)
+        counts = dict(pair.rsplit("=", 1) for pair in str(row.training_counts).split() if "=" in pair)
+        if predictions is None or not set(predictions.techniques) <= set(counts):
+            continue
+        prior = np.array([float(counts[name]) for name in predictions.techniques])
+        weights = without_each(predictions.clips["singer"])
+        curves[int(row.seed)] = adjusted(predictions, np.log(prior / prior.sum()), weights)
+    return curves
+
+
+def _frame(answer: Answer, curves: dict) -> "pd.DataFrame":
+    """Make a frame with the mean of each condition's frontier over its seeds."""
+    import pandas as pd
+
+    rows = []
+    for condition in answer.experiment.conditions:
+        each = list(curves[condition.reference].values())
+        if each:
+            means = {metric: np.mean([curve[metric][:, 0] for curve in each], axis=0) for metric in (BALANCED, OVERALL)}
+            rows.append(
+                pd.DataFrame({"tau": TAUS} | means).assign(condition=condition.reference, label=condition.label)
+            )
+    empty = pd.DataFrame(columns=["condition", "label", "tau", BALANCED, OVERALL])
+    return pd.concat(rows)[list(empty)] if rows else empty
+
+
+def _verdict(estimate: Estimate, p: float, comparisons: int, delta: float) -> str:
+    return decide(estimate, delta, float(p), comparisons) if estimate.units else NOT_RUN
+
+
+def _table(answer: Answer, gains: "pd.DataFrame") -> Table:
+    lines = []
+    for row in gains.to_dict("records"):
+        interval = NONE if row["low"] != row["low"] else f"{row['low']:+.3f} to {row['high']:+.3f}"
+        numbers = [shown(row[BALANCED]), shown(row[OVERALL]), shown_change(row["gain"]), interval]
+        lines.append([row["label"], str(row["seeds"]), *numbers, row["verdict"]])
+    heads = [answer.experiment.header, "Seeds", heading(BALANCED), heading(OVERALL), "gain", "95 %", "verdict"]
+    return Table.of(heads, lines)

@@ -1,0 +1,132 @@
+"""How much rounding alone moves a score, beside other seeds and other singers.
+
+Training is chaotic: a change of the initial weights by 1e-7, as small as rounding's, ends in other weights. A
+difference that is not larger than this floor says nothing about the methods that it compares.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from singtech.metrics import heading, label
+from singtech.results.pages import NONE, Page, Table, shown, shown_change
+from singtech.results.summaries import Answer, paired_differences, rounding_deviation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("runs", "seeds", "degrees", "mean", "rounding", "seed", "singers")
+NOTE = (
+    "Rounding: standard deviation over perturbed initial weights at one seed, pooled over seeds. Seeds: standard "
+    "deviation over seeds, which contains rounding's. Singers: standard error of one network's score for other "
+    "singers, by the jackknife. Correlation: of two conditions' scores over seeds; pairing helps if it is high."
+)
+
+
+def rounding_page(answer: Answer) -> Page:
+    """The page of the rounding floor. Its frame has one row per condition and metric, then one per difference."""
+    import pandas as pd
+
+    experiment = answer.experiment
+    everything = pd.concat([answer.runs, answer.perturbed])
+    frame = deviations(answer, everything)
+    changes = changes_frame(answer, everything)
+    lacking = [c for c in experiment.conditions if c.reference not in set(answer.perturbed["condition"])]
+    missing = [*answer.missing, *((f"{c.label}, perturbed", answer.sweep or _sweep(answer)) for c in lacking)]
+    columns = ["data", "artefact", "condition", "label", "metric", *COLUMNS, "difference", "correlation"]
+    whole = pd.concat([frame, changes]).assign(data=answer.data, artefact=experiment.name).reindex(columns=columns)
+    return answer.page(
+        frame=whole,
+        lead=[sentence(experiment.metrics[0], everything, frame)] if len(answer.perturbed) else [],
+        tables=[_table(answer, frame), *([_changes_table(answer, changes)] if len(changes) else [])],
+        notes=[
+            *(note for kind, note in answer.notes.items() if kind in ("settings", "left out", "circumstances")),
+            NOTE,
+        ],
+        missing=missing,
+        runs=tuple(everything["run"]),
+        progress="complete" if not missing else f"lacks {missing[0][0]}",
+    )
+
+
+def deviations(answer: Answer, runs: "pd.DataFrame") -> "pd.DataFrame":
+    """Make a frame with the deviations of each condition and metric.
+
+    Args:
+        runs: with and without perturbed weights.
+    """
+    import pandas as pd
+
+    rows = []
+    for condition in answer.experiment.conditions:
+        members, plain = runs[runs["condition"] == condition.reference], answer.runs_of(condition)
+        for metric in answer.experiment.metrics:
+            rounding, degrees = rounding_deviation(members, metric)
+            errors = [answer.collated.jackknife.estimate(metric, [run]).error for run in plain["run"]]
+            numbers = [len(members), plain["seed"].nunique(), degrees, members[metric].mean(), rounding]
+            numbers += [plain[metric].std(), np.mean(errors) if errors else np.nan]
+            rows.append([condition.reference, condition.label, metric, *numbers])
+    return pd.DataFrame(rows, columns=["condition", "label", "metric", *COLUMNS])
+
+
+def changes_frame(answer: Answer, runs: "pd.DataFrame") -> "pd.DataFrame":
+    """Make a frame with the difference of each condition from the baseline, and how rounding and seeds move it."""
+    import pandas as pd
+
+    experiment, rows = answer.experiment, []
+    base = runs[runs["condition"] == experiment.baseline]
+    for condition in experiment.conditions:
+        members = runs[runs["condition"] == condition.reference]
+        if condition.reference == experiment.baseline or not len(members) or not len(base):
+            continue
+        for metric in experiment.metrics:
+            sides = [each.set_index(["fold", "seed", "rounding"])[metric] for each in (members, base)]
+            paired = (sides[0] - sides[1]).dropna().rename(metric).reset_index()
+            rounding, degrees = rounding_deviation(paired.assign(condition=""), metric)
+            own, other = (each[each["rounding"] == 0] for each in (members, base))
+            seeds = paired_differences(own, other, [metric])[metric].dropna()
+            both = own.merge(other, on=["fold", "seed"])
+            correlation = both[f"{metric}_x"].corr(both[f"{metric}_y"]) if len(both) > 2 else np.nan
+            numbers = [len(paired), len(seeds), degrees, np.nan, rounding, seeds.std(), np.nan]
+            label = f"{condition.label} − {experiment.label(experiment.baseline)}"
+            rows.append([condition.reference, label, metric, *numbers, paired[metric].mean(), correlation])
+    columns = ["condition", "label", "metric", *COLUMNS, "difference", "correlation"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def sentence(metric: str, runs: "pd.DataFrame", frame: "pd.DataFrame") -> str:
+    """Write the floor in one sentence."""
+    rounding, degrees = rounding_deviation(runs, metric)
+    of_metric = frame[frame["metric"] == metric]
+    words = f"Rounding alone moves {label(metric)} by ± {rounding:.3f} ({degrees} degrees of freedom)"
+    for column, name in (("seed", "another seed"), ("singers", "other test singers")):
+        if of_metric[column].notna().any():
+            words += f", {name} by ± {np.sqrt((of_metric[column] ** 2).mean()):.3f}"
+    return f"{words}: a smaller difference of single runs says nothing."
+
+
+def _sweep(answer: Answer) -> str:
+    seeds = ",".join(map(str, sorted(set(answer.runs["seed"])) or [0]))
+    return f"singtech run -m experiments={answer.experiment.name} seed={seeds}"
+
+
+def _table(answer: Answer, frame: "pd.DataFrame") -> Table:
+    lines = []
+    for row in frame.itertuples():
+        names = [row.label if row.metric == answer.experiment.metrics[0] else "", heading(row.metric)]
+        lines.append(
+            [*names, str(row.seeds), str(row.runs), *map(shown, (row.mean, row.rounding, row.seed, row.singers))]
+        )
+    heads = [answer.experiment.header, "", "Seeds", "Runs", "mean", "± rounding", "± seeds", "± singers"]
+    return Table.of(heads, lines, words=2)
+
+
+def _changes_table(answer: Answer, frame: "pd.DataFrame") -> Table:
+    lines = []
+    for row in frame.itertuples():
+        names = [row.label if row.metric == answer.experiment.metrics[0] else "", heading(row.metric)]
+        correlation = NONE if row.correlation != row.correlation else f"{row.correlation:+.2f}"
+        numbers = [shown_change(row.difference), shown(row.rounding), shown(row.seed), correlation]
+        lines.append([*names, str(row.seeds), str(row.runs), *numbers])
+    heads = ["Difference", "", "Seeds", "Pairs", "mean", "± rounding", "± seeds", "correlation"]
+    return Table.of(heads, lines, words=2, title="Differences, paired by seed and perturbation")
