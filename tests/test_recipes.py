@@ -339,7 +339,7 @@ def test_a_clip_that_is_too_short_asks_for_longer_ones(call, folder, own_corpus)
     arguments = [*RECIPES["A corpus"].arguments(), "schedule=smoke", "trainer.accelerator=cpu"]
     done = call("run", *arguments, "data.clip_seconds=0.6")
     assert "use longer clips (data.clip_seconds)" in done.err
-    done = call("run", *arguments, "data.clip_seconds=2.38")
+    done = call("run", *arguments, "data.clip_seconds=2.97")
     assert done.status == 0, done.err
 
 

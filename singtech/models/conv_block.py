@@ -128,8 +128,8 @@ def _gain(dropout: float) -> float:
 def channel_moments(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of each channel; for float32 maps on the CPU, summed in double precision.
 
-    There torch's batch norm sums channels-last maps in single precision. After the demo's first convolution, where the
-    mean is 17 standard deviations, the error of its variance is 0.07 %. `torch.var_mean` is exact enough, but slow.
+    There torch's batch norm sums channels-last maps in single precision. After a first convolution where the mean is
+    17 deviations, its variance is off by 0.07 %. `torch.var_mean` is exact enough, but slow.
 
     Args:
         maps: (B, C), (B, C, T) or (B, C, F, T).

@@ -167,6 +167,15 @@ def test_another_corpus_is_another_answer(run, answered):
     assert "corpus choir: not VocalSet" in answered("choir").page().heading
 
 
+def test_the_demos_page_says_what_is_known_of_its_scores_under_its_schedule_alone(run, answered):
+    run(0.5, settings={"schedule": "demo"})
+    run(0.9, data="demo", settings={"schedule": "demo"})
+    assert "5 to 9" in answered("demo").notes["demo"]
+    assert "demo" not in answered("vocalset").notes
+    run(0.9, data="demo", seed=1)
+    assert "demo" not in answered("demo", group=Settings()).notes
+
+
 def test_missing_cells_are_named_with_the_command_that_fills_them(run, answered):
     run(0.5, seed=0)
     run(0.5, seed=3)
