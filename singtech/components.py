@@ -1,7 +1,7 @@
 """Import and build components: classes and functions that a configuration names by `_target_`, also the user's own.
 
-`instantiate` returns each component as a `functools.partial` with its settings. `build` calls it with arguments that
-are known later (class counts, shapes). `describe` gives its part of a phase's key: its name, and the settings that
+`import_component` returns each component as a `functools.partial` with its settings. `build` calls it with arguments
+that are known later (class counts, shapes). `describe` gives its part of a phase's key: its name, and the settings that
 differ from the defaults in its Python signature. So a new setting with a default changes no key.
 `singtech.training.protocols` defines what each kind of component must offer.
 """
@@ -33,7 +33,7 @@ class ComponentError(SingtechError):
     """One of the user's own classes raised an exception, or does not do what its kind of component must do."""
 
 
-def instantiate(settings: Any, setting: str) -> Any:
+def import_component(settings: Any, setting: str) -> Any:
     """Import the component that settings name, without building it: Hydra's `instantiate` with every `_partial_` true.
 
     Args:
@@ -46,10 +46,12 @@ def instantiate(settings: Any, setting: str) -> Any:
         ComponentError: its file raises an exception when it is imported.
     """
     if isinstance(settings, list | tuple):
-        return [instantiate(value, setting) for value in settings]
+        return [import_component(value, setting) for value in settings]
     if not isinstance(settings, Mapping):
         return settings
-    inner = {name: instantiate(value, f"{setting}.{name}") for name, value in settings.items() if name != "_partial_"}
+    inner = {
+        name: import_component(value, f"{setting}.{name}") for name, value in settings.items() if name != "_partial_"
+    }
     if "_target_" not in inner:
         return inner
     target = inner.pop("_target_")

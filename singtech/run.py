@@ -75,9 +75,9 @@ def job(cfg: DictConfig) -> float | None:
 
 def import_components(cfg: DictConfig) -> dict:
     """Import the component that each group names, without building it; None if the group names none."""
-    from singtech.components import instantiate
+    from singtech.components import import_component
 
-    return {group: instantiate(resolve(cfg[group]), group) for group in COMPONENTS}
+    return {group: import_component(resolve(cfg[group]), group) for group in COMPONENTS}
 
 
 def build_run(cfg: DictConfig, corpus):

@@ -40,6 +40,8 @@ NEUTRAL_SETTINGS += ("data.root", "data.labels", "data.source", "data.strict")
 
 # Groups whose choice is a column of a row, and groups whose choice can differ from the paper.
 ROW_GROUPS = ("data", "model", "dc", "strategy")
+# Settings of a corpus of the user's own that can differ from its usual ones.
+CHANGED_OF_OWN = ("data.folds", *(f"data.long_tail{end}" for end in ("", "_order", "_total", "_seed")))
 DIFFERENCE_GROUPS = ("front_end", "loss", "sampler", "augment", "optimizer", "head", "schedule")
 
 
@@ -158,7 +160,7 @@ def list_differences(cfg: DictConfig) -> dict[str, object]:
     has_own_name = run_settings["data"]["name"] != paper_settings["data"]["name"]
     values, defaults = (_drop_settings(flatten(nested), ignored) for nested in (run_settings, paper_settings))
     if has_own_name:
-        compared_names = {"data.folds", *_ablation_settings(choices.get("ablation"))}
+        compared_names = {*CHANGED_OF_OWN, *_ablation_settings(choices.get("ablation"))}
         defaults |= {name: values[name] for name in values if name.startswith("data.") and name not in compared_names}
     changes = {name: value for name, value in values.items() if name in defaults and defaults[name] != value}
     additions = {f"+{name}": value for name, value in values.items() if name not in defaults}

@@ -85,11 +85,11 @@ def build_spectrogram(cfg: DictConfig):
     Raises:
         InvalidValue: it is another front end, or cannot be built.
     """
-    from singtech.components import build, instantiate
+    from singtech.components import build, import_component
     from singtech.models.spectrogram import MultiResolutionSpectrogram
 
     try:
-        front_end = build(instantiate(resolve(cfg.front_end), "front_end"))
+        front_end = build(import_component(resolve(cfg.front_end), "front_end"))
     except TypeError as problem:
         raise InvalidValue(f"front_end: no spectrogram can be made as given: {problem}") from None
     if not isinstance(front_end, MultiResolutionSpectrogram):

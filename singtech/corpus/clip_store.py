@@ -28,6 +28,7 @@ import pandas as pd
 from singtech.corpus.archive import Source
 from singtech.corpus.audio import CutRecording, count_clip_samples, cut_recording
 from singtech.corpus.download import report_full_disk, require_room
+from singtech.corpus.long_tail import thin_recordings
 from singtech.corpus.manifest import (
     COLUMNS,
     choose_recordings,
@@ -172,6 +173,10 @@ def prepare(
     folds: int = 5,
     strict: bool = False,
     make: bool = True,
+    long_tail: float | None = None,
+    long_tail_order: Sequence[str] | None = None,
+    long_tail_total: int | None = None,
+    long_tail_seed: int = 0,
     **form: Any,
 ) -> Corpus | None:
     """Cut a source's recordings into clips, or open the stored clips.
@@ -184,6 +189,8 @@ def prepare(
         split: singers, or recordings, of each subset (see `make_split`).
         fold: None, or one of `folds` folds, whose singers test instead of those of `split` (see `choose_fold_singers`).
         strict: stop at an unusable recording, instead of omitting it with a note.
+        long_tail: thin the training recordings to a long tail of this ratio (see `thin_recordings`); None for all.
+        long_tail_order, long_tail_total, long_tail_seed: its techniques, most common first; its clips; its choice.
         make: False returns None if there are no stored clips, instead of cutting them.
         form: name, techniques and how to cut the clips (see `normalise_settings`).
     Raises:
@@ -210,7 +217,10 @@ def prepare(
         if strict and store.unusable:
             raise Damaged(f"{store.unusable[0]}; repair or remove it, or omit it with data.strict=false.")
         names = list_recordings(reader).names() if clip_split.by == "recording" else store.singers
-    return _apply_split(store, clip_split, names)
+    corpus = _apply_split(store, clip_split, names)
+    if long_tail is None:
+        return corpus
+    return _thin(corpus, ratio=long_tail, order=long_tail_order or (), total=long_tail_total, seed=long_tail_seed)
 
 
 def _read_if_whole(path: Path, key: str) -> Corpus | None:
@@ -398,6 +408,18 @@ def _apply_split(store: Corpus, clip_split: Split, names: Sequence[str]) -> Corp
     notes = [*store.notes, *note_split(clip_split, table, clips, store.techniques)]
     in_subset = table[table["split"] != ""].reset_index(drop=True)
     return replace(store, clips=clips, recordings=in_subset, notes=notes, fold=clip_split.fold)
+
+
+def _thin(corpus: Corpus, **options: Any) -> Corpus:
+    """Take training recordings out of a corpus until it has a long tail."""
+    training = corpus.clips[corpus.clips["split"] == "train"]
+    recordings = training.groupby(["recording", "technique"], sort=True).size().rename("clips").reset_index()
+    selected = set(thin_recordings(recordings, **options)["recording"])
+    subset, table = corpus.clips["split"], corpus.recordings
+    clips = corpus.clips.assign(split=subset.where((subset != "train") | corpus.clips["recording"].isin(selected), ""))
+    table = table[(table["split"] != "train") | table["path"].map(recording_name).isin(selected)]
+    note = f"long tail: {len(selected)} of {len(recordings)} training recordings stay"
+    return replace(corpus, clips=clips, recordings=table.reset_index(drop=True), notes=[*corpus.notes, note])
 
 
 def _hash_clip(identity: list, audio: np.ndarray) -> str:

@@ -52,18 +52,18 @@ def thin_recordings(
         InvalidValue: the ratio is below 1, the order names other techniques, or a technique has too few clips.
     """
     if not ratio >= 1:
-        raise InvalidValue(f"data.long_tail.ratio={ratio}: expected a number from 1 up.")
+        raise InvalidValue(f"data.long_tail={ratio}: expected a number from 1 up.")
     available: Mapping[str, int] = recordings.groupby("technique")["clips"].sum().to_dict()
     order = order or sorted(available, key=lambda name: (-available[name], name))
     if sorted(order) != sorted(available):
-        raise InvalidValue(f"data.long_tail.order: expected each of {', '.join(sorted(available))} once.")
+        raise InvalidValue(f"data.long_tail_order: expected each of {', '.join(sorted(available))} once.")
     clips = [available[name] for name in order]
     largest = find_largest_total(clips, ratio)
     total = min(find_largest_total(clips, each) for each in (*RATIOS, ratio)) if total is None else total
     shares = dict(zip(order, np.rint(make_profile(total, ratio, len(order))).astype(int), strict=True))
     if total > largest or min(shares.values()) < 1:
         raise InvalidValue(
-            f"data.long_tail.total={total}: a long tail of {ratio:g} needs at least one clip of each technique, and "
+            f"data.long_tail_total={total}: a long tail of {ratio:g} needs at least one clip of each technique, and "
             f"this corpus has enough clips for at most {largest}."
         )
     labels = []

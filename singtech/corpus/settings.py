@@ -33,3 +33,7 @@ class DataSettings:
     remainder: str = "drop"
     trim_silence: float | None = None
     strict: bool = False
+    long_tail: float | None = None
+    long_tail_order: list[str] | None = None
+    long_tail_total: int | None = None
+    long_tail_seed: int = 0

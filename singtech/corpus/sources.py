@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 
 import pandas as pd
 
-from singtech.components import ComponentError, find_user_line, instantiate, unwrap
+from singtech.components import ComponentError, find_user_line, import_component, unwrap
 from singtech.corpus.archive import Source, is_recording, open_source, own_recordings
 from singtech.errors import Damaged, InvalidValue, NotThere
 
@@ -203,7 +203,7 @@ def make_source(settings: Mapping) -> str | os.PathLike | LabelledSource:
         InvalidValue: there is no such class, or it has other arguments.
         ComponentError: your own source raises an exception.
     """
-    component: Callable | None = instantiate(settings, "data.source") if settings.get("_target_") else None
+    component: Callable | None = import_component(settings, "data.source") if settings.get("_target_") else None
     if component is None:
         raise InvalidValue("data.source._target_ is not set: name a class or function, as conf/data/folder.yaml does.")
     target, arguments = unwrap(component)

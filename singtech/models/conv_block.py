@@ -104,7 +104,7 @@ def _dropped_units(maps: Tensor, dropout: float) -> Tensor:
 
     def drop(clip: int) -> None:
         first = np.uint64(clip * is_dropped[clip].numel())
-        _loops().drop(limit, seed, first, is_dropped[clip].view(-1).numpy())
+        _loops().mark_dropped(limit, seed, first, is_dropped[clip].view(-1).numpy())
 
     run_in_threads(drop, batch)
     return is_dropped.permute(0, 3, 1, 2)

@@ -33,8 +33,8 @@ def pool(values, scale, shift, height, width, gain, limit, seed, first, output, 
         scale, shift: (C,) of batch norm.
         height, width: of a window.
         gain: factor on the values that are not dropped.
-        limit: a draw of 32 bits below it drops a value; 0 for no dropout.
-        seed, first: output n uses draw `first` + n of the seed.
+        limit: probability of dropout times 2^32; a random number of 32 bits below it drops a value.
+        seed, first: output n uses random number `first` + n of the seed.
         output: (F', T', C), to write.
         peaks: (F', T', C), to write: the largest value of each window before batch norm.
         positions: (F', T', C), to write: the position of the peak in its window, or `NO_PEAK`.
@@ -68,7 +68,7 @@ def pool(values, scale, shift, height, width, gain, limit, seed, first, output, 
 
 
 @loop
-def drop(limit, seed, first, is_dropped):
+def mark_dropped(limit, seed, first, is_dropped):
     """Mark the values of a map that `pool` drops.
 
     Args:
@@ -111,14 +111,16 @@ def add_gradients(gradient, peaks, positions, mean, deviation, gain, sums):
 
 @loop
 def unpool(values, gradient, positions, scale, constant, slope, height, width, gain, values_gradient):
-    """Write the gradient of the values: the part through the batch's statistics, plus the peak's own part at each peak.
+    """Write the gradient of batch norm and max pooling with respect to the values.
+
+    It is constant + slope · value everywhere, plus gain · gradient · scale at the maximum of each window.
 
     Args:
         values: (F, T, C).
         gradient: (F', T', C) of the output.
         positions: (F', T', C), as `pool` writes them.
         scale: (C,) of batch norm.
-        constant, slope: (C,) of the part through the statistics, constant + slope · value.
+        constant, slope: (C,) of the part that comes through the batch's mean and variance.
         height, width, gain: as in `pool`.
         values_gradient: (F, T, C), to write.
     """

@@ -14,9 +14,9 @@ from singtech.results.intervals import DELTA
 
 PAPER_CORPUS = "vocalset"  # the only corpus that can be compared with the paper
 KINDS = tuple("table curve layers lengths confusion verdicts breakdown selection rounding frontier".split())
-METRICS_OF = {"curve": 1, "selection": 2}  # number of metrics; a selection has one on validation, one on test singers
+NUMBER_OF_METRICS = {"curve": 1, "selection": 2}  # a selection has one on validation and one on test singers
 REFERENCES = ("chance", "majority")
-ROW = ("condition", "strategy", "alpha", "ablation", "group")
+ROW_FIELDS = ("condition", "strategy", "alpha", "ablation", "group")
 _LAST_POSITION = 99  # position of experiments that are not in the paper
 
 
@@ -46,11 +46,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Contrast:
-    """A difference of sums of scores: of conditions with a plus and conditions with a minus.
+    """The sum of the scores of some conditions, less the sum of the scores of others.
 
     Attributes:
         label: as printed.
-        plus, minus: references of conditions.
+        plus, minus: the conditions to add and to subtract, as in late_crt_wc@0.5.
     """
 
     label: str
@@ -69,7 +69,7 @@ class Experiment:
         metrics: columns of results.csv; `f1_*` and `recall_*` mean all techniques that are not named before. Empty
             for all metrics of the whole test set.
         published: the artefact of paper.csv whose numbers are printed beside those of the runs.
-        references: members of `REFERENCES` that a table shows below its rows.
+        references: dummy classifiers (chance, majority) to print below the rows.
         baseline: the reference of the row that all others are compared with, paired by seed or fold; "" for none.
         folds: number of cross-validation folds; 0 for the corpus's own split.
         techniques: the techniques that a confusion matrix shows.
@@ -103,7 +103,7 @@ class Experiment:
     def __post_init__(self) -> None:
         rows = [condition.reference for condition in self.conditions]
         claim_rows = [name for claim in self.claims for pair in claim.pairs for name in pair]
-        expected_metrics = METRICS_OF.get(self.kind, len(self.metrics))
+        expected_metrics = NUMBER_OF_METRICS.get(self.kind, len(self.metrics))
         _require([self.kind], KINDS, "kind")
         _require(self.references, REFERENCES, "references")
         _require([self.baseline] if self.baseline else [], rows, "baseline")
@@ -198,7 +198,7 @@ def _require(names: Iterable[str], choices: Sequence[str], field: str) -> None:
 
 def _condition(entry: Mapping) -> Condition:
     """Read a row: the name of a condition, and optionally a strategy, an alpha, an ablation or a group."""
-    _require(entry, ROW, "a row sets")
+    _require(entry, ROW_FIELDS, "a row sets")
     alpha = float(entry["alpha"]) if "alpha" in entry else None
     words = {name: str(entry[name]) for name in ("strategy", "ablation", "group") if name in entry}
     return read_condition(str(entry["condition"]), alpha=alpha, **words)

@@ -126,7 +126,7 @@ class WandbRun(WandbLogger):
         self.is_finished = False
 
     def __getstate__(self) -> dict:
-        """For processes that train together: the first of them starts the run, not this one."""
+        """Return the state for another process to unpickle; only the first process starts a wandb run."""
         return self.__dict__.copy()
 
     def finalize(self, status: str = "success") -> None:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from singtech.components import build, describe, instantiate, unwrap
+from singtech.components import build, describe, import_component, unwrap
 from singtech.errors import InvalidValue
 from singtech.imbalance.losses import WeightedCrossEntropy
 from singtech.imbalance.minimum import PENALTY, fit_to_minimum
@@ -270,7 +270,7 @@ def read_phases(entries: Sequence[Mapping]) -> tuple[Phase, ...]:
 
 def _read_phase(entry: Mapping, number: int) -> Phase:
     setting = f"strategy.phases[{number}]"
-    kind = instantiate(entry, setting) if isinstance(entry, Mapping) and entry.get("_target_") else None
+    kind = import_component(entry, setting) if isinstance(entry, Mapping) and entry.get("_target_") else None
     if kind is None:
         raise InvalidValue(f"{setting}: expected a phase with a _target_, such as singtech.training.phases.TrainHead.")
     try:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from singtech.corpus.clip_store import prepare
 from singtech.corpus.long_tail import find_largest_total, make_profile, thin_recordings
 from singtech.errors import InvalidValue
 
@@ -57,7 +58,7 @@ def test_whole_recordings_stay_and_none_beyond_the_share():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"ratio": 0.5}, "ratio=0.5: expected a number from 1 up"),
+        ({"ratio": 0.5}, "long_tail=0.5: expected a number from 1 up"),
         ({"ratio": 4, "order": ["belt"]}, "expected each of belt, trill, vibrato once"),
         ({"ratio": 4, "total": 300}, "enough clips for at most 280"),
         ({"ratio": 1000, "total": 100}, "at least one clip of each technique"),
@@ -66,3 +67,21 @@ def test_whole_recordings_stay_and_none_beyond_the_share():
 def test_what_a_corpus_cannot_give_is_refused(options, message):
     with pytest.raises(InvalidValue, match=message):
         thin_recordings(CORPUS, **options)
+
+
+def test_a_corpus_keeps_its_test_clips_and_loses_training_recordings(own_corpus, tmp_path):
+    options = {
+        "split": {"test": ["dot"]},
+        "name": "choir",
+        "techniques": None,
+        "sample_rate": 8000,
+        "clip_seconds": 0.6,
+    }
+    whole, thinned, again = (
+        prepare(own_corpus, tmp_path, long_tail=ratio, long_tail_total=9, **options) for ratio in (None, 4, 4)
+    )
+    assert whole.counts("train").tolist() == [6, 6, 6]
+    assert thinned.counts("train").tolist() == [5, 3, 1]
+    assert thinned.fingerprint("train") == again.fingerprint("train") != whole.fingerprint("train")
+    assert thinned.fingerprint("test") == whole.fingerprint("test")
+    assert thinned.notes[-1] == "long tail: 9 of 18 training recordings stay"
