@@ -311,7 +311,8 @@ def test_files_globs_and_lists_are_understood(takes, monkeypatch):
         (["network={model}", "input=a,b"], "several of these in brackets, as in"),
     ],
 )
-def test_a_mistake_is_one_sentence(model, takes, capsys, arguments, why, tmp_path):
+def test_a_mistake_is_one_sentence(model, takes, capsys, arguments, why, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the checkout may have results in outputs/
     said = [argument.format(model=model, takes=takes) for argument in arguments]
     assert main([*said, f"to={tmp_path / 'to'}"]) == 1
     error = capsys.readouterr().err
