@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from singtech.metrics import is_higher_better, label
 from singtech.results.experiments import Claim, Experiment
 from singtech.results.intervals import UNDECIDED
-from singtech.results.pages import NONE, Cell, Line, Page, Table, shown_change
+from singtech.results.pages import NONE, Cell, Line, Page, Table, shown_change, shown_change_interval
 from singtech.results.summaries import Answer, answer, paired_differences, progress
 from singtech.results.verdicts import MOST, NOT_RUN, Comparison, Verdict, by_fold, by_seed, judge, overall
 
@@ -137,7 +137,7 @@ def _cells(row: Any, unit: str) -> Line:
     texts = [
         _counted(row.units, unit),
         shown_change(row.difference, row.deviation),
-        NONE if row.low != row.low else f"{row.low:+.3f} to {row.high:+.3f}",
+        shown_change_interval(row.low, row.high),
         _probability(row.p),
         _probability(row.p_holm),
         NONE if row.effect != row.effect else f"{row.effect:+.2f}",

@@ -6,10 +6,10 @@ import numpy as np
 
 from singtech.metrics import heading
 from singtech.results.experiments import Contrast
-from singtech.results.intervals import UNDEFINED, Estimate, decide, jackknife, over_folds
-from singtech.results.pages import NONE, Table, shown_change
+from singtech.results.intervals import UNDEFINED, Estimate, jackknife, over_folds
+from singtech.results.pages import NONE, Table, shown_change, shown_change_interval
 from singtech.results.summaries import Answer
-from singtech.results.verdicts import NOT_RUN, holm
+from singtech.results.verdicts import decide_if_run, holm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ def contrasts_frame(answer: Answer) -> "pd.DataFrame":
         adjusted = holm([each.p for each in estimates])
         for contrast, each, p in zip(experiment.contrasts, estimates, adjusted, strict=True):
             low, high = each.interval()
-            verdict = decide(each, experiment.delta, float(p), len(estimates)) if each.units else NOT_RUN
+            verdict = decide_if_run(each, experiment.delta, float(p), len(estimates))
             numbers = {"value": each.value, "low": low, "high": high, "seeds": each.seeds, "p": each.p, "p_holm": p}
             rows.append({"contrast": contrast.label, "metric": metric, **numbers, "verdict": verdict})
     return pd.DataFrame(rows)
@@ -62,7 +62,7 @@ def contrasts_table(answer: Answer, frame: "pd.DataFrame") -> Table:
     lines = []
     for contrast in answer.experiment.contrasts:
         row = frame[(frame["contrast"] == contrast.label) & (frame["metric"] == first)].iloc[0]
-        interval = NONE if row["low"] != row["low"] else f"{row['low']:+.3f} to {row['high']:+.3f}"
+        interval = shown_change_interval(row["low"], row["high"])
         is_run = row["value"] == row["value"]
         texts = [shown_change(row["value"]), interval, f"{row['p_holm']:.3f}" if is_run else NONE, row["verdict"]]
         values = frame[frame["contrast"] == contrast.label].set_index("metric")["value"]

@@ -11,11 +11,11 @@ import numpy as np
 
 from singtech.metrics import METRICS, WeightedClips, heading
 from singtech.results.figures import blank, default_style, entitle, without_runs
-from singtech.results.intervals import UNDEFINED, Estimate, decide, jackknife, without_each
-from singtech.results.pages import NONE, Page, Table, shown, shown_change
+from singtech.results.intervals import UNDEFINED, jackknife, without_each
+from singtech.results.pages import Page, Table, shown, shown_change, shown_change_interval
 from singtech.results.predictions import Predictions
 from singtech.results.summaries import Answer
-from singtech.results.verdicts import NOT_RUN, holm
+from singtech.results.verdicts import decide_if_run, holm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +99,7 @@ def gains_frame(answer: Answer, curves: dict) -> "pd.DataFrame":
         rows.append([method.reference, method.label, *means])
     ps = holm([each.p for each in estimates])
     frame = pd.DataFrame(rows, columns=["condition", "label", BALANCED, OVERALL])
-    verdicts = [_verdict(each, p, len(ps), experiment.delta) for each, p in zip(estimates, ps, strict=True)]
+    verdicts = [decide_if_run(each, experiment.delta, float(p), len(ps)) for each, p in zip(estimates, ps, strict=True)]
     bounds = np.reshape([each.interval() for each in estimates], (-1, 2))
     seeds = [each.seeds for each in estimates]
     return frame.assign(
@@ -182,14 +182,10 @@ def _frame(answer: Answer, curves: dict) -> "pd.DataFrame":
     return pd.concat(rows)[list(empty)] if rows else empty
 
 
-def _verdict(estimate: Estimate, p: float, comparisons: int, delta: float) -> str:
-    return decide(estimate, delta, float(p), comparisons) if estimate.units else NOT_RUN
-
-
 def _table(answer: Answer, gains: "pd.DataFrame") -> Table:
     lines = []
     for row in gains.to_dict("records"):
-        interval = NONE if row["low"] != row["low"] else f"{row['low']:+.3f} to {row['high']:+.3f}"
+        interval = shown_change_interval(row["low"], row["high"])
         numbers = [shown(row[BALANCED]), shown(row[OVERALL]), shown_change(row["gain"]), interval]
         lines.append([row["label"], str(row["seeds"]), *numbers, row["verdict"]])
     heads = [answer.experiment.header, "Seeds", heading(BALANCED), heading(OVERALL), "gain", "95 %", "verdict"]

@@ -132,6 +132,11 @@ def shown_change(change: float | None, deviation: float | None = None) -> str:
     return NONE if change is None or change != change else f"{change:+z.3f}" + _plus_or_minus(deviation)
 
 
+def shown_change_interval(low: float, high: float) -> str:
+    """The interval of a difference, with signs; `NONE` if it is not defined."""
+    return NONE if low != low else f"{low:+.3f} to {high:+.3f}"
+
+
 def shown_interval(low: float, high: float) -> str:
     """Format an interval: `0.581 to 0.640`; `—` of one that is not known."""
     return NONE if low != low else f"{low:.3f} to {high:.3f}"

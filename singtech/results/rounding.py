@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from singtech.metrics import heading, label
+from singtech.results.commands import command_end, sweep
 from singtech.results.pages import NONE, Page, Table, shown, shown_change
 from singtech.results.summaries import Answer, paired_differences, rounding_deviation
 
@@ -32,7 +33,9 @@ def rounding_page(answer: Answer) -> Page:
     frame = deviations(answer, everything)
     changes = changes_frame(answer, everything)
     lacking = [c for c in experiment.conditions if c.reference not in set(answer.perturbed["condition"])]
-    missing = [*answer.missing, *((f"{c.label}, perturbed", answer.sweep or _sweep(answer)) for c in lacking)]
+    end = command_end(answer.collated, answer.data, experiment.folds, answer.group)
+    command = sweep(experiment, end, sorted(set(answer.runs["seed"])) or [0])
+    missing = [*answer.missing, *((f"{c.label}, perturbed", command) for c in lacking)]
     columns = ["data", "artefact", "condition", "label", "metric", *COLUMNS, "difference", "correlation"]
     whole = pd.concat([frame, changes]).assign(data=answer.data, artefact=experiment.name).reindex(columns=columns)
     return answer.page(
@@ -103,11 +106,6 @@ def sentence(metric: str, runs: "pd.DataFrame", frame: "pd.DataFrame") -> str:
         if of_metric[column].notna().any():
             words += f", {name} by ± {np.sqrt((of_metric[column] ** 2).mean()):.3f}"
     return f"{words}: a smaller difference of single runs says nothing."
-
-
-def _sweep(answer: Answer) -> str:
-    seeds = ",".join(map(str, sorted(set(answer.runs["seed"])) or [0]))
-    return f"singtech run -m experiments={answer.experiment.name} seed={seeds}"
 
 
 def _table(answer: Answer, frame: "pd.DataFrame") -> Table:

@@ -109,6 +109,11 @@ def judge(family: Sequence[Comparison], delta: float = DELTA) -> list[Verdict]:
     return [_verdict(each, float(p), len(family), delta) for each, p in zip(family, adjusted, strict=True)]
 
 
+def decide_if_run(estimate: Estimate, delta: float, p: float, comparisons: int) -> str:
+    """Decide as `decide` does; "not run" without units."""
+    return decide(estimate, delta, p, comparisons) if estimate.units else NOT_RUN
+
+
 def holm(ps: Sequence[float]) -> np.ndarray:
     """Adjust p-values by Holm's procedure. statsmodels collects garbage at each call, which takes most of a table."""
     order = np.argsort(ps)

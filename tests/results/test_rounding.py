@@ -52,6 +52,13 @@ def test_what_was_not_perturbed_is_missing(put, collated, tmp_path):
     assert "singtech run -m experiments=rounding seed=0,1" in page.missing[-1][1]
 
 
+def test_the_command_for_what_is_missing_names_the_corpus(run, collated, tmp_path):
+    for dc, strategy in [("none", "crt_wfc"), ("late", "crt_wfc"), ("late", "joint")]:
+        run(0.5, dc=dc, strategy=strategy, data="demo")
+    _, page = render(ROUNDING, collated(), {}, "demo", tmp_path)
+    assert dict(page.missing)["Late, cRT-WFC, perturbed"] == "singtech run -m experiments=rounding seed=0 data=demo"
+
+
 def test_perturbed_runs_count_in_no_other_page_but_its_note(put, collated):
     found = answer(TABLE2, collated(), "vocalset")
     assert found.numbers.loc[("late", "f1"), "mean"] == pytest.approx(0.55)
