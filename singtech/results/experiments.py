@@ -124,7 +124,7 @@ class Experiment:
 
     @property
     def fold_names(self) -> list[str]:
-        """List the folds as in rows; "" is the corpus's own split."""
+        """The numbers of the folds as text, as in column `fold` of results.csv; "" is the corpus's own split."""
         return list(map(str, range(self.folds))) or [""]
 
     def label(self, reference: str) -> str:
@@ -197,7 +197,7 @@ def _require(names: Iterable[str], choices: Sequence[str], field: str) -> None:
 
 
 def _condition(entry: Mapping) -> Condition:
-    """Read a row: the name of a condition, and optionally a strategy, an alpha, an ablation or a group."""
+    """Read a row: a condition, optionally with a strategy, an alpha, an ablation, and the heading above it."""
     _require(entry, ROW_FIELDS, "a row sets")
     alpha = float(entry["alpha"]) if "alpha" in entry else None
     words = {name: str(entry[name]) for name in ("strategy", "ablation", "group") if name in entry}
