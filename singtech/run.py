@@ -106,12 +106,9 @@ def build_run(cfg: DictConfig, corpus):
         validation_clips=corpus.fingerprint("validation") if settings["selection"] == "best" else "",
         max_batches=settings["schedule"]["max_batches"],
         devices=settings["trainer"]["devices"],
-        **{
-            name: settings[name]
-            for name in ("batch_size", "drop_last", "batch_norm", "selection", "precision", "rounding")
-        },
+        **{name: settings[name] for name in ("batch_size", "drop_last", "selection", "precision", "rounding")},
     )
-    phases = read_phases(settings["strategy"]["phases"])
+    phases = read_phases(settings["strategy"]["phases"], settings["batch_norm"])
     names = {
         "data": corpus.name,
         "fold": "" if corpus.fold is None else str(corpus.fold),

@@ -4,6 +4,8 @@ Without a penalty there is no minimum: the features of a trained network separat
 the loss always falls, the weights always grow, and loss weights lose their effect (Byrd and Lipton 2019).
 """
 
+import copy
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -41,6 +43,18 @@ def fit_to_minimum(head: nn.Linear, features: Tensor, targets: Tensor, weights: 
         rows, biases = np.concatenate([-rows, rows]) / 2, np.concatenate([-biases, biases]) / 2
     head.weight.copy_(torch.from_numpy(rows))
     head.bias.copy_(torch.from_numpy(biases - biases.mean()))
+
+
+@torch.no_grad()
+def above_minimum(head: nn.Linear, features: Tensor, targets: Tensor, weights: Tensor, penalty: float) -> float:
+    """How much a head's `objective` is above its minimum; 0 for a head at the minimum.
+
+    Args: see `fit_to_minimum`; the head does not change.
+    """
+    fitted = copy.deepcopy(head)
+    fit_to_minimum(fitted, features, targets, weights, penalty)
+    values = [objective(each, features, targets, weights, penalty) for each in (head, fitted)]
+    return float(values[0] - values[1])
 
 
 def objective(head: nn.Linear, features: Tensor, targets: Tensor, weights: Tensor, penalty: float) -> Tensor:

@@ -52,6 +52,13 @@ TECHNIQUE_METRICS = tuple(
 )
 CIRCUMSTANCES = (
     Column("validation_f1", "number", "0 to 1", "macro-F1 on validation singers"),
+    Column(
+        "head_gap",
+        "number",
+        "",
+        "how much the loss of a re-trained head on the training clips, with a penalty on its weights, is above its "
+        "minimum; the penalty is retraining.penalty for strategy=crt_minimum, else 1e-3",
+    ),
     Column("parameters", "count", "", "parameters of the network"),
     Column("epochs", "count", "epochs", "epochs of all phases, shared ones included"),
     Column("seconds", "number", "s", "training time of the phases that this run trained: sums over rows are right"),

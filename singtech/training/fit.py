@@ -18,6 +18,9 @@ from singtech.components import build, describe, unwrap
 from singtech.corpus.clip_store import Corpus
 from singtech.corpus.datamodule import VocalSetDataModule
 from singtech.errors import InvalidValue
+from singtech.imbalance.losses import ClassBalanced, WeightedCrossEntropy
+from singtech.imbalance.minimum import PENALTY, above_minimum
+from singtech.imbalance.samplers import Natural
 from singtech.io.interrupts import raise_if_signalled
 from singtech.models.network import Architecture, Network, perturb
 from singtech.streams import derive_seed
@@ -33,12 +36,21 @@ from singtech.training.forest import Forest
 from singtech.training.loggers import finish_loggers
 from singtech.training.module import TechniqueModule
 from singtech.training.phase_store import CHECKPOINT, Outcome, StoredPhase, find_checkpoint, read_checkpoint
-from singtech.training.phases import PASSES, Phase, TrainHead, Training, digest, phase_keys
+from singtech.training.phases import (
+    PASSES,
+    Features,
+    FitHead,
+    Phase,
+    RunningStatistics,
+    TrainHead,
+    Training,
+    digest,
+    phase_keys,
+)
 from singtech.training.recalibration import has_batch_norm, recalibrate
 from singtech.training.trainer import PRECISIONS, Machine, handle_interrupts, raise_from_processes
 
 NOT_IN_RECIPE = ("seed", "rounding", "training_clips", "validation_clips")
-BATCH_NORMS = ("recalibrated", "running")
 SELECTIONS = ("last", "best")
 VALIDATION_MOMENT_CLIPS = 512  # training clips for batch-norm statistics when validation singers are scored
 
@@ -55,7 +67,6 @@ class Setup:
         batch_size: clips per step.
         drop_last: leave out an epoch's last, smaller batch.
         max_batches: maximum number of training batches per epoch, for smoke tests; None for all.
-        batch_norm: `recalibrated` or `running` statistics in evaluation.
         selection: a phase keeps its `last` epoch, or the one with the `best` macro F1 on the validation singers.
         precision: one of `PRECISIONS`, Lightning's names.
         devices: number of devices that train together.
@@ -69,14 +80,13 @@ class Setup:
     batch_size: int = 64
     drop_last: bool = False
     max_batches: int | None = None
-    batch_norm: str = "recalibrated"
     selection: str = "last"
     precision: str = "32-true"
     devices: int = 1
     rounding: int = 0
 
     def __post_init__(self) -> None:
-        choices = {"batch_norm": BATCH_NORMS, "selection": SELECTIONS, "precision": PRECISIONS}
+        choices = {"selection": SELECTIONS, "precision": PRECISIONS}
         for setting, values in choices.items():
             if getattr(self, setting) not in values:
                 raise InvalidValue(f"{setting}={getattr(self, setting)}: expected one of {', '.join(values)}.")
@@ -190,7 +200,7 @@ def train_phase(task: Task) -> Outcome:
     start, device = time.perf_counter(), machine.device
     network = machine.set_backend(task.run.build(), device)
     if task.previous:
-        task.previous[-1].load_into(network)
+        _load_previous(task, network)
     learnable = phase.begin(network, setup.seed)
     optimizer_state: dict = {}
     curve: list[dict[str, float]] = []
@@ -201,9 +211,15 @@ def train_phase(task: Task) -> Outcome:
         start = time.perf_counter()
     features = functools.partial(_head_inputs_and_targets, task)
     phase.finish(network, torch.from_numpy(corpus.counts("train")), learnable, features)
-    if phase.changes_extractor and setup.batch_norm == "recalibrated" and has_batch_norm(network):
+    running: dict[str, Tensor] = {}
+    if phase.changes_extractor and not isinstance(phase, RunningStatistics) and has_batch_norm(network):
+        running = {name: value.cpu().clone() for name, value in network.named_buffers()}
         _recalibrate(network, data, setup.max_batches, device, machine)
+        running = {
+            name: running[name] for name, value in network.named_buffers() if not value.cpu().equal(running[name])
+        }
     network.cpu()
+    head_gap = _head_gap(task, network.classifier, features)
     record = {
         "phase": {"name": phase.name, "trains": phase.trains, "says": phase.describe()} | describe(phase),
         "setup": describe(setup),
@@ -212,8 +228,44 @@ def train_phase(task: Task) -> Outcome:
         "seconds": round(sum(entry["seconds"] for entry in curve) + time.perf_counter() - start, 3),
         "device": device_name(device, machine.devices),
         "torch": torch.__version__,
-    }
-    return Outcome(network.state_dict(), optimizer_state, curve, record)
+    } | ({} if head_gap is None else {"head_gap": head_gap})
+    return Outcome(network.state_dict(), optimizer_state, curve, record, running)
+
+
+def _head_gap(task: Task, head: torch.nn.Module, features: Features) -> float | None:
+    """How much the penalised loss of a re-trained head is above its minimum, see `above_minimum`.
+
+    Returns:
+        None if the head is not linear, its features move, or its objective is another than cross-entropy with weights.
+    """
+    phase = task.phase
+    if not isinstance(phase, TrainHead | FitHead) or not isinstance(head, torch.nn.Linear):
+        return None
+    if phase.extractor == "train":
+        return None
+    criterion = build_loss(phase, task.corpus)
+    is_plain = type(criterion) in (WeightedCrossEntropy, ClassBalanced)
+    if isinstance(phase, TrainHead):
+        is_natural = unwrap(phase.sampler)[0] is Natural
+        is_plain = is_plain and is_natural and phase.mix is None and phase.learns is None and phase.constraint is None
+    if not is_plain:
+        return None
+    return above_minimum(head, *features(), criterion.weights, getattr(phase, "penalty", PENALTY))
+
+
+def _load_previous(task: Task, network: Network) -> None:
+    """Load the previous phase into a network.
+
+    Raises:
+        InvalidValue: an earlier version stored it, without the running statistics that this phase needs.
+    """
+    previous = task.previous[-1]
+    previous.load_into(network, task.phase.needs_running_statistics)
+    if isinstance(task.phase, RunningStatistics) and has_batch_norm(network) and not previous.has_running_statistics:
+        raise InvalidValue(
+            f"batch_norm=running: an earlier version trained {previous.folder} and stored no running statistics; "
+            "delete this folder to train it again."
+        )
 
 
 def _data_module(task: Task, device: torch.device) -> VocalSetDataModule:
@@ -291,7 +343,7 @@ def _fit(
         callbacks.append(BestEpoch())
     if isinstance(phase, TrainHead):
         callbacks.append(FreezeExtractor(phase.extractor))
-    elif setup.batch_norm == "recalibrated" and has_batch_norm(network):
+    elif has_batch_norm(network):
         batches = max(1, VALIDATION_MOMENT_CLIPS // setup.batch_size)
         callbacks.append(ValidateRecalibrated(functools.partial(_waveforms, data, batches)))
     average = getattr(phase, "average", None)
@@ -352,7 +404,7 @@ def _constraint(phase: Training, network: Network) -> Callable | None:
     return build(constraint, head=network.classifier) if constraint is not None else None
 
 
-def build_loss(phase: Training, corpus: Corpus) -> Any:
+def build_loss(phase: Training | FitHead, corpus: Corpus) -> Any:
     """Build the loss of a phase for a corpus."""
     counts = torch.from_numpy(corpus.counts("train"))
     return build(phase.loss, class_counts=counts, techniques=corpus.techniques)

@@ -6,6 +6,7 @@
 | --- | --- | --- |
 | `phase.json` | the settings, seconds, `format`, SHA-256 of each file and of the record | `StoredPhase.record` |
 | `weights.safetensors` | the network | `StoredPhase.load_into` |
+| `running.safetensors` | running statistics of training, if the weights have others | `StoredPhase.load_into` |
 | `optimizer.pt` | the optimizer's state: tensors and plain values | `StoredPhase.optimizer_state` |
 | `log.csv` | one row per epoch | people |
 | `features/<clips>-<sha256>.npy` | (N, D) features of a set of clips | `read_features` |
@@ -25,7 +26,7 @@ import logging
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -42,18 +43,20 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1  # increase it when older code would misread a phase or checkpoint; files without this entry have 0
 RECORD, WEIGHTS, OPTIMIZER, LOG = "phase.json", "weights.safetensors", "optimizer.pt", "log.csv"
+RUNNING = "running.safetensors"
 CHECKPOINT = "last.ckpt"
 REMEDY = "`singtech store check=true` looks through the store and sets aside what is damaged."
 
 
 @dataclass
 class Outcome:
-    """A trained phase to store."""
+    """A trained phase to store; `running` are batch norm's running statistics if the weights have others."""
 
     weights: Mapping[str, torch.Tensor]
     optimizer_state: dict
     curve: list[dict[str, float]]
     record: dict
+    running: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,15 +99,27 @@ class StoredPhase:
             Newer: a newer version wrote the phase.
         """
         record = self.record
-        for name in (WEIGHTS, OPTIMIZER, LOG):
+        for name in {WEIGHTS, OPTIMIZER, LOG, *record["files"]}:
             path = self.folder / name
             if not path.is_file() or hash_file(path) != record["files"].get(name):
                 raise Damaged(f"{path} is not what was stored: it is missing, or its SHA-256 has changed")
         return record
 
-    def load_into(self, network: nn.Module) -> None:
-        """Load the phase's final weights and running statistics into a network; call `check` before."""
+    @property
+    def has_running_statistics(self) -> bool:
+        """Whether batch norm's running statistics of training are stored beside recalibrated ones."""
+        return (self.folder / RUNNING).is_file()
+
+    def load_into(self, network: nn.Module, running: bool = False) -> None:
+        """Load the phase's final weights and batch norm's statistics into a network; call `check` before.
+
+        Args:
+            network: of the phase's architecture.
+            running: load the running statistics of training where others are stored too.
+        """
         network.load_state_dict(load_file(self.folder / WEIGHTS))
+        if running and self.has_running_statistics:
+            network.load_state_dict(load_file(self.folder / RUNNING), strict=False)
 
     def optimizer_state(self) -> dict:
         """Read the optimizer's state at the end of the phase.
@@ -281,14 +296,19 @@ class PhaseStore:
         return StoredPhase(folder), stored is None
 
     def _publish(self, key: str, outcome: Outcome, work: Path) -> None:
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in outcome.weights.items()}
+        tensors = {
+            name: {key: tensor.detach().cpu().contiguous() for key, tensor in each.items()}
+            for name, each in ((WEIGHTS, outcome.weights), (RUNNING, outcome.running))
+            if each
+        }
         with atomic_folder(self.folder / key) as folder:
             for logs in work.glob("logs/*"):
                 shutil.copytree(logs, folder / logs.name)
-            (folder / WEIGHTS).write_bytes(save(weights))
+            for name, each in tensors.items():
+                (folder / name).write_bytes(save(each))
             (folder / OPTIMIZER).write_bytes(torch_bytes(outcome.optimizer_state))
             pd.DataFrame(outcome.curve).to_csv(folder / LOG, index=False)
-            files = {name: hash_file(folder / name) for name in (WEIGHTS, OPTIMIZER, LOG)}
+            files = {name: hash_file(folder / name) for name in (*tensors, OPTIMIZER, LOG)}
             record = {"key": key, **outcome.record, "format": FORMAT, "files": files}
             text = json.dumps(record | {"sha256": _digest(record)}, indent=2) + "\n"
             (folder / RECORD).write_text(text, encoding="utf-8")

@@ -29,6 +29,7 @@ from singtech.training.protocols import Augmentation, Constraint, Learnable, Los
 # Increase it when a default or the meaning of a setting changes: stored phases are then not used.
 SCHEMA = 2
 DECAYS = ("none", "linear", "cosine")
+STATISTICS = ("recalibrated", "running")  # of batch norm in evaluation
 PASSES = 20  # over the training clips for features under dropout
 
 Features = Callable[[], tuple[Tensor, Tensor]]  # gives (N, D) features and (N,) targets
@@ -51,6 +52,11 @@ class Phase:
     @property
     def changes_extractor(self) -> bool:
         """Whether the phase changes the extractor, so that features must be computed again."""
+        return False
+
+    @property
+    def needs_running_statistics(self) -> bool:
+        """Whether the phase begins with batch norm's running statistics of the previous phase."""
         return False
 
     def begin(self, network: Network, seed: int) -> nn.Module | None:
@@ -141,6 +147,10 @@ class TrainNetwork(Training):
 
     @property
     def changes_extractor(self) -> bool:
+        return True
+
+    @property
+    def needs_running_statistics(self) -> bool:
         return True
 
 
@@ -252,20 +262,54 @@ class Pretrained(Phase):
         return "the network as it was built"
 
 
-def read_phases(entries: Sequence[Mapping]) -> tuple[Phase, ...]:
+@dataclass(frozen=True, kw_only=True)
+class RunningStatistics(Phase):
+    """The previous phase's network with the running statistics of training, which are stored beside recalibrated ones.
+
+    So networks with either statistics come from one training.
+    """
+
+    @property
+    def changes_extractor(self) -> bool:
+        return True
+
+    @property
+    def needs_running_statistics(self) -> bool:
+        return True
+
+    def describe(self) -> str:
+        return "batch norm with running statistics"
+
+
+def read_phases(entries: Sequence[Mapping], batch_norm: str = "recalibrated") -> tuple[Phase, ...]:
     """Read the phases of a strategy's `phases` list.
 
     If the first phase does not train the network, a `Pretrained` phase is put before it.
 
+    Args:
+        entries: of the list.
+        batch_norm: statistics in evaluation, one of `STATISTICS`.
     Raises:
-        InvalidValue: there are no phases, or a phase has an unknown setting or lacks one.
+        InvalidValue: there are no phases, a phase has an unknown setting or lacks one, or the statistics are unknown.
     """
+    if batch_norm not in STATISTICS:
+        raise InvalidValue(f"batch_norm={batch_norm}: expected one of {', '.join(STATISTICS)}.")
     if not isinstance(entries, list | tuple) or not entries:
         raise InvalidValue("strategy.phases: expected a list of at least one phase.")
     phases = [_read_phase(entry, number) for number, entry in enumerate(entries)]
     if phases[0].trains != "network":
         phases.insert(0, Pretrained(name="network"))
-    return tuple(phases)
+    return tuple(phases) if batch_norm == "recalibrated" else with_running_statistics(phases)
+
+
+def with_running_statistics(phases: Sequence[Phase]) -> tuple[Phase, ...]:
+    """Put `RunningStatistics` after each phase that changes the extractor, unless the next one trains it further."""
+    inserted: list[Phase] = []
+    for phase, following in zip(phases, [*phases[1:], None], strict=True):
+        inserted.append(phase)
+        if phase.changes_extractor and getattr(following, "trains", "") != "network":
+            inserted.append(RunningStatistics(name="statistics"))
+    return tuple(inserted)
 
 
 def _read_phase(entry: Mapping, number: int) -> Phase:

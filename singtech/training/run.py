@@ -323,12 +323,14 @@ def _circumstances(stored: list[StoredPhase], name: str) -> dict:
         round(sum(record["seconds"] for record in records if (record.get("run") == name) == is_own), 3)
         for is_own in (True, False)
     )
+    gaps = [record["head_gap"] for record in records if "head_gap" in record]
     return {
         "seconds": own,
         "seconds_shared": shared,
         "device": records[0]["device"],
         "made_by": " ".join(map(made_by, stored)),
         "finished": _now(),
+        **({"head_gap": gaps[-1]} if gaps else {}),
     }
 
 

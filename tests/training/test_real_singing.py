@@ -54,7 +54,6 @@ def trained(corpus, tmp_path_factory):
         seed=0,
         training_clips=corpus.fingerprint("train"),
         batch_size=8,
-        batch_norm="running",
     )
     names = dict.fromkeys(("data", "fold", "model", "dc", "strategy", "settings"), "") | {"alpha": 0.0}
     phase = TrainNetwork(epochs=3, optimizer=functools.partial(torch.optim.Adam, lr=1e-3))
@@ -62,7 +61,8 @@ def trained(corpus, tmp_path_factory):
     work = tmp_path_factory.mktemp("work")
     network = run.build()
     task = Task(run, 0, (), corpus, work, Machine(accelerator="cpu", progress=False))
-    network.load_state_dict(train_phase(task).weights)
+    outcome = train_phase(task)
+    network.load_state_dict(dict(outcome.weights) | dict(outcome.running))
     return network
 
 

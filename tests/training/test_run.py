@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 import shutil
@@ -19,15 +20,18 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import Callback
 from safetensors.torch import load_file
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 
 import singtech.training.fit as fit
 import singtech.training.run as runs
 import singtech.training.trainer as trainer
 from singtech.corpus.datamodule import EpochSampler
-from singtech.errors import Newer
-from singtech.imbalance.losses import WeightedCrossEntropy
+from singtech.errors import InvalidValue, Newer
+from singtech.imbalance.losses import Focal, WeightedCrossEntropy, class_weights
 from singtech.imbalance.rewrites import LearnableScaling, TauNormalized
+from singtech.imbalance.samplers import Balanced
 from singtech.io import lock as locks
 from singtech.io.lock import Busy, LeaseLost, get_lock_path, hold
 from singtech.metrics import split_column
@@ -41,7 +45,7 @@ from singtech.training.callbacks import EpochCheckpoint
 from singtech.training.fit import Run, Setup, Task, train_phase
 from singtech.training.forest import Forest
 from singtech.training.phase_store import PhaseStore, read_checkpoint
-from singtech.training.phases import Pretrained, RewriteHead, TrainHead, TrainNetwork
+from singtech.training.phases import FitHead, Pretrained, RewriteHead, TrainHead, TrainNetwork, with_running_statistics
 from singtech.training.run import execute
 from singtech.training.trainer import Machine
 from tests.io.test_lock import left_by
@@ -135,11 +139,80 @@ def same(ours, theirs):
 
 @pytest.mark.parametrize("batch_norm", ["recalibrated", "running"])
 def test_joint_training_in_two_phases_is_one_long_training_bit_for_bit(corpus, tmp_path, batch_norm):
-    long = run(corpus, tmp_path, [network(2, 0.2)], batch_norm=batch_norm)
-    halves = run(corpus, tmp_path, [network(1, 0.2), network(1, 0.2)], batch_norm=batch_norm)
+    change = with_running_statistics if batch_norm == "running" else tuple
+    long = run(corpus, tmp_path, change([network(2, 0.2)]))
+    halves = run(corpus, tmp_path, change([network(1, 0.2), network(1, 0.2)]))
     assert same(weights(tmp_path, long), weights(tmp_path, halves))
     assert not same(weights(tmp_path, halves, 0), weights(tmp_path, halves, 1))
     assert (long.folder / "predictions.csv").read_bytes() == (halves.folder / "predictions.csv").read_bytes()
+
+
+def test_both_statistics_of_batch_norm_come_from_one_training(corpus, tmp_path, monkeypatch):
+    recalibrated = run(corpus, tmp_path, [network(2), classifier()])
+    running = run(corpus, tmp_path, with_running_statistics([network(2), classifier()]))
+    assert running.trained == (False, True, True)
+    assert recalibrated.row["phases"].split()[0] == running.row["phases"].split()[0]
+    ours, theirs = weights(tmp_path, recalibrated, 0), weights(tmp_path, running, 1)
+    differing = {name.rsplit(".", 1)[1] for name in ours if not torch.equal(ours[name], theirs[name])}
+    assert differing == {"running_mean", "running_var"}
+    files = [result.folder / "predictions.csv" for result in (recalibrated, running)]
+    assert files[0].read_bytes() != files[1].read_bytes()
+    monkeypatch.setattr(fit, "recalibrate", lambda *_: None)
+    elsewhere = tmp_path / "never recalibrated"
+    assert same(theirs, weights(elsewhere, run(corpus, elsewhere, [network(2)])))
+
+
+def test_running_statistics_of_a_phase_that_lacks_them_are_not_made_up(corpus, tmp_path):
+    run(corpus, tmp_path, [network()])
+    (folder,) = (tmp_path / "phases").iterdir()
+    (folder / "running.safetensors").unlink()
+    record = json.loads((folder / "phase.json").read_text())
+    del record["files"]["running.safetensors"], record["sha256"]
+    record["sha256"] = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    (folder / "phase.json").write_text(json.dumps(record))
+    with pytest.raises(InvalidValue, match="stored no running statistics; delete this folder to train it again"):
+        run(corpus, tmp_path, with_running_statistics([network()]))
+    assert run(corpus, tmp_path, [network(), classifier()]).trained == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("phase", "has_gap"),
+    [
+        (classifier(), True),
+        (classifier(extractor="dropout"), True),
+        (classifier(extractor="train"), False),
+        (classifier(sampler=Balanced), False),
+        (classifier(loss=Focal), False),
+        (classifier(learns=LearnableScaling), False),
+        (FitHead(loss=loss(0.2)), True),
+    ],
+)
+def test_a_row_tells_how_far_the_re_trained_head_is_from_the_minimum(corpus, first, tmp_path, phase, has_gap):
+    result = run(corpus, tmp_path, [network(), phase])
+    assert ("head_gap" in result.row) == has_gap
+    assert "head_gap" not in first.row
+    if isinstance(phase, FitHead):
+        assert result.row["head_gap"] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_distance_from_the_minimum_is_that_of_scikit_learns_solution(corpus, retrained, tmp_path):
+    key, head_key = retrained.row["phases"].split()
+    read = [np.load(path) for path in (tmp_path / "phases" / key / "features").glob("*.npy")]
+    (features,) = [each.astype(float) for each in read if len(each) == len(corpus.rows("train"))]
+    targets = corpus.targets("train")
+    head = load_file(tmp_path / "phases" / head_key / "weights.safetensors")
+    clip_weights = class_weights(torch.from_numpy(corpus.counts("train")), 0.2).double().numpy()[targets]
+    model = LogisticRegression(C=1 / (2 * 1e-3), solver="newton-cg", tol=1e-10, max_iter=10_000)
+    model.fit(features, targets, sample_weight=clip_weights / clip_weights.sum())
+
+    def penalised(weight, bias):
+        chances = softmax(features @ weight.T + bias, axis=1)
+        losses = -np.log(chances[np.arange(len(targets)), targets])
+        return np.average(losses, weights=clip_weights) + 1e-3 * np.square(weight).sum()
+
+    ours = penalised(head["classifier.weight"].double().numpy(), head["classifier.bias"].double().numpy())
+    assert retrained.row["head_gap"] == pytest.approx(ours - penalised(model.coef_, model.intercept_), rel=1e-4)
+    assert retrained.row["head_gap"] > 0.1
 
 
 class Killed(Exception):
@@ -211,8 +284,8 @@ def test_while_the_classifier_is_retrained_the_extractor_does_not_move(two_phase
 
 
 def test_in_train_mode_the_fixed_extractors_statistics_move_but_its_weights_do_not(corpus, tmp_path):
-    result = run(corpus, tmp_path, [network(), classifier(extractor="train")], batch_norm="running")
-    before, after = weights(tmp_path, result, 0), weights(tmp_path, result, 1)
+    result = run(corpus, tmp_path, with_running_statistics([network(), classifier(extractor="train")]))
+    before, after = weights(tmp_path, result, 1), weights(tmp_path, result, 3)
     moved = {name.rsplit(".", 1)[1] for name in before if not torch.equal(before[name], after[name])}
     assert {"running_mean", "running_var"} <= moved
     parameters = [
@@ -801,7 +874,6 @@ def in_another_thread(work):
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
-        ("batch_norm", "frozen", "batch_norm=frozen: expected one of recalibrated, running"),
         ("batch_size", 1, "batch_size=1: expected two clips or more for each of trainer.devices"),
         ("selection", "first", "selection=first: expected one of last, best"),
         ("precision", "8-bit", "precision=8-bit: expected one of 32-true, bf16-mixed, 16-mixed"),
