@@ -38,6 +38,7 @@ class ScheduleSettings:
     decay: str = "none"
     offset_rate: float = 1.0
     average: float | None = None
+    last_epochs: int | None = None
     joint_rate: float | None = None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, Checkpoint
+from pytorch_lightning.callbacks import Callback, Checkpoint, WeightAveraging
 from torch import Tensor
 from tqdm import tqdm
 
@@ -86,6 +86,33 @@ class BestEpoch(Checkpoint):
 
     def load_state_dict(self, state_dict: dict) -> None:
         self.best = dict(state_dict)
+
+
+class LastEpochs(WeightAveraging):
+    """Average the weights after the last epochs of a phase. Checkpoints contain the mean; validation does not use it.
+
+    Args:
+        number: of epochs.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(use_buffers=False)
+        self.number = number
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Find the first epoch that counts."""
+        super().setup(trainer, pl_module, stage)
+        self.first = int(trainer.max_epochs or 0) - self.number
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """Whether the weights count: after an epoch, one of the last ones."""
+        return epoch_idx is not None and epoch_idx >= self.first
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Validate the present weights: before the last epochs there is no mean."""
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the present weights."""
 
 
 class EpochCheckpoint(Checkpoint):

@@ -28,6 +28,7 @@ from singtech.training.callbacks import (
     BestEpoch,
     EpochCheckpoint,
     FreezeExtractor,
+    LastEpochs,
     Progress,
     ValidateRecalibrated,
     progress_bar,
@@ -349,6 +350,8 @@ def _fit(
     average = getattr(phase, "average", None)
     if average is not None:
         callbacks.append(EMAWeightAveraging(use_buffers=False, decay=average))
+    if phase.last_epochs is not None:
+        callbacks.append(LastEpochs(phase.last_epochs))
     callbacks.append(EpochCheckpoint(checkpoint, task.require_lease))
     phase_info = {"phase": task.title, "key": run.keys[task.number], "run": run.name(corpus.fingerprint("test"))}
     phase_info |= {"seed": setup.seed} | {name: value for name, value in run.names.items() if name != "settings"}

@@ -91,8 +91,10 @@ class Training(Phase):
         learning_rate: replaces the optimizer's own `lr`, as in the published code's re-training (1e-5).
         decay: of the learning rate to 0 over the phase's steps: `none`, `linear` or `cosine`.
         mix: mixes the clips of a batch; built with the class counts; None for no mixing.
+        last_epochs: the phase's result is the mean of the weights after its last so many epochs (Izmailov et al. 2018);
+            for a linear head the mean of their predictions. None for the last weights.
     Raises:
-        InvalidValue: no epochs, a learning rate that is not above 0, or an unknown decay.
+        InvalidValue: no epochs, a learning rate that is not above 0, an unknown decay, or more last epochs than epochs.
     """
 
     optimizer: Optimizer
@@ -101,6 +103,7 @@ class Training(Phase):
     learning_rate: float | None = None
     decay: str = "none"
     mix: Callable[..., Mixture] | None = None
+    last_epochs: int | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -109,6 +112,8 @@ class Training(Phase):
             raise InvalidValue(f"learning_rate={self.learning_rate} in a phase: expected a number above 0, or null.")
         if self.decay not in DECAYS:
             raise InvalidValue(f"decay={self.decay} in a phase: expected one of {', '.join(DECAYS)}.")
+        if self.last_epochs is not None and not 1 <= self.last_epochs <= self.epochs:
+            raise InvalidValue(f"last_epochs={self.last_epochs} in a phase: expected 1 to {self.epochs}, its epochs.")
 
     @property
     def optimizer_settings(self) -> Optimizer:
@@ -144,6 +149,8 @@ class TrainNetwork(Training):
             raise InvalidValue(f"offset_rate={self.offset_rate} in a phase: expected a number above 0.")
         if self.average is not None and not 0 < self.average < 1:
             raise InvalidValue(f"average={self.average} in a phase: expected a number between 0 and 1, or null.")
+        if self.average is not None and self.last_epochs is not None:
+            raise InvalidValue("average and last_epochs in a phase: both average weights, expected one of them.")
 
     @property
     def changes_extractor(self) -> bool:

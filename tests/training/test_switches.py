@@ -13,6 +13,7 @@ from singtech.imbalance.losses import WeightedCrossEntropy
 from singtech.imbalance.minimum import objective
 from singtech.imbalance.mixing import Mixup
 from singtech.imbalance.rewrites import MaxNorm, NearestMean
+from singtech.results.predictions import PREDICTIONS, read_predictions
 from singtech.training.fit import Task
 from singtech.training.phases import PASSES, FitHead, RewriteHead
 from tests.training.test_run import (
@@ -71,10 +72,27 @@ def test_averaged_weights_are_the_moving_average_of_all_steps(corpus, tmp_path):
     assert not torch.allclose(STEPS[-1][1], average)
 
 
+def test_the_mean_of_the_last_epochs_is_that_of_the_weights_after_each(corpus, tmp_path):
+    result = run(corpus, tmp_path, [network(3, optimizer=SGD, last_epochs=2)])
+    after_epochs = [STEPS[number][1] for number in (7, 11)]  # of 12 steps, four an epoch
+    torch.testing.assert_close(weights(tmp_path, result)["classifier.bias"], sum(after_epochs) / 2)
+
+
+def test_the_mean_of_a_heads_weights_is_the_mean_of_its_epochs_predictions(corpus, tmp_path):
+    options = {"optimizer": SGD, "init": "warm"}
+    logits = []
+    for epochs, more in ((1, {}), (2, {}), (2, {"last_epochs": 2})):
+        result = run(corpus, tmp_path, [network(), classifier(epochs, **options, **more)])
+        logits.append(read_predictions(result.folder / PREDICTIONS).logits)
+    np.testing.assert_allclose(logits[2], (logits[0] + logits[1]) / 2, atol=1e-5)
+    assert not np.allclose(logits[0], logits[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("average", [{"average": 0.9}, {"last_epochs": 2}])
 @pytest.mark.parametrize("kill_in", ["network", "head"])
-def test_an_interruption_changes_neither_decay_nor_average(corpus, tmp_path, monkeypatch, kill_in):
+def test_an_interruption_changes_neither_decay_nor_average(corpus, tmp_path, monkeypatch, kill_in, average):
     head = classifier(3, extractor="dropout", mix=Mixup, decay="linear")
-    phases = [network(3, offset_rate=0.1, decay="cosine", average=0.9), head]
+    phases = [network(3, offset_rate=0.1, decay="cosine", **average), head]
     expected = run(corpus, tmp_path / "a", phases)
     monkeypatch.setattr(KillingMachine, "kills", kill_in, raising=False)
     with pytest.raises(Killed):
@@ -200,6 +218,8 @@ def test_rounding_perturbs_the_initial_weights_alone_and_is_another_run(corpus):
     ("phase", "message"),
     [
         (lambda: network(decay="step"), "decay=step in a phase: expected one of none, linear, cosine"),
+        (lambda: network(2, last_epochs=3), "last_epochs=3 in a phase: expected 1 to 2, its epochs"),
+        (lambda: network(2, last_epochs=2, average=0.9), "expected one of them"),
         (lambda: network(average=1.0), "average=1.0 in a phase: expected a number between 0 and 1"),
         (lambda: network(offset_rate=0), "offset_rate=0 in a phase: expected a number above 0"),
         (lambda: FitHead(penalty=0), "penalty=0 in a phase: expected a number above 0"),
