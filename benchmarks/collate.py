@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 TECHNIQUES = "belt breathy inhaled lip_trill spoken straight trill trillo vibrato vocal_fry".split()
-SCORES = ("f1", "accuracy", "balanced_accuracy", "top2_accuracy", "top3_accuracy")
+SCORES = ("f1", "accuracy", "balanced_accuracy", "top2_accuracy", "top3_accuracy", "auc", "calibration_error")
 STRATEGIES, ALPHAS, ARRANGEMENTS = (
     ("joint", "crt_wfc", "crt_wc"),
     (0.0, 0.2, 0.5, 1.0),
@@ -110,7 +110,7 @@ def write_run(folder: Path, condition: dict) -> None:
     row |= {"finished": f"2026-01-{1 + seed % 28:02}T{draw.randrange(24):02}:{draw.randrange(60):02}:00+00:00"}
     if is_complete:
         row |= {name: draw.random() for name in SCORES}
-        row |= {f"{prefix}{name}": draw.random() for prefix in ("f1_", "recall_") for name in TECHNIQUES}
+        row |= {f"{prefix}{name}": draw.random() for prefix in ("f1_", "recall_", "auc_") for name in TECHNIQUES}
         matrix = [[draw.randrange(200) if k == j else draw.randrange(20) for j in range(10)] for k in range(10)]
         lines = [[name, *map(str, counts)] for name, counts in zip(TECHNIQUES, matrix, strict=True)]
         write_lines(run / "confusion.csv", [["technique", *TECHNIQUES], *lines])

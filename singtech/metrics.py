@@ -1,8 +1,9 @@
 """The metrics. Rows, tables, intervals, claims, reports and model cards use the entries of `METRICS`.
 
-The first five are the paper's (Section 4.1). A metric is a function of `WeightedClips`: the clips of a test set, the
-predictions of a run, and how often each clip counts. If every clip counts once, it gives a run's score. Without the
-clips of one singer at a time, it gives an interval. All final numbers are defined here; a training's curves are not.
+The first five are the paper's (Section 4.1); pages that name no metrics show these and those that users add. A metric is
+a function of `WeightedClips`: the clips of a test set, the predictions of a run, and how often each clip counts. If every
+clip counts once, it gives a run's score. Without the clips of one singer at a time, it gives an interval. All final
+numbers are defined here; a training's curves are not.
 
 To add a metric, add an entry to `METRICS`, or call `register` in another file before rows are collated. Older runs get
 the metric from their predictions.
@@ -18,6 +19,7 @@ import numpy as np
 from singtech.errors import InvalidValue
 
 PER_TECHNIQUE = "_*"  # ends the name of a metric of each technique: f1_* is f1_belt, f1_trill, …
+BINS = 15  # of confidence, in the calibration error
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +65,35 @@ class WeightedClips:
         order = np.argsort(-self.logits, axis=1, kind="stable")
         return (order == self.targets[:, None]).argmax(axis=1)
 
+    @functools.cached_property
+    def probabilities(self) -> np.ndarray:
+        """(N, K) the softmax of the logits."""
+        return softmax(self.logits)
+
+    @functools.cached_property
+    def areas(self) -> np.ndarray:
+        """(R, K) area under the ROC curve of each technique against the others, by its probability."""
+        return np.stack([self._area(k) for k in range(self.logits.shape[1])], axis=1)
+
+    def _area(self, k: int) -> np.ndarray:
+        """(R,) the share of pairs, a clip of technique k and one of another, in which the former has the higher
+        probability of k; equal ones count half. nan without a pair."""
+        is_k = self.targets == k
+        if is_k.all() or not is_k.any():
+            return np.full(len(self.weights), np.nan)
+        logits = self.logits.astype(float)
+        others = np.sort(np.delete(logits, k, axis=1), axis=1)  # sorted, so that equal logits give equal sums
+        highest = others[:, -1]
+        # ranks as the probability does, which is rounded to 1 where it is high
+        log_odds = logits[:, k] - highest - np.log(np.exp(others - highest[:, None]).sum(axis=1))
+        order = np.argsort(log_odds, kind="stable")
+        ranked, is_k, weights = log_odds[order], is_k[order], self.weights[:, order].astype(float)
+        below = np.zeros((len(weights), len(order) + 1))  # weight of other techniques' clips before each position
+        np.cumsum(np.where(is_k, 0, weights), axis=1, out=below[:, 1:])
+        first, end = np.searchsorted(ranked, ranked[is_k]), np.searchsorted(ranked, ranked[is_k], "right")
+        higher = np.sum(weights[:, is_k] * (below[:, first] + below[:, end]), axis=1) / 2  # equal ones in between
+        return divide(higher, weights[:, is_k].sum(axis=1) * below[:, -1])
+
     def mean(self, values: np.ndarray) -> np.ndarray:
         """Return the (R,) weighted means over the clips of (N,) values; nan where no clip counts."""
         return divide((self.weights @ np.asarray(values, dtype=np.float32)).astype(float), self.totals.sum(axis=1))
@@ -77,12 +108,14 @@ class Metric:
         function: of `WeightedClips`: (R,), or (R, K) if the name ends in `PER_TECHNIQUE`; nan where it is not defined.
         heading: the name over a column; if it is "", the label.
         higher_is_better: False for an error.
+        is_usual: whether pages that name no metrics show it.
     """
 
     label: str
     function: Callable[[WeightedClips], np.ndarray]
     heading: str = ""
     higher_is_better: bool = True
+    is_usual: bool = True
 
 
 def technique_f1(clips: WeightedClips) -> np.ndarray:
@@ -105,11 +138,28 @@ def top_k_accuracy(k: int) -> Callable[[WeightedClips], np.ndarray]:
     return lambda clips: clips.mean(clips.ranks < k)
 
 
+def calibration_error(clips: WeightedClips) -> np.ndarray:
+    """Return the (R,) expected calibration error (Guo et al. 2017, Eq. 3): |accuracy − confidence| in equal bins of
+    confidence, each weighed by its clips."""
+    confidence, right = clips.probabilities.max(axis=1), clips.logits.argmax(axis=1) == clips.targets
+    which = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    gaps = np.zeros((len(confidence), BINS))
+    gaps[np.arange(len(confidence)), which] = right - confidence
+    # a bin's clips times its gap
+    return divide(np.abs(clips.weights @ gaps).sum(axis=1), clips.weights.sum(axis=1))
+
+
 def mean_finite(values: np.ndarray) -> np.ndarray:
     """Return the (R,) means of the finite values in each row of (R, K); nan for a row without any."""
     values = values[:, np.isfinite(values).any(axis=0)]
     is_finite = np.isfinite(values)
     return divide(np.where(is_finite, values, 0).sum(axis=1), is_finite.sum(axis=1))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return (N, K) probabilities of (N, K) logits."""
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
+    return odds / odds.sum(axis=1, keepdims=True)
 
 
 def divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -125,8 +175,11 @@ METRICS: dict[str, Metric] = {
     "balanced_accuracy": Metric("balanced accuracy", lambda clips: mean_finite(technique_recall(clips)), "B-Acc."),
     "top2_accuracy": Metric("top-2 accuracy", top_k_accuracy(2), "Top-2"),
     "top3_accuracy": Metric("top-3 accuracy", top_k_accuracy(3), "Top-3"),
+    "auc": Metric("macro-AUC", lambda clips: mean_finite(clips.areas), "AUC", is_usual=False),
+    "calibration_error": Metric("calibration error", calibration_error, "ECE", higher_is_better=False, is_usual=False),
     "f1_*": Metric("F1", technique_f1),
     "recall_*": Metric("recall", technique_recall),
+    "auc_*": Metric("AUC", lambda clips: clips.areas),
 }
 
 
@@ -155,8 +208,13 @@ def list_overall() -> tuple[str, ...]:
     return tuple(name for name in METRICS if not name.endswith(PER_TECHNIQUE))
 
 
+def list_usual() -> tuple[str, ...]:
+    """List the metrics of a whole test set that a page shows unless it names others."""
+    return tuple(name for name in list_overall() if METRICS[name].is_usual)
+
+
 def list_prefixes() -> tuple[str, ...]:
-    """List the first part of the columns with a metric of each technique: f1_, recall_."""
+    """List the first part of the columns with a metric of each technique: f1_, recall_, auc_."""
     return tuple(name.removesuffix("*") for name in METRICS if name.endswith(PER_TECHNIQUE))
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from singtech import metrics
-from singtech.metrics import METRICS, Metric, is_higher_better, label, register
+from singtech.metrics import METRICS, Metric, WeightedClips, is_higher_better, label, register
 
 # Six clips of belt, trill and vibrato: truth b b b t t v, named b b t t v v.
 TARGETS = np.array([0, 0, 0, 1, 1, 2])
@@ -16,7 +16,7 @@ NAMES = ("belt", "trill", "vibrato")
 
 def test_six_clips_score_as_counted_by_hand():
     found = metrics.score_clips(TARGETS, LOGITS, NAMES)
-    by_technique = [f"{metric}_{name}" for metric in ("f1", "recall") for name in NAMES]
+    by_technique = [f"{metric}_{name}" for metric in ("f1", "recall", "auc") for name in NAMES]
     assert list(found) == [*metrics.list_overall(), *by_technique]
     # belt: precision 2/2, recall 2/3; trill: 1/2 and 1/2; vibrato: 1/2 and 1/1
     each = [0.8, 0.5, 2 / 3]
@@ -108,6 +108,84 @@ def test_what_cannot_be_scored_is_refused(targets, logits, message):
         metrics.score_clips(np.array(targets, dtype=int), np.array(logits), NAMES)
 
 
+def test_the_area_under_the_curve_by_hand():
+    """Of belt and trill, by the logit of belt less that of trill: belt 3, 1, 0; trill 2, 0, 0."""
+    logits = np.array([[3, 0], [1, 0], [0, 0], [2, 0], [5, 5], [0, 0]], dtype=float)
+    found = metrics.score_clips(np.array([0, 0, 0, 1, 1, 1]), logits, ("belt", "trill"))
+    # belt at 3 wins 3 of 3 pairs; at 1 wins 2; at 0 ties with 2
+    assert [found["auc_belt"], found["auc_trill"], found["auc"]] == pytest.approx([(3 + 2 + 2 / 2) / 9] * 3)
+
+
+def test_the_area_needs_a_clip_of_the_technique_and_one_of_another():
+    logits = np.array([[3, 1, 0], [1, 2, 0], [2, 3, 0]], dtype=float)
+    found = metrics.score_clips(np.array([0, 0, 1]), logits, NAMES)
+    assert np.isnan(found["auc_vibrato"])
+    # belt has the probabilities 0.84 and 0.24 of itself, 0.26 of trill; trill 0.71 of itself, 0.11 and 0.67 of belt
+    assert found["auc_belt"] == pytest.approx(1 / 2)
+    assert found["auc_trill"] == 1
+    assert found["auc"] == pytest.approx((1 / 2 + 1) / 2)
+    alone = metrics.score_clips(np.array([1, 1]), np.eye(2), ("belt", "trill"))
+    assert np.isnan([alone["auc"], alone["auc_belt"], alone["auc_trill"]]).all()
+
+
+def test_probabilities_that_are_rounded_to_one_are_still_ranked():
+    """The probability of belt is 1 in double precision from a logit of 37 on."""
+    logits = np.array([[50, 0], [40, 0], [45, 0]], dtype=np.float32)
+    found = metrics.score_clips(np.array([0, 1, 0]), logits, ("belt", "trill"))
+    assert (found["auc_belt"], found["auc_trill"]) == (1, 1)
+
+
+def test_where_clips_have_equal_logits_in_any_order_their_pairs_count_half():
+    """Six techniques: a clip's logits are 0.1 to 0.6 in some order, always 0.3 for belt; all pairs are equal."""
+    draw = np.random.default_rng(0)
+    others = draw.permuted(np.tile([0.1, 0.2, 0.4, 0.5, 0.6], (40, 1)), axis=1)
+    found = metrics.score_clips(np.arange(40) % 6, np.column_stack([np.full(40, 0.3), others]), "abcdef")
+    assert found["auc_a"] == 0.5
+
+
+def test_the_calibration_error_by_hand():
+    """Always 1/3 sure and never right: off by 1/3. Right as often as sure: off by nothing."""
+    equal = np.zeros((3, 3))
+    assert metrics.score_clips(np.array([1, 1, 2]), equal, NAMES)["calibration_error"] == pytest.approx(1 / 3)
+    assert metrics.score_clips(np.array([0, 1, 2]), equal, NAMES)["calibration_error"] == pytest.approx(0)
+    # belt with 3/4 and 1/2: the former right, the latter wrong, in bins of their own
+    sure = np.log([[3, 1], [1, 1]])
+    assert metrics.score_clips(np.array([0, 1]), sure, "ab")["calibration_error"] == pytest.approx((1 / 4 + 1 / 2) / 2)
+
+
+def test_the_calibration_error_is_torchmetrics_of_clips_as_often_as_they_count():
+    torch = pytest.importorskip("torch")
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    draw = np.random.default_rng(1)
+    targets, logits = draw.integers(3, size=400), draw.normal(size=(400, 3)).astype("f4") * 2
+    weights = np.concatenate([np.ones((1, 400)), draw.integers(0, 3, size=(4, 400))])
+    probabilities = torch.tensor(logits).double().softmax(dim=1)
+    for found, times in zip(metrics.calibration_error(WeightedClips(targets, logits, weights)), weights, strict=True):
+        clips = np.repeat(np.arange(400), times.astype(int))
+        often = probabilities[clips], torch.tensor(targets)[clips]
+        expected = multiclass_calibration_error(*often, num_classes=3, n_bins=15, norm="l1")
+        assert found == pytest.approx(float(expected), abs=1e-6)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True, database=None)
+@given(st.integers(0, 10_000), st.booleans())
+def test_areas_are_scikit_learns_with_any_weights(seed, has_ties):
+    from scipy.special import softmax
+    from sklearn.metrics import roc_auc_score
+
+    generator = np.random.default_rng(seed)
+    targets, logits = generator.permutation(np.arange(60) % 4), generator.normal(size=(60, 4))
+    logits = logits.repeat(2, axis=0)[:60] if has_ties else logits
+    weights = np.concatenate([np.ones((1, 60)), generator.integers(0, 3, size=(3, 60))]).astype("f4")
+    found, probabilities = metrics.score_weightings(targets, logits, "abcd", weights), softmax(logits, axis=1)
+    for number, each in enumerate(weights):
+        expected = [roc_auc_score(targets == k, probabilities[:, k], sample_weight=each) for k in range(4)]
+        assert [found[f"auc_{name}"][number] for name in "abcd"] == pytest.approx(expected)
+        assert found["auc"][number] == pytest.approx(np.mean(expected))
+    assert found["auc"][0] == pytest.approx(roc_auc_score(targets, probabilities, multi_class="ovr"))
+
+
 @settings(max_examples=20, deadline=None, derandomize=True, database=None)
 @given(st.integers(0, 10_000))
 def test_metrics_are_scikit_learns(seed):
@@ -135,6 +213,7 @@ def test_the_printed_line_has_what_a_row_holds():
         ("f1", "macro-F1"),
         ("recall_lip_trill", "recall of lip trill"),
         ("validation_f1", "macro-F1 on validation clips"),
+        ("auc_lip_trill", "AUC of lip trill"),
     ],
 )
 def test_a_column_has_words(column, words):

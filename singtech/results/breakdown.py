@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from singtech.metrics import divide, heading, mean_finite
+from singtech.metrics import BINS, WeightedClips, calibration_error, divide, heading, mean_finite
 from singtech.results.commands import command_end, prepare
 from singtech.results.intervals import jackknife, without_each
 from singtech.results.jackknife import singing
@@ -22,7 +22,6 @@ from singtech.results.summaries import Answer, printed
 if TYPE_CHECKING:
     import pandas as pd
 
-BINS = 15  # of confidence, in the calibration error
 PAIRS = 12  # of techniques, the most confused
 ALONE = "Context only"
 THIRDS = ("fewest", "middle", "most")
@@ -186,23 +185,6 @@ def by_recording(predictions: Predictions) -> Predictions:
     return Predictions(groups.head(1).sort_values("recording"), predictions.techniques, np.stack(logits))
 
 
-def calibration_error(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
-    """Expected calibration error (Guo et al. 2017, Eq. 3): |accuracy − confidence| in equal bins of confidence,
-    each weighed by its clips.
-
-    Args:
-        predictions: N clips.
-        weights: (R, N) how often each clip counts.
-    Returns:
-        (R,) errors.
-    """
-    confidence, right = _confidence(predictions)
-    which = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
-    gaps = np.zeros((len(confidence), BINS))
-    gaps[np.arange(len(confidence)), which] = right - confidence
-    return divide(np.abs(weights @ gaps).sum(axis=1), weights.sum(axis=1))  # a bin's clips times its gap
-
-
 def _table(part: Part, frame: "pd.DataFrame", labels: Sequence[str]) -> Table:
     """A part as printed, a line a group: the numbers of each metric, their intervals below."""
     columns = list(dict.fromkeys([*part.references, *labels]))
@@ -259,9 +241,10 @@ def _singers(predictions: Predictions) -> Groups:
 
 
 def _score_probabilities(predictions: Predictions, weights: np.ndarray) -> Scores:
-    confidence, right = _confidence(predictions)
+    clips = WeightedClips(predictions.targets, predictions.logits, weights)
+    confidence, right = predictions.probabilities.max(axis=1), predictions.logits.argmax(axis=1) == predictions.targets
     return {
-        "expected calibration error": calibration_error(predictions, weights),
+        "expected calibration error": calibration_error(clips),
         "mean probability of what is named": divide(weights @ confidence, weights.sum(axis=1)),
         "share named right": divide(weights @ right, weights.sum(axis=1)),
     }
@@ -272,8 +255,3 @@ def _score_pairs(predictions: Predictions, weights: np.ndarray) -> Scores:
     has_part = singing(predictions, weights)
     pairs = ((k, j) for k in range(len(names)) for j in range(len(names)) if j != k)
     return {f"{names[k]} taken for {names[j]}": shares[has_part[:, k], k, j] for k, j in pairs}
-
-
-def _confidence(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) the probability of the predicted technique, and (N,) whether it is the true one."""
-    return predictions.probabilities.max(axis=1), predictions.logits.argmax(axis=1) == predictions.targets

@@ -66,8 +66,8 @@ class Experiment:
         name: name of its file and artefact, such as table3.
         kind: how it is rendered, one of `KINDS`.
         header: heading of the column of labels.
-        metrics: columns of results.csv; `f1_*` and `recall_*` mean all techniques that are not named before. Empty
-            for all metrics of the whole test set.
+        metrics: columns of results.csv; `f1_*`, `recall_*` and `auc_*` mean all techniques that are not named before.
+            Empty for the usual metrics of the whole test set.
         published: the artefact of paper.csv whose numbers are printed beside those of the runs.
         references: dummy classifiers (chance, majority) to print below the rows.
         baseline: the reference of the row that all others are compared with, paired by seed or fold; "" for none.

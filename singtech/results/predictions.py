@@ -49,8 +49,7 @@ class Predictions:
     @property
     def probabilities(self) -> np.ndarray:
         """(N, K) the softmax of the logits."""
-        odds = np.exp(self.logits - self.logits.max(axis=1, keepdims=True), dtype=np.float64)
-        return odds / odds.sum(axis=1, keepdims=True)
+        return metrics.softmax(self.logits)
 
     def scores(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """metric -> (R,) values of every metric for (R, N) weights of the clips; nan where it is not defined."""

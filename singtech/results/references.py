@@ -38,16 +38,21 @@ def chance(test: np.ndarray, techniques: list[str]) -> dict[str, float]:
         test: (K,) test clips of each technique.
         techniques: the K names.
     Returns:
-        The metrics of `metrics.score_clips`; nan for a technique without a test clip.
+        The metrics of `metrics.score_clips`; nan for a technique without a test clip, and for the calibration error,
+        as an order has no probabilities.
     """
     f1 = np.array([_chance_f1(int(n), int(test.sum()), len(test)) for n in test])
     recall = np.where(test > 0, 1 / len(test), np.nan)
+    area = np.where((test > 0) & (test < test.sum()), 1 / 2, np.nan)
     return {
         "f1": float(np.nanmean(f1)),
         **dict.fromkeys(("accuracy", "balanced_accuracy"), 1 / len(test)),
         **{f"top{k}_accuracy": min(k / len(test), 1.0) for k in (2, 3)},
+        "auc": float(metrics.mean_finite(area[None])[0]),
+        "calibration_error": float("nan"),
         **{f"f1_{name}": float(value) for name, value in zip(techniques, f1, strict=True)},
         **{f"recall_{name}": float(value) for name, value in zip(techniques, recall, strict=True)},
+        **{f"auc_{name}": float(value) for name, value in zip(techniques, area, strict=True)},
     }
 
 

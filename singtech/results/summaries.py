@@ -133,7 +133,7 @@ def answer(
     named = experiment.metrics or tuple(dict.fromkeys(m for claim in experiment.claims for m in claim.metrics))
     experiment = replace(
         experiment,
-        metrics=_all_metrics(named or metrics.list_overall(), results[results["status"] == COMPLETE]),
+        metrics=_all_metrics(named or metrics.list_usual(), results[results["status"] == COMPLETE]),
         conditions=conditions,
         folds=folds if isinstance(folds, int) else experiment.folds,
     )

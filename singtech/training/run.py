@@ -25,12 +25,12 @@ from singtech.corpus.clip_store import Corpus
 from singtech.errors import Damaged, InvalidValue, Newer
 from singtech.io.atomic import escape_text, set_aside, write_text
 from singtech.io.lock import Busy, LeaseLost, get_lock_path, hold
-from singtech.metrics import count_confusions, list_missing, score_clips
+from singtech.metrics import count_confusions, score_clips
 from singtech.models.deformable import backend_for
 from singtech.models.layers import describe
 from singtech.models.network import Network, parameter_count
 from singtech.results.conditions import describe as describe_condition
-from singtech.results.predictions import PREDICTIONS, VALIDATION, read_predictions
+from singtech.results.predictions import PREDICTIONS, VALIDATION, read_predictions, score
 from singtech.results.rows import COMPLETE, FAILED, INTERRUPTED, ROW, RUNNING, digests, is_intact, read_row, write_row
 from singtech.results.schema import protocol
 from singtech.results.settings import read_settings
@@ -142,6 +142,8 @@ def execute(
 def read_current(folder: Path, run: Run, corpus: Corpus) -> dict | None:
     """Read the row of a complete run that fits the present settings and corpus; None if the run must be made.
 
+    Metrics that were added after the run was scored come from its predictions.
+
     Raises:
         Damaged: the row or its predictions are damaged.
         Newer: a newer version wrote it.
@@ -150,7 +152,7 @@ def read_current(folder: Path, run: Run, corpus: Corpus) -> dict | None:
         row = read_row(folder)
     except Newer as problem:
         raise Newer(f"{folder / ROW}: {problem}; use that version, or another output_dir.") from None
-    if row is None or row["status"] != COMPLETE or not is_intact(row) or list_missing(row):
+    if row is None or row["status"] != COMPLETE or not is_intact(row):
         return None
     if not (folder / PREDICTIONS).is_file():
         return None
@@ -165,7 +167,7 @@ def read_current(folder: Path, run: Run, corpus: Corpus) -> dict | None:
     if list(validation) != (list(read_predictions(path).clips["recording"]) if path.is_file() else []):
         return None
     is_alone = list(folder.parent.glob(f"{glob.escape(folder.name[:-8])}*")) == [folder]
-    return row if is_alone else None  # else make it again: tables show the newest run of several
+    return score(row, folder) if is_alone else None  # else make it again: tables show the newest run of several
 
 
 def _write_results(folder: Path, network: Network, corpus: Corpus, logits: Mapping[str, np.ndarray]) -> dict:

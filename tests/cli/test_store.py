@@ -266,7 +266,8 @@ def test_a_check_leaves_a_run_alone_that_got_nothing_right(two_runs, store, outp
     techniques = tuple(order.values())
     targets = predictions["technique"].map(techniques.index).to_numpy()
     logits = predictions.filter(like="logit_").to_numpy(dtype="float32")
-    changed = nothing | {"files": "", "top2_accuracy": score_clips(targets, logits, techniques)["top2_accuracy"]}
+    scores = score_clips(targets, logits, techniques)
+    changed = nothing | {"files": ""} | {name: scores[name] for name in ("top2_accuracy", "auc", "calibration_error")}
     write_row(run, read_row(run) | changed)
     checked = store("check=true")
     assert checked.status == 0, checked.out

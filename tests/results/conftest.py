@@ -34,9 +34,9 @@ def make_row():
         condition |= {"alpha": 0.2, "seed": 0}
         condition |= {"variant": given["variant"]} if "variant" in given else {"settings": "{}"}
         condition |= {name: given[name] for name in given if name in condition}
-        metrics = ("f1", "accuracy", "balanced_accuracy", "top2_accuracy", "top3_accuracy")
+        metrics = ("f1", "accuracy", "balanced_accuracy", "top2_accuracy", "top3_accuracy", "auc", "calibration_error")
         row = {"run": re.sub('["{} ]+', "", "-".join(map(str, condition.values())).replace(":", "=")), **condition}
-        row |= dict.fromkeys([*metrics, *(f"{m}_{t}" for m in ("f1", "recall") for t in TECHNIQUES)], f1)
+        row |= dict.fromkeys([*metrics, *(f"{m}_{t}" for m in ("f1", "recall", "auc") for t in TECHNIQUES)], f1)
         row["run"] = "earlier-" * ("variant" in given) + row["run"]
         row |= {"parameters": 438690, "epochs": 200, "seconds": 12.5, "clips_train": 3615, "clips_test": 1318}
         row |= {"singers_test": "female2 female8", "device": "cpu", "precision": "32-true", "torch": "2.14.1"}

@@ -1,4 +1,4 @@
-"""Where scores come from: each part by hand, the calibration error by torchmetrics."""
+"""Where scores come from: each part by hand."""
 
 import csv
 import math
@@ -11,7 +11,7 @@ from scipy.stats import t
 
 from singtech.config_paths import EXPERIMENTS
 from singtech.metrics import score_clips
-from singtech.results.breakdown import Part, by_recording, calibration_error, context_only, summarize
+from singtech.results.breakdown import Part, by_recording, context_only, summarize
 from singtech.results.experiments import read_experiment
 from singtech.results.index import render
 from singtech.results.predictions import Predictions
@@ -43,45 +43,6 @@ def test_a_recording_is_named_by_the_mean_of_its_clips_logits():
     named = by_recording(Predictions(clips(*[(r, "ann", "belt", "", 0.0) for r in "bbab"]), TECHNIQUES, logits))
     assert list(named.clips["recording"]) == ["a", "b"]
     np.testing.assert_allclose(named.logits, [[0, 0, 1], [1, 2 / 3, 0]])
-
-
-def error(told):
-    """Of all clips once."""
-    return calibration_error(told, np.ones((1, len(told.clips))))[0]
-
-
-def test_the_calibration_error_is_torchmetrics():
-    torch = pytest.importorskip("torch")
-    from torchmetrics.functional.classification import multiclass_calibration_error
-
-    draw = np.random.default_rng(0)
-    logits = draw.normal(size=(400, 3)).astype("f4") * 2
-    techniques = draw.choice(TECHNIQUES, 400)
-    told = Predictions(clips(*[("a", "ann", name, "", 0.0) for name in techniques]), TECHNIQUES, logits)
-    probabilities, targets = torch.tensor(told.probabilities), torch.tensor(told.targets)
-    expected = multiclass_calibration_error(probabilities, targets, num_classes=3, n_bins=15, norm="l1")
-    assert error(told) == pytest.approx(float(expected), abs=1e-6)
-
-
-def test_weighted_calibration_is_torchmetrics_of_clips_that_often():
-    torch = pytest.importorskip("torch")
-    from torchmetrics.functional.classification import multiclass_calibration_error
-
-    draw = np.random.default_rng(1)
-    logits, weights = draw.normal(size=(50, 3)).astype("f4"), draw.integers(0, 3, size=(4, 50))
-    told = Predictions(clips(*[("a", "ann", n, "", 0.0) for n in draw.choice(TECHNIQUES, 50)]), TECHNIQUES, logits)
-    for found, times in zip(calibration_error(told, weights), weights, strict=True):
-        often = [torch.tensor(np.repeat(each, times, axis=0)) for each in (told.probabilities, told.targets)]
-        expected = multiclass_calibration_error(*often, num_classes=3, n_bins=15, norm="l1")
-        assert found == pytest.approx(float(expected), abs=1e-6)
-
-
-def test_calibration_by_hand():
-    """Always 1/3 sure and never right: off by 1/3. (Right as often as sure: off by nothing.)"""
-    never = Predictions(clips(*[("a", "ann", "straight", "", 0.0)] * 3), TECHNIQUES, np.zeros((3, 3), "f4"))
-    assert error(never) == pytest.approx(1 / 3)
-    thirds = [("a", "ann", name, "", 0.0) for name in TECHNIQUES]
-    assert error(Predictions(clips(*thirds), TECHNIQUES, np.zeros((3, 3), "f4"))) == pytest.approx(0)
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_columns_stand_in_a_fixed_order(tmp_path, run):
     collate(tmp_path)
     first = (
         "run condition data fold model dc strategy alpha seed rounding settings "
-        "f1 accuracy balanced_accuracy top2_accuracy top3_accuracy"
+        "f1 accuracy balanced_accuracy top2_accuracy top3_accuracy auc calibration_error"
     )
     last = (
         "validation_f1 head_gap parameters epochs seconds seconds_shared clips_train training_counts clips_test "
@@ -55,7 +55,8 @@ def test_columns_stand_in_a_fixed_order(tmp_path, run):
     )
     f1 = [*(f"f1_{technique}" for technique in TECHNIQUES), "f1_growl", "f1_yodel"]
     recall = [*(f"recall_{technique}" for technique in TECHNIQUES), "recall_growl"]
-    expected = [*first.split(), *f1, *recall, *last.split(), "gpu_hours"]
+    auc = [f"auc_{technique}" for technique in TECHNIQUES]
+    expected = [*first.split(), *f1, *recall, *auc, *last.split(), "gpu_hours"]
     assert header(tmp_path / "results.csv") == expected
 
 

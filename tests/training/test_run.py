@@ -420,6 +420,21 @@ def test_a_run_asked_for_twice_trains_nothing_and_gives_the_same_row(corpus, ret
     assert second.row == first.row
 
 
+def test_a_run_that_was_scored_before_a_metric_was_added_gets_it_and_is_not_made_again(corpus, retrained, tmp_path):
+    first = retrained
+    later = ("auc", "calibration_error")
+    older = {name: value for name, value in first.row.items() if not name.startswith(later) and name != "digest"}
+    assert len(older) < len(first.row) - 3
+    write_row(first.folder, older)
+    shutil.rmtree(tmp_path / "phases")
+    before = (first.folder / "row.json").read_bytes()
+    second = run(corpus, tmp_path, [network(), classifier()])
+    assert second.trained == (False, False)
+    assert not (tmp_path / "phases").exists()
+    assert (first.folder / "row.json").read_bytes() == before
+    assert [second.row[name] for name in later] == [first.row[name] for name in later]
+
+
 def test_a_complete_run_is_read_without_a_lock_and_a_newer_phase_stops_a_run(corpus, first, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "hold", None)
     assert run(corpus, tmp_path, [network()]).row == first.row
