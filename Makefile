@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 ARGS ?=
 CORPUS_ARGS = $(filter-out data.fold=%,$(filter data=% data.% output_dir=%,$(ARGS)))
-EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2_joint ablations folds verdicts breakdown select_dc select_alpha rounding ladder batch_norm imbalance frontier
+EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2_joint ablations folds verdicts breakdown select_dc select_alpha rounding ladder batch_norm imbalance imbalance_auc frontier
 .DEFAULT_GOAL := help
 $(foreach name,data seed alpha schedule trainer output_dir experiments only,$(if $(filter command line,$(origin $(name))), \
 	$(error settings go into ARGS: make $(firstword $(MAKECMDGOALS)) ARGS="$(name)=$($(name))")))

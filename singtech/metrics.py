@@ -1,7 +1,7 @@
 """The metrics. Rows, tables, intervals, claims, reports and model cards use the entries of `METRICS`.
 
-The first five are the paper's (Section 4.1); pages that name no metrics show these and those that users add. A metric is
-a function of `WeightedClips`: the clips of a test set, the predictions of a run, and how often each clip counts. If every
+The first five are the paper's (Section 4.1); pages that name no metrics show these and a user's own. A metric is a
+function of `WeightedClips`: the clips of a test set, the predictions of a run, and how often each clip counts. If every
 clip counts once, it gives a run's score. Without the clips of one singer at a time, it gives an interval. All final
 numbers are defined here; a training's curves are not.
 

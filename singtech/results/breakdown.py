@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from singtech.metrics import BINS, WeightedClips, calibration_error, divide, heading, mean_finite
+from singtech.metrics import BINS, WeightedClips, calibration_error, divide, heading
 from singtech.results.commands import command_end, prepare
 from singtech.results.intervals import jackknife, without_each
 from singtech.results.jackknife import singing
 from singtech.results.pages import Page, Table, shown, shown_interval
 from singtech.results.predictions import Predictions
 from singtech.results.summaries import Answer, printed
+from singtech.results.thirds import mean_of, split_thirds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,11 +125,11 @@ def parts_of(predictions: OfConditions, contexts: "pd.DataFrame", metrics: Seque
 
     def score_thirds(predictions: Predictions, weights: np.ndarray) -> Scores:
         scores = predictions.scores(weights)
-        order = sorted(predictions.techniques, key=lambda name: clips.get(name, 0))
+        thirds = zip(THIRDS, split_thirds(predictions.techniques, clips), strict=True)
         return {
-            f"{third}: {', '.join(map(printed, names))}": mean_finite(np.stack([scores[f"f1_{n}"] for n in names], 1))
-            for third, names in zip(THIRDS, np.array_split(order, len(THIRDS)), strict=True)
-            if len(names)
+            f"{third}: {', '.join(map(printed, names))}": mean_of("f1", names, scores)
+            for third, names in thirds
+            if names
         }
 
     return [

@@ -74,6 +74,7 @@ class Experiment:
         folds: number of cross-validation folds; 0 for the corpus's own split.
         techniques: the techniques that a confusion matrix shows.
         is_transposed: whether metrics are the rows and conditions the columns.
+        has_thirds: whether a table shows the recall of techniques with many, medium and few training clips below.
         claims: the claims to judge.
         contrasts: differences that a table shows below its rows, with verdicts.
         families: name of a family of claims -> its printed heading.
@@ -94,6 +95,7 @@ class Experiment:
     folds: int = 0
     techniques: tuple[str, ...] = ()
     is_transposed: bool = False
+    has_thirds: bool = False
     claims: tuple[Claim, ...] = ()
     contrasts: tuple[Contrast, ...] = ()
     families: dict[str, str] = field(default_factory=dict)
@@ -170,6 +172,7 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
             baseline=str(experiment.get("baseline", "")),
             folds=int(experiment.get("folds", 0)),
             is_transposed=bool(experiment.get("transposed", False)),
+            has_thirds=bool(experiment.get("thirds", False)),
             claims=tuple(map(_claim, experiment.get("claims", ()))),
             contrasts=tuple(map(_contrast, experiment.get("contrasts", ()))),
             families=dict(experiment.get("families", {})),

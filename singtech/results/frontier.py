@@ -15,6 +15,7 @@ from singtech.results.intervals import UNDEFINED, jackknife, without_each
 from singtech.results.pages import Page, Table, shown, shown_change, shown_change_interval
 from singtech.results.predictions import Predictions
 from singtech.results.summaries import Answer
+from singtech.results.thirds import read_counts
 from singtech.results.verdicts import decide_if_run, holm
 
 if TYPE_CHECKING:
@@ -157,10 +158,10 @@ def _curves(answer: Answer, reference: str) -> dict[int, dict[str, np.ndarray]]:
     curves = {}
     for row in answer.runs[answer.runs["condition"] == reference].itertuples():
         predictions = answer.collated.jackknife.predictions(row.run)
-        counts = dict(pair.rsplit("=", 1) for pair in str(row.training_counts).split() if "=" in pair)
+        counts = read_counts(row.training_counts)
         if predictions is None or not set(predictions.techniques) <= set(counts):
             continue
-        prior = np.array([float(counts[name]) for name in predictions.techniques])
+        prior = np.array([counts[name] for name in predictions.techniques])
         weights = without_each(predictions.clips["singer"])
         curves[int(row.seed)] = adjusted(predictions, np.log(prior / prior.sum()), weights)
     return curves

@@ -1,6 +1,7 @@
 """Tables as the paper prints them, ours beside its numbers."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import chain, groupby, repeat
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from singtech.results.conditions import column_heads
 from singtech.results.contrasts import contrasts_frame, contrasts_table
 from singtech.results.pages import Cell, Line, Page, Table, shown, shown_change, shown_interval
 from singtech.results.summaries import NUMBERS, Answer
+from singtech.results.thirds import TITLE, answer_thirds, describe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +30,10 @@ def table_page(answer: Answer) -> Page:
         notes.append(f"What each ablation sets: {'; '.join(f'{name}: `{words}`' for name, words in ablated.items())}.")
     tables = [_transposed(answer) if experiment.is_transposed else _upright(answer)]
     frame = answer.frame
+    if experiment.has_thirds:
+        thirds = answer_thirds(answer)
+        tables.append(replace(_upright(thirds), title=TITLE, note=describe(answer)))
+        frame = pd.concat([frame, thirds.frame])
     if experiment.contrasts:
         contrasts = contrasts_frame(answer)
         tables.append(contrasts_table(answer, contrasts))
