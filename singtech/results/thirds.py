@@ -49,10 +49,13 @@ def answer_thirds(answer: Answer) -> Answer:
 def describe(answer: Answer) -> str:
     """Say which techniques are in each third, with their training clips in the first run that tells them."""
     counts = next(filter(None, map(read_counts, answer.runs["training_counts"])), {})
-    parts = []
-    for third, names in zip(NAMES, split_thirds(list(counts), counts), strict=True):
-        parts.append(f"{third}: {', '.join(f'{printed(name)} ({counts[name]})' for name in reversed(names))}")
-    return f"Mean recall over a third of the techniques, by training clips. {'; '.join(reversed(parts))}."
+    parts = [
+        f"{third}: {', '.join(f'{printed(name)} ({counts[name]})' for name in reversed(names))}"
+        for third, names in zip(NAMES, split_thirds(list(counts), counts), strict=True)
+        if names
+    ]
+    of_each = f" ({'; '.join(reversed(parts))})" if parts else ""
+    return f"Mean recall of the techniques in thirds by their training clips{of_each}."
 
 
 class _Jackknife(Jackknife):

@@ -91,7 +91,7 @@ def test_a_corpus_without_runs_has_its_lengths_and_every_command(tmp_path, put_c
     assert "| trill " in index
     for name in ("figure2.png", "figure3.png", "confusion.png"):
         assert f"]({name})" in index
-    assert index.count("\n## ") == 20
+    assert index.count("\n## ") == 21
     assert "| [figure3](figure3.md)" in index
     assert "0 of 12 runs" in index
     assert f"seed=0 data=demo output_dir={tmp_path}`" in index

@@ -58,7 +58,7 @@ def test_each_third_has_its_mean_recall_with_an_interval_and_a_difference(page):
 
 def test_the_page_names_the_techniques_of_each_third(page):
     text, frame = page
-    assert "many: belt (40); medium: trill (30); few: spoken (20), vibrato (10)." in text
+    assert "training clips (many: belt (40); medium: trill (30); few: spoken (20), vibrato (10))." in text
     (header,) = [line for line in text.splitlines() if " many " in line and line.startswith("|")]
     assert [cell.strip() for cell in header.split("|")[4:7]] == ["many", "medium", "few"]
     assert np.isnan(frame.loc["late_crt_wc@1", "recall_few"]["mean"])  # whose training clips are not stored
