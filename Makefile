@@ -2,8 +2,10 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 ARGS ?=
+# the demo corpus has its own schedule
+RUN_ARGS = $(ARGS)$(if $(filter data=demo,$(ARGS)),$(if $(filter schedule=%,$(ARGS)),, schedule=demo))
 CORPUS_ARGS = $(filter-out data.fold=%,$(filter data=% data.% output_dir=%,$(ARGS)))
-EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2_joint ablations folds verdicts breakdown select_dc select_alpha rounding ladder batch_norm imbalance imbalance_auc frontier
+EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2_joint ablations folds verdicts breakdown select_dc select_alpha rounding floor ladder batch_norm imbalance imbalance_auc frontier
 .DEFAULT_GOAL := help
 $(foreach name,data seed alpha schedule trainer output_dir experiments only,$(if $(filter command line,$(origin $(name))), \
 	$(error settings go into ARGS: make $(firstword $(MAKECMDGOALS)) ARGS="$(name)=$($(name))")))
@@ -74,24 +76,31 @@ data: setup  ## download VocalSet (2 GB) if it is absent, cut it into clips, pri
 paper: setup plan  ## the whole paper: print the plan, run what is missing, render all
 	$(PY) -m singtech prepare $(CORPUS_ARGS)
 	status=0; for experiment in table2 figure3; do \
-		$(PY) -m singtech.run -m experiments=$$experiment $(ARGS) || status=$$?; \
+		$(PY) -m singtech.run -m experiments=$$experiment $(RUN_ARGS) || status=$$?; \
 		test $$status -lt 128 || exit $$status; \
 	done; $(PY) -m singtech tables $(filter output_dir=%,$(ARGS)) && exit $$status
 
+# what experiments/imbalance.yaml trains on the same features: three seeds are cheap
+HEADS = late_crt_wc,late_minimum,late_class_balanced,late_focal,late_balanced_softmax,late_label_aware,$\
+	late_balanced_sampler,late_root_sampler,late_progressive_sampler,late_mixup,late_remix,late_lws,late_marc,$\
+	late_tau_norm,late_logit_adjusted,late_nearest_mean
+THREE_SEEDS = $(if $(filter seed=%,$(ARGS)),,seed=0,1,2)
 gains: setup  ## find what the gains are made of: rounding, steps to cRT-WC, batch norm, the long tail
+	$(PY) -m singtech plan experiments=rounding,ladder,batch_norm,imbalance $(RUN_ARGS)
 	$(PY) -m singtech prepare $(CORPUS_ARGS)
-	status=0; for experiment in rounding ladder batch_norm imbalance; do \
-		$(PY) -m singtech.run -m experiments=$$experiment $(ARGS) || status=$$?; \
+	status=0; for sweep in experiments=rounding experiments=ladder experiments=batch_norm experiments=imbalance \
+		"condition=$(HEADS) $(THREE_SEEDS)" "condition=late_crt_wc,late_minimum alpha=0.0,1.0 $(THREE_SEEDS)" \
+		"condition=late_joint alpha=0.0,1.0"; do \
+		$(PY) -m singtech.run -m $$sweep $(RUN_ARGS) || status=$$?; \
 		test $$status -lt 128 || exit $$status; \
-	done; $(PY) -m singtech.run -m condition=late_crt_wc,late_joint,late_minimum alpha=0.0,1.0 $(ARGS) || status=$$?; \
-	$(PY) -m singtech tables $(filter output_dir=%,$(ARGS)) && exit $$status
+	done; $(PY) -m singtech tables $(filter data=% output_dir=%,$(ARGS)) && exit $$status
 
 plan: setup  ## count what `make paper` would run, its time and disk space
-	$(PY) -m singtech plan $(ARGS)
+	$(PY) -m singtech plan $(RUN_ARGS)
 
 $(EXPERIMENTS): setup
 	$(PY) -m singtech prepare $(CORPUS_ARGS)
-	$(PY) -m singtech.run -m experiments=$@ $(ARGS)
+	$(PY) -m singtech.run -m experiments=$@ $(RUN_ARGS)
 	$(PY) -m singtech tables show=$@ $(filter output_dir=%,$(ARGS))
 
 figure2: setup  ## the length of each technique, without any run

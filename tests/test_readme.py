@@ -11,6 +11,7 @@ import soundfile
 from singtech.__main__ import VERBS
 from singtech.cli.usage import WITH_OPTIONS
 from singtech.config_paths import EXPERIMENTS
+from singtech.results.experiments import read_experiment
 from tests.cli.test_config import composed
 from tests.conftest import SMALL, tone
 
@@ -47,6 +48,13 @@ def test_the_readme_names_every_experiment_and_the_makefile_makes_it():
     for path in EXPERIMENTS.glob("*.yaml"):
         assert f"| `{path.stem}` | `make {path.stem}`" in README
         assert re.search(rf"\b{path.stem}\b", makefile)
+
+
+def test_the_heads_that_make_gains_trains_with_three_seeds_are_those_on_the_same_features():
+    (heads,) = re.findall(r"^HEADS = ((?:.*\\\n)*.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    conditions = read_experiment(EXPERIMENTS / "imbalance.yaml").conditions
+    on_features = {condition.name for condition in conditions if condition.group.startswith("Head")}
+    assert set(re.findall(r"late_\w+", heads)) == on_features
 
 
 @pytest.fixture(scope="module")
