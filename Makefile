@@ -9,7 +9,7 @@ EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2
 .DEFAULT_GOAL := help
 $(foreach name,data seed alpha schedule trainer output_dir experiments only,$(if $(filter command line,$(origin $(name))), \
 	$(error settings go into ARGS: make $(firstword $(MAKECMDGOALS)) ARGS="$(name)=$($(name))")))
-.PHONY: help setup demo test test-faults test-long test-slurm check bench data verify plan paper figure2 gains $(EXPERIMENTS) tables \
+.PHONY: help setup demo test test-faults test-long test-slurm check bench data verify plan paper figure2 gains tuning $(EXPERIMENTS) tables \
 	pictures report wheel clean test-browser test-extras
 
 help:  ## list the targets
@@ -94,6 +94,13 @@ gains: setup  ## find what the gains are made of: rounding, steps to cRT-WC, bat
 		$(PY) -m singtech.run -m $$sweep $(RUN_ARGS) || status=$$?; \
 		test $$status -lt 128 || exit $$status; \
 	done; $(PY) -m singtech tables $(filter data=% output_dir=%,$(ARGS)) && exit $$status
+
+tuning: setup  ## tune each method against the long tail on validation singers: one sweep for each
+	$(PY) -m singtech prepare $(CORPUS_ARGS)
+	$(PY) -m singtech.results.tuning | { status=0; while read -r sweep; do \
+		$(PY) -m singtech.run -m $$sweep $(ARGS) < /dev/null || status=$$?; \
+		test $$status -lt 128 || exit $$status; \
+	done; $(PY) -m singtech tables show=$@ $(filter output_dir=%,$(ARGS)) && exit $$status; }
 
 plan: setup  ## count what `make paper` would run, its time and disk space
 	$(PY) -m singtech plan $(RUN_ARGS)

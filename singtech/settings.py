@@ -23,9 +23,11 @@ class DeformableSettings:
 
 @dataclass
 class StrategySettings:
-    """The phases, see `singtech.training.phases`."""
+    """The phases, see `singtech.training.phases`; and components of a phase that the command line can set."""
 
     phases: list[Any] = MISSING
+    mix: Any = None
+    rewrite: Any = None
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """Read conditions (`conf/condition/*.yaml`) and ablations (`conf/ablation/*.yaml`) without Hydra.
 
 Settings that a file does not set come from its model's file or from `conf/config.yaml`. A condition with another
-alpha, another strategy or an ablation is written `late_crt_wc@0.5`, `late/joint`, `late_crt_wc+no_hidden`.
+alpha, another strategy, an ablation or other settings of its own is written `late_crt_wc@0.5`, `late/joint`,
+`late_crt_wc+no_hidden`, `late_focal+loss.gamma=0.5`.
 """
 
 import functools
@@ -25,9 +26,10 @@ class Condition:
         name: the name of its file in conf/condition; "" if it has no file.
         label: its name in tables and figures.
         model, dc, strategy, alpha: a run belongs to the condition if it has these and `settings`.
-        settings: all other settings of the condition and its ablation.
+        settings: all other settings of the condition, its ablation and its own.
         ablation: the name of its ablation; "" for none.
         changes: the settings that its ablation sets.
+        own: the settings that its row sets and that differ from the defaults.
         reference: its name in experiments and claims, such as late_crt_wc@0.5+no_hidden.
         published: its name in paper.csv: the reference without strategy and ablation.
         series: its label without alpha, for a curve over alphas.
@@ -44,6 +46,7 @@ class Condition:
     settings: Settings = DEFAULTS
     ablation: str = ""
     changes: Settings = DEFAULTS
+    own: Settings = DEFAULTS
     reference: str = ""
     published: str = ""
     series: str = ""
@@ -72,7 +75,12 @@ class _File:
 
 
 def read_condition(
-    name: str, strategy: str | None = None, alpha: float | None = None, ablation: str = "", group: str = ""
+    name: str,
+    strategy: str | None = None,
+    alpha: float | None = None,
+    ablation: str = "",
+    group: str = "",
+    settings: Mapping[str, object] | None = None,
 ) -> Condition:
     """Read the condition of a file.
 
@@ -81,6 +89,7 @@ def read_condition(
         strategy, alpha: None for the values of the file.
         ablation: the name of an ablation to add; "" for none.
         group: see `Condition`.
+        settings: other settings to set, by their dotted names, such as loss.gamma.
     Raises:
         ValueError: there is no such file, or it does not define a condition.
     """
@@ -99,15 +108,21 @@ def read_condition(
     overrides += [f"strategy={hydra_value(strategy)}"] if strategy_suffix else []
     overrides += [f"alpha={alpha}"] if alpha_suffix else []
     overrides += [f"ablation={ablation}"] if has_ablation else []
+    given = Settings.of(settings or {})
+    additions = [ablation] * has_ablation + given.overrides
+    merged = {**base.settings.values, **ablation_file.settings.values, **given.values}
+    choices = {**_groups(_config()), "model": model, "dc": dc, "strategy": strategy, **merged}
+    own = Settings.of({n: v for n, v in given.values.items() if not _is_default(n, v, choices)})
     return Condition(
-        *(name, label + f", {ablation}" * has_ablation, model, dc, strategy, alpha),
-        settings=Settings.of({**base.settings.values, **ablation_file.settings.values}),
+        *(name, ", ".join([label, *additions]), model, dc, strategy, alpha),
+        settings=Settings.of({n: v for n, v in merged.items() if n in own.values or n not in given.values}),
         ablation=ablation * has_ablation,
         changes=ablation_file.settings,
-        reference=name + strategy_suffix + alpha_suffix + f"+{ablation}" * has_ablation,
+        own=own,
+        reference="+".join([name + strategy_suffix + alpha_suffix, *additions]),
         published=name + alpha_suffix,
-        series=series + f", {ablation}" * has_ablation,
-        overrides=" ".join(overrides),
+        series=", ".join([series, *additions]),
+        overrides=" ".join(overrides) + given.command,
         group=group,
     )
 
@@ -271,6 +286,14 @@ def _differences(settings: Mapping[str, object]) -> Settings:
     """Find the settings that differ from conf/config.yaml."""
     defaults = Settings.of(_groups(_config()) | flatten(_config())) if settings else DEFAULTS
     return Settings.of({n: v for n, v in settings.items() if not defaults.includes(Settings.of({n: v}))})
+
+
+def _is_default(name: str, value: object, choices: Mapping[str, object]) -> bool:
+    """Whether a setting has this value in the file of its group's choice, or else in conf/config.yaml."""
+    group = name.split(".")[0]
+    path = find_config_file(group, str(choices.get(group)))
+    defaults = flatten(read_yaml(path), group) if path.is_file() else flatten(_config())
+    return Settings.of(defaults).includes(Settings.of({name: value}))
 
 
 def _groups(values: Mapping[str, object]) -> dict[str, str]:

@@ -11,12 +11,13 @@ from singtech.config_paths import list_config_files
 from singtech.errors import InvalidValue
 from singtech.results.conditions import Condition, read_condition, read_yaml
 from singtech.results.intervals import DELTA
+from singtech.results.settings import hydra_value
 
 PAPER_CORPUS = "vocalset"  # the only corpus that can be compared with the paper
-KINDS = tuple("table curve layers lengths confusion verdicts breakdown selection rounding frontier".split())
+KINDS = tuple("table curve layers lengths confusion verdicts breakdown selection tuning rounding frontier".split())
 NUMBER_OF_METRICS = {"curve": 1, "selection": 2}  # a selection has one on validation and one on test singers
 REFERENCES = ("chance", "majority")
-ROW_FIELDS = ("condition", "strategy", "alpha", "ablation", "group")
+ROW_FIELDS = ("condition", "strategy", "alpha", "ablation", "group", "settings")
 _LAST_POSITION = 99  # position of experiments that are not in the paper
 
 
@@ -59,6 +60,25 @@ class Contrast:
 
 
 @dataclass(frozen=True)
+class Method:
+    """A method of a tuning, and what is tried.
+
+    Attributes:
+        name: as printed.
+        setting: what is tuned.
+        values: the values tried, as printed.
+        rows: the references of their conditions.
+        sweep: the arguments of `singtech run -m` that run them.
+    """
+
+    name: str
+    setting: str
+    values: tuple[str, ...]
+    rows: tuple[str, ...]
+    sweep: str
+
+
+@dataclass(frozen=True)
 class Experiment:
     """The conditions that one table or figure compares, in printed order.
 
@@ -77,6 +97,7 @@ class Experiment:
         has_thirds: whether a table shows the recall of techniques with many, medium and few training clips below.
         claims: the claims to judge.
         contrasts: differences that a table shows below its rows, with verdicts.
+        methods: the methods of a tuning; the first is what the others are compared with.
         families: name of a family of claims -> its printed heading.
         delta: smallest difference of scores that matters to a claim.
         position: its place in the paper's order.
@@ -98,6 +119,7 @@ class Experiment:
     has_thirds: bool = False
     claims: tuple[Claim, ...] = ()
     contrasts: tuple[Contrast, ...] = ()
+    methods: tuple[Method, ...] = ()
     families: dict[str, str] = field(default_factory=dict)
     delta: float = DELTA
     position: int = _LAST_POSITION
@@ -116,6 +138,8 @@ class Experiment:
             raise InvalidValue(f"a {self.kind} has {expected_metrics} metrics, not {len(self.metrics)}")
         if self.kind == "confusion" and len(rows) != 1:
             raise InvalidValue(f"a confusion has one row, not {len(rows)}")
+        if self.kind == "tuning" and not (self.methods and self.metrics):
+            raise InvalidValue("a tuning has methods, and metrics, of which the first selects")
         if len(set(rows)) < len(rows):
             raise InvalidValue(f"two rows are the same: {', '.join(rows)}")
 
@@ -149,6 +173,7 @@ def read_experiments() -> list[Experiment]:
 
 def read_experiment(path: str | os.PathLike) -> Experiment:
     """Read an experiment. Its `rows` name conditions; each entry of the `series` of a curve names one, and its alphas.
+    Each entry of the `methods` of a tuning names one, the setting that it `tunes`, and the `values` tried.
 
     Raises:
         ValueError: the file is not YAML, or lacks what an experiment needs.
@@ -157,10 +182,12 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
     try:
         experiment = read_yaml(path)["experiment"]
         kind = experiment["kind"]
-        rows = [] if kind in ("lengths", "curve") else experiment["rows"]
+        rows = [] if kind in ("lengths", "curve", "tuning") else experiment["rows"]
         if kind == "curve":
             rows = [entry | {"alpha": alpha} for entry in experiment["series"] for alpha in entry["alpha"]]
         conditions = tuple(map(_condition, rows))
+        methods = [_method(entry) for entry in experiment["methods"]] if kind == "tuning" else []
+        conditions += tuple(condition for _, tried in methods for condition in tried)
         fields: dict[str, Any] = {name: str(experiment[name]).strip() for name in ("title", "caption", "header")}
         fields |= {name: tuple(experiment.get(name, ())) for name in ("metrics", "references", "techniques")}
         return Experiment(
@@ -175,6 +202,7 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
             has_thirds=bool(experiment.get("thirds", False)),
             claims=tuple(map(_claim, experiment.get("claims", ()))),
             contrasts=tuple(map(_contrast, experiment.get("contrasts", ()))),
+            methods=tuple(method for method, _ in methods),
             families=dict(experiment.get("families", {})),
             delta=float(experiment.get("delta", DELTA)),
             position=int(experiment.get("position", _LAST_POSITION)),
@@ -200,11 +228,21 @@ def _require(names: Iterable[str], choices: Sequence[str], field: str) -> None:
 
 
 def _condition(entry: Mapping) -> Condition:
-    """Read a row: a condition, optionally with a strategy, an alpha, an ablation, and the heading above it."""
+    """Read a row: a condition, optionally with a strategy, an alpha, an ablation, other settings, and a heading."""
     _require(entry, ROW_FIELDS, "a row sets")
     alpha = float(entry["alpha"]) if "alpha" in entry else None
     words = {name: str(entry[name]) for name in ("strategy", "ablation", "group") if name in entry}
-    return read_condition(str(entry["condition"]), alpha=alpha, **words)
+    settings = dict(entry.get("settings", {}))
+    return read_condition(str(entry["condition"]), alpha=alpha, settings=settings, **words)
+
+
+def _method(entry: Mapping) -> tuple[Method, list[Condition]]:
+    """Read a method of a tuning: the fields of a row, a setting and its values."""
+    name, setting, values = str(entry["method"]), str(entry["tunes"]), list(entry["values"])
+    row = {field: value for field, value in entry.items() if field not in ("method", "tunes", "values")}
+    tried = [_condition(row | ({setting: v} if setting in ROW_FIELDS else {"settings": {setting: v}})) for v in values]
+    sweep = " ".join([*(f"{n}={v}" for n, v in row.items()), f"{setting}={','.join(map(hydra_value, values))}"])
+    return Method(name, setting, tuple(map(str, values)), tuple(each.reference for each in tried), sweep), tried
 
 
 def _contrast(entry: Mapping) -> Contrast:

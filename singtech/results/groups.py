@@ -130,7 +130,7 @@ def _read(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[_Condit
     for (*setup, alpha, text, variant), number, finished in sizes.itertuples(name=None):
         settings, key = read_settings(text, variant), (*setup, round(alpha, 9))
         rows = [] if settings.is_legacy else [condition for condition in conditions if condition.key == key]
-        bases = [row.base for row in rows if settings.includes(row.base)]
+        bases = [row.base for row in rows if settings.includes(row.settings if row.own.items else row.base)]
         base = max(bases, key=lambda base: len(base.items), default=DEFAULTS)
         ablated_settings = [row.settings for row in rows if row.changes.items and settings.includes(row.settings)]
         largest = max(ablated_settings, key=lambda each: (len(each.items), each.items), default=None)

@@ -21,6 +21,7 @@ from singtech.results.selections import selection_page
 from singtech.results.settings import DEFAULTS, Settings
 from singtech.results.summaries import Answer, answer
 from singtech.results.tables import table_page
+from singtech.results.tuning import tuning_page
 
 TITLE = "# The paper's tables and figures: "
 
@@ -33,6 +34,7 @@ PAGES: dict[str, Callable[[Answer], Page]] = {  # by kind of experiment
     "verdicts": claims_page,
     "breakdown": breakdown_page,
     "selection": selection_page,
+    "tuning": tuning_page,
     "rounding": rounding_page,
     "frontier": frontier_page,
 }

@@ -15,6 +15,7 @@ from singtech.results.pages import Page, Table, shown, shown_change, shown_inter
 from singtech.results.summaries import Answer, paired_differences
 
 RESAMPLES = 500
+OTHER_SINGERS = "This ablation names VocalSet's singers; on a corpus of others hold some out with data.split.validation."
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def sentence(selection: Selection | None, answer: Answer) -> str:
     """Both selections and the optimism, in words."""
     experiment = answer.experiment
     if not experiment.conditions:
-        return "This ablation names VocalSet's singers; on a corpus of others hold some out with data.split.validation."
+        return OTHER_SINGERS
     if selection is None:
         return "Nothing can be selected before every condition was run and scored on the validation singers."
     tested, mean = experiment.metrics[1], answer.wide("mean")[experiment.metrics[1]]
