@@ -15,7 +15,9 @@ from singtech.results.pages import Page, Table, shown, shown_change, shown_inter
 from singtech.results.summaries import Answer, paired_differences
 
 RESAMPLES = 500
-OTHER_SINGERS = "This ablation names VocalSet's singers; on a corpus of others hold some out with data.split.validation."
+OTHER_SINGERS = (
+    "This ablation names VocalSet's singers; on a corpus of others hold some out with data.split.validation."
+)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ singers select nothing, so they do not flatter what was selected.
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from singtech.config_paths import EXPERIMENTS
 from singtech.metrics import heading, is_higher_better
@@ -16,9 +15,6 @@ from singtech.results.groups import conditions_in
 from singtech.results.pages import NONE, Page, Table, shown, shown_interval
 from singtech.results.selections import OTHER_SINGERS
 from singtech.results.summaries import Answer
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def tuning_page(answer: Answer) -> Page:
@@ -92,7 +88,7 @@ def _at_the_edge(methods: tuple[Method, ...], selected: dict[str, str]) -> list[
     names = [each.name for each in methods if selected[each.name] in (each.rows[0], each.rows[-1])]
     if not names:
         return []
-    return [f"Selected at an end of its values, so that one beyond may be better: {', '.join(names)}."]
+    return [f"Selected at an end of its values, so that one beyond may be better: {'; '.join(names)}."]
 
 
 def _missing(answer: Answer) -> list[tuple[str, str]]:

@@ -106,7 +106,7 @@ def test_experiments_stand_in_the_order_of_the_paper():
     names = [experiment.name for experiment in read_experiments()]
     of_the_paper = "figure2 table1 table2 late_last table3 figure3 techniques confusion".split()
     others = "ablations table2_joint folds verdicts breakdown select_dc select_alpha".split()
-    gains = "rounding floor ladder batch_norm imbalance imbalance_auc frontier"
+    gains = "rounding floor ladder batch_norm imbalance imbalance_auc frontier tuning"
     assert names == [*of_the_paper, *others, *gains.split()]
 
 
@@ -225,6 +225,8 @@ def test_the_papers_numbers_are_found_by_condition():
             "experiment: {kind: table, TEXT, rows: [], claims: [{CLAIM, pairs: [[late, all]]}]}",
             "claims: 'late', expected one of",
         ),
+        ("experiment: {kind: tuning, TEXT, metrics: [validation_f1, f1]}", "needs 'methods'"),
+        ("experiment: {kind: tuning, TEXT, methods: []}", "a tuning has methods, and metrics, of which the first sel"),
         ("experiment: {kind: pie, TEXT, rows: []}", "kind: 'pie', expected one of table, curve, layers"),
         ("experiment: {kind: curve, TEXT, series: [], metrics: [f1, accuracy]}", "a curve has 1 metrics, not 2"),
         ("experiment: {kind: confusion, TEXT, rows: []}", "a confusion has one row, not 0"),
