@@ -16,7 +16,7 @@ from singtech.results.commands import command_end, prepare
 from singtech.results.intervals import jackknife, without_each
 from singtech.results.jackknife import singing
 from singtech.results.pages import Page, Table, shown, shown_interval
-from singtech.results.predictions import Predictions
+from singtech.results.predictions import Predictions, pool
 from singtech.results.summaries import Answer, printed
 from singtech.results.thirds import mean_of, split_thirds
 
@@ -42,6 +42,10 @@ CALIBRATION = (
 CONFUSED = (
     f"Shares of the true technique's test clips; of all pairs the {PAIRS} most confused on these clips, on others "
     "perhaps less so."
+)
+POOLED = (
+    "The clips of all folds are scored together, seed by seed: each singer by a network that did not learn from them. "
+    "Intervals are by deleting a fold. A seed that a fold lacks is left out, and so is the context alone."
 )
 NUMBER = ["part", "line", "metric", "label"]  # what names one number of the page
 COLUMNS = [*NUMBER, "mean", "deviation", "low", "high", "units"]
@@ -77,14 +81,17 @@ def breakdown_page(answer: Answer) -> Page:
     """The page of a breakdown, a table a part; its frame has one number a row."""
     import pandas as pd
 
-    collated, data = answer.collated, answer.data
+    collated, data, folds = answer.collated, answer.data, answer.experiment.folds
     predictions = predictions_of(answer)
-    notes = [note for kind, note in answer.notes.items() if kind != "no interval"]
-    lacking = len(answer.runs) - sum(map(len, predictions.values()))
+    left_out = ("no interval", "interval", "folds") if folds else ("no interval",)
+    notes = [note for kind, note in answer.notes.items() if kind not in left_out]
+    lacking = len(answer.runs) - max(folds, 1) * sum(map(len, predictions.values()))
     if lacking:
         notes.append(f"{lacking} runs are left out, whose runs/*/predictions.csv are not here.")
-    contexts, missing = collated.lengths_by_context(data), list(answer.missing)
-    if predictions and not contexts["context"].any():
+    notes += [POOLED] * (folds > 0)
+    names = [f"{data}-fold_{fold}" for fold in range(folds)] or [data]
+    contexts, missing = pd.concat(map(collated.lengths_by_context, names)), list(answer.missing)
+    if predictions and not folds and not contexts["context"].any():
         missing.append(("what the context alone gives", prepare(command_end(collated, data))))
     parts = parts_of(predictions, contexts, answer.experiment.metrics) if predictions else []
     numbers = [summarize(part, predictions) for part in parts]
@@ -96,13 +103,21 @@ def breakdown_page(answer: Answer) -> Page:
 
 
 def predictions_of(answer: Answer) -> dict[str, list[Predictions]]:
-    """Read the predictions of each condition's runs, by label; conditions and runs without predictions are left out."""
+    """Read the predictions of each condition's runs, by label; conditions and runs without predictions are left out.
+
+    Over folds, those of a seed are pooled; a seed is left out if a fold lacks it.
+    """
     each: dict[str, list[Predictions]] = {}
     for condition in answer.experiment.conditions:
-        for run in answer.runs_of(condition)["run"]:
-            predictions = answer.collated.jackknife.predictions(run)
-            if predictions is not None:
-                each.setdefault(condition.label, []).append(predictions)
+        runs = answer.runs_of(condition)
+        for _, of_seed in runs.groupby("seed"):
+            folds = {
+                fold: read
+                for fold, run in zip(of_seed["fold"], of_seed["run"], strict=True)
+                if (read := answer.collated.jackknife.predictions(run)) is not None
+            }
+            if len(folds) == len(answer.experiment.fold_names):
+                each.setdefault(condition.label, []).append(pool(folds) if answer.experiment.folds else folds[""])
     return each
 
 
@@ -117,7 +132,8 @@ def parts_of(predictions: OfConditions, contexts: "pd.DataFrame", metrics: Seque
     train = contexts[contexts["split"] == "train"]
     clips = train.groupby("technique")["clips"].sum()
     first = next(iter(predictions.values()))[0]
-    alone = {ALONE: [context_only(first.clips, first.techniques, train)]} if train["context"].any() else {}
+    has_alone = train["context"].any() and "fold" not in first.clips
+    alone = {ALONE: [context_only(first.clips, first.techniques, train)]} if has_alone else {}
 
     def score(predictions: Predictions, weights: np.ndarray) -> Scores:
         scores = predictions.scores(weights)
@@ -151,7 +167,7 @@ def summarize(part: Part, predictions: OfConditions) -> "pd.DataFrame":
     for label, runs in {**part.references, **predictions}.items():
         for run in runs:
             for line, clips in part.groups(run).items():
-                for name, scores in part.score(clips, without_each(clips.clips["singer"])).items():
+                for name, scores in part.score(clips, without_each(clips.units)).items():
                     names = (line, name) if part.metric is None else (name, part.metric)
                     records.append([part.title, *names, label, float(scores[0]), scores])
     frame = pd.DataFrame(records, columns=[*NUMBER, "score", "scores"])

@@ -8,13 +8,12 @@ from singtech.metrics import is_higher_better, label
 from singtech.results.experiments import Claim, Experiment
 from singtech.results.intervals import UNDECIDED
 from singtech.results.pages import NONE, Cell, Line, Page, Table, shown_change, shown_change_interval
-from singtech.results.summaries import Answer, answer, paired_differences, progress
+from singtech.results.summaries import FOLDS, Answer, answer, paired_differences, progress
 from singtech.results.verdicts import MOST, NOT_RUN, Comparison, Verdict, by_fold, by_seed, judge, overall
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FOLDS = 5
 UNITS = {"these singers": "seeds", "new singers": "folds"}  # what a verdict is on -> what differences pair by
 OF_SUMMARY = ("statistic", "interval", "no interval")  # kinds of notes that do not apply to verdicts
 HEADER = ("Comparison", "metric", "on", "pairs", "difference", "95 %", "p", "p, Holm", "d", "verdict", "would need")

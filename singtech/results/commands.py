@@ -10,6 +10,8 @@ from singtech.results.conditions import Condition
 from singtech.results.experiments import PAPER_CORPUS, Experiment
 from singtech.results.settings import DEFAULTS, Settings, own_folder, read_settings
 
+MOST_LISTED = 10  # seeds or folds; more are written as a range
+
 
 def command(condition: Condition, end: str, seeds: Sequence[int], folds: Sequence[str] = ()) -> str:
     """Write the command that runs a condition with these seeds and folds.
@@ -19,7 +21,7 @@ def command(condition: Condition, end: str, seeds: Sequence[int], folds: Sequenc
     """
     model = "" if condition.model == "oblong" else f"model={condition.model} "
     options = f"{model}dc={condition.dc} strategy={condition.strategy} alpha={condition.alpha}"
-    fold = f" data.fold={','.join(folds)}" if any(folds) else ""
+    fold = _fold(folds) if any(folds) else ""
     multirun = " -m" if len(seeds) * max(len(folds), 1) > 1 else ""
     overrides = f"{condition.overrides or options}{fold} seed={','.join(map(str, seeds))}"
     return f"singtech run{multirun} {overrides}{end}"
@@ -27,7 +29,14 @@ def command(condition: Condition, end: str, seeds: Sequence[int], folds: Sequenc
 
 def sweep(experiment: Experiment, end: str, seeds: Sequence[int]) -> str:
     """Write the command that makes all runs of an experiment."""
-    return f"singtech run -m experiments={experiment.name} seed={','.join(map(str, seeds))}{end}"
+    folds = _fold(experiment.fold_names) if experiment.folds else ""
+    return f"singtech run -m experiments={experiment.name}{folds} seed={','.join(map(str, seeds))}{end}"
+
+
+def _fold(folds: Sequence[str]) -> str:
+    """Write the folds of a sweep; many of them as a range."""
+    is_range = len(folds) > MOST_LISTED and list(folds) == [str(fold) for fold in range(len(folds))]
+    return f" 'data.fold=range({len(folds)})'" if is_range else f" data.fold={','.join(folds)}"
 
 
 def prepare(end: str) -> str:
@@ -50,7 +59,7 @@ def command_end(collated: Collated, data: str, folds: int = 0, group: Settings =
 
     The corpus gets the settings of its last use.
     """
-    corpus = collated.settings(data, folds) or _corpus_settings(data)
+    corpus = collated.settings(data, folds) or _corpus_settings(data, folds)
     return (f" {corpus}" if corpus else "") + group.command + _output_of(collated) + _own_folder(collated, data, group)
 
 
@@ -64,15 +73,13 @@ def _own_folder(collated: Collated, data: str, group: Settings) -> str:
     return ""
 
 
-def _corpus_settings(data: str) -> str:
+def _corpus_settings(data: str, folds: int) -> str:
     """Write the settings that select a corpus: "" for the default; with words to replace for the user's own corpus."""
     if data == PAPER_CORPUS:
         return ""
-    return (
-        f"data={data}"
-        if has_vocalset_singers(data)
-        else f'data=folder data.name={data} data.root=FOLDER "data.split.test=[SINGERS]"'
-    )
+    if has_vocalset_singers(data):
+        return f"data={data}"
+    return f"data=folder data.name={data} data.root=FOLDER" + ' "data.split.test=[SINGERS]"' * (not folds)
 
 
 def _output_of(collated: Collated) -> str:

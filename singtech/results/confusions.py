@@ -1,16 +1,18 @@
 """Section 5.3: which techniques are taken for which, as shares of each true technique's clips."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from singtech.results.breakdown import POOLED, predictions_of
 from singtech.results.collate import CONFUSIONS
 from singtech.results.commands import tables
 from singtech.results.figures import blank, default_style, entitle, without_runs
 from singtech.results.intervals import UNDEFINED, jackknife, without_each
-from singtech.results.jackknife import Jackknife, singing
+from singtech.results.jackknife import singing
 from singtech.results.pages import Page, Table, shown, shown_interval
+from singtech.results.predictions import Predictions
 from singtech.results.summaries import Answer, in_order, printed
 
 if TYPE_CHECKING:
@@ -24,22 +26,32 @@ STATISTICS = ("share", "deviation", "low", "high")
 def confusion_page(answer: Answer) -> Page:
     """The page of a confusion: the experiment's techniques as a table, all of them as a figure and in its frame."""
     runs, missing = list(answer.runs["run"]), list(answer.missing)
-    techniques, shares = confusion(answer.collated.confusions, runs)
-    if len(shares) < len(runs):
-        lacking = f"{len(runs) - len(shares)} of {len(runs)} runs in {CONFUSIONS}, where they were made"
-        missing.append((lacking, tables(answer.collated)))
-    without = without_singers(answer.collated.jackknife, runs, techniques)
+    (condition,) = answer.experiment.conditions
+    known, confusions = set(answer.collated.confusions["run"]), answer.collated.confusions
+    if lacking := sum(run not in known for run in runs):
+        missing.append(
+            (f"{lacking} of {len(runs)} runs in {CONFUSIONS}, where they were made", tables(answer.collated))
+        )
+    notes = dict(answer.notes)
+    if answer.experiment.folds:
+        members = answer.runs[answer.runs["run"].isin(known)].set_index("run")["seed"]
+        runs = [seed for seed, count in members.value_counts(sort=False).items() if count == answer.experiment.folds]
+        confusions = confusions.assign(run=confusions["run"].map(members))
+        notes = {kind: note for kind, note in notes.items() if kind not in ("interval", "folds")} | {"pooled": POOLED}
+    techniques, shares = confusion(confusions, runs)
+    without = without_each_unit(predictions_of(answer).get(condition.label, []), len(shares), techniques)
     frame = statistics(shares, without, techniques, techniques)
-    words = {"data": answer.data, "artefact": answer.experiment.name, "label": answer.experiment.conditions[0].label}
+    words = {"data": answer.data, "artefact": answer.experiment.name, "label": condition.label}
     return answer.page(
         frame=frame.assign(**words, units=len(shares))[[*words, "technique", "predicted", *STATISTICS, "units"]],
         tables=_tables(answer, techniques, shares, without),
         missing=missing,
+        notes=list(notes.values()),
         figure=draw(answer, techniques, shares),
     )
 
 
-def confusion(confusions: "pd.DataFrame", runs: Sequence[str]) -> tuple[list[str], np.ndarray]:
+def confusion(confusions: "pd.DataFrame", runs: Sequence[Hashable]) -> tuple[list[str], np.ndarray]:
     """The K techniques of the runs, and (R, K, K) the share of each true technique (rows) taken for each in each run.
 
     A technique without a test clip has shares of nan.
@@ -55,16 +67,21 @@ def confusion(confusions: "pd.DataFrame", runs: Sequence[str]) -> tuple[list[str
     return techniques, np.divide(counts, clips, out=np.full_like(counts, np.nan), where=clips > 0)
 
 
-def without_singers(jackknife: Jackknife, runs: Sequence[str], techniques: list[str]) -> list[np.ndarray]:
-    """Of each true technique the (1 + n, K, R) shares of R runs, with all singers and without each who sings it; none
-    where a run lacks its predictions."""
+def without_each_unit(runs: Sequence[Predictions], number: int, techniques: list[str]) -> list[np.ndarray]:
+    """Of each true technique the (1 + n, K, R) shares of R runs, with all singers and without each who sings it (over
+    folds: each fold); none where a run lacks its predictions.
+
+    Args:
+        number: R.
+    """
     each: list[list[np.ndarray]] = [[] for _ in techniques]
-    for run in runs:
-        predictions = jackknife.predictions(run)
-        if predictions is None or not set(techniques) <= set(predictions.techniques):
+    if len(runs) < number:
+        return []
+    for predictions in runs:
+        if not set(techniques) <= set(predictions.techniques):
             return []
         order = [predictions.techniques.index(name) for name in techniques]
-        weights = without_each(predictions.clips["singer"])
+        weights = without_each(predictions.units)
         shares, has_part = predictions.shares(weights), singing(predictions, weights)
         for of_runs, k in zip(each, order, strict=True):
             of_runs.append(shares[has_part[:, k], k][:, order])

@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOTE = (
-    "Each difference is paired by seed. Its interval is for other singers and, with several seeds, for other "
+    "Each difference is paired by {pairs}. Its interval is for other singers and, with several seeds, for other "
     "trainings; p is Student's, adjusted by Holm over the lines of one metric. Negligible lies within ±{delta:g}; one "
     "seed decides nothing."
 )
 
 
 def contrasts_frame(answer: Answer) -> "pd.DataFrame":
-    """Make a frame with one row per contrast and metric: value, low, high, seeds, p, p_holm and verdict."""
+    """Make a frame with one row per contrast and metric: value, low, high, seeds, p, p_holm and verdict.
+
+    Over folds, `units` is the number of folds.
+    """
     import pandas as pd
 
     experiment, rows = answer.experiment, []
@@ -33,6 +36,7 @@ def contrasts_frame(answer: Answer) -> "pd.DataFrame":
             low, high = each.interval()
             verdict = decide_if_run(each, experiment.delta, float(p), len(estimates))
             numbers = {"value": each.value, "low": low, "high": high, "seeds": each.seeds, "p": each.p, "p_holm": p}
+            numbers |= {"units": each.units, "unit": "folds"} if experiment.folds else {}
             rows.append({"contrast": contrast.label, "metric": metric, **numbers, "verdict": verdict})
     return pd.DataFrame(rows)
 
@@ -59,7 +63,8 @@ def estimate(answer: Answer, contrast: Contrast, metric: str) -> Estimate:
 def contrasts_table(answer: Answer, frame: "pd.DataFrame") -> Table:
     """Print the contrasts, one line each; the first metric with interval, p and verdict, the others with values."""
     first, *others = answer.experiment.metrics
-    lines = []
+    has_folds, lines = answer.experiment.folds > 0, []
+    counts = {"units": "folds", "seeds": "seeds"} if has_folds else {"seeds": "seeds"}
     for contrast in answer.experiment.contrasts:
         row = frame[(frame["contrast"] == contrast.label) & (frame["metric"] == first)].iloc[0]
         interval = shown_change_interval(row["low"], row["high"])
@@ -67,7 +72,8 @@ def contrasts_table(answer: Answer, frame: "pd.DataFrame") -> Table:
         texts = [shown_change(row["value"]), interval, f"{row['p_holm']:.3f}" if is_run else NONE, row["verdict"]]
         values = frame[frame["contrast"] == contrast.label].set_index("metric")["value"]
         more = [shown_change(values[name]) for name in others]
-        lines.append([contrast.label, str(row["seeds"]), *texts, *more])
-    heads = ["Difference", "seeds", heading(first), "95 %", "p, Holm", "verdict", *map(heading, others)]
+        lines.append([contrast.label, *(str(row[name]) for name in counts), *texts, *more])
+    heads = ["Difference", *counts.values(), heading(first), "95 %", "p, Holm", "verdict", *map(heading, others)]
     table = Table.of(heads, lines, title="Differences")
-    return Table(table.header, table.groups, 1, table.title, NOTE.format(delta=answer.experiment.delta))
+    note = NOTE.format(pairs="fold and seed" if has_folds else "seed", delta=answer.experiment.delta)
+    return Table(table.header, table.groups, 1, table.title, note)

@@ -32,7 +32,7 @@ def points(answer: Answer) -> Table:
         lines = [[name, "ours", *map(shown, series["mean"], series["deviation"])]]
         if series["low"].notna().any():
             lines.append(["", "95 %", *map(shown_interval, series["low"], series["high"])])
-        lines.append(["", "seeds", *map(str, series["units"])])
+        lines.append(["", f"{answer.experiment.unit}s", *map(str, series["units"])])
         has_paper = series["paper"].notna()
         if has_paper.any():
             lines.append(["", "paper", *np.where(has_paper, series["paper"].map(shown), "")])
@@ -98,8 +98,8 @@ def _key(answer: Answer) -> str:
     """What the bars and dots of a figure are, of those that it has."""
     marks = {
         "broad light bars: 95 % interval of the mean": answer.frame["low"].notna().any(),
-        "thin bars: ± deviation over seeds": answer.frame["deviation"].notna().any(),
-        "dots: seeds": (answer.frame["units"] > 1).any(),
+        f"thin bars: ± deviation over {answer.experiment.unit}s": answer.frame["deviation"].notna().any(),
+        "dots: runs" if answer.experiment.folds else "dots: seeds": (answer.frame["units"] > 1).any(),
     }
     return "; ".join(mark for mark, is_drawn in marks.items() if is_drawn)
 

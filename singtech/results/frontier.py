@@ -11,7 +11,7 @@ import numpy as np
 
 from singtech.metrics import METRICS, WeightedClips, heading
 from singtech.results.figures import blank, default_style, entitle, without_runs
-from singtech.results.intervals import UNDEFINED, jackknife, without_each
+from singtech.results.intervals import UNDEFINED, Estimate, jackknife, over_folds, without_each
 from singtech.results.pages import Page, Table, shown, shown_change, shown_change_interval
 from singtech.results.predictions import Predictions
 from singtech.results.summaries import Answer
@@ -27,8 +27,8 @@ BALANCED, OVERALL = "balanced_accuracy", "accuracy"
 NOTE = (
     "A method's gain: its accuracy less the best accuracy that plain training reaches under some tau from 0 to 2 at "
     "the same or a higher balanced accuracy; where it reaches none so high, less its accuracy at its highest. Paired "
-    "by seed; the interval is for other singers, p is Student's, adjusted by Holm over the methods. One seed decides "
-    "nothing."
+    "by {pairs}; the interval is for other singers, p is Student's, adjusted by Holm over the methods. One seed "
+    "decides nothing."
 )
 
 
@@ -39,7 +39,8 @@ def frontier_page(answer: Answer) -> Page:
     curves = {c.reference: _curves(answer, c.reference) for c in answer.experiment.conditions}
     frame, gains = _frame(answer, curves), gains_frame(answer, curves)
     lacking = int(sum(len(answer.runs_of(c)) - len(curves[c.reference]) for c in answer.experiment.conditions))
-    notes = [note for kind, note in answer.notes.items() if kind not in ("interval", "no interval")] + [NOTE]
+    notes = [note for kind, note in answer.notes.items() if kind not in ("interval", "no interval")]
+    notes.append(NOTE.format(pairs="fold and seed" if answer.experiment.folds else "seed"))
     if lacking:
         notes.append(f"{lacking} runs are left out: they have no predictions or no training counts here.")
     words = {"data": answer.data, "artefact": answer.experiment.name}
@@ -87,22 +88,20 @@ def gains_frame(answer: Answer, curves: dict) -> "pd.DataFrame":
     methods = [c for c in experiment.conditions if c.reference != experiment.baseline]
     estimates, rows = [], []
     for method in methods:
-        seeds = sorted(set(plain) & set(curves[method.reference]))
-        pairs = [(curves[method.reference][seed], plain[seed]) for seed in seeds]
-        gains = [
-            own[OVERALL][0] - best_accuracy(base[BALANCED], base[OVERALL], own[BALANCED][0]) for own, base in pairs
-        ]
-        estimates.append(jackknife(np.stack(gains, axis=1)) if gains else UNDEFINED)
-        means = [
-            float(np.mean([own[metric][0, 0] for own, _ in pairs])) if pairs else np.nan
-            for metric in (BALANCED, OVERALL)
-        ]
-        rows.append([method.reference, method.label, *means])
+        own = {cell: curve for cell, curve in curves[method.reference].items() if cell in plain}
+        gains = {
+            cell: curve[OVERALL][0] - best_accuracy(plain[cell][BALANCED], plain[cell][OVERALL], curve[BALANCED][0])
+            for cell, curve in own.items()
+        }
+        estimates.append(_estimate(gains, experiment.folds > 0))
+        means = [_mean({cell: curve[metric][0, 0] for cell, curve in own.items()}) for metric in (BALANCED, OVERALL)]
+        rows.append([method.reference, method.label, *map(float, means)])
     ps = holm([each.p for each in estimates])
     frame = pd.DataFrame(rows, columns=["condition", "label", BALANCED, OVERALL])
     verdicts = [decide_if_run(each, experiment.delta, float(p), len(ps)) for each, p in zip(estimates, ps, strict=True)]
     bounds = np.reshape([each.interval() for each in estimates], (-1, 2))
     seeds = [each.seeds for each in estimates]
+    folds = {"folds": [each.units for each in estimates]} if experiment.folds else {}
     return frame.assign(
         gain=[each.value for each in estimates],
         low=bounds[:, 0],
@@ -110,6 +109,7 @@ def gains_frame(answer: Answer, curves: dict) -> "pd.DataFrame":
         seeds=seeds,
         p_holm=ps,
         verdict=verdicts,
+        **folds,
     )
 
 
@@ -153,8 +153,30 @@ def keep_best(curve: "pd.DataFrame") -> "pd.DataFrame":
     return ordered[ordered[OVERALL] > before].sort_values(BALANCED)
 
 
-def _curves(answer: Answer, reference: str) -> dict[int, dict[str, np.ndarray]]:
-    """Of each seed's run of a condition its (T, 1 + n) scores, with all singers and without each."""
+Cell = tuple[str, int]  # fold and seed of a run
+
+
+def _estimate(gains: "dict[Cell, np.ndarray]", has_folds: bool) -> Estimate:
+    """Estimate the mean of the (1 + n,) gains of each fold and seed, with all singers and without each."""
+    import pandas as pd
+
+    if not gains:
+        return UNDEFINED
+    if has_folds:
+        index = pd.MultiIndex.from_tuples(gains, names=["fold", "seed"])
+        return over_folds(pd.Series([gain[0] for gain in gains.values()], index).unstack("seed").to_numpy())
+    return jackknife(np.stack(list(gains.values()), axis=1))
+
+
+def _mean(values: "dict[Cell, Any]") -> Any:
+    """The mean over folds of the mean over a fold's seeds; nan of no values."""
+    folds = dict.fromkeys(fold for fold, _ in values)
+    means = [np.mean([value for (of, _), value in values.items() if of == fold], axis=0) for fold in folds]
+    return np.mean(means, axis=0) if means else np.nan
+
+
+def _curves(answer: Answer, reference: str) -> "dict[Cell, dict[str, np.ndarray]]":
+    """Of each run of a condition its (T, 1 + n) scores, with all singers and without each; (T, 1) on folds."""
     curves = {}
     for row in answer.runs[answer.runs["condition"] == reference].itertuples():
         predictions = answer.collated.jackknife.predictions(row.run)
@@ -163,19 +185,20 @@ def _curves(answer: Answer, reference: str) -> dict[int, dict[str, np.ndarray]]:
             continue
         prior = np.array([counts[name] for name in predictions.techniques])
         weights = without_each(predictions.clips["singer"])
-        curves[int(row.seed)] = adjusted(predictions, np.log(prior / prior.sum()), weights)
+        weights = weights[:1] if answer.experiment.folds else weights
+        curves[str(row.fold), int(row.seed)] = adjusted(predictions, np.log(prior / prior.sum()), weights)
     return curves
 
 
 def _frame(answer: Answer, curves: dict) -> "pd.DataFrame":
-    """Make a frame with the mean of each condition's frontier over its seeds."""
+    """Make a frame with the mean of each condition's frontier over its folds and seeds."""
     import pandas as pd
 
     rows = []
     for condition in answer.experiment.conditions:
-        each = list(curves[condition.reference].values())
+        each = curves[condition.reference]
         if each:
-            means = {metric: np.mean([curve[metric][:, 0] for curve in each], axis=0) for metric in (BALANCED, OVERALL)}
+            means = {name: _mean({cell: each[cell][name][:, 0] for cell in each}) for name in (BALANCED, OVERALL)}
             rows.append(
                 pd.DataFrame({"tau": TAUS} | means).assign(condition=condition.reference, label=condition.label)
             )
@@ -184,10 +207,18 @@ def _frame(answer: Answer, curves: dict) -> "pd.DataFrame":
 
 
 def _table(answer: Answer, gains: "pd.DataFrame") -> Table:
-    lines = []
+    lines, counts = [], ["folds", "seeds"] if answer.experiment.folds else ["seeds"]
     for row in gains.to_dict("records"):
         interval = shown_change_interval(row["low"], row["high"])
         numbers = [shown(row[BALANCED]), shown(row[OVERALL]), shown_change(row["gain"]), interval]
-        lines.append([row["label"], str(row["seeds"]), *numbers, row["verdict"]])
-    heads = [answer.experiment.header, "Seeds", heading(BALANCED), heading(OVERALL), "gain", "95 %", "verdict"]
+        lines.append([row["label"], *(str(row[name]) for name in counts), *numbers, row["verdict"]])
+    heads = [
+        answer.experiment.header,
+        *map(str.title, counts),
+        heading(BALANCED),
+        heading(OVERALL),
+        "gain",
+        "95 %",
+        "verdict",
+    ]
     return Table.of(heads, lines)

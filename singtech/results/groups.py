@@ -29,11 +29,13 @@ class Group:
     Attributes:
         settings: the settings that they share.
         runs: number of complete runs.
+        on_own_split: how many of them are on the corpus's own split; the others are on its folds.
         finished: when the newest run finished.
     """
 
     settings: Settings
     runs: int
+    on_own_split: int
     finished: str
 
 
@@ -51,6 +53,7 @@ class _ConditionRuns:
     rest_of_ablation: Settings | None
     retrains: bool
     runs: int
+    on_own_split: int
     finished: str
 
     def fits(self, rest: Settings | None, group: Settings) -> bool:
@@ -68,6 +71,11 @@ def main_group(collated: Collated, data: str) -> Settings:
     """The settings of the largest group of runs on a corpus."""
     groups = list_groups(collated, data)
     return groups[0].settings if groups else DEFAULTS
+
+
+def has_folds_alone(collated: Collated, data: str, group: Settings) -> bool:
+    """Whether a group has complete runs on a corpus's folds and none on its own split."""
+    return any(not each.on_own_split for each in list_groups(collated, data) if each.settings == group)
 
 
 def experiment_conditions() -> list[Condition]:
@@ -116,7 +124,8 @@ def group_runs(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[Gr
     groups = []
     for settings in group_settings:
         members = [s for s in setups if s.fits(s.rest, settings) or s.fits(s.rest_of_ablation, settings)]
-        groups.append(Group(settings, sum(s.runs for s in members), max(s.finished for s in members)))
+        runs, on_own_split = sum(s.runs for s in members), sum(s.on_own_split for s in members)
+        groups.append(Group(settings, runs, on_own_split, max(s.finished for s in members)))
     groups.sort(key=lambda group: (len(group.settings.items), group.settings.words))
     return sorted(groups, key=lambda group: (group.runs, group.finished), reverse=True)
 
@@ -125,9 +134,10 @@ def _read(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[_Condit
     """Collect the runs that have the same condition and settings; fewest settings first."""
     complete = runs[runs["status"] == COMPLETE]
     names = ["model", "dc", "strategy", "alpha", "settings", VARIANT]
-    sizes = complete.groupby(names, sort=True)["finished"].agg(["size", "max"])
+    by_setup = complete.assign(own=complete["fold"] == "").groupby(names, sort=True)
+    sizes = by_setup.agg(runs=("own", "size"), own=("own", "sum"), finished=("finished", "max"))
     setups = []
-    for (*setup, alpha, text, variant), number, finished in sizes.itertuples(name=None):
+    for (*setup, alpha, text, variant), number, own, finished in sizes.itertuples(name=None):
         settings, key = read_settings(text, variant), (*setup, round(alpha, 9))
         rows = [] if settings.is_legacy else [condition for condition in conditions if condition.key == key]
         bases = [row.base for row in rows if settings.includes(row.settings if row.own.items else row.base)]
@@ -136,5 +146,6 @@ def _read(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[_Condit
         largest = max(ablated_settings, key=lambda each: (len(each.items), each.items), default=None)
         rest = settings if settings.is_legacy else settings.without(base)
         rest_of_ablation = settings.without(largest) if largest else None
-        setups.append(_ConditionRuns(rest, rest_of_ablation, retrains(setup[-1]), int(number), str(finished)))
+        numbers = int(number), int(own), str(finished)
+        setups.append(_ConditionRuns(rest, rest_of_ablation, retrains(setup[-1]), *numbers))
     return sorted(setups, key=lambda setup: (len(setup.rest.items), setup.rest.items))

@@ -7,6 +7,7 @@ They are the source of every score.
 import hashlib
 import io
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,8 @@ class Predictions:
     """The clips of one run's test (or validation) singers, and the logits of each.
 
     Attributes:
-        clips: N rows: recording, singer, technique, context ("" if the run did not store it), start (seconds).
+        clips: N rows: recording, singer, technique, context ("" if the run did not store it), start (seconds); pooled
+            from folds, the fold too.
         techniques: K names, in the order of the logits.
         logits: (N, K) float32.
     """
@@ -47,6 +49,11 @@ class Predictions:
         return self.clips["technique"].map({name: k for k, name in enumerate(self.techniques)}).to_numpy(dtype=int)
 
     @property
+    def units(self) -> "pd.Series":
+        """What an interval deletes one of: the singer of each clip; its fold, if they are pooled from folds."""
+        return self.clips["fold" if "fold" in self.clips else "singer"]
+
+    @property
     def probabilities(self) -> np.ndarray:
         """(N, K) the softmax of the logits."""
         return metrics.softmax(self.logits)
@@ -59,6 +66,15 @@ class Predictions:
         """(R, K, K) share of each true technique's weighted clips predicted as each technique; nan if it has none."""
         counts = metrics.WeightedClips(self.targets, self.logits, weights).confusions
         return metrics.divide(counts, counts.sum(axis=2, keepdims=True))
+
+
+def pool(folds: Mapping[str, Predictions]) -> Predictions:
+    """Pool the predictions of the folds of a corpus, which have the same techniques."""
+    import pandas as pd
+
+    first, *_ = folds.values()
+    clips = pd.concat([each.clips.assign(fold=fold) for fold, each in folds.items()], ignore_index=True)
+    return Predictions(clips, first.techniques, np.concatenate([each.logits for each in folds.values()]))
 
 
 def read_predictions(path: Path) -> Predictions:

@@ -19,7 +19,13 @@ from singtech.results.breakdown import predictions_of
 from singtech.results.collate import Collated
 from singtech.results.conditions import Condition, printed_label
 from singtech.results.experiments import PAPER_CORPUS, Experiment
-from singtech.results.groups import expected_settings, experiment_conditions, list_groups, main_group
+from singtech.results.groups import (
+    expected_settings,
+    experiment_conditions,
+    has_folds_alone,
+    list_groups,
+    main_group,
+)
 from singtech.results.pages import NONE, Page, corpus, html, shown, shown_interval, templates
 from singtech.results.predictions import Predictions
 from singtech.results.rows import COMPLETE, VARIANT
@@ -77,10 +83,14 @@ class ClipProbabilities:
 
 
 def answer_everything(collated: Collated, data: str) -> Answer:
-    """Answer with all conditions that were run with the settings of the most runs, on the corpus's own split."""
+    """Answer with all conditions that were run with the settings of the most runs, on the corpus's own split.
+
+    If no run is on it, on the corpus's folds.
+    """
     group = main_group(collated, data)
     runs = collated.results[collated.results["data"] == data]
-    runs = runs[(runs["fold"] == "") & (runs["status"] == COMPLETE)]
+    has_folds = has_folds_alone(collated, data, group)
+    runs = runs[((runs["fold"] != "") == has_folds) & (runs["status"] == COMPLETE)]
     names = ["model", "dc", "strategy", "alpha", "settings", VARIANT]
     conditions: dict[str, Condition] = {}
     named = sorted(experiment_conditions(), key=lambda condition: len(condition.settings.items))

@@ -10,17 +10,25 @@ import numpy as np
 
 from singtech.metrics import heading, label
 from singtech.results.commands import command_end, sweep
+from singtech.results.experiments import Experiment
 from singtech.results.pages import NONE, Page, Table, shown, shown_change
-from singtech.results.summaries import Answer, paired_differences, rounding_deviation
+from singtech.results.summaries import OF_ROUNDING, Answer, paired_differences, pooled_deviation
 
 if TYPE_CHECKING:
     import pandas as pd
 
+KEPT = ("settings", "over folds", "left out", "circumstances")  # kinds of notes that apply to deviations
 COLUMNS = ("runs", "seeds", "degrees", "mean", "rounding", "seed", "singers")
 NOTE = (
     "Rounding: standard deviation over perturbed initial weights at one seed, pooled over seeds. Seeds: standard "
     "deviation over seeds, which contains rounding's. Singers: standard error of one network's score for other "
     "singers, by the jackknife. Correlation: of two conditions' scores over seeds; pairing helps if it is high."
+)
+OVER_FOLDS = (
+    "Rounding: standard deviation over perturbed initial weights at one fold and seed, pooled over folds and seeds. "
+    "Seeds: standard deviation over seeds, pooled over folds, which contains rounding's. Folds: standard error of the "
+    "mean over folds, each the mean of its seeds, which contains a part of training's. Correlation: of two conditions' "
+    "scores over folds and seeds; pairing helps if it is high."
 )
 
 
@@ -40,11 +48,11 @@ def rounding_page(answer: Answer) -> Page:
     whole = pd.concat([frame, changes]).assign(data=answer.data, artefact=experiment.name).reindex(columns=columns)
     return answer.page(
         frame=whole,
-        lead=[sentence(experiment.metrics[0], everything, frame)] if len(answer.perturbed) else [],
+        lead=[sentence(experiment, everything, frame)] if len(answer.perturbed) else [],
         tables=[_table(answer, frame), *([_changes_table(answer, changes)] if len(changes) else [])],
         notes=[
-            *(note for kind, note in answer.notes.items() if kind in ("settings", "left out", "circumstances")),
-            NOTE,
+            *(note for kind, note in answer.notes.items() if kind in KEPT),
+            OVER_FOLDS if experiment.folds else NOTE,
         ],
         missing=missing,
         runs=tuple(everything["run"]),
@@ -64,12 +72,19 @@ def deviations(answer: Answer, runs: "pd.DataFrame") -> "pd.DataFrame":
     for condition in answer.experiment.conditions:
         members, plain = runs[runs["condition"] == condition.reference], answer.runs_of(condition)
         for metric in answer.experiment.metrics:
-            rounding, degrees = rounding_deviation(members, metric)
-            errors = [answer.collated.jackknife.estimate(metric, [run]).error for run in plain["run"]]
+            rounding, degrees = pooled_deviation(members, metric, OF_ROUNDING)
             numbers = [len(members), plain["seed"].nunique(), degrees, members[metric].mean(), rounding]
-            numbers += [plain[metric].std(), np.mean(errors) if errors else np.nan]
+            numbers += [pooled_deviation(plain, metric, ["fold"])[0], singers_error(answer, plain, metric)]
             rows.append([condition.reference, condition.label, metric, *numbers])
     return pd.DataFrame(rows, columns=["condition", "label", "metric", *COLUMNS])
+
+
+def singers_error(answer: Answer, runs: "pd.DataFrame", metric: str) -> float:
+    """Compute the standard error of one network's score for other singers; over folds, that of the mean of folds."""
+    if answer.experiment.folds:
+        return float(runs.groupby("fold")[metric].mean().sem())
+    errors = [answer.collated.jackknife.estimate(metric, [run]).error for run in runs["run"]]
+    return float(np.mean(errors)) if errors else np.nan
 
 
 def changes_frame(answer: Answer, runs: "pd.DataFrame") -> "pd.DataFrame":
@@ -85,24 +100,27 @@ def changes_frame(answer: Answer, runs: "pd.DataFrame") -> "pd.DataFrame":
         for metric in experiment.metrics:
             sides = [each.set_index(["fold", "seed", "rounding"])[metric] for each in (members, base)]
             paired = (sides[0] - sides[1]).dropna().rename(metric).reset_index()
-            rounding, degrees = rounding_deviation(paired.assign(condition=""), metric)
+            rounding, degrees = pooled_deviation(paired, metric, ["fold", "seed"])
             own, other = (each[each["rounding"] == 0] for each in (members, base))
-            seeds = paired_differences(own, other, [metric])[metric].dropna()
+            cells = paired_differences(own, other, [metric])[metric].dropna().reset_index()
+            seeds, _ = pooled_deviation(cells, metric, ["fold"])
             both = own.merge(other, on=["fold", "seed"])
             correlation = both[f"{metric}_x"].corr(both[f"{metric}_y"]) if len(both) > 2 else np.nan
-            numbers = [len(paired), len(seeds), degrees, np.nan, rounding, seeds.std(), np.nan]
+            numbers = [len(paired), cells["seed"].nunique(), degrees, np.nan, rounding, seeds, np.nan]
             label = f"{condition.label} − {experiment.label(experiment.baseline)}"
             rows.append([condition.reference, label, metric, *numbers, paired[metric].mean(), correlation])
     columns = ["condition", "label", "metric", *COLUMNS, "difference", "correlation"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def sentence(metric: str, runs: "pd.DataFrame", frame: "pd.DataFrame") -> str:
+def sentence(experiment: Experiment, runs: "pd.DataFrame", frame: "pd.DataFrame") -> str:
     """Write the floor in one sentence."""
-    rounding, degrees = rounding_deviation(runs, metric)
+    metric = experiment.metrics[0]
+    rounding, degrees = pooled_deviation(runs, metric, OF_ROUNDING)
     of_metric = frame[frame["metric"] == metric]
     words = f"Rounding alone moves {label(metric)} by ± {rounding:.3f} ({degrees} degrees of freedom)"
-    for column, name in (("seed", "another seed"), ("singers", "other test singers")):
+    others = "the mean over other folds" if experiment.folds else "other test singers"
+    for column, name in (("seed", "another seed"), ("singers", others)):
         if of_metric[column].notna().any():
             words += f", {name} by ± {np.sqrt((of_metric[column] ** 2).mean()):.3f}"
     return f"{words}: a smaller difference of single runs says nothing."
@@ -115,7 +133,8 @@ def _table(answer: Answer, frame: "pd.DataFrame") -> Table:
         lines.append(
             [*names, str(row.seeds), str(row.runs), *map(shown, (row.mean, row.rounding, row.seed, row.singers))]
         )
-    heads = [answer.experiment.header, "", "Seeds", "Runs", "mean", "± rounding", "± seeds", "± singers"]
+    singers = "± folds" if answer.experiment.folds else "± singers"
+    heads = [answer.experiment.header, "", "Seeds", "Runs", "mean", "± rounding", "± seeds", singers]
     return Table.of(heads, lines, words=2)
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from singtech import metrics
 from singtech.results.collate import STATE, Collated
-from singtech.results.commands import command, command_end, has_vocalset_singers, prepare, sweep
+from singtech.results.commands import MOST_LISTED, command, command_end, has_vocalset_singers, prepare, sweep
 from singtech.results.conditions import Condition
 from singtech.results.experiments import PAPER_CORPUS, Experiment, Published
-from singtech.results.groups import conditions_in, main_group
+from singtech.results.groups import conditions_in, has_folds_alone, main_group
 from singtech.results.intervals import over_folds
 from singtech.results.jackknife import Jackknife
 from singtech.results.pages import Page
@@ -36,6 +36,9 @@ DEMO = (
     "widely and has three times their training clips. At `schedule.offset_rate=1` offsets leave the map, and Late "
     "cRT-WC scores 0.379 instead of 0.698; without deformable layers it is 0.67 to 0.69."
 )
+OF_OWN_SPLIT = ("layers", "lengths", "verdicts", "selection")  # kinds that are never over folds
+OF_ROUNDING = ("condition", "fold", "seed")  # runs that have these alike differ in rounding
+FOLDS = 5  # the default of data.folds
 _STATE_CHANGED = "on another state of the corpus (its recordings, split, techniques or clip length have changed)"
 
 
@@ -118,7 +121,7 @@ def answer(
     """Answer an experiment with the runs on one corpus that share these settings.
 
     Only complete runs on the current state of the corpus count. If a condition and seed was run more than once, the
-    newest run counts.
+    newest run counts. If a group has runs on folds alone, the experiment is answered over these.
 
     Args:
         group: the settings that the runs share, without those of their conditions; None for the most common ones.
@@ -126,8 +129,11 @@ def answer(
     """
     group = main_group(collated, data) if group is None else group
     results = collated.results[collated.results["data"] == data]
+    can_have_folds = experiment.kind not in OF_OWN_SPLIT and not experiment.folds
+    if use_folds := can_have_folds and has_folds_alone(collated, data, group):
+        experiment = replace(experiment, folds=FOLDS, references=(), published="")
     conditions = experiment.conditions
-    if not has_vocalset_singers(data):  # no rows for ablations that name VocalSet's singers
+    if experiment.folds or not has_vocalset_singers(data):  # no rows for ablations that name VocalSet's singers
         conditions = tuple(c for c in conditions if not any(n.startswith("data.split") for n in c.settings.values))
     folds = group.values.get("data.folds") if experiment.folds else 0
     named = experiment.metrics or tuple(dict.fromkeys(m for claim in experiment.claims for m in claim.metrics))
@@ -150,7 +156,8 @@ def answer(
     if len(of_guessing) < len(experiment.references):
         clips = prepare(command_end(collated, data, group=group.only_groups("data")))
         missing.append((f"{' and '.join(experiment.references)}, from the clips of the corpus", clips))
-    notes = on_group(group) | _on_demo(data, group) | _on_units(experiment, runs, frame)
+    notes = on_group(group) | (_on_folds(experiment) if use_folds else {}) | _on_demo(data, group)
+    notes |= _on_units(experiment, runs, frame)
     notes |= on_rounding(experiment, counted) | _on_left_out(left_out) | _on_circumstances(runs)
     return Answer(
         *(experiment, data, runs, perturbed, frame, tuple(missing), everything, notes, group, collated),
@@ -385,10 +392,13 @@ def _on_units(experiment: Experiment, runs: "pd.DataFrame", frame: "pd.DataFrame
     if experiment.folds:
         seeds = ", ".join(map(str, sorted(runs["seed"].unique())))
         notes["folds"] = f"A fold's value is the mean over its seeds ({seeds}, where none is missing)."
+        if has_one_singer_folds(runs):
+            notes["folds"] += " Each fold tests one singer: its macro averages are over the techniques that they sing."
     of_runs = frame[frame["condition"].isin(runs["condition"])]
     has_interval = of_runs["low"].notna().groupby(of_runs["condition"]).any()
     if has_interval.any():
         way = "Student over folds, whose singers share a network" if experiment.folds else "the jackknife over singers"
+        way = "Student over folds, which are singers here" if has_one_singer_folds(runs) else way
         notes["interval"] = (
             f"95 %: interval of the mean for other singers, and for other seeds if there are several, by {way}. With "
             "one seed it does not include all variation of training. It may reach beyond 0 and 1 where singers are "
@@ -404,13 +414,18 @@ def _on_units(experiment: Experiment, runs: "pd.DataFrame", frame: "pd.DataFrame
     return notes
 
 
-def rounding_deviation(runs: "pd.DataFrame", metric: str) -> tuple[float, int]:
-    """Pool the variance over perturbations of the initial weights within each condition, fold and seed.
+def has_one_singer_folds(runs: "pd.DataFrame") -> bool:
+    """Whether the runs are on folds, each of which tests one singer."""
+    return bool((runs["fold"] != "").all() and (runs["singers_test"].str.split().str.len() == 1).all())
+
+
+def pooled_deviation(runs: "pd.DataFrame", metric: str, cells: Sequence[str]) -> tuple[float, int]:
+    """Pool the variance of a metric within cells, such as the perturbations of each condition, fold and seed.
 
     Returns:
-        The standard deviation, nan without a perturbed run; and its degrees of freedom.
+        The standard deviation, nan if no cell has two runs; and its degrees of freedom.
     """
-    values = runs.groupby(["condition", "fold", "seed"])[metric]
+    values = runs.groupby(list(cells))[metric]
     degrees = values.transform("count").ge(2).sum() - values.count().ge(2).sum()
     squares = ((runs[metric] - values.transform("mean")) ** 2)[values.transform("count").ge(2)].sum()
     return (math.sqrt(squares / degrees) if degrees else math.nan), int(degrees)
@@ -419,11 +434,17 @@ def rounding_deviation(runs: "pd.DataFrame", metric: str) -> tuple[float, int]:
 def on_rounding(experiment: Experiment, runs: "pd.DataFrame") -> dict[str, str]:
     """Note how much rounding alone moves the first metric, if there are runs with perturbed initial weights."""
     metric = experiment.metrics[0]
-    deviation, degrees = rounding_deviation(runs, metric)
+    deviation, degrees = pooled_deviation(runs, metric, OF_ROUNDING)
     if not degrees:
         return {}
     text = f"Initial weights changed by 1e-7, as rounding does, move {metrics.label(metric)} by ± {deviation:.3f} "
     return {"rounding": text + f"(standard deviation at one seed, {degrees} degrees of freedom)."}
+
+
+def _on_folds(experiment: Experiment) -> dict[str, str]:
+    """Note that an experiment is answered over folds, because no run is on the corpus's own split."""
+    text = f"No run is on the corpus's own split, so this page is over {experiment.folds} folds of the singers. It has "
+    return {"over folds": text + "no numbers of the paper, which are of other test singers, and no references."}
 
 
 def _on_demo(data: str, group: Settings) -> dict[str, str]:
@@ -452,6 +473,8 @@ def _on_circumstances(runs: "pd.DataFrame") -> dict[str, str]:
 
 
 def _listed(unit: str, items: Sequence[object]) -> str:
+    if len(items) > MOST_LISTED and list(map(str, items)) == [str(n) for n in range(len(items))]:
+        return f"{unit}s 0 to {len(items) - 1}"
     return f"{unit}{'s' * (len(items) > 1)} {', '.join(map(str, items))}"
 
 

@@ -217,7 +217,7 @@ def test_a_command_names_an_own_corpus_as_it_was_named_when_it_was_opened(put_co
 
 def test_a_cross_validation_names_the_corpus_as_its_folds_do(put_corpus, answered):
     put_corpus("choir-fold_1", CLIPS, settings="data=folder data.name=choir data.root=/x")
-    sweep = "singtech run -m experiments=folds seed=0 data=folder data.name=choir data.root=/x"
+    sweep = "singtech run -m experiments=folds data.fold=0,1,2 seed=0 data=folder data.name=choir data.root=/x"
     assert answered("choir", experiment=FOLDS).sweep == sweep
 
 
@@ -280,7 +280,7 @@ def test_folds_that_lack_runs_are_named_with_the_command_that_makes_them(run, an
         ("Late, cRT-WC, fold 1, seeds 0, 1", f"{make} condition=late_crt_wc data.fold=1 seed=0,1"),
         ("Late, cRT-WC, fold 2, seed 1", "singtech run condition=late_crt_wc data.fold=2 seed=1"),
     )
-    assert found.sweep == "singtech run -m experiments=folds seed=0,1"
+    assert found.sweep == "singtech run -m experiments=folds data.fold=0,1,2 seed=0,1"
 
 
 def test_folds_count_on_the_newest_state_of_the_corpus_and_none_beyond_those_asked_for(run, answered):
