@@ -9,7 +9,7 @@ EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2
 .DEFAULT_GOAL := help
 $(foreach name,data seed alpha schedule trainer output_dir experiments only,$(if $(filter command line,$(origin $(name))), \
 	$(error settings go into ARGS: make $(firstword $(MAKECMDGOALS)) ARGS="$(name)=$($(name))")))
-.PHONY: help setup demo test test-faults test-long test-slurm check bench data verify plan paper figure2 gains tuning $(EXPERIMENTS) tables \
+.PHONY: help setup demo test test-faults test-long test-slurm check bench data verify plan paper figure2 gains tuning long_tail $(EXPERIMENTS) tables \
 	pictures report wheel clean test-browser test-extras
 
 help:  ## list the targets
@@ -101,6 +101,13 @@ tuning: setup  ## tune each method against the long tail on validation singers: 
 		$(PY) -m singtech.run -m $$sweep $(ARGS) < /dev/null || status=$$?; \
 		test $$status -lt 128 || exit $$status; \
 	done; $(PY) -m singtech tables show=$@ $(filter output_dir=%,$(ARGS)) && exit $$status; }
+
+long_tail: setup  ## what methods against the long tail gain at imbalance ratios of 1, 4 and 16
+	$(PY) -m singtech prepare $(CORPUS_ARGS)
+	status=0; for alphas in "" "condition=late_crt_wc alpha=0.0,1.0"; do \
+		$(PY) -m singtech.run -m experiments=$@ $$alphas $(ARGS) || status=$$?; \
+		test $$status -lt 128 || exit $$status; \
+	done; $(PY) -m singtech tables show=$@ $(filter output_dir=%,$(ARGS)) && exit $$status
 
 plan: setup  ## count what `make paper` would run, its time and disk space
 	$(PY) -m singtech plan $(RUN_ARGS)

@@ -14,8 +14,8 @@ from singtech.results.intervals import DELTA
 from singtech.results.settings import hydra_value
 
 PAPER_CORPUS = "vocalset"  # the only corpus that can be compared with the paper
-KINDS = tuple("table curve layers lengths confusion verdicts breakdown selection tuning rounding frontier".split())
-NUMBER_OF_METRICS = {"curve": 1, "selection": 2}  # a selection has one on validation and one on test singers
+KINDS = "table curve layers lengths confusion verdicts breakdown selection tuning rounding frontier long_tail".split()
+NUMBER_OF_METRICS = {"curve": 1, "long_tail": 1, "selection": 2}  # a selection has those of validation and of test
 REFERENCES = ("chance", "majority")
 ROW_FIELDS = ("condition", "strategy", "alpha", "ablation", "group", "settings")
 _LAST_POSITION = 99  # position of experiments that are not in the paper
@@ -98,6 +98,7 @@ class Experiment:
         claims: the claims to judge.
         contrasts: differences that a table shows below its rows, with verdicts.
         methods: the methods of a tuning; the first is what the others are compared with.
+        ratios: the imbalance ratios of a long tail, at each of which it has its rows.
         families: name of a family of claims -> its printed heading.
         delta: smallest difference of scores that matters to a claim.
         position: its place in the paper's order.
@@ -120,6 +121,7 @@ class Experiment:
     claims: tuple[Claim, ...] = ()
     contrasts: tuple[Contrast, ...] = ()
     methods: tuple[Method, ...] = ()
+    ratios: tuple[float, ...] = ()
     families: dict[str, str] = field(default_factory=dict)
     delta: float = DELTA
     position: int = _LAST_POSITION
@@ -185,6 +187,8 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
         rows = [] if kind in ("lengths", "curve", "tuning") else experiment["rows"]
         if kind == "curve":
             rows = [entry | {"alpha": alpha} for entry in experiment["series"] for alpha in entry["alpha"]]
+        if ratios := tuple(map(float, experiment["ratios"])) if kind == "long_tail" else ():
+            rows = [row | {"settings": {"data.long_tail": ratio}} for row in rows for ratio in experiment["ratios"]]
         conditions = tuple(map(_condition, rows))
         methods = [_method(entry) for entry in experiment["methods"]] if kind == "tuning" else []
         conditions += tuple(condition for _, tried in methods for condition in tried)
@@ -203,6 +207,7 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
             claims=tuple(map(_claim, experiment.get("claims", ()))),
             contrasts=tuple(map(_contrast, experiment.get("contrasts", ()))),
             methods=tuple(method for method, _ in methods),
+            ratios=ratios,
             families=dict(experiment.get("families", {})),
             delta=float(experiment.get("delta", DELTA)),
             position=int(experiment.get("position", _LAST_POSITION)),

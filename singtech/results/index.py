@@ -15,6 +15,7 @@ from singtech.results.frontier import frontier_page
 from singtech.results.groups import Group
 from singtech.results.layers import layers_page
 from singtech.results.lengths import lengths_page
+from singtech.results.long_tail import long_tail_page
 from singtech.results.pages import Page, Table, corpus, csv, latex, markdown, pipes
 from singtech.results.rounding import rounding_page
 from singtech.results.selections import selection_page
@@ -37,6 +38,7 @@ PAGES: dict[str, Callable[[Answer], Page]] = {  # by kind of experiment
     "tuning": tuning_page,
     "rounding": rounding_page,
     "frontier": frontier_page,
+    "long_tail": long_tail_page,
 }
 
 

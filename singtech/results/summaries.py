@@ -36,7 +36,7 @@ DEMO = (
     "widely and has three times their training clips. At `schedule.offset_rate=1` offsets leave the map, and Late "
     "cRT-WC scores 0.379 instead of 0.698; without deformable layers it is 0.67 to 0.69."
 )
-OF_OWN_SPLIT = ("layers", "lengths", "verdicts", "selection")  # kinds that are never over folds
+OF_OWN_SPLIT = ("layers", "lengths", "verdicts", "selection", "tuning")  # kinds that are never over folds
 OF_ROUNDING = ("condition", "fold", "seed")  # runs that have these alike differ in rounding
 FOLDS = 5  # the default of data.folds
 _STATE_CHANGED = "on another state of the corpus (its recordings, split, techniques or clip length have changed)"

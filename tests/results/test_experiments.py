@@ -106,7 +106,7 @@ def test_experiments_stand_in_the_order_of_the_paper():
     names = [experiment.name for experiment in read_experiments()]
     of_the_paper = "figure2 table1 table2 late_last table3 figure3 techniques confusion".split()
     others = "ablations table2_joint folds verdicts breakdown select_dc select_alpha".split()
-    gains = "rounding floor ladder batch_norm imbalance imbalance_auc frontier tuning"
+    gains = "rounding floor ladder batch_norm imbalance imbalance_auc frontier tuning long_tail"
     assert names == [*of_the_paper, *others, *gains.split()]
 
 
