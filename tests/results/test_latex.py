@@ -56,7 +56,7 @@ def latex_files(tmp_path, run, put_layers, put_confusion, put_predictions, put_c
         for path in render(experiment, there, PAPER, data, tmp_path / "tables" / data)[0]
     ]
     files = [path for path in paths if path.suffix == ".tex"]
-    assert len(files) == 2 * 21
+    assert len(files) == 2 * 22
     return files
 
 
