@@ -98,14 +98,14 @@ gains: setup  ## find what the gains are made of: rounding, steps to cRT-WC, bat
 tuning: setup  ## tune each method against the long tail on validation singers: one sweep for each
 	$(PY) -m singtech prepare $(CORPUS_ARGS)
 	$(PY) -m singtech.results.tuning | { status=0; while read -r sweep; do \
-		$(PY) -m singtech.run -m $$sweep $(ARGS) < /dev/null || status=$$?; \
+		$(PY) -m singtech.run -m $$sweep $(RUN_ARGS) < /dev/null || status=$$?; \
 		test $$status -lt 128 || exit $$status; \
 	done; $(PY) -m singtech tables show=$@ $(filter output_dir=%,$(ARGS)) && exit $$status; }
 
 long_tail: setup  ## what methods against the long tail gain at imbalance ratios of 1, 4 and 16
 	$(PY) -m singtech prepare $(CORPUS_ARGS)
 	status=0; for alphas in "" "condition=late_crt_wc alpha=0.0,1.0"; do \
-		$(PY) -m singtech.run -m experiments=$@ $$alphas $(ARGS) || status=$$?; \
+		$(PY) -m singtech.run -m experiments=$@ $$alphas $(RUN_ARGS) || status=$$?; \
 		test $$status -lt 128 || exit $$status; \
 	done; $(PY) -m singtech tables show=$@ $(filter output_dir=%,$(ARGS)) && exit $$status
 
