@@ -12,6 +12,7 @@ import sys
 
 import pandas as pd
 import pytest
+import torch
 from hydra.plugins.sweeper import Sweeper
 
 from singtech.results.collate import collate
@@ -347,6 +348,7 @@ def test_a_row_says_what_made_it(call, own, tmp_path):
         assert {"python", "torch", "torchvision", "pytorch-lightning", "librosa"} <= set(row["versions"].split())
         assert len(row["phases"].split()) == 2
         assert row["device"].startswith("cpu")
+        assert row["threads"] == torch.get_num_threads()
         typed = shlex.split(row["command"])
         assert typed[:2] == ["singtech", "run"]
         assert f"alpha={row['alpha']}" in typed

@@ -1,15 +1,19 @@
-"""Judge each claim of the paper on its test singers and for new singers, in a sentence and a table."""
+"""Judge each claim of the paper on its test singers and for new singers, in a sentence and a table.
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+What else could explain the paper's gains, the contrasts of other experiments, is judged in the same way.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from singtech.metrics import is_higher_better, label
-from singtech.results.experiments import Claim, Experiment
+from singtech.results.contrasts import judge_contrasts
+from singtech.results.experiments import Claim, Contrast, Experiment, find_experiment
 from singtech.results.intervals import UNDECIDED
-from singtech.results.pages import NONE, Cell, Line, Page, Table, shown_change, shown_change_interval
-from singtech.results.summaries import FOLDS, Answer, answer, paired_differences, progress
-from singtech.results.verdicts import MOST, NOT_RUN, Comparison, Verdict, by_fold, by_seed, judge, overall
+from singtech.results.pages import NONE, Cell, Line, Page, Table, shown_change, shown_change_interval, shown_ratio
+from singtech.results.summaries import FOLDS, Answer, answer, on_circumstances, progress
+from singtech.results.verdicts import MOST, NOT_RUN, POWER, least_seeds, overall, smallest_effect
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +21,13 @@ if TYPE_CHECKING:
 UNITS = {"these singers": "seeds", "new singers": "folds"}  # what a verdict is on -> what differences pair by
 OF_SUMMARY = ("statistic", "interval", "no interval")  # kinds of notes that do not apply to verdicts
 HEADER = ("Comparison", "metric", "on", "pairs", "difference", "95 %", "p", "p, Holm", "d", "verdict", "would need")
+EXPLANATIONS = "What else could explain the gains (not in the paper)"
+EXPLANATIONS_NOTE = (
+    "Tested as the claims are, each page's differences together. The pages {pages} have the scores, and intervals for "
+    "other singers by the jackknife."
+)
+
+Answers = Mapping[str, Answer]  # what a verdict is on, of `UNITS` -> its runs
 
 
 def claims_page(here: Answer) -> Page:
@@ -25,72 +36,113 @@ def claims_page(here: Answer) -> Page:
     There are two grounds. On the corpus's test singers, differences are paired by seed. For new singers, they are
     paired by fold.
     """
-    experiment = here.experiment
-    folded = answer(replace(experiment, folds=FOLDS), here.collated, here.data, here.group)
-    frame = verdicts_frame(experiment, {"these singers": (here, over_seeds), "new singers": (folded, over_folds)})
+    import pandas as pd
+
+    experiment, answers = here.experiment, _on_grounds(here)
+    folded = answers["new singers"]
+    frame = verdicts_frame(answers)
     missing = list(here.missing)
     if folded.missing:
         missing.append(("for new singers, what is not about other α, all at once", folded.sweep))
         missing += [(f"for new singers: {what}", command) for what, command in folded.missing]
-    runs, left_out = [*here.runs["run"], *folded.runs["run"]], here.left_out + folded.left_out
+    explanations = [_on_grounds(_explanation(here, name)) for name in experiment.explanations]
+    frames = [explanations_frame(each, experiment.name) for each in explanations]
+    count = len(here.runs) + len(folded.runs)
+    everything = [each for of in (answers, *explanations) for each in of.values()]
+    of_all = pd.concat([each.runs for each in everything]).drop_duplicates("run")
+    notes = dict(here.notes) | on_circumstances(of_all, [c for each in everything for c in each.experiment.conditions])
+    tables = [_table(experiment.families, frame)]
+    if explanations:
+        tables.append(_explanations_table(explanations, frames))
+        missing += [each for of in explanations for each in _all_at_once(of["these singers"])]
     return here.page(
-        frame=frame,
+        frame=pd.concat([frame, *frames]),
         lead=[sentence(claim, frame) for claim in experiment.claims],
-        tables=[_table(experiment, frame)],
-        notes=[note for kind, note in here.notes.items() if kind not in OF_SUMMARY],
+        tables=tables,
+        notes=[note for kind, note in notes.items() if kind not in OF_SUMMARY] + _on_power(experiment, frame),
         missing=missing,
         sweep="",
-        runs=runs,
-        progress=progress(len(runs), here.expected + folded.expected, missing, left_out),
+        runs=of_all["run"].tolist(),
+        progress=progress(count, here.expected + folded.expected, missing, here.left_out + folded.left_out),
     )
 
 
-def verdicts_frame(
-    experiment: Experiment, answers: dict[str, tuple[Answer, Callable[..., Comparison]]]
-) -> "pd.DataFrame":
+def verdicts_frame(answers: Answers) -> "pd.DataFrame":
     """Make a frame with one row per comparison of a claim and ground. The comparisons of a family are tested together.
 
     A difference is the better condition's score minus the worse one's; of a metric whose lower values are better, the
     worse one's minus the better one's.
-
-    Args:
-        answers: ground -> its runs, and a function that compares the runs of two conditions.
     """
-    import pandas as pd
-
-    verdicts: dict[tuple[str, ...], Verdict] = {}
+    experiment = answers["these singers"].experiment
+    verdicts: dict[tuple[str, ...], dict] = {}
     for family in experiment.families:
         comparisons = _comparisons(experiment, family)
-        for ground, (of_ground, compare) in answers.items():
-            runs = {c.reference: of_ground.runs_of(c) for c in of_ground.experiment.conditions}
-            pairs = [(*_ordered(better, worse, metric), metric) for better, worse, metric in comparisons]
-            each = [
-                compare(runs[a], runs[b], metric) if a in runs and b in runs else by_seed([]) for a, b, metric in pairs
-            ]
-            of_family = judge(each, experiment.delta)
+        contrasts = [_contrast(experiment, *comparison) for comparison in comparisons]
+        for ground, of_ground in answers.items():
+            of_family = judge_contrasts(of_ground, contrasts, [metric for *_, metric in comparisons])
             verdicts |= {(*key, ground): each for key, each in zip(comparisons, of_family, strict=True)}
-    data = next(iter(answers.values()))[0].data
-    rows = [
-        {
-            **{"data": data, "artefact": experiment.name, "family": claim.family, "section": claim.section},
-            **{"better": better, "worse": worse, "metric": metric, "on": ground},
-            **asdict(verdicts[better, worse, metric, ground]),
-        }
-        for claim in experiment.claims
-        for better, worse, metric in claim.comparisons
-        for ground in answers
-    ]
-    return pd.DataFrame(rows).astype({"needed": "Int64"})
+    return _frame(
+        answers,
+        experiment.name,
+        [
+            [claim.family, claim.section, *comparison, ground, verdicts[*comparison, ground]]
+            for claim in experiment.claims
+            for comparison in claim.comparisons
+            for ground in answers
+        ],
+    )
 
 
-def over_seeds(better: "pd.DataFrame", worse: "pd.DataFrame", metric: str) -> Comparison:
-    """Compare the runs of two conditions seed by seed."""
-    return by_seed(paired_differences(better, worse, [metric])[metric].dropna().tolist())
+def explanations_frame(answers: Answers, artefact: str) -> "pd.DataFrame":
+    """Make a frame with one row per contrast of an experiment and ground. Its contrasts are tested together.
+
+    Args:
+        artefact: the name of the page.
+    """
+    experiment = answers["these singers"].experiment
+    contrasts, metric = experiment.contrasts, experiment.metrics[0]
+    verdicts = {name: judge_contrasts(each, contrasts, [metric] * len(contrasts)) for name, each in answers.items()}
+    return _frame(
+        answers,
+        artefact,
+        [
+            [experiment.name, "", " + ".join(each.plus), " + ".join(each.minus), metric, ground, of_ground[number]]
+            for number, each in enumerate(contrasts)
+            for ground, of_ground in verdicts.items()
+        ],
+    )
 
 
-def over_folds(better: "pd.DataFrame", worse: "pd.DataFrame", metric: str) -> Comparison:
-    """Compare the runs of two conditions fold by fold."""
-    return by_fold(paired_differences(better, worse, [metric])[metric].unstack("seed").to_numpy())
+def _frame(answers: Answers, artefact: str, rows: Sequence[Sequence[Any]]) -> "pd.DataFrame":
+    """Make a frame of rows: family, section, better, worse, metric, ground, and a verdict from `judge_contrasts`."""
+    import pandas as pd
+
+    names = ("family", "section", "better", "worse", "metric", "on")
+    whole = {"data": answers["these singers"].data, "artefact": artefact}
+    frame = pd.DataFrame([whole | dict(zip(names, row[:-1], strict=True)) | row[-1] for row in rows])
+    return frame.astype({"needed": "Int64"})
+
+
+def _on_grounds(here: Answer) -> Answers:
+    """Answer an experiment for new singers, too."""
+    folded = answer(replace(here.experiment, folds=FOLDS), here.collated, here.data, here.group)
+    return dict(zip(UNITS, (here, folded), strict=True))
+
+
+def _explanation(here: Answer, name: str) -> Answer:
+    """Answer an experiment with the runs of this group, as far as its contrasts with plain words need it."""
+    experiment = find_experiment(name)
+    contrasts = tuple(contrast for contrast in experiment.contrasts if contrast.statement)
+    needed = {reference for contrast in contrasts for reference in (*contrast.plus, *contrast.minus)}
+    conditions = tuple(condition for condition in experiment.conditions if condition.reference in needed)
+    experiment = replace(experiment, contrasts=contrasts, conditions=conditions, metrics=experiment.metrics[:1])
+    return answer(experiment, here.collated, here.data, here.group)
+
+
+def _all_at_once(answer: Answer) -> list[tuple[str, str]]:
+    """The missing runs of an experiment in one command, unless only one is missing."""
+    what = f"for the page {answer.experiment.name}, all at once"
+    return [(what, answer.sweep)] if len(answer.missing) > 1 else list(answer.missing)
 
 
 def sentence(claim: Claim, frame: "pd.DataFrame") -> str:
@@ -103,31 +155,77 @@ def sentence(claim: Claim, frame: "pd.DataFrame") -> str:
     return f"Section {claim.section}, that {claim.statement}: {'; '.join(ends)}."
 
 
+def explanation_sentence(contrast: Contrast, frame: "pd.DataFrame") -> str:
+    """Write a contrast in plain words, and its verdicts: for new singers only if folds were run."""
+    ends = []
+    for row in frame[frame["label"] == contrast.label].itertuples():
+        is_first = row.on == next(iter(UNITS))
+        if is_first or row.verdict != NOT_RUN:
+            ends.append(f"{'on' if is_first else 'for'} {row.on} {_shortly([row], UNITS[row.on])}")
+    return f"{contrast.statement} ({contrast.label}): {'; '.join(ends)}."
+
+
 def _comparisons(experiment: Experiment, family: str) -> list[tuple[str, str, str]]:
     """List each comparison of a family once: better, worse, metric."""
     claims = [claim for claim in experiment.claims if claim.family == family]
     return list(dict.fromkeys(comparison for claim in claims for comparison in claim.comparisons))
 
 
-def _ordered(better: str, worse: str, metric: str) -> tuple[str, str]:
-    """Order two conditions: the second one's score is subtracted from the first one's."""
-    return (better, worse) if is_higher_better(metric) else (worse, better)
+def _on_power(experiment: Experiment, frame: "pd.DataFrame") -> list[str]:
+    """Note the smallest difference that so many seeds find in the first family."""
+    family, heading = next(iter(experiment.families.items()))
+    comparisons = len(_comparisons(experiment, family))
+    seeds = int(frame.loc[frame["on"] == next(iter(UNITS)), "units"].max())
+    if not seeds:
+        return []
+    among, least = f"among the {comparisons} comparisons of {heading}", least_seeds(comparisons)
+    text = f"Power on these singers {among}: "
+    if seeds < least:
+        text += f"{_counted(seeds, 'seeds')} cannot support any difference, however large; "
+    effect = smallest_effect(max(seeds, least), comparisons)
+    text += f"{max(seeds, least)} seeds find a difference of {effect:.1f} standard deviations over seeds with "
+    return [f"{text}probability {POWER:g}."]
 
 
-def _table(experiment: Experiment, frame: "pd.DataFrame") -> Table:
-    """Make a table with one line per comparison, grouped by family, and a second line if new singers have a verdict."""
+def _contrast(experiment: Experiment, better: str, worse: str, metric: str) -> Contrast:
+    """Make the difference that is positive if a claim is right."""
+    first, second = (better, worse) if is_higher_better(metric) else (worse, better)
+    return Contrast(f"{experiment.label(first)} − {experiment.label(second)}", (first,), (second,))
+
+
+def _table(families: Mapping[str, str], frame: "pd.DataFrame", **parts: Any) -> Table:
+    """Make a table with one line per comparison, grouped by family, and a second line if new singers have a verdict.
+
+    Args:
+        families: name -> heading.
+        parts: further fields of `Table`.
+    """
     rows = frame.drop_duplicates(["family", "better", "worse", "metric", "on"])
     groups = []
-    for family, heading in experiment.families.items():
+    for family, heading in families.items():
         lines = [[Cell(heading, is_heading=True), *[Cell()] * (len(HEADER) - 1)]]
         for row in rows[rows["family"] == family].itertuples():
             is_first = row.on == next(iter(UNITS))
             if is_first or row.verdict != NOT_RUN:
-                first, second = map(experiment.label, _ordered(row.better, row.worse, row.metric))
-                words = [f"{first} − {second}", label(row.metric)] if is_first else ["", ""]
+                words = [row.label, label(row.metric)] if is_first else ["", ""]
                 lines.append([*map(Cell, [*words, row.on]), *_cells(row, UNITS[row.on])])
         groups.append(lines)
-    return Table(list(HEADER), groups, words=3)
+    return Table(list(HEADER), groups, words=3, **parts)
+
+
+def _explanations_table(explanations: Sequence[Answers], frames: "Sequence[pd.DataFrame]") -> Table:
+    """Make the table of what else could explain the gains, below one sentence per contrast."""
+    import pandas as pd
+
+    experiments = [answers["these singers"].experiment for answers in explanations]
+    lead = [
+        explanation_sentence(contrast, frame)
+        for experiment, frame in zip(experiments, frames, strict=True)
+        for contrast in experiment.contrasts
+    ]
+    note = EXPLANATIONS_NOTE.format(pages=" and ".join(f"`{each.name}`" for each in experiments))
+    families = {experiment.name: experiment.title for experiment in experiments}
+    return _table(families, pd.concat(frames), title=EXPLANATIONS, note=note, lead=lead)
 
 
 def _cells(row: Any, unit: str) -> Line:
@@ -139,7 +237,7 @@ def _cells(row: Any, unit: str) -> Line:
         shown_change_interval(row.low, row.high),
         _probability(row.p),
         _probability(row.p_holm),
-        NONE if row.effect != row.effect else f"{row.effect:+.2f}",
+        shown_ratio(row.effect),
         row.verdict,
         _needs(row, unit) if row.verdict == UNDECIDED else "",
     ]

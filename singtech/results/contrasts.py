@@ -1,15 +1,15 @@
 """Differences of conditions' scores with intervals and verdicts, as a table below a table's rows."""
 
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from singtech.metrics import heading
 from singtech.results.experiments import Contrast
 from singtech.results.intervals import UNDEFINED, Estimate, jackknife, over_folds
-from singtech.results.pages import NONE, Table, shown_change, shown_change_interval
-from singtech.results.summaries import Answer
-from singtech.results.verdicts import decide_if_run, holm
+from singtech.results.pages import NONE, Table, shown_change, shown_change_interval, shown_ratio
+from singtech.results.summaries import Answer, correlation
+from singtech.results.verdicts import by_fold, by_seed, decide_if_run, holm, judge
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 NOTE = (
     "Each difference is paired by {pairs}. Its interval is for other singers and, with several seeds, for other "
     "trainings; p is Student's, adjusted by Holm over the lines of one metric. Negligible lies within ±{delta:g}; one "
-    "seed decides nothing."
+    "seed decides nothing. Correlation: of the two sides' scores over seeds; pairing helps if it is high."
 )
 
 
 def contrasts_frame(answer: Answer) -> "pd.DataFrame":
-    """Make a frame with one row per contrast and metric: value, low, high, seeds, p, p_holm and verdict.
+    """Make a frame with one row per contrast and metric: value, low, high, seeds, p, p_holm, verdict, correlation.
 
     Over folds, `units` is the number of folds.
     """
@@ -37,27 +37,60 @@ def contrasts_frame(answer: Answer) -> "pd.DataFrame":
             verdict = decide_if_run(each, experiment.delta, float(p), len(estimates))
             numbers = {"value": each.value, "low": low, "high": high, "seeds": each.seeds, "p": each.p, "p_holm": p}
             numbers |= {"units": each.units, "unit": "folds"} if experiment.folds else {}
-            rows.append({"contrast": contrast.label, "metric": metric, **numbers, "verdict": verdict})
+            words = {"verdict": verdict, "correlation": correlation(sides(answer, contrast, metric))}
+            rows.append({"contrast": contrast.label, "metric": metric, **numbers, **words})
     return pd.DataFrame(rows)
 
 
 def estimate(answer: Answer, contrast: Contrast, metric: str) -> Estimate:
     """Estimate a contrast on the seeds that all of its conditions have; without predictions it has no interval."""
-    signs = {**dict.fromkeys(contrast.plus, 1), **dict.fromkeys(contrast.minus, -1)}
-    runs = {name: answer.runs[answer.runs["condition"] == name].set_index(["fold", "seed"]) for name in signs}
-    cells = None
-    for each in runs.values():
-        cells = each.index if cells is None else cells.intersection(each.index)
-    if cells is None or not len(cells):
+    both = sides(answer, contrast, metric)
+    values = both["plus"] - both["minus"]
+    if not len(values):
         return UNDEFINED
-    values: Any = sum(sign * runs[name].loc[cells, metric] for name, sign in signs.items())
     if answer.experiment.folds:
         return over_folds(values.unstack("seed").to_numpy())
-    tables: list[Any] = [answer.collated.jackknife.table(metric, runs[name].loc[cells, "run"]) for name in signs]
+    runs = answer.runs.set_index(["condition", "fold", "seed"])["run"]
+    signs = {**dict.fromkeys(contrast.plus, 1), **dict.fromkeys(contrast.minus, -1)}
+    tables: list[Any] = [answer.collated.jackknife.table(metric, runs[name].loc[values.index]) for name in signs]
     if any(table is None for table in tables):
-        return Estimate(float(np.mean(values)), float("nan"), float("nan"), 1, len(cells))
+        return Estimate(float(values.mean()), float("nan"), float("nan"), 1, len(values))
     whole: Any = sum(sign * table for sign, table in zip(signs.values(), tables, strict=True))
     return jackknife(whole)
+
+
+def sides(answer: Answer, contrast: Contrast, metric: str) -> "pd.DataFrame":
+    """Sum the scores that a contrast adds (plus) and those that it subtracts (minus).
+
+    Returns:
+        One row per fold and seed that all of its conditions have.
+    """
+    cells = ["fold", "seed", "condition"]
+    scores = answer.runs[[*cells, metric]].set_index(cells)[metric].unstack("condition")
+    scores = scores.reindex(columns=[*contrast.plus, *contrast.minus]).dropna()
+    sums = {"plus": scores[list(contrast.plus)].sum(axis=1), "minus": scores[list(contrast.minus)].sum(axis=1)}
+    return scores.assign(**sums)[list(sums)]
+
+
+def judge_contrasts(answer: Answer, contrasts: Sequence[Contrast], metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """Judge contrasts together: over folds if the answer has them, else over seeds, on fixed test singers.
+
+    Args:
+        metrics: of each contrast.
+    Returns:
+        of each contrast its label, the fields of its `Verdict`, and the correlation of its two sides.
+    """
+    pairs = [sides(answer, contrast, metric) for contrast, metric in zip(contrasts, metrics, strict=True)]
+    differences = [each["plus"] - each["minus"] for each in pairs]
+    if answer.experiment.folds:
+        comparisons = [by_fold(each.unstack("seed").to_numpy()) for each in differences]
+    else:
+        comparisons = [by_seed(each.tolist()) for each in differences]
+    verdicts = judge(comparisons, answer.experiment.delta)
+    return [
+        {"label": contrast.label, **asdict(verdict), "correlation": correlation(each)}
+        for contrast, verdict, each in zip(contrasts, verdicts, pairs, strict=True)
+    ]
 
 
 def contrasts_table(answer: Answer, frame: "pd.DataFrame") -> Table:
@@ -70,10 +103,11 @@ def contrasts_table(answer: Answer, frame: "pd.DataFrame") -> Table:
         interval = shown_change_interval(row["low"], row["high"])
         is_run = row["value"] == row["value"]
         texts = [shown_change(row["value"]), interval, f"{row['p_holm']:.3f}" if is_run else NONE, row["verdict"]]
+        texts.append(shown_ratio(row["correlation"]))
         values = frame[frame["contrast"] == contrast.label].set_index("metric")["value"]
         more = [shown_change(values[name]) for name in others]
         lines.append([contrast.label, *(str(row[name]) for name in counts), *texts, *more])
-    heads = ["Difference", *counts.values(), heading(first), "95 %", "p, Holm", "verdict", *map(heading, others)]
-    table = Table.of(heads, lines, title="Differences")
-    note = NOTE.format(pairs="fold and seed" if has_folds else "seed", delta=answer.experiment.delta)
-    return Table(table.header, table.groups, 1, table.title, note)
+    outcome = [heading(first), "95 %", "p, Holm", "verdict", "correlation"]
+    table = Table.of(["Difference", *counts.values(), *outcome, *map(heading, others)], lines, title="Differences")
+    pairs = "fold and seed" if has_folds else "seed"
+    return replace(table, note=NOTE.format(pairs=pairs, delta=answer.experiment.delta))

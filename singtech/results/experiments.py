@@ -52,11 +52,13 @@ class Contrast:
     Attributes:
         label: as printed.
         plus, minus: the conditions to add and to subtract, as in late_crt_wc@0.5.
+        statement: the sentence that a positive difference supports; "" for none.
     """
 
     label: str
     plus: tuple[str, ...]
     minus: tuple[str, ...]
+    statement: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class Experiment:
         methods: the methods of a tuning; the first is what the others are compared with.
         ratios: the imbalance ratios of a long tail, at each of which it has its rows.
         families: name of a family of claims -> its printed heading.
+        explanations: names of experiments whose contrasts with a statement are judged beside the claims.
         delta: smallest difference of scores that matters to a claim.
         position: its place in the paper's order.
     """
@@ -123,6 +126,7 @@ class Experiment:
     methods: tuple[Method, ...] = ()
     ratios: tuple[float, ...] = ()
     families: dict[str, str] = field(default_factory=dict)
+    explanations: tuple[str, ...] = ()
     delta: float = DELTA
     position: int = _LAST_POSITION
 
@@ -173,6 +177,17 @@ def read_experiments() -> list[Experiment]:
     return sorted(experiments, key=lambda experiment: (experiment.position, experiment.name))
 
 
+def find_experiment(name: str) -> Experiment:
+    """Read an experiment by its name.
+
+    Raises:
+        ValueError: there is none of that name, or its file lacks what an experiment needs.
+    """
+    paths = {path.stem: path for path in list_config_files("experiments")}
+    _require([name], list(paths), "experiments")
+    return read_experiment(paths[name])
+
+
 def read_experiment(path: str | os.PathLike) -> Experiment:
     """Read an experiment. Its `rows` name conditions; each entry of the `series` of a curve names one, and its alphas.
     Each entry of the `methods` of a tuning names one, the setting that it `tunes`, and the `values` tried.
@@ -193,7 +208,9 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
         methods = [_method(entry) for entry in experiment["methods"]] if kind == "tuning" else []
         conditions += tuple(condition for _, tried in methods for condition in tried)
         fields: dict[str, Any] = {name: str(experiment[name]).strip() for name in ("title", "caption", "header")}
-        fields |= {name: tuple(experiment.get(name, ())) for name in ("metrics", "references", "techniques")}
+        fields |= {
+            name: tuple(experiment.get(name, ())) for name in ("metrics", "references", "techniques", "explanations")
+        }
         return Experiment(
             name=path.stem,
             kind=kind,
@@ -251,7 +268,8 @@ def _method(entry: Mapping) -> tuple[Method, list[Condition]]:
 
 
 def _contrast(entry: Mapping) -> Contrast:
-    return Contrast(str(entry["label"]), *(tuple(map(str, entry[name])) for name in ("plus", "minus")))
+    plus, minus = (tuple(map(str, entry[name])) for name in ("plus", "minus"))
+    return Contrast(str(entry["label"]), plus, minus, str(entry.get("says", "")))
 
 
 def _claim(entry: Mapping) -> Claim:

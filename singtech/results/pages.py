@@ -55,7 +55,8 @@ class Table:
         groups: lines of cells; LaTeX leaves space between groups.
         words: how many of the first columns hold words; the others hold numbers and are aligned right.
         title: heads a table of a page that has several; "" for none.
-        note: a sentence above it.
+        lead: sentences above it, as a list.
+        note: a sentence above it, below `lead`.
         metrics: the metric of each column, which a click in HTML sorts best first; "" for none.
     """
 
@@ -64,6 +65,7 @@ class Table:
     words: int = 1
     title: str = ""
     note: str = ""
+    lead: Sequence[str] = ()
     metrics: Sequence[str] = ()
 
     @classmethod
@@ -137,6 +139,11 @@ def shown_change_interval(low: float, high: float) -> str:
     return NONE if low != low else f"{low:+.3f} to {high:+.3f}"
 
 
+def shown_ratio(value: float) -> str:
+    """Format a correlation, or an effect in deviations: `+0.85`; `—` of one that is not defined."""
+    return NONE if value != value else f"{value:+.2f}"
+
+
 def shown_interval(low: float, high: float) -> str:
     """Format an interval: `0.581 to 0.640`; `—` of one that is not known."""
     return NONE if low != low else f"{low:.3f} to {high:.3f}"
@@ -149,7 +156,8 @@ def markdown(page: Page, level: int = 1) -> str:
     parts.append("\n".join(f"- {sentence}" for sentence in page.lead) if len(page.lead) > 1 else "".join(page.lead))
     parts.append(f"![{page.heading}]({page.name}.png)" if page.figure else "")
     for table in page.tables:
-        parts += [f"{marks}# {table.title}" if table.title else "", table.note, pipes(table)]
+        parts += [f"{marks}# {table.title}" if table.title else "", "\n".join(f"- {each}" for each in table.lead)]
+        parts += [table.note, pipes(table)]
     parts.append("\n".join(f"- {note}" for note in page.notes))
     if page.missing:
         parts += [f"{marks}# Missing", "\n".join(f"- {what}: `{command}`" for what, command in page.missing)]

@@ -11,8 +11,8 @@ import numpy as np
 from singtech.metrics import heading, label
 from singtech.results.commands import command_end, sweep
 from singtech.results.experiments import Experiment
-from singtech.results.pages import NONE, Page, Table, shown, shown_change
-from singtech.results.summaries import OF_ROUNDING, Answer, paired_differences, pooled_deviation
+from singtech.results.pages import Page, Table, shown, shown_change, shown_ratio
+from singtech.results.summaries import OF_ROUNDING, Answer, correlation, pooled_deviation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ OVER_FOLDS = (
     "Rounding: standard deviation over perturbed initial weights at one fold and seed, pooled over folds and seeds. "
     "Seeds: standard deviation over seeds, pooled over folds, which contains rounding's. Folds: standard error of the "
     "mean over folds, each the mean of its seeds, which contains a part of training's. Correlation: of two conditions' "
-    "scores over folds and seeds; pairing helps if it is high."
+    "scores over folds; pairing helps if it is high."
 )
 
 
@@ -101,14 +101,13 @@ def changes_frame(answer: Answer, runs: "pd.DataFrame") -> "pd.DataFrame":
             sides = [each.set_index(["fold", "seed", "rounding"])[metric] for each in (members, base)]
             paired = (sides[0] - sides[1]).dropna().rename(metric).reset_index()
             rounding, degrees = pooled_deviation(paired, metric, ["fold", "seed"])
-            own, other = (each[each["rounding"] == 0] for each in (members, base))
-            cells = paired_differences(own, other, [metric])[metric].dropna().reset_index()
+            own, other = (each[each["rounding"] == 0].set_index(["fold", "seed"])[metric] for each in (members, base))
+            both = pd.concat([own, other], axis=1).dropna()
+            cells = (own - other).dropna().rename(metric).reset_index()
             seeds, _ = pooled_deviation(cells, metric, ["fold"])
-            both = own.merge(other, on=["fold", "seed"])
-            correlation = both[f"{metric}_x"].corr(both[f"{metric}_y"]) if len(both) > 2 else np.nan
             numbers = [len(paired), cells["seed"].nunique(), degrees, np.nan, rounding, seeds, np.nan]
             label = f"{condition.label} − {experiment.label(experiment.baseline)}"
-            rows.append([condition.reference, label, metric, *numbers, paired[metric].mean(), correlation])
+            rows.append([condition.reference, label, metric, *numbers, paired[metric].mean(), correlation(both)])
     columns = ["condition", "label", "metric", *COLUMNS, "difference", "correlation"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -142,8 +141,8 @@ def _changes_table(answer: Answer, frame: "pd.DataFrame") -> Table:
     lines = []
     for row in frame.itertuples():
         names = [row.label if row.metric == answer.experiment.metrics[0] else "", heading(row.metric)]
-        correlation = NONE if row.correlation != row.correlation else f"{row.correlation:+.2f}"
-        numbers = [shown_change(row.difference), shown(row.rounding), shown(row.seed), correlation]
+        numbers = [shown_change(row.difference), shown(row.rounding), shown(row.seed)]
+        numbers.append(shown_ratio(row.correlation))
         lines.append([*names, str(row.seeds), str(row.runs), *numbers])
     heads = ["Difference", "", "Seeds", "Pairs", "mean", "± rounding", "± seeds", "correlation"]
     return Table.of(heads, lines, words=2, title="Differences, paired by seed and perturbation")

@@ -68,6 +68,7 @@ CIRCUMSTANCES = (
     Column("clips_test", "count", "clips", "test clips"),
     Column("singers_test", "text", "", "test singers"),
     Column("device", "text", "", "processor that trained the first phase"),
+    Column("threads", "count", "", "threads of the processor that trained the first phase; 0 on a GPU"),
     Column("precision", "text", "", "floating-point precision of training"),
     Column("torch", "text", "", "version of torch"),
     Column("commit", "text", "", "commit of the code; +dirty if files were changed"),

@@ -12,7 +12,7 @@ from singtech import metrics
 from singtech.results.collate import STATE, Collated
 from singtech.results.commands import MOST_LISTED, command, command_end, has_vocalset_singers, prepare, sweep
 from singtech.results.conditions import Condition
-from singtech.results.experiments import PAPER_CORPUS, Experiment, Published
+from singtech.results.experiments import PAPER_CORPUS, Experiment, Published, find_experiment
 from singtech.results.groups import conditions_in, has_folds_alone, main_group
 from singtech.results.intervals import over_folds
 from singtech.results.jackknife import Jackknife
@@ -158,7 +158,11 @@ def answer(
         missing.append((f"{' and '.join(experiment.references)}, from the clips of the corpus", clips))
     notes = on_group(group) | (_on_folds(experiment) if use_folds else {}) | _on_demo(data, group)
     notes |= _on_units(experiment, runs, frame)
-    notes |= on_rounding(experiment, counted) | _on_left_out(left_out) | _on_circumstances(runs)
+    floor = on_rounding(experiment, counted)
+    if not floor and len(conditions) > 1 and (results["rounding"] != 0).any():
+        others = replace(find_experiment("rounding"), metrics=experiment.metrics, folds=experiment.folds)
+        floor = on_rounding(others, _counted(results, others, conditions_in(others.conditions, group), collated)[0])
+    notes |= floor | _on_left_out(left_out) | on_circumstances(runs, conditions)
     return Answer(
         *(experiment, data, runs, perturbed, frame, tuple(missing), everything, notes, group, collated),
         published=published or {},
@@ -217,8 +221,22 @@ def paired_differences(runs: "pd.DataFrame", others: "pd.DataFrame", names: Sequ
     Returns:
         One row per fold and seed, nan if only one of them has it; one column per metric.
     """
-    cells, names = ["fold", "seed"], list(names)
-    return runs.set_index(cells)[names] - others.set_index(cells)[names]
+    cells = ["fold", "seed"]
+    own, other = (each[[*cells, *names]].set_index(cells) for each in (runs, others))
+    return own - other
+
+
+def correlation(pairs: "pd.DataFrame") -> float:
+    """Pearson's correlation of two columns over pairs; over folds where there are several, else over seeds.
+
+    Args:
+        pairs: by fold and seed.
+    Returns:
+        nan of fewer than three pairs, and of scores that are all alike.
+    """
+    unit = "fold" if pairs.index.get_level_values("fold").nunique() > 1 else "seed"
+    means = pairs.groupby(level=unit).mean().dropna()
+    return float(means.corr().iloc[0, 1]) if len(means) > 2 and means.nunique().min() > 1 else math.nan
 
 
 def intervals(
@@ -432,13 +450,20 @@ def pooled_deviation(runs: "pd.DataFrame", metric: str, cells: Sequence[str]) ->
 
 
 def on_rounding(experiment: Experiment, runs: "pd.DataFrame") -> dict[str, str]:
-    """Note how much rounding alone moves the first metric, if there are runs with perturbed initial weights."""
-    metric = experiment.metrics[0]
-    deviation, degrees = pooled_deviation(runs, metric, OF_ROUNDING)
+    """Note how much rounding alone moves the first metric that runs with perturbed initial weights have."""
+    floors = {metric: pooled_deviation(runs, metric, OF_ROUNDING) for metric in experiment.metrics}
+    metric, (deviation, degrees) = next(((m, floor) for m, floor in floors.items() if floor[1]), ("", (0, 0)))
     if not degrees:
         return {}
-    text = f"Initial weights changed by 1e-7, as rounding does, move {metrics.label(metric)} by ± {deviation:.3f} "
-    return {"rounding": text + f"(standard deviation at one seed, {degrees} degrees of freedom)."}
+    perturbed = set(runs.loc[runs["rounding"] != 0, "condition"])
+    labels = [condition.label for condition in experiment.conditions if condition.reference in perturbed]
+    return {
+        "rounding": (
+            f"Rounding: initial weights changed by 1e-7 move {metrics.label(metric)} by ± {deviation:.3f}, and so the "
+            f"difference of two networks by ± {math.sqrt(2) * deviation:.3f} (standard deviations at one seed, "
+            f"{degrees} degrees of freedom; {_first(labels)})."
+        )
+    }
 
 
 def _on_folds(experiment: Experiment) -> dict[str, str]:
@@ -460,8 +485,9 @@ def _on_left_out(reasons: Mapping[str, int]) -> dict[str, str]:
     return {"left out": f"Runs left out: {', '.join(left_out)}."} if left_out else {}
 
 
-def _on_circumstances(runs: "pd.DataFrame") -> dict[str, str]:
-    """Note the device, precision and versions that the runs were made with."""
+def on_circumstances(runs: "pd.DataFrame", conditions: Iterable[Condition]) -> dict[str, str]:
+    """Note the device, precision and versions that the runs were made with, and which were trained on other devices
+    or with another number of threads than most."""
     versions = runs["made_by"].where(runs["made_by"] != "", runs["commit"])  # of each phase, or of the run
     makers = sorted({maker for text in versions for maker in text.split()})
     names = CIRCUMSTANCES if len(makers) < 2 else CIRCUMSTANCES[:-1]  # several versions get their own note
@@ -469,7 +495,28 @@ def _on_circumstances(runs: "pd.DataFrame") -> dict[str, str]:
     circumstances = "; ".join(f"{name} {_first(each)}" for name, each in values.items() if each)
     notes = {"circumstances": f"Runs made with {circumstances}."} if circumstances else {}
     versions = {"versions": f"The phases of these runs were made by different versions of singtech: {_first(makers)}."}
-    return notes | (versions if len(makers) > 1 else {})
+    return notes | _on_machines(runs, conditions) | (versions if len(makers) > 1 else {})
+
+
+def _on_machines(runs: "pd.DataFrame", conditions: Iterable[Condition]) -> dict[str, str]:
+    """Note the kinds of device and numbers of threads, if these differ, and at which seeds differences mix them."""
+    threads = runs["threads"].where(runs["threads"] > 0)  # nan on a GPU, and where it is not known
+    if len(set(runs["device"]) - {""}) < 2 and threads.nunique() < 2:
+        return {}
+    labels = {condition.reference: condition.label for condition in conditions}
+    words = [f", {number:.0f} thread{'s' * (number > 1)}" if number > 0 else "" for number in threads]
+    kinds = runs.assign(threads=threads, kind=runs["device"] + words)
+    counts = "; ".join(f"{count} on {kind}" for kind, count in sorted(kinds["kind"].value_counts().items()))
+    mixed = []
+    for (fold, seed), cell in kinds.groupby(["fold", "seed"]):
+        if max(cell["device"].nunique(), cell["threads"].nunique()) > 1:
+            others = cell.loc[cell["kind"] != cell["kind"].mode()[0], "condition"].map(labels)
+            mixed.append(f"seed {seed}{f' of fold {fold}' * (fold != '')} ({_first(list(others))} unlike the others)")
+    text = f"Runs were trained on different devices or with different numbers of threads: {counts}. "
+    which = (
+        f"Differences mix them, and so contain their rounding, at {_first(mixed)}." if mixed else "No seed mixes them."
+    )
+    return {"machines": text + which}
 
 
 def _listed(unit: str, items: Sequence[object]) -> str:

@@ -148,7 +148,7 @@ def needed_units(comparison: Comparison, comparisons: int, delta: float = DELTA)
     power of Student's one-sided tests against both ends.
     """
     estimate, level = comparison.estimate, LEVEL / comparisons
-    least = math.ceil(math.log2(2 / level)) if comparison.is_exact else 2
+    least = least_seeds(comparisons) if comparison.is_exact else 2
     if estimate.units < 2:
         return least
     mean, deviation = abs(estimate.value), estimate.deviation
@@ -160,6 +160,27 @@ def needed_units(comparison: Comparison, comparisons: int, delta: float = DELTA)
         ways.append(_least_units(3, level / 2, *ends))
     units = min(ways)
     return max(units, estimate.units + 1) if units <= MOST else None
+
+
+def least_seeds(comparisons: int) -> int:
+    """How many seeds the sign flip needs at Holm's first step: its smallest p-value of n seeds is 2 / 2**n."""
+    return math.ceil(math.log2(2 * comparisons / LEVEL))
+
+
+def smallest_effect(seeds: int, comparisons: int) -> float:
+    """The smallest difference that the sign flip over seeds finds with probability `POWER` at Holm's first step.
+
+    Returns:
+        in standard deviations over seeds; inf of fewer than `least_seeds`. With just as many all signs must agree; with
+        more the power is approximated by that of Student's test, as in `needed_units`.
+    """
+    from scipy.special import ndtri
+    from statsmodels.stats.power import TTestPower
+
+    least = least_seeds(comparisons)
+    if seeds <= least:
+        return math.inf if seeds < least else float(ndtri(POWER ** (1 / seeds)))
+    return float(TTestPower().solve_power(None, seeds, LEVEL / comparisons, POWER))
 
 
 def _least_units(least: int, level: float, *tests: tuple[float, str]) -> int:

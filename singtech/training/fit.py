@@ -228,6 +228,7 @@ def train_phase(task: Task) -> Outcome:
         "epoch": epoch,
         "seconds": round(sum(entry["seconds"] for entry in curve) + time.perf_counter() - start, 3),
         "device": device_name(device, machine.devices),
+        "threads": torch.get_num_threads() if device.type == "cpu" else 0,
         "torch": torch.__version__,
     } | ({} if head_gap is None else {"head_gap": head_gap})
     return Outcome(network.state_dict(), optimizer_state, curve, record, running)

@@ -330,6 +330,7 @@ def _circumstances(stored: list[StoredPhase], name: str) -> dict:
         "seconds": own,
         "seconds_shared": shared,
         "device": records[0]["device"],
+        "threads": records[0].get("threads"),  # phases of earlier versions do not tell
         "made_by": " ".join(map(made_by, stored)),
         "finished": _now(),
         **({"head_gap": gaps[-1]} if gaps else {}),

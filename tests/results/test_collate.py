@@ -50,8 +50,8 @@ def test_columns_stand_in_a_fixed_order(tmp_path, run):
     )
     last = (
         "validation_f1 head_gap parameters epochs seconds seconds_shared clips_train training_counts clips_test "
-        "singers_test device precision torch commit status reason protocol data_fingerprint corpus_fingerprint recipe "
-        "phases made_by finished versions command variant schema"
+        "singers_test device threads precision torch commit status reason protocol data_fingerprint "
+        "corpus_fingerprint recipe phases made_by finished versions command variant schema"
     )
     f1 = [*(f"f1_{technique}" for technique in TECHNIQUES), "f1_growl", "f1_yodel"]
     recall = [*(f"recall_{technique}" for technique in TECHNIQUES), "recall_growl"]

@@ -1,5 +1,6 @@
 """Differences of sums of scores, by hand."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -70,4 +71,32 @@ def test_what_was_not_run_says_so_on_the_page(put, collated, tmp_path):
     put({"ann": 5, "ben": 4}, dc="late")
     paths, _ = render(BATCH_NORM, collated(), {}, "vocalset", tmp_path)
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in paths[0].read_text().splitlines()]
-    assert ["Late − w/o DC, recalibrated", "0", "—", "—", "—", "not run", "—", "—"] in lines
+    assert ["Late − w/o DC, recalibrated", "0", "—", "—", "—", "not run", "—", "—", "—"] in lines
+
+
+def test_the_correlation_is_of_the_two_sides_over_seeds(put, values):
+    late, none = (5, 4, 2, 3), (3, 4, 1, 5)
+    for seed, (own, other) in enumerate(zip(late, none, strict=True)):
+        put({"ann": own, "ben": own}, dc="late", seed=seed)
+        put({"ann": other, "ben": other}, dc="none", seed=seed)
+    gain = Contrast("gain", ("late",), ("none_weighted",))
+    # deviations from the means 3.5 and 3.25: products 1.5 * -.25 + .5 * .75 + 1.5 * 2.25 - .5 * 1.75 = 2.5
+    assert values(gain).loc["gain", "correlation"] == pytest.approx(2.5 / math.sqrt(5 * 8.75))
+
+
+def test_two_pairs_have_no_correlation(put, values):
+    for seed in (0, 1):
+        put({"ann": 5 - seed, "ben": 4}, dc="late", seed=seed)
+        put({"ann": 2 + seed, "ben": 2}, dc="none", seed=seed)
+    assert math.isnan(values(Contrast("gain", ("late",), ("none_weighted",))).loc["gain", "correlation"])
+
+
+def test_one_seed_is_undecided_even_if_its_interval_excludes_0(put, values):
+    gain = Contrast("gain", ("late",), ("none_weighted",))
+    for seed, expected in ((0, "undecided"), (1, "supported")):
+        put({"ann": 5, "ben": 5, "cid": 4, "dan": 4}, dc="late", seed=seed)
+        put({"ann": 1, "ben": 1, "cid": 1, "dan": 1}, dc="none", seed=seed)
+        row = values(gain).loc["gain"]
+        assert row["low"] > 0.5
+        assert row["p_holm"] < 0.05
+        assert row["verdict"] == expected

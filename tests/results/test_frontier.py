@@ -8,9 +8,10 @@ import pytest
 
 from singtech.config_paths import EXPERIMENTS
 from singtech.results.experiments import read_experiment
-from singtech.results.frontier import TAUS, adjusted, best_accuracy, keep_best
+from singtech.results.frontier import TAUS, adjusted, best_accuracy, frontier_page, keep_best
 from singtech.results.index import render
 from singtech.results.predictions import Predictions
+from singtech.results.summaries import answer
 
 FRONTIER = read_experiment(EXPERIMENTS / "frontier.yaml")
 COUNTS = "belt=80 trill=20"
@@ -77,3 +78,17 @@ def test_logit_adjustment_itself_gains_nothing_and_a_better_network_does(put, co
     assert gains.loc["late_tau_norm", "verdict"] == "undecided"  # one seed
     assert gains.loc["late_lws", "verdict"] == "not run"
     assert {path.name for path in paths} >= {"frontier.png", "frontier.pdf", "frontier.csv"}
+
+
+def test_one_seed_is_undecided_even_if_every_singer_gains(put, collated, tmp_path):
+    better = [(singer, name, belt + (name == "belt"), trill + (name == "trill")) for singer, name, belt, trill in CLIPS]
+    few = replace(
+        FRONTIER, conditions=tuple(c for c in FRONTIER.conditions if c.reference in ("late_crt_wc@0", "late_tau_norm"))
+    )
+    for seed, expected in ((0, "undecided"), (1, "supported")):
+        put(CLIPS, strategy="crt_wc", alpha=0.0, seed=seed)
+        put(better, strategy="tau_norm", alpha=0.0, seed=seed)
+        page = frontier_page(answer(few, replace(collated(), output_dir=tmp_path), "vocalset"))
+        (gain,) = page.frame.dropna(subset="verdict").itertuples()
+        assert gain.p_holm < 0.05
+        assert gain.verdict == expected

@@ -31,7 +31,7 @@ CLIPS = [
 ]
 
 
-PAGES_OF_TWO = ("table1", "rounding", "ladder", "batch_norm", "imbalance", "tuning")  # tables
+PAGES_OF_TWO = ("verdicts", "table1", "rounding", "ladder", "batch_norm", "imbalance", "tuning")  # tables
 
 
 @pytest.fixture

@@ -5,11 +5,14 @@ import math
 import pytest
 
 from singtech.config_paths import EXPERIMENTS
+from singtech.results.claims import claims_page
 from singtech.results.experiments import read_experiment
 from singtech.results.index import render
 from singtech.results.summaries import answer
 
-ROUNDING, TABLE2 = (read_experiment(EXPERIMENTS / f"{name}.yaml") for name in ("rounding", "table2"))
+ROUNDING, TABLE2, VERDICTS = (
+    read_experiment(EXPERIMENTS / f"{name}.yaml") for name in ("rounding", "table2", "verdicts")
+)
 SCORES = {  # dc, seed -> scores at rounding 0, 1, 2
     ("late", 0): (0.50, 0.52, 0.54),
     ("late", 1): (0.60, 0.60, 0.66),
@@ -62,7 +65,34 @@ def test_the_command_for_what_is_missing_names_the_corpus(run, collated, tmp_pat
 def test_perturbed_runs_count_in_no_other_page_but_its_note(put, collated):
     found = answer(TABLE2, collated(), "vocalset")
     assert found.numbers.loc[("late", "f1"), "mean"] == pytest.approx(0.55)
-    assert found.notes["rounding"].startswith("Initial weights changed by 1e-7, as rounding does, move macro-F1 by ± ")
+    # of 0.50, 0.52, 0.54 and of 0.60, 0.60, 0.66 and of three times 0.40; a difference of two by the square root of 2
+    assert found.notes["rounding"] == (
+        "Rounding: initial weights changed by 1e-7 move macro-F1 by ± 0.023, and so the difference of two networks by "
+        "± 0.033 (standard deviations at one seed, 6 degrees of freedom; w/o DC weighted | Late, cRT-WFC)."
+    )
+
+
+@pytest.mark.parametrize("name", ["imbalance", "frontier", "ladder", "techniques"])
+def test_the_floor_of_other_conditions_stands_beside_differences_of_conditions_without(name, run, put, collated):
+    run(0.5, strategy="crt_wc", alpha=0.0)
+    page = answer(read_experiment(EXPERIMENTS / f"{name}.yaml"), collated(), "vocalset")
+    assert not len(page.perturbed)
+    assert "0.033 (standard deviations at one seed, 6 degrees of freedom; w/o DC w" in page.notes["rounding"]
+
+
+def test_a_page_of_a_single_condition_has_no_floor(put, collated):
+    confusion = read_experiment(EXPERIMENTS / "confusion.yaml")
+    assert "rounding" not in answer(confusion, collated(), "vocalset").notes
+
+
+def test_perturbed_runs_are_no_seeds_of_a_verdict(put, collated):
+    """Late less none is 0.10 with both seeds, and up to 0.14 under perturbations."""
+    frame = claims_page(answer(VERDICTS, collated(), "vocalset")).frame.set_index(["label", "on"])
+    for label in ("Late, cRT-WFC − w/o DC weighted", "Late − w/o DC, recalibrated"):
+        verdict = frame.loc[(label, "these singers")]
+        assert (verdict["units"], verdict["difference"]) == (2, pytest.approx(0.1))
+        assert verdict["deviation"] == pytest.approx(0, abs=1e-12)
+        assert verdict["verdict"] == "undecided"
 
 
 def test_a_groupby_by_condition_does_not_mix_perturbed_runs(put, collated):

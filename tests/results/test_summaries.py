@@ -248,6 +248,24 @@ def test_runs_of_different_versions_say_so_in_one_note(run, answered):
     assert not [other for other in answered().notes.values() if "commit" in other]
 
 
+def test_runs_of_different_machines_say_so_and_at_which_seeds_they_mix(run, answered):
+    run(seed=0, threads=2)
+    run(seed=1, threads=None)  # of an earlier version, on unknown threads
+    run(seed=0, strategy="joint", threads=2)
+    assert "machines" not in answered().notes
+    run(seed=1, strategy="joint", threads=1)
+    text = "Runs were trained on different devices or with different numbers of threads: "
+    assert answered().notes["machines"] == (
+        f"{text}1 on cpu; 1 on cpu, 1 thread; 2 on cpu, 2 threads. No seed mixes them."
+    )
+    run(seed=2, strategy="joint", threads=1)
+    run(seed=2, device="H200", threads=0)
+    assert answered().notes["machines"] == (
+        f"{text}1 on H200; 1 on cpu; 2 on cpu, 1 thread; 2 on cpu, 2 threads. Differences mix them, and so contain "
+        "their rounding, at seed 2 (Late, joint unlike the others)."
+    )
+
+
 def test_runs_on_folds_are_no_part_of_the_corpus_s_own_split(run, answered):
     run(0.5)
     run(0.9, fold="1", data_fingerprint="other")

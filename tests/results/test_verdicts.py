@@ -4,10 +4,21 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import nct, permutation_test, t, ttest_1samp
+from scipy.stats import nct, norm, permutation_test, t, ttest_1samp
 
 from singtech.results.intervals import NEGLIGIBLE, REFUTED, SUPPORTED, UNDECIDED
-from singtech.results.verdicts import NOT_RUN, by_fold, by_seed, holm, judge, needed_units, overall, sign_flip
+from singtech.results.verdicts import (
+    NOT_RUN,
+    by_fold,
+    by_seed,
+    holm,
+    judge,
+    least_seeds,
+    needed_units,
+    overall,
+    sign_flip,
+    smallest_effect,
+)
 
 
 def judged(family, delta=0.01):
@@ -105,6 +116,18 @@ def test_needed_units_are_those_of_the_textbook():
     assert needed(differences, 7) > 34
     assert needed(np.array([-1.0, 1.0]), 1) is None
     assert needed(np.array([0.2]), 7) == 9  # 2 / 2**9 is below 0.05 / 7, and 2 / 2**8 is not
+
+
+def test_with_just_enough_seeds_all_signs_must_agree():
+    """2 / 2**9 is below 0.05 / 7 and 4 / 2**9 is not: the power is that nine normal differences have one sign."""
+    assert least_seeds(7) == 9
+    assert smallest_effect(8, 7) == math.inf
+    assert norm.cdf(smallest_effect(9, 7)) ** 9 == pytest.approx(0.8)
+
+
+def test_more_seeds_find_what_students_test_finds():
+    level, effect = 0.05 / 7, smallest_effect(15, 7)
+    assert nct.sf(t.isf(level / 2, 14), 14, effect * math.sqrt(15)) == pytest.approx(0.8, abs=1e-4)
 
 
 def test_what_is_nearly_nothing_is_soon_seen_to_be_negligible():
