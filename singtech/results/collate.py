@@ -256,8 +256,8 @@ def _results_frame(rows: list[dict]) -> "pd.DataFrame":
     """Make one typed row per run, sorted by condition and seed."""
     import pandas as pd
 
-    names = columns(set().union(*rows))
-    frame = pd.DataFrame.from_records(rows, columns=names)
+    names = columns({"rounding"}.union(*rows))
+    frame = pd.DataFrame.from_records([{"rounding": 0} | row for row in rows], columns=names)  # earlier rows lack it
     for name in names:
         dtype = schema.DTYPES.get(schema.column_type(name))
         frame[name] = frame[name].astype(dtype) if dtype else frame[name].map(_text)

@@ -76,7 +76,7 @@ def parse_row(content: bytes | OSError, folder: Path | None = None) -> dict | No
     except (OSError, ValueError, RecursionError) as error:
         raise Damaged(" ".join(str(error).split())[:120]) from None
     if isinstance(row, dict):
-        row = {"fold": "", "schema": 0, "rounding": 0} | ({"settings": ""} if VARIANT in row else {}) | row
+        row = {"fold": "", "schema": 0} | ({"settings": ""} if VARIANT in row else {}) | row
         number = row["schema"]
         if type(number) is int and number > schema.SCHEMA:
             raise Newer(f"a newer version of singtech wrote it: schema {number}, expected at most {schema.SCHEMA}")

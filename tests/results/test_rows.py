@@ -1,11 +1,13 @@
 """A run's row: what is written is read again, and what is damaged is named and left out."""
 
+import hashlib
 import json
 import logging
 
 import numpy as np
 import pytest
 
+from singtech.results.collate import read_results
 from singtech.results.rows import is_intact, read_rows, write_row
 
 
@@ -15,6 +17,16 @@ def test_a_row_is_read_as_it_was_written(tmp_path, run, make_row):
     assert {name: row[name] for name in row if name not in ("schema", "digest")} == make_row(0.61, seed=3, alpha=0.5)
     assert is_intact(row)
     assert not is_intact(row | {"f1": 0.62})
+
+
+def test_a_row_from_before_perturbed_runs_is_intact_and_counts_as_unperturbed(tmp_path, run):
+    path = run(0.61) / "row.json"
+    row = json.loads(path.read_text())
+    del row["rounding"], row["digest"]
+    digest = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:16]
+    path.write_text(json.dumps(row | {"digest": digest}))
+    assert is_intact(read_rows(tmp_path / "runs")[0])
+    assert list(read_results(tmp_path)["rounding"]) == [0]
 
 
 def test_numbers_of_numpy_and_a_technique_without_clips_become_plain_json(tmp_path, make_row):
