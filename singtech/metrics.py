@@ -182,6 +182,7 @@ METRICS: dict[str, Metric] = {
     "auc_*": Metric("AUC", lambda clips: clips.areas),
 }
 
+HEADINGS = {"head_gap": "above minimum"}  # columns that tables show beside metrics; lower values are better
 
 ROW_COLUMNS = frozenset(  # columns of a row that are not metrics
     "run condition data fold model dc strategy alpha seed rounding settings parameters epochs seconds seconds_shared "
@@ -246,7 +247,7 @@ def is_higher_better(column: str) -> bool:
     """Whether higher values of a column are better; True for a column that is not a metric."""
     column_parts = split_column(column)
     metric = METRICS.get(column_parts[0] if column_parts else column.removeprefix("validation_"))
-    return metric is None or metric.higher_is_better
+    return column not in HEADINGS and (metric is None or metric.higher_is_better)
 
 
 def format_scores(row: Mapping) -> str:
@@ -324,4 +325,4 @@ def _describe_column(column: str, wording: Callable[[Metric], str], template: st
         return wording(METRICS[column])
     if column_parts := split_column(column):
         return template.format(metric=wording(METRICS[column_parts[0]]), technique=column_parts[1].replace("_", " "))
-    return column
+    return HEADINGS.get(column, column)
