@@ -73,27 +73,38 @@ bench: setup  ## compare its speed with a simple version on this machine, in min
 data: setup  ## download VocalSet (2 GB) if it is absent, cut it into clips, print its content
 	$(PY) -m singtech prepare $(ARGS)
 
-paper: setup plan  ## the whole paper: print the plan, run what is missing, render all
-	$(PY) -m singtech prepare $(CORPUS_ARGS)
-	status=0; for experiment in table2 figure3; do \
-		$(PY) -m singtech.run -m experiments=$$experiment $(RUN_ARGS) || status=$$?; \
+# run sweeps one after the other, also if a run of one fails, then render; $(1): the sweeps, $(2): options of tables
+define sweep
+$(PY) -m singtech prepare $(CORPUS_ARGS)
+	status=0; for sweep in $(1); do \
+		$(PY) -m singtech.run -m $$sweep $(RUN_ARGS) || status=$$?; \
 		test $$status -lt 128 || exit $$status; \
-	done; $(PY) -m singtech tables $(filter output_dir=%,$(ARGS)) && exit $$status
-
+	done; $(PY) -m singtech tables $(2) $(filter output_dir=%,$(ARGS)) && exit $$status
+endef
+# Hydra sweeps over products only: what these experiments have beside their product
+LADDER = experiments=ladder "condition=late_crt_wc,late_minimum alpha=0.0 ablation=dropout_head" \
+	condition=late_balanced_sampler "condition=late_minimum alpha=1.0"
+LONG_TAIL = experiments=long_tail "experiments=long_tail condition=late_crt_wc alpha=0.0,1.0"
 # what experiments/imbalance.yaml trains on the same features: three seeds are cheap
 HEADS = late_crt_wc,late_minimum,late_class_balanced,late_focal,late_balanced_softmax,late_label_aware,$\
 	late_balanced_sampler,late_root_sampler,late_progressive_sampler,late_mixup,late_remix,late_lws,late_marc,$\
 	late_tau_norm,late_logit_adjusted,late_nearest_mean
 THREE_SEEDS = $(if $(filter seed=%,$(ARGS)),,seed=0,1,2)
-gains: setup  ## find what the gains are made of: rounding, steps to cRT-WC, batch norm, the long tail
+GAINS = experiments=rounding $(LADDER) experiments=batch_norm experiments=imbalance "condition=$(HEADS) $(THREE_SEEDS)" \
+	"condition=late_crt_wc,late_minimum alpha=0.0,1.0 $(THREE_SEEDS)" "condition=late_joint alpha=0.0,1.0"
+
+paper: setup plan  ## the whole paper: print the plan, run what is missing, render all
+	$(call sweep,experiments=table2 experiments=figure3)
+
+gains: setup  ## what the gains are made of: rounding, steps to cRT-WC, batch norm, the long tail
 	$(PY) -m singtech plan experiments=rounding,ladder,batch_norm,imbalance $(RUN_ARGS)
-	$(PY) -m singtech prepare $(CORPUS_ARGS)
-	status=0; for sweep in experiments=rounding experiments=ladder experiments=batch_norm experiments=imbalance \
-		"condition=$(HEADS) $(THREE_SEEDS)" "condition=late_crt_wc,late_minimum alpha=0.0,1.0 $(THREE_SEEDS)" \
-		"condition=late_joint alpha=0.0,1.0"; do \
-		$(PY) -m singtech.run -m $$sweep $(RUN_ARGS) || status=$$?; \
-		test $$status -lt 128 || exit $$status; \
-	done; $(PY) -m singtech tables $(filter data=% output_dir=%,$(ARGS)) && exit $$status
+	$(call sweep,$(GAINS),$(filter data=%,$(ARGS)))
+
+ladder: setup
+	$(call sweep,$(LADDER),show=$@)
+
+long_tail: setup  ## what methods against the long tail gain at imbalance ratios of 1, 4 and 16
+	$(call sweep,$(LONG_TAIL),show=$@)
 
 tuning: setup  ## tune each method against the long tail on validation singers: one sweep for each
 	$(PY) -m singtech prepare $(CORPUS_ARGS)
@@ -102,17 +113,10 @@ tuning: setup  ## tune each method against the long tail on validation singers: 
 		test $$status -lt 128 || exit $$status; \
 	done; $(PY) -m singtech tables show=$@ $(filter output_dir=%,$(ARGS)) && exit $$status; }
 
-long_tail: setup  ## what methods against the long tail gain at imbalance ratios of 1, 4 and 16
-	$(PY) -m singtech prepare $(CORPUS_ARGS)
-	status=0; for alphas in "" "condition=late_crt_wc alpha=0.0,1.0"; do \
-		$(PY) -m singtech.run -m experiments=$@ $$alphas $(RUN_ARGS) || status=$$?; \
-		test $$status -lt 128 || exit $$status; \
-	done; $(PY) -m singtech tables show=$@ $(filter output_dir=%,$(ARGS)) && exit $$status
-
 plan: setup  ## count what `make paper` would run, its time and disk space
 	$(PY) -m singtech plan $(RUN_ARGS)
 
-$(EXPERIMENTS): setup
+$(filter-out ladder,$(EXPERIMENTS)): setup
 	$(PY) -m singtech prepare $(CORPUS_ARGS)
 	$(PY) -m singtech.run -m experiments=$@ $(RUN_ARGS)
 	$(PY) -m singtech tables show=$@ $(filter output_dir=%,$(ARGS))
