@@ -54,9 +54,9 @@ def claims_page(here: Answer) -> Page:
     tables = [_table(experiment.families, frame)]
     if explanations:
         tables.append(_explanations_table(explanations, frames))
-        missing += [each for of in explanations for each in _all_at_once(of["these singers"])]
+        missing += [each for of in explanations for each in of["these singers"].missing]
     return here.page(
-        frame=pd.concat([frame, *frames]),
+        frame=pd.concat([frame, *frames], ignore_index=True),
         lead=[sentence(claim, frame) for claim in experiment.claims],
         tables=tables,
         notes=[note for kind, note in notes.items() if kind not in OF_SUMMARY] + _on_power(experiment, frame),
@@ -136,13 +136,8 @@ def _explanation(here: Answer, name: str) -> Answer:
     needed = {reference for contrast in contrasts for reference in (*contrast.plus, *contrast.minus)}
     conditions = tuple(condition for condition in experiment.conditions if condition.reference in needed)
     experiment = replace(experiment, contrasts=contrasts, conditions=conditions, metrics=experiment.metrics[:1])
+    experiment = replace(experiment, kind=here.experiment.kind)  # which is over folds only if it is told to be
     return answer(experiment, here.collated, here.data, here.group)
-
-
-def _all_at_once(answer: Answer) -> list[tuple[str, str]]:
-    """The missing runs of an experiment in one command, unless only one is missing."""
-    what = f"for the page {answer.experiment.name}, all at once"
-    return [(what, answer.sweep)] if len(answer.missing) > 1 else list(answer.missing)
 
 
 def sentence(claim: Claim, frame: "pd.DataFrame") -> str:
@@ -176,7 +171,7 @@ def _on_power(experiment: Experiment, frame: "pd.DataFrame") -> list[str]:
     family, heading = next(iter(experiment.families.items()))
     comparisons = len(_comparisons(experiment, family))
     seeds = int(frame.loc[frame["on"] == next(iter(UNITS)), "units"].max())
-    if not seeds:
+    if not seeds or not comparisons:
         return []
     among, least = f"among the {comparisons} comparisons of {heading}", least_seeds(comparisons)
     text = f"Power on these singers {among}: "

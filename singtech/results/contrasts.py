@@ -46,7 +46,7 @@ def estimate(answer: Answer, contrast: Contrast, metric: str) -> Estimate:
     """Estimate a contrast on the seeds that all of its conditions have; without predictions it has no interval."""
     both = sides(answer, contrast, metric)
     values = both["plus"] - both["minus"]
-    if not len(values):
+    if not len(values) or not contrast.plus:
         return UNDEFINED
     if answer.experiment.folds:
         return over_folds(values.unstack("seed").to_numpy())

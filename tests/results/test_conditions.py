@@ -61,6 +61,8 @@ ABLATIONS = {  # what each sets; the alpha of Late cRT-WC stays 0.2 but where it
     "sampler": {"sampler": "balanced"},
     "trim_silence": {"data.trim_silence": 40.0},
     "remainder_pad": {"data.remainder": "pad"},
+    "averaged": {"schedule.average": 0.99},
+    "last_epochs": {"schedule.last_epochs": 3},
     "validation_singers": {"data.split.validation": ["female3", "male2", "male6"]},
     "best_epoch": {"data.split.validation": ["female3", "male2", "male6"], "selection": "best"},
 }
