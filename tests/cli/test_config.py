@@ -70,8 +70,9 @@ def choices(*overrides):
 
 def differing(*overrides):
     """What `list_differences` says of a run, as `singtech run` composes it."""
+    cfg = without_hydra(*overrides)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return list_differences(without_hydra(*overrides))
+        return list_differences(cfg)
 
 
 def alpha_of(phase):
