@@ -91,7 +91,8 @@ def test_the_mean_of_a_heads_weights_is_the_mean_of_its_epochs_predictions(corpu
 @pytest.mark.parametrize("average", [{"average": 0.9}, {"last_epochs": 2}])
 @pytest.mark.parametrize("kill_in", ["network", "head"])
 def test_an_interruption_changes_neither_decay_nor_average(corpus, tmp_path, monkeypatch, kill_in, average):
-    head = classifier(3, extractor="dropout", mix=Mixup, decay="linear")
+    of_head = {name: value for name, value in average.items() if name == "last_epochs"}
+    head = classifier(3, extractor="dropout", mix=Mixup, decay="linear", **of_head)
     phases = [network(3, offset_rate=0.1, decay="cosine", **average), head]
     expected = run(corpus, tmp_path / "a", phases)
     monkeypatch.setattr(KillingMachine, "kills", kill_in, raising=False)
