@@ -186,8 +186,8 @@ HEADINGS = {"head_gap": "above minimum"}  # columns that tables show beside metr
 
 ROW_COLUMNS = frozenset(  # columns of a row that are not metrics
     "run condition data fold model dc strategy alpha seed rounding settings parameters epochs seconds seconds_shared "
-    "head_gap clips_train training_counts clips_test singers_test device precision torch commit status reason protocol "
-    "recipe phases made_by finished versions command variant schema files digest differences".split()
+    "head_gap clips_train training_counts clips_test singers_test device threads precision torch commit status reason "
+    "protocol recipe phases made_by finished versions command variant schema files digest differences".split()
 )
 
 

@@ -231,6 +231,9 @@ def runnable(run: Run, corpus: Corpus, machine: Machine) -> Network:
         raise InvalidValue(f"data.split names no test singer of {corpus.name}: a run needs clips to be scored on.")
     if run.setup.selection == "best" and not len(corpus.rows("validation")):
         raise InvalidValue("selection=best: there is no validation clip; name some singers in data.split.validation.")
+    averages = [getattr(phase, name, None) for phase in run.phases for name in ("average", "last_epochs")]
+    if run.setup.selection == "best" and any(averages):
+        raise InvalidValue("selection=best keeps the weights of one epoch: omit schedule.average, schedule.last_epochs.")
     if run.setup.precision == "16-mixed" and (machine.accelerator == "cpu" or not torch.cuda.is_available()):
         raise InvalidValue("precision=16-mixed needs an NVIDIA GPU, and there is none: use bf16-mixed or 32-true.")
     backend_for(machine.make_trainer(devices=machine.devices).strategy.root_device, machine.deformable)
@@ -325,7 +328,6 @@ def _circumstances(stored: list[StoredPhase], name: str) -> dict:
         round(sum(record["seconds"] for record in records if (record.get("run") == name) == is_own), 3)
         for is_own in (True, False)
     )
-    gaps = [record["head_gap"] for record in records if "head_gap" in record]
     return {
         "seconds": own,
         "seconds_shared": shared,
@@ -333,7 +335,7 @@ def _circumstances(stored: list[StoredPhase], name: str) -> dict:
         "threads": records[0].get("threads"),  # phases of earlier versions do not tell
         "made_by": " ".join(map(made_by, stored)),
         "finished": _now(),
-        **({"head_gap": gaps[-1]} if gaps else {}),
+        **{name: value for name, value in records[-1].items() if name == "head_gap"},
     }
 
 

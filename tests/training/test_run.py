@@ -193,6 +193,8 @@ def test_a_row_tells_how_far_the_re_trained_head_is_from_the_minimum(corpus, fir
     assert "head_gap" not in first.row
     if isinstance(phase, FitHead):
         assert result.row["head_gap"] == pytest.approx(0, abs=1e-9)
+        rewritten = run(corpus, tmp_path, [network(), phase, RewriteHead(rewrite=TauNormalized)])
+        assert "head_gap" not in rewritten.row
 
 
 def test_the_distance_from_the_minimum_is_that_of_scikit_learns_solution(corpus, retrained, tmp_path):
@@ -331,6 +333,12 @@ def test_a_look_at_the_validation_singers_changes_nothing_in_training(corpus, tm
 def test_selecting_the_best_epoch_needs_validation_singers(tmp_path):
     with pytest.raises(ValueError, match=r"selection=best: there is no validation clip"):
         run(TinyCorpus(validation=0), tmp_path, [network()], selection="best")
+
+
+@pytest.mark.parametrize("phase", [network(2, average=0.9), network(2, last_epochs=2)])
+def test_one_epoch_is_not_selected_where_weights_are_averaged(corpus, tmp_path, phase):
+    with pytest.raises(ValueError, match=r"selection=best keeps the weights of one epoch"):
+        run(corpus, tmp_path, [phase], selection="best")
 
 
 def test_a_forest_classifies_the_stored_features_and_a_second_run_repeats_its_bytes(corpus, tmp_path):
