@@ -83,6 +83,7 @@ def load_network(output_dir: Path, row: Mapping, code: str = ""):
     """
     from singtech.components import import_file
     from singtech.inference.saved import Description, describe_parts
+    from singtech.metrics import split_column
     from singtech.results.conditions import read_yaml
     from singtech.results.predictions import PREDICTIONS, read_predictions
     from singtech.training.phase_store import StoredPhase
@@ -104,7 +105,7 @@ def load_network(output_dir: Path, row: Mapping, code: str = ""):
     if forest:
         raise InvalidValue(f"{row['run']}: a random forest names its techniques; it is not stored.")
     techniques = read_predictions(folder / PREDICTIONS).techniques
-    origin = {name: value for name, value in row.items() if value == value and not name.startswith(("f1_", "recall_"))}
+    origin = {name: value for name, value in row.items() if value == value and not split_column(name)}
     description = Description(parts, techniques, rate, samples, origin, import_file(Path(code)) if code else None)
     network = description.build()
     load_weights(phase, network)

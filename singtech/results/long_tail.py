@@ -137,7 +137,8 @@ def _table(answer: Answer, gains: "pd.DataFrame") -> Table:
         if len(of_method):
             lines.append(["", "gain", *map(shown_change, of_method["value"])])
             lines.append(["", "95 %", *map(shown_change_interval, of_method["low"], of_method["high"])])
-            lines.append(["", "p, Holm", *of_method["p_holm"].map("{:.3f}".format)])
+            ps = of_method["p_holm"].where(of_method["value"].notna())
+            lines.append(["", "p, Holm", *ps.map(shown)])
             lines.append(["", "verdict", *of_method["verdict"]])
         groups.append(lines)
     columns = [f"ratio {ratio:g}" for ratio in ratios]

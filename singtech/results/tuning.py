@@ -52,14 +52,17 @@ def tuning_page(answer: Answer) -> Page:
 
 
 def select(answer: Answer) -> dict[str, str]:
-    """The row with the best mean on the validation singers, by method; the first of equal ones.
+    """The row with the best mean on the validation singers, by method, over the seeds that all its values have.
 
-    It is "" before every value of the method was run, for the best of a few is another.
+    The first of equal ones counts. It is "" before every value of the method was run, for the best of a few is another.
     """
     judge = answer.experiment.metrics[0]
-    means = answer.wide("mean")[judge] * (1 if is_higher_better(judge) else -1)
-    of_methods = {method.name: means[list(method.rows)] for method in answer.experiment.methods}
-    return {name: "" if values.isna().any() else str(values.idxmax()) for name, values in of_methods.items()}
+    scores = answer.runs.pivot(index="seed", columns="condition", values=judge) * (1 if is_higher_better(judge) else -1)
+    selected = {}
+    for method in answer.experiment.methods:
+        means = scores.reindex(columns=list(method.rows)).dropna().mean()
+        selected[method.name] = "" if means.isna().any() else str(means.idxmax())
+    return selected
 
 
 def _table(answer: Answer, selected: dict[str, str]) -> Table:

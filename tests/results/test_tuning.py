@@ -112,6 +112,12 @@ def test_the_value_that_is_best_on_the_validation_singers_is_tested(put, collate
     assert not [note for note in page.notes if "end of its values" in note]
 
 
+def test_values_are_compared_on_the_seeds_that_all_have(put, collated):
+    put([(0.5, 0.4), (0.6, 0.5), (0.4, 0.9), (0.4, 0.9)], PLAIN, seed=0)
+    put([(0.9, 0.4)], PLAIN, seed=1)
+    assert select(answer(TUNING, collated(), "vocalset"))["plain"] == PLAIN.rows[1]
+
+
 def test_nothing_is_selected_before_every_value_was_run(put, run, collated, tmp_path):
     run()
     put([(0.5, 0.4), (0.6, 0.5), (0.4, 0.9)], FOCAL)
