@@ -84,14 +84,15 @@ endef
 # Hydra sweeps over products only: what these experiments have beside their product
 LADDER = experiments=ladder "condition=late_crt_wc,late_minimum alpha=0.0 ablation=dropout_head" \
 	condition=late_balanced_sampler "condition=late_minimum alpha=1.0"
+IMBALANCE = experiments=imbalance "condition=late_crt_wc,late_minimum alpha=0.0,1.0" "condition=late_joint alpha=0.0"
 LONG_TAIL = experiments=long_tail "experiments=long_tail condition=late_crt_wc alpha=0.0,1.0"
 # what experiments/imbalance.yaml trains on the same features: three seeds are cheap
 HEADS = late_crt_wc,late_minimum,late_class_balanced,late_focal,late_balanced_softmax,late_label_aware,$\
 	late_balanced_sampler,late_root_sampler,late_progressive_sampler,late_mixup,late_remix,late_lws,late_marc,$\
 	late_tau_norm,late_logit_adjusted,late_nearest_mean
 THREE_SEEDS = $(if $(filter seed=%,$(ARGS)),,seed=0,1,2)
-GAINS = experiments=rounding $(LADDER) experiments=batch_norm experiments=imbalance "condition=$(HEADS) $(THREE_SEEDS)" \
-	"condition=late_crt_wc,late_minimum alpha=0.0,1.0 $(THREE_SEEDS)" "condition=late_joint alpha=0.0,1.0"
+GAINS = experiments=rounding $(LADDER) experiments=batch_norm $(IMBALANCE) "condition=$(HEADS) $(THREE_SEEDS)" \
+	"condition=late_crt_wc,late_minimum alpha=0.0,1.0 $(THREE_SEEDS)"
 
 paper: setup plan  ## the whole paper: print the plan, run what is missing, render all
 	$(call sweep,experiments=table2 experiments=figure3)
@@ -102,6 +103,9 @@ gains: setup  ## what the gains are made of: rounding, steps to cRT-WC, batch no
 
 ladder: setup
 	$(call sweep,$(LADDER),show=$@)
+
+imbalance imbalance_auc frontier: setup
+	$(call sweep,$(IMBALANCE),show=$@)
 
 long_tail: setup  ## what methods against the long tail gain at imbalance ratios of 1, 4 and 16
 	$(call sweep,$(LONG_TAIL),show=$@)
@@ -116,7 +120,7 @@ tuning: setup  ## tune each method against the long tail on validation singers: 
 plan: setup  ## count what `make paper` would run, its time and disk space
 	$(PY) -m singtech plan $(RUN_ARGS)
 
-$(filter-out ladder,$(EXPERIMENTS)): setup
+$(filter-out ladder imbalance imbalance_auc frontier,$(EXPERIMENTS)): setup
 	$(PY) -m singtech prepare $(CORPUS_ARGS)
 	$(PY) -m singtech.run -m experiments=$@ $(RUN_ARGS)
 	$(PY) -m singtech tables show=$@ $(filter output_dir=%,$(ARGS))
