@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import chain, groupby, repeat
 from typing import TYPE_CHECKING
 
-from singtech.metrics import heading, is_higher_better
+from singtech.metrics import HEADINGS, heading, is_higher_better
 from singtech.results.conditions import column_heads
 from singtech.results.contrasts import contrasts_frame, contrasts_table
 from singtech.results.pages import Cell, Line, Page, Table, shown, shown_change, shown_interval
@@ -35,8 +35,10 @@ def table_page(answer: Answer) -> Page:
         tables.append(replace(_upright(thirds), title=TITLE, note=describe(answer)))
         frame = pd.concat([frame, thirds.frame])
     if experiment.contrasts:
-        contrasts = contrasts_frame(answer)
-        tables.append(contrasts_table(answer, contrasts))
+        judged = tuple(metric for metric in experiment.metrics if metric not in HEADINGS)
+        scored = replace(answer, experiment=replace(experiment, metrics=judged))
+        contrasts = contrasts_frame(scored)
+        tables.append(contrasts_table(scored, contrasts))
         frame = pd.concat([frame, contrasts.assign(data=answer.data, artefact=experiment.name)])
     return answer.page(tables=tables, notes=notes, frame=frame)
 

@@ -100,3 +100,15 @@ def test_one_seed_is_undecided_even_if_its_interval_excludes_0(put, values):
         assert row["low"] > 0.5
         assert row["p_holm"] < 0.05
         assert row["verdict"] == expected
+
+
+def test_a_heads_distance_from_its_minimum_is_shown_but_no_difference_of_it(put, collated, tmp_path):
+    for alpha, gap in ((0.0, 0.25), (0.2, 0.5)):
+        put({"ann": 5, "ben": 4}, strategy="crt_wc", alpha=alpha, head_gap=gap)
+    ladder = read_experiment(EXPERIMENTS / "ladder.yaml")
+    paths, page = render(ladder, collated(), {}, "vocalset", tmp_path)
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in paths[0].read_text().splitlines()]
+    (own,) = [line for line in lines if line[:1] == ["Late, cRT-WC"]]
+    assert own[-1] == "0.500"
+    assert [line[-1] for line in lines if line[:1] == ["Difference"]] == ["B-Acc."]
+    assert "head_gap" not in set(page.frame.loc[page.frame["verdict"].notna(), "metric"])
