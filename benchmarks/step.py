@@ -99,7 +99,7 @@ def of_network(
 
 def run_for(dc: str, corpus: Corpus, size: Size, machine: Machine, precision: str) -> tuple[Run, object]:
     """A run of a warm-up epoch and as many as there are turns; and the machine as `singtech.run` has it."""
-    settings = [f"dc={dc}", f"batch_size={size.batch}", f"schedule.features={size.turns + 1}", "batch_norm=running"]
+    settings = [f"dc={dc}", f"batch_size={size.batch}", f"schedule.features={size.turns + 1}"]
     if machine.device.type == "cpu":
         settings.append(f"schedule.max_batches={size.steps}")
     settings += [f"precision={PRECISIONS[precision]}", "trainer.progress=false"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NOTE = (
     "Each difference is paired by {pairs}. Its interval is for other singers and, with several seeds, for other "
     "trainings; p is Student's, adjusted by Holm over the lines of one metric. Negligible lies within ±{delta:g}; one "
-    "seed decides nothing. Correlation: of the two sides' scores over seeds; pairing helps if it is high."
+    "seed decides nothing. Correlation: of the two sides' scores over {unit}s; pairing helps if it is high."
 )
 
 
@@ -110,4 +110,4 @@ def contrasts_table(answer: Answer, frame: "pd.DataFrame") -> Table:
     outcome = [heading(first), "95 %", "p, Holm", "verdict", "correlation"]
     table = Table.of(["Difference", *counts.values(), *outcome, *map(heading, others)], lines, title="Differences")
     pairs = "fold and seed" if has_folds else "seed"
-    return replace(table, note=NOTE.format(pairs=pairs, delta=answer.experiment.delta))
+    return replace(table, note=NOTE.format(pairs=pairs, unit=answer.experiment.unit, delta=answer.experiment.delta))

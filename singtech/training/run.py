@@ -233,7 +233,7 @@ def runnable(run: Run, corpus: Corpus, machine: Machine) -> Network:
         raise InvalidValue("selection=best: there is no validation clip; name some singers in data.split.validation.")
     averages = [getattr(phase, name, None) for phase in run.phases for name in ("average", "last_epochs")]
     if run.setup.selection == "best" and any(averages):
-        raise InvalidValue("selection=best keeps the weights of one epoch: omit schedule.average, schedule.last_epochs.")
+        raise InvalidValue("selection=best keeps the weights of one epoch: omit schedule.average and .last_epochs.")
     if run.setup.precision == "16-mixed" and (machine.accelerator == "cpu" or not torch.cuda.is_available()):
         raise InvalidValue("precision=16-mixed needs an NVIDIA GPU, and there is none: use bf16-mixed or 32-true.")
     backend_for(machine.make_trainer(devices=machine.devices).strategy.root_device, machine.deformable)
