@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 NOTE = (
     "Each difference is paired by {pairs}. Its interval is for other singers and, with several seeds, for other "
-    "trainings; p is Student's, adjusted by Holm over the lines of one metric. Negligible lies within ±{delta:g}; one "
-    "seed decides nothing. Correlation: of the two sides' scores over {unit}s; pairing helps if it is high."
+    "trainings; p is Student's, adjusted by Holm over the lines of one metric, run or not. Negligible lies within "
+    "±{delta:g}; one seed decides nothing. Correlation: of the two sides' scores over {unit}s; pairing helps if it is "
+    "high."
 )
 
 

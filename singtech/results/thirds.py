@@ -55,7 +55,8 @@ def describe(answer: Answer) -> str:
         if names
     ]
     of_each = f" ({'; '.join(reversed(parts))})" if parts else ""
-    return f"Mean recall of the techniques in thirds by their training clips{of_each}."
+    others = " Each fold has its own." if answer.experiment.folds else ""
+    return f"Mean recall of the techniques in thirds by their training clips{of_each}.{others}"
 
 
 class _Jackknife(Jackknife):

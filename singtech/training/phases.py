@@ -92,9 +92,9 @@ class Training(Phase):
         decay: of the learning rate to 0 over the phase's steps: `none`, `linear` or `cosine`.
         mix: mixes the clips of a batch; built with the class counts; None for no mixing.
         last_epochs: the phase's result is the mean of the weights after its last so many epochs (Izmailov et al. 2018);
-            for a linear head the mean of their predictions. None for the last weights.
+            for a linear head the mean of their predictions. Of fewer epochs, all count. None for the last weights.
     Raises:
-        InvalidValue: no epochs, a learning rate that is not above 0, an unknown decay, or more last epochs than epochs.
+        InvalidValue: no epochs, a learning rate that is not above 0, an unknown decay, or no last epochs.
     """
 
     optimizer: Optimizer
@@ -112,8 +112,10 @@ class Training(Phase):
             raise InvalidValue(f"learning_rate={self.learning_rate} in a phase: expected a number above 0, or null.")
         if self.decay not in DECAYS:
             raise InvalidValue(f"decay={self.decay} in a phase: expected one of {', '.join(DECAYS)}.")
-        if self.last_epochs is not None and not 1 <= self.last_epochs <= self.epochs:
-            raise InvalidValue(f"last_epochs={self.last_epochs} in a phase: expected 1 to {self.epochs}, its epochs.")
+        if self.last_epochs is not None and self.last_epochs < 1:
+            raise InvalidValue(
+                f"last_epochs={self.last_epochs} in a phase: expected a whole number from 1 up, or null."
+            )
 
     @property
     def optimizer_settings(self) -> Optimizer:

@@ -17,8 +17,8 @@ from singtech.models.conv_block import channel_moments
 
 
 def has_batch_norm(network: nn.Module) -> bool:
-    """Whether a network has a batch-norm layer."""
-    return any(isinstance(module, _BatchNorm) for module in network.modules())
+    """Whether a network has a batch-norm layer with statistics for evaluation."""
+    return any(isinstance(module, _BatchNorm) and module.track_running_stats for module in network.modules())
 
 
 @torch.no_grad()

@@ -219,7 +219,7 @@ def test_rounding_perturbs_the_initial_weights_alone_and_is_another_run(corpus):
     ("phase", "message"),
     [
         (lambda: network(decay="step"), "decay=step in a phase: expected one of none, linear, cosine"),
-        (lambda: network(2, last_epochs=3), "last_epochs=3 in a phase: expected 1 to 2, its epochs"),
+        (lambda: network(2, last_epochs=0), "last_epochs=0 in a phase: expected a whole number from 1 up"),
         (lambda: network(2, last_epochs=2, average=0.9), "expected one of them"),
         (lambda: network(average=1.0), "average=1.0 in a phase: expected a number between 0 and 1"),
         (lambda: network(offset_rate=0), "offset_rate=0 in a phase: expected a number above 0"),
