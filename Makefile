@@ -30,7 +30,6 @@ setup: .venv/.ready  ## make a .venv with the exact versions of constraints.txt
 demo: export OMP_WAIT_POLICY ?= PASSIVE
 demo: setup  ## Late, three strategies, four alphas on the synthetic corpus: Table 3 and Figure 3 in minutes
 	@echo "Synthetic voices, a small front end, 8 + 4 epochs (conf/data/demo.yaml, conf/schedule/demo.yaml): not VocalSet."
-	$(PY) -m singtech prepare data=demo $(filter output_dir=%,$(ARGS))
 	$(PY) -m singtech.run -m experiments=figure3 data=demo schedule=demo $(ARGS)
 	$(PY) -m singtech tables data=demo $(filter output_dir=%,$(ARGS))
 	$(PY) -m singtech report data=demo $(filter output_dir=%,$(ARGS))

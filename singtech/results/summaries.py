@@ -193,13 +193,15 @@ def summarize(
     tables = []
     for condition in experiment.conditions:
         members = runs[runs["condition"] == condition.reference]
-        is_whole = members[names].notna().all()
-        values = members.groupby(unit)[names].mean()
-        table = pd.DataFrame({"mean": values.mean(), "deviation": values.std()}, names)
-        table[["low", "high"]] = intervals(members, names, jackknife)
-        table = table.where(is_whole, axis=0).assign(units=len(values), unit=f"{unit}s")
+        table = pd.DataFrame(index=names)
+        if len(members):
+            values = members.groupby(unit)[names].mean()
+            table = pd.DataFrame({"mean": values.mean(), "deviation": values.std()}, names)
+            table[["low", "high"]] = intervals(members, names, jackknife)
+            table = table.where(members[names].notna().all(), axis=0)
+        table = table.assign(units=members[unit].nunique(), unit=f"{unit}s")
         table["paper"] = [published.get((experiment.published, condition.published, metric)) for metric in names]
-        if condition.reference != experiment.baseline:
+        if condition.reference != experiment.baseline and len(members) and len(baseline):
             changes = paired_differences(members, baseline, names).groupby(level=unit).mean()
             table = table.assign(change=changes.mean(), change_deviation=changes.std())
             table[["change_low", "change_high"]] = intervals(members, names, jackknife, baseline)
