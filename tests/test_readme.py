@@ -17,7 +17,10 @@ from tests.conftest import SMALL, tone
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-TYPED = re.findall(r"(?:python -m |^    |`)singtech[. ]([a-z]+)\b((?:[^`\n\\#]|\\\n)*)", README, flags=re.MULTILINE)
+DOCS = "\n".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
+TYPED = re.findall(
+    r"(?:python -m |^    |`)singtech[. ]([a-z]+)\b((?:[^`\n\\#]|\\\n)*)", README + DOCS, flags=re.MULTILINE
+)
 
 
 def settings_of(words):
@@ -38,7 +41,7 @@ def test_every_make_target_of_the_readme_is_there():
     makefile = (ROOT / "Makefile").read_text()
     (experiments,) = re.findall(r"^EXPERIMENTS = (.*)$", makefile, flags=re.MULTILINE)
     targets = set(re.findall(r"^([a-z0-9_]+):", makefile, flags=re.MULTILINE)) | set(experiments.split())
-    told = set(re.findall(r"(?:`|^    )make ([a-z0-9_]+)", README, flags=re.MULTILINE))
+    told = set(re.findall(r"(?:`|^    )make ([a-z0-9_]+)", README + DOCS, flags=re.MULTILINE))
     assert len(told) > 10
     assert told <= targets
 
