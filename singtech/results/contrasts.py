@@ -103,7 +103,12 @@ def contrasts_table(answer: Answer, frame: "pd.DataFrame") -> Table:
         row = frame[(frame["contrast"] == contrast.label) & (frame["metric"] == first)].iloc[0]
         interval = shown_change_interval(row["low"], row["high"])
         is_run = row["value"] == row["value"]
-        texts = [shown_change(row["value"]), interval, f"{row['p_holm']:.3f}" if is_run else NONE, row["verdict"]]
+        texts = [
+            shown_change(row["value"]),
+            interval,
+            f"{row['p_holm']:.3f}" if is_run and row["seeds"] > 1 else NONE,
+            row["verdict"],
+        ]
         texts.append(shown_ratio(row["correlation"]))
         values = frame[frame["contrast"] == contrast.label].set_index("metric")["value"]
         more = [shown_change(values[name]) for name in others]

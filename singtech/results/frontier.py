@@ -12,7 +12,7 @@ import numpy as np
 from singtech.metrics import METRICS, WeightedClips, heading
 from singtech.results.figures import blank, default_style, entitle, without_runs
 from singtech.results.intervals import UNDEFINED, Estimate, jackknife, over_folds, without_each
-from singtech.results.pages import Page, Table, shown, shown_change, shown_change_interval
+from singtech.results.pages import NONE, Page, Table, shown, shown_change, shown_change_interval
 from singtech.results.predictions import Predictions
 from singtech.results.summaries import Answer
 from singtech.results.thirds import read_counts
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TAUS = np.linspace(0, 2, 41)
+NOT_HERE = ("statistic", "baseline", "interval", "no interval")  # kinds of notes on means and differences
 BALANCED, OVERALL = "balanced_accuracy", "accuracy"
 NOTE = (
-    "A method's gain: its accuracy less the best accuracy that plain training reaches under some tau from 0 to 2 at "
-    "the same or a higher balanced accuracy; where it reaches none so high, less its accuracy at its highest. Paired "
-    "by {pairs}; the interval is for other singers, p is Student's, adjusted by Holm over the methods. One seed "
-    "decides nothing."
+    "B-Acc. and Acc. are the method's own. Its gain: the best accuracy that it reaches under some tau from 0 to 2 at "
+    "its own balanced accuracy or a higher one, less the best that plain training reaches there; where plain training "
+    "reaches none so high, less its accuracy at its highest. Both select tau on the test singers. Paired by {pairs}; "
+    "the interval is for other singers; p is Student's, adjusted by Holm over the methods. One seed decides nothing."
 )
 
 
@@ -39,7 +40,7 @@ def frontier_page(answer: Answer) -> Page:
     curves = {c.reference: _curves(answer, c.reference) for c in answer.experiment.conditions}
     frame, gains = _frame(answer, curves), gains_frame(answer, curves)
     lacking = int(sum(len(answer.runs_of(c)) - len(curves[c.reference]) for c in answer.experiment.conditions))
-    notes = [note for kind, note in answer.notes.items() if kind not in ("interval", "no interval")]
+    notes = [note for kind, note in answer.notes.items() if kind not in NOT_HERE]
     notes.append(NOTE.format(pairs="fold and seed" if answer.experiment.folds else "seed"))
     if lacking:
         notes.append(f"{lacking} runs are left out: they have no predictions or no training counts here.")
@@ -81,7 +82,7 @@ def best_accuracy(balanced: np.ndarray, accuracy: np.ndarray, least: np.ndarray)
 
 
 def gains_frame(answer: Answer, curves: dict) -> "pd.DataFrame":
-    """Make a frame with one row per method: its scores, plain training's accuracy there, the gain and its verdict."""
+    """Make a frame with one row per method: its scores, its gain over plain training, and the verdict on it."""
     import pandas as pd
 
     experiment, plain = answer.experiment, curves[answer.experiment.baseline]
@@ -90,7 +91,7 @@ def gains_frame(answer: Answer, curves: dict) -> "pd.DataFrame":
     for method in methods:
         own = {cell: curve for cell, curve in curves[method.reference].items() if cell in plain}
         gains = {
-            cell: curve[OVERALL][0] - best_accuracy(plain[cell][BALANCED], plain[cell][OVERALL], curve[BALANCED][0])
+            cell: _best(curve, curve[BALANCED][0]) - _best(plain[cell], curve[BALANCED][0])
             for cell, curve in own.items()
         }
         estimates.append(_estimate(gains, experiment.folds > 0))
@@ -111,6 +112,10 @@ def gains_frame(answer: Answer, curves: dict) -> "pd.DataFrame":
         verdict=verdicts,
         **folds,
     )
+
+
+def _best(curve: dict[str, np.ndarray], least: np.ndarray) -> np.ndarray:
+    return best_accuracy(curve[BALANCED], curve[OVERALL], least)
 
 
 @default_style()
@@ -211,6 +216,7 @@ def _table(answer: Answer, gains: "pd.DataFrame") -> Table:
     for row in gains.to_dict("records"):
         interval = shown_change_interval(row["low"], row["high"])
         numbers = [shown(row[BALANCED]), shown(row[OVERALL]), shown_change(row["gain"]), interval]
+        numbers.append(shown(row["p_holm"]) if row["seeds"] > 1 else NONE)
         lines.append([row["label"], *(str(row[name]) for name in counts), *numbers, row["verdict"]])
     heads = [
         answer.experiment.header,
@@ -219,6 +225,7 @@ def _table(answer: Answer, gains: "pd.DataFrame") -> Table:
         heading(OVERALL),
         "gain",
         "95 %",
+        "p, Holm",
         "verdict",
     ]
     return Table.of(heads, lines)

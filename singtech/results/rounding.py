@@ -122,7 +122,7 @@ def sentence(experiment: Experiment, runs: "pd.DataFrame", frame: "pd.DataFrame"
     for column, name in (("seed", "another seed"), ("singers", others)):
         if of_metric[column].notna().any():
             words += f", {name} by ± {np.sqrt((of_metric[column] ** 2).mean()):.3f}"
-    return f"{words}: a smaller difference of single runs says nothing."
+    return f"{words}: a smaller difference of single runs says little."
 
 
 def _table(answer: Answer, frame: "pd.DataFrame") -> Table:
