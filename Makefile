@@ -98,6 +98,7 @@ paper: setup plan  ## the whole paper: print the plan, run what is missing, rend
 
 gains: setup  ## what the gains are made of: rounding, steps to cRT-WC, batch norm, the long tail
 	$(PY) -m singtech plan experiments=rounding,ladder,batch_norm,imbalance $(RUN_ARGS)
+	@echo "        and about a third more: what these experiments have beside their product, and two more seeds of the heads"
 	$(call sweep,$(GAINS),$(filter data=%,$(ARGS)))
 
 ladder: setup
