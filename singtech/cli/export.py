@@ -100,8 +100,9 @@ def load_network(output_dir: Path, row: Mapping, code: str = ""):
         parts = describe_parts(settings)
         samples, rate = round(data["clip_seconds"] * data["sample_rate"]), int(data["sample_rate"])
     except (ValueError, TypeError, KeyError, AttributeError) as problem:
-        reason = " ".join(str(problem).split())[:120]
-        raise Damaged(f"{folder / CONFIGURATION} is damaged ({reason}). {repeat}") from None
+        reason = f"no {problem}" if isinstance(problem, KeyError) else " ".join(str(problem).split())[:120]
+        aside = f"Set it aside: singtech store check=true output_dir={output_dir}. {repeat}"
+        raise Damaged(f"{folder / CONFIGURATION} is damaged ({reason}). {aside}") from None
     if forest:
         raise InvalidValue(f"{row['run']}: a random forest names its techniques; it is not stored.")
     techniques = read_predictions(folder / PREDICTIONS).techniques

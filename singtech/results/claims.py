@@ -230,8 +230,8 @@ def _cells(row: Any, unit: str) -> Line:
         _counted(row.units, unit),
         shown_change(row.difference, row.deviation),
         shown_change_interval(row.low, row.high),
-        _probability(row.p),
-        _probability(row.p_holm),
+        _probability(row.p) if row.units > 1 else NONE,
+        _probability(row.p_holm) if row.units > 1 else NONE,
         shown_ratio(row.effect),
         row.verdict,
         _needs(row, unit) if row.verdict == UNDECIDED else "",
@@ -260,7 +260,7 @@ def _shortly(rows: Sequence[Any], unit: str) -> str:
     if len(rows) == 1:
         row = rows[0]
         text = f"{shown_change(row.difference, row.deviation)} over {_counted(row.units, unit)}"
-        text += f", adjusted p = {row.p_holm:.2g}"
+        text += f", adjusted p = {row.p_holm:.2g}" if row.units > 1 else ""
     else:
         counts = {each: verdicts.count(each) for each in dict.fromkeys(verdicts)}
         text = ", ".join(f"{count} of {len(rows)} comparisons {each}" for each, count in counts.items())

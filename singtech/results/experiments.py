@@ -1,6 +1,7 @@
 """Read the definitions of the paper's tables and figures (`experiments/*.yaml`) and its numbers (`paper.csv`)."""
 
 import csv
+import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ PAPER_CORPUS = "vocalset"  # the only corpus that can be compared with the paper
 KINDS = "table curve layers lengths confusion verdicts breakdown selection tuning rounding frontier long_tail".split()
 NUMBER_OF_METRICS = {"curve": 1, "long_tail": 1, "selection": 2}  # a selection has those of validation and of test
 REFERENCES = ("chance", "majority")
+UNITS = ("seed", "data.fold", "rounding")  # what a sweep repeats conditions over
 ROW_FIELDS = ("condition", "strategy", "alpha", "ablation", "group", "settings")
 _LAST_POSITION = 99  # position of experiments that are not in the paper
 
@@ -105,6 +107,7 @@ class Experiment:
         explanations: names of experiments whose contrasts with a statement are judged beside the claims.
         delta: smallest difference of scores that matters to a claim.
         position: its place in the paper's order.
+        swept: references of the conditions that `singtech run -m experiments=<name>` runs.
     """
 
     name: str
@@ -129,6 +132,7 @@ class Experiment:
     explanations: tuple[str, ...] = ()
     delta: float = DELTA
     position: int = _LAST_POSITION
+    swept: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         rows = [condition.reference for condition in self.conditions]
@@ -197,7 +201,8 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
     """
     path = Path(path)
     try:
-        experiment = read_yaml(path)["experiment"]
+        file = read_yaml(path)
+        experiment = file["experiment"]
         kind = experiment["kind"]
         rows = [] if kind in ("lengths", "curve", "tuning") else experiment["rows"]
         if kind == "curve":
@@ -228,6 +233,7 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
             families=dict(experiment.get("families", {})),
             delta=float(experiment.get("delta", DELTA)),
             position=int(experiment.get("position", _LAST_POSITION)),
+            swept=_swept(file.get("hydra", {}).get("sweeper", {}).get("params", {})),
         )
     except KeyError as error:
         raise InvalidValue(f"{path}: an experiment needs {error}, as in table3.yaml.") from error
@@ -247,6 +253,22 @@ def _require(names: Iterable[str], choices: Sequence[str], field: str) -> None:
     unknown = [name for name in names if name not in choices]
     if unknown:
         raise InvalidValue(f"{field}: {unknown[0]!r}, expected one of {', '.join(choices)}")
+
+
+def _swept(params: Mapping[str, Any]) -> frozenset[str]:
+    """Find the conditions of a sweep over the product of these parameters; none if they name no condition."""
+    import yaml
+
+    values = {name: str(text).split(",") for name, text in params.items() if name not in UNITS}
+    references = set()
+    for product in itertools.product(*values.values()):
+        entry = dict(zip(values, product, strict=True))
+        settings = {name: yaml.safe_load(entry.pop(name)) for name in list(entry) if name not in ROW_FIELDS}
+        try:
+            references.add(_condition(entry | {"settings": settings}).reference)
+        except (ValueError, KeyError):  # of a person's own sweep, which Hydra refuses if it is wrong
+            return frozenset()
+    return frozenset(references)
 
 
 def _condition(entry: Mapping) -> Condition:

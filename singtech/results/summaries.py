@@ -152,7 +152,9 @@ def answer(
     seeds = sorted(set(runs["seed"].tolist())) or [0]
     present = [condition for condition in conditions if condition in rows]
     missing = [] if group.is_legacy else _missing(experiment, present, runs, end, seeds)
-    everything = sweep(experiment, end, seeds) if missing else ""
+    is_swept = {condition.reference for condition in present} <= experiment.swept
+    is_swept |= experiment.kind == "verdicts"  # whose page says what its sweep leaves out
+    everything = sweep(experiment, end, seeds) if missing and is_swept else ""
     if len(of_guessing) < len(experiment.references):
         clips = prepare(command_end(collated, data, group=group.only_groups("data")))
         missing.append((f"{' and '.join(experiment.references)}, from the clips of the corpus", clips))

@@ -238,10 +238,11 @@ def _head_gap(task: Task, head: torch.nn.Module, features: Features) -> float | 
     """How much the penalised loss of a re-trained head is above its minimum, see `above_minimum`.
 
     Returns:
-        None if the head is not linear, its features move, or its objective is another than cross-entropy with weights.
+        None if the head is not linear with biases, its features move, or its objective is another than cross-entropy
+        with weights.
     """
     phase = task.phase
-    if not isinstance(phase, TrainHead | FitHead) or not isinstance(head, torch.nn.Linear):
+    if not isinstance(phase, TrainHead | FitHead) or not isinstance(head, torch.nn.Linear) or head.bias is None:
         return None
     if phase.extractor == "train":
         return None

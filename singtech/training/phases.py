@@ -287,7 +287,7 @@ class RunningStatistics(Phase):
         return True
 
     def describe(self) -> str:
-        return "batch norm with running statistics"
+        return "running statistics of batch norm, as training left them,"
 
 
 def read_phases(entries: Sequence[Mapping], batch_norm: str = "recalibrated") -> tuple[Phase, ...]:

@@ -124,6 +124,18 @@ def test_sections_5_1_and_5_3_ask_for_the_conditions_that_they_speak_of():
     assert found["confusion"].techniques == ("vibrato", "trill", "trillo")
 
 
+def test_the_conditions_of_a_sweep_are_known_so_that_a_page_offers_it_only_if_nothing_stays_missing():
+    found = {experiment.name: experiment for experiment in read_experiments()}
+    names = {name: {c.reference for c in each.conditions} for name, each in found.items()}
+    assert found["table3"].swept == names["table3"]
+    assert names["ladder"] - found["ladder"].swept == {
+        "late_crt_wc@0+dropout_head",
+        "late_minimum@0+dropout_head",
+        "late_minimum@1",
+        "late_balanced_sampler",
+    }
+
+
 def swept(name):
     """Every combination of what an experiment sweeps over, as {group: choice}."""
     params = yaml.safe_load((EXPERIMENTS / f"{name}.yaml").read_text(encoding="utf-8"))["hydra"]["sweeper"]["params"]
