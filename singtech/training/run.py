@@ -266,7 +266,7 @@ def _obtain_phases(
             return outcome
 
         entry, was_trained = store.obtain(key, train, title, wait)
-        done = ("trained" if phase.trains else "made") if was_trained else "taken from the store"
+        done = ("trained" if phase.trains else "stored") if was_trained else "taken from the store"
         other = "" if made_by(entry) == f"{maker['version']}@{maker['commit']}" else f", made by {made_by(entry)}"
         say(f"{title}: {phase.describe()} {done} ({key}, {entry.record['seconds']:.1f} s{other})")
         stored.append(entry)

@@ -1061,8 +1061,8 @@ def test_strategies_without_two_trainings_run_to_a_row(call, own):
     done = call("run", "-m", "strategy=head,tau_norm,lws", *own)
     assert done.status == 0, done.err
     assert done.out.count("F1 ") == 3
-    assert "phase 1/2 network: the network as it was built trained" in done.out
-    assert "rewrite of the head trained" in done.out
+    assert "phase 1/2 network: the network as it was built stored" in done.out
+    assert "rewrite of the head stored" in done.out
 
 
 @pytest.mark.parametrize(("selection", "extractor"), [("last", "train"), ("best", "eval")])
