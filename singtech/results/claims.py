@@ -135,9 +135,9 @@ def _explanation(here: Answer, name: str) -> Answer:
     contrasts = tuple(contrast for contrast in experiment.contrasts if contrast.statement)
     needed = {reference for contrast in contrasts for reference in (*contrast.plus, *contrast.minus)}
     conditions = tuple(condition for condition in experiment.conditions if condition.reference in needed)
-    experiment = replace(experiment, contrasts=contrasts, conditions=conditions, metrics=experiment.metrics[:1])
-    experiment = replace(experiment, kind=here.experiment.kind)  # which is over folds only if it is told to be
-    return answer(experiment, here.collated, here.data, here.group)
+    parts: dict[str, Any] = {"contrasts": contrasts, "conditions": conditions, "metrics": experiment.metrics[:1]}
+    kind = here.experiment.kind  # of verdicts, which are over folds only if they are told to be
+    return answer(replace(experiment, kind=kind, **parts), here.collated, here.data, here.group)
 
 
 def sentence(claim: Claim, frame: "pd.DataFrame") -> str:

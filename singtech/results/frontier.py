@@ -2,7 +2,7 @@
 
 Subtracting tau log pi from the logits (Menon et al. 2021), pi the share of each technique's training clips, moves any
 network from common techniques towards rare ones, without training. So the null model of a method against the long tail
-is the frontier that plain training reaches in this way. A method gains only what lies above it.
+is the frontier that plain training reaches in this way. A method gains only what its own frontier has above it.
 """
 
 from typing import TYPE_CHECKING, Any
