@@ -5,7 +5,7 @@ ARGS ?=
 # the demo corpus has its own schedule
 RUN_ARGS = $(ARGS)$(if $(filter data=demo,$(ARGS)),$(if $(filter schedule=%,$(ARGS)),, schedule=demo))
 CORPUS_ARGS = $(filter-out data.fold=%,$(filter data=% data.% output_dir=%,$(ARGS)))
-EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2_joint ablations folds verdicts breakdown select_dc select_alpha rounding floor ladder batch_norm imbalance imbalance_auc frontier
+EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2_joint ablations folds verdicts breakdown select_dc select_alpha rounding floor ladder batch_norm imbalance imbalance_auc frontier resolution recipe
 .DEFAULT_GOAL := help
 $(foreach name,data seed alpha schedule trainer output_dir experiments only,$(if $(filter command line,$(origin $(name))), \
 	$(error settings go into ARGS: make $(firstword $(MAKECMDGOALS)) ARGS="$(name)=$($(name))")))

@@ -88,7 +88,7 @@ def build_run(cfg: DictConfig, corpus):
         ComponentError: one of the user's own components cannot be imported.
     """
     from singtech.models.network import Architecture
-    from singtech.training.fit import Run, Setup
+    from singtech.training.fit import Run, Scoring, Setup
     from singtech.training.forest import Forest
     from singtech.training.phases import read_phases
 
@@ -123,7 +123,8 @@ def build_run(cfg: DictConfig, corpus):
     except TypeError as problem:
         raise InvalidValue(f"forest={forest}: expected trees and balanced ({problem}).") from None
     samples, techniques = corpus.waveforms.shape[1], len(corpus.techniques)
-    return Run(names, setup, phases, samples, techniques, corpus.sample_rate, forest)
+    scoring = Scoring(**settings["scoring"])
+    return Run(names, setup, phases, samples, techniques, corpus.sample_rate, forest, scoring)
 
 
 def build_machine(cfg: DictConfig):

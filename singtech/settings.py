@@ -76,6 +76,14 @@ class LoggerSettings:
 
 
 @dataclass
+class ScoringSettings:
+    """What a score is of, see `singtech.training.fit.Scoring`."""
+
+    unit: str = "clip"
+    hop: float = 0.5
+
+
+@dataclass
 class LooksSettings:
     """What `singtech offsets` draws."""
 
@@ -115,6 +123,7 @@ class Settings:
     model: dict[str, Any] = field(default_factory=dict)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     retraining: RetrainingSettings = field(default_factory=RetrainingSettings)
+    scoring: ScoringSettings = field(default_factory=ScoringSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     logger: LoggerSettings = field(default_factory=LoggerSettings)
     looks: LooksSettings = field(default_factory=LooksSettings)

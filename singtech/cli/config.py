@@ -41,7 +41,12 @@ NEUTRAL_SETTINGS += ("data.root", "data.labels", "data.source", "data.strict")
 # Groups whose choice is a column of a row, and groups whose choice can differ from the paper.
 ROW_GROUPS = ("data", "model", "dc", "strategy")
 # Settings of a corpus of the user's own that can differ from its usual ones.
-CHANGED_OF_OWN = ("data.folds", *(f"data.long_tail{end}" for end in ("", "_order", "_total", "_seed")))
+CHANGED_OF_OWN = (
+    "data.folds",
+    "data.inner_fold",
+    "data.fold_singers",
+    *(f"data.long_tail{end}" for end in ("", "_order", "_total", "_seed")),
+)
 DIFFERENCE_GROUPS = ("front_end", "loss", "sampler", "augment", "optimizer", "head", "schedule")
 
 

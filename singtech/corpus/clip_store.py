@@ -171,6 +171,8 @@ def prepare(
     split: Mapping[str, object],
     fold: int | None = None,
     folds: int = 5,
+    inner_fold: int | None = None,
+    fold_singers: str = "all",
     strict: bool = False,
     make: bool = True,
     long_tail: float | None = None,
@@ -188,6 +190,8 @@ def prepare(
         folder: the store is `folder/<name>-<key>`.
         split: singers, or recordings, of each subset (see `make_split`).
         fold: None, or one of `folds` folds, whose singers test instead of those of `split` (see `choose_fold_singers`).
+        inner_fold: None, or 1 to folds - 1: the singers of the fold that many after `fold` validate.
+        fold_singers: `all`, or `train` to leave the test singers of `split` out of the folds.
         strict: stop at an unusable recording, instead of omitting it with a note.
         long_tail: thin the training recordings to a long tail of this ratio (see `thin_recordings`); None for all.
         long_tail_order, long_tail_total, long_tail_seed: its techniques, most common first; its clips; its choice.
@@ -197,7 +201,7 @@ def prepare(
         SingtechError: a setting or the source is wrong; the message says which and why.
         OSError: the source cannot be read, or the store cannot be written.
     """
-    clip_split = make_split(split, fold, folds)
+    clip_split = make_split(split, fold, folds, inner_fold, fold_singers)
     settings = normalise_settings(**form)
     with open_recordings(source) as reader:
         key = hashlib.sha256(json.dumps([SCHEMA, settings, reader.signature()]).encode()).hexdigest()
@@ -402,7 +406,12 @@ def _apply_split(store: Corpus, clip_split: Split, names: Sequence[str]) -> Corp
     """
     require_names(clip_split, names)
     if clip_split.fold is not None:
-        clip_split = clip_split._replace(test=choose_fold_singers(store.clips, clip_split.fold, clip_split.folds))
+        clips = store.clips[~store.clips["singer"].isin(clip_split.left_out)]
+        folds, validation = clip_split.folds, []
+        if clip_split.inner_fold is not None:
+            validation = choose_fold_singers(clips, (clip_split.fold + clip_split.inner_fold) % folds, folds)
+        test = choose_fold_singers(clips, clip_split.fold, folds)
+        clip_split = clip_split._replace(test=test, validation=validation)
     clips = store.clips.assign(split=assign_subsets(clip_split, store.clips, store.techniques, "clip", store.unusable))
     table = store.recordings.assign(split=clip_split.subsets(store.recordings))
     notes = [*store.notes, *note_split(clip_split, table, clips, store.techniques)]

@@ -99,6 +99,42 @@ class ClipRows(Dataset):
         return torch.from_numpy(self.values[self.rows[items]]), self.targets[items]
 
 
+class Windows(Dataset):
+    """Overlapping windows of a subset's recordings, as long as a clip, read in batches.
+
+    The clips of a recording are consecutive rows of the store, without gaps. Windows reach from the first clip's start
+    to the last one's end; a recording of one clip has one window.
+
+    Args:
+        corpus: the clips.
+        subset: of the split.
+        hop: from the start of one window to the next, as a share of a clip; above 0, at most 1.
+    Attributes:
+        recordings: (n,) the recording of each window, as the index of its first clip in the subset.
+        targets: (n,) technique indices.
+    """
+
+    def __init__(self, corpus: Corpus, subset: str, hop: float) -> None:
+        rows, self.values, self.hop = corpus.rows(subset), corpus.waveforms, hop
+        clips, samples = corpus.clips.iloc[rows].reset_index(drop=True), self.values.shape[1]
+        step = max(1, round(hop * samples))
+        windows = [
+            (group.index[0], rows[group.index[0]] + start // samples, start % samples)
+            for _, group in clips.groupby("recording", sort=False)
+            for start in range(0, max(group["samples"].sum() - samples, 0) + 1, step)
+        ]
+        self.recordings, self.rows, self.offsets = map(np.array, zip(*windows, strict=True))
+        self.targets = torch.from_numpy(corpus.targets(subset)[self.recordings])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, items: Sequence[int]) -> tuple[Tensor, Tensor]:
+        pairs = zip(self.rows[items], self.offsets[items], strict=True)
+        windows = [self.values[row : row + 2].reshape(-1)[o : o + self.values.shape[1]] for row, o in pairs]
+        return torch.from_numpy(np.stack(windows)), self.targets[items]
+
+
 class VocalSetDataModule(pl.LightningDataModule):
     """Load training clips in the order of each epoch, or the clips of any subset in the corpus's order.
 
@@ -149,6 +185,10 @@ class VocalSetDataModule(pl.LightningDataModule):
     def ordered_loader(self, subset: str) -> DataLoader:
         """Return every clip of a subset, once, in the corpus's order."""
         return self._make_loader(self._make_dataset(subset), batch_size=self.batch_size)
+
+    def window_loader(self, windows: Windows) -> DataLoader:
+        """Return the windows of a subset's recordings, in order."""
+        return self._make_loader(windows, batch_size=self.batch_size)
 
     def recalibration_loader(self) -> DataLoader:
         """Return each training clip once, in a random order that depends only on the seed."""

@@ -28,6 +28,8 @@ class DataSettings:
     split: SplitSettings = field(default_factory=SplitSettings)
     fold: int | None = None
     folds: int = 5
+    inner_fold: int | None = None
+    fold_singers: str = "all"
     clip_seconds: float = 3.0
     sample_rate: int = 44100
     remainder: str = "drop"

@@ -30,6 +30,8 @@ class Split(NamedTuple):
         train: None for all names in no other subset. If it is a list, names in no list belong to no subset.
         by: "singer" or "recording".
         fold: None, or the one of `folds` folds with the test singers.
+        inner_fold: None, or 1 to folds - 1: the singers of the fold that many after `fold` validate.
+        left_out: singers who are in no fold.
     """
 
     test: list[str]
@@ -38,6 +40,8 @@ class Split(NamedTuple):
     by: str = "singer"
     fold: int | None = None
     folds: int = 5
+    inner_fold: int | None = None
+    left_out: tuple[str, ...] = ()
 
     def names(self) -> dict[str, list[str]]:
         """Return the names of each subset that has a list."""
@@ -47,6 +51,7 @@ class Split(NamedTuple):
     def subsets(self, table: pd.DataFrame) -> list[str]:
         """Return the subset of each row of a table of recordings or clips; "" for a row in no subset."""
         subset_of = {name: subset for subset, names in self.names().items() for name in names}
+        subset_of |= dict.fromkeys(self.left_out, "")
         rest = "train" if self.train is None else ""
         if self.by == "singer":
             names = table["singer"]
@@ -55,13 +60,19 @@ class Split(NamedTuple):
         return [subset_of.get(unicodedata.normalize("NFC", name), rest) for name in names]
 
 
-def make_split(split: Mapping[str, object], fold: int | None = None, folds: int = 5) -> Split:
-    """Make a split from the settings data.split, data.fold and data.folds, and check it.
+def make_split(
+    split: Mapping[str, object],
+    fold: int | None = None,
+    folds: int = 5,
+    inner_fold: int | None = None,
+    fold_singers: str = "all",
+) -> Split:
+    """Make a split from the settings data.split, .fold, .folds, .inner_fold and .fold_singers, and check it.
 
     Each subset is a list of names, or a text file with one name per line.
 
     Raises:
-        InvalidValue: a name is in two subsets, or the fold does not exist.
+        InvalidValue: a name is in two subsets, or a fold does not exist.
         NotThere: there is no such text file.
     """
     by = split.get("by", "singer")
@@ -71,6 +82,14 @@ def make_split(split: Mapping[str, object], fold: int | None = None, folds: int 
         raise InvalidValue(
             f"data.fold={fold}, data.folds={folds}: expected null or a fold from 0, of two or more folds."
         )
+    if inner_fold is not None and (fold is None or not 1 <= inner_fold < folds):
+        raise InvalidValue(
+            f"data.inner_fold={inner_fold}, data.fold={fold}: expected null, or a data.fold and 1 to {folds - 1}."
+        )
+    if fold_singers not in ("all", "train"):
+        raise InvalidValue(
+            f"data.fold_singers={fold_singers}: expected all, or train for those that data.split trains."
+        )
     test, validation = (_read_names(f"data.split.{name}", split.get(name) or [], by) for name in ("test", "validation"))
     train = None if split.get("train") is None else _read_names("data.split.train", split["train"], by)
     if fold is not None:
@@ -79,7 +98,8 @@ def make_split(split: Mapping[str, object], fold: int | None = None, folds: int 
                 f"data.split names {'validation' if validation else 'training'} {by}s: with data.fold={fold} none "
                 "validates and all others train; leave validation empty and train null."
             )
-        return Split([], [], fold=fold, folds=folds)
+        left_out = tuple(test) if fold_singers == "train" else ()
+        return Split([], [], fold=fold, folds=folds, inner_fold=inner_fold, left_out=left_out)
     new_split = Split(test, validation, train, str(by), fold, folds)
     subset_of: dict[str, str] = {}
     for subset, names in new_split.names().items():

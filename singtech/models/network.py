@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,13 +58,22 @@ class Architecture:
         with torch.random.fork_rng(devices=[]):  # for layers without `reset_parameters`; `initialise` draws the others
             torch.default_generator.manual_seed(derive_seed(seed, "layers"))
             front_end = build(self.front_end, sample_rate=sample_rate)
-            extractor = build(self.extractor, shape=front_end.shape(samples))
+            extractor = self.build_extractor(front_end.shape(samples), samples, sample_rate)
             network = Network(front_end, extractor, self.head(extractor.out_features, techniques))
         if getattr(extractor, "pretrained", False):
             initialise(network.classifier, seed, prefix="classifier")
         else:
             initialise(network, seed)
         return network
+
+    def build_extractor(self, shape: tuple[int, ...], samples: int, sample_rate: int) -> Any:
+        """Build the extractor alone, with the arguments that its signature has.
+
+        Args:
+            shape: of one input, from the front end.
+            samples, sample_rate: see `build`; their quotient is the argument `seconds`.
+        """
+        return build(self.extractor, shape=shape, seconds=samples / sample_rate, sample_rate=sample_rate)
 
 
 def oblong_network(samples: int, techniques: int, front_end: dict, seed: int, **extractor) -> Network:

@@ -1,11 +1,14 @@
 """The four-layer oblong CNN (Yamamoto et al. 2021) of Table 1, any of its layers deformable."""
 
+import math
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from singtech.errors import InvalidValue
+from singtech.models.aggregation import aggregate
 from singtech.models.conv_block import Block
 from singtech.models.deformable import DeformableConv2d, paddings
 
@@ -16,7 +19,14 @@ LAYERS = (
     (128, (1, 4), (3, 3)),
     (128, (1, 16), (2, 2)),
 )
-MIN_SIDE = 96  # bins, and frames: 4 · 4 · 3 · 2 give one after the pooling
+# Pooling (bins, frames) of the four layers. At 86 frames a second, Table 1's leaves 5.4 to the first kernel with an
+# extent in time, too few for the 4 to 8 Hz of vibrato and trill. `fine` leaves 43 and 21.5 to these two kernels, `bins`
+# all.
+POOLINGS = {
+    "table1": tuple(pool for _, _, pool in LAYERS),
+    "fine": ((4, 1), (4, 2), (3, 2), (2, 2)),
+    "bins": ((4, 1), (4, 1), (3, 1), (2, 1)),
+}
 
 
 class OblongExtractor(nn.Module):
@@ -32,11 +42,14 @@ class OblongExtractor(nn.Module):
         features: D.
         hidden: width of the layer before the features, or None for none.
         dropout, hidden_dropout: probability to drop a unit after each convolutional block, and after the hidden layer.
-        aggregation: `average` over the map (Section 3.1, footnote 1) or `flatten`.
+        aggregation: `average` over the map (Section 3.1, footnote 1), `flatten`, `statistics` or `modulation`, see
+            `singtech.models.aggregation`.
+        pooling: one of `POOLINGS`, or (bins, frames) for each layer.
+        seconds: length of a clip, for the modulation.
         padding, modulated, directions: see `DeformableConv2d`.
         pool_deformable: whether to pool deformable layers too (Table 1: yes).
     Raises:
-        InvalidValue: the input is too small for the pooling; a layer number or the aggregation is unknown.
+        InvalidValue: the input is too small for the pooling; a layer number, aggregation or pooling is unknown.
     """
 
     def __init__(
@@ -52,16 +65,17 @@ class OblongExtractor(nn.Module):
         modulated: bool = True,
         directions: str = "both",
         pool_deformable: bool = True,
+        pooling: str | tuple[tuple[int, int], ...] = "table1",
+        seconds: float = 3.0,
     ) -> None:
         super().__init__()
         unknown = sorted(set(dc) - set(range(1, len(LAYERS) + 1)))
         if unknown:
             raise InvalidValue(f"dc names layer {unknown[0]}: the network has layers 1 to {len(LAYERS)}.")
-        if aggregation not in ("average", "flatten"):
-            raise InvalidValue(f"model.aggregation={aggregation}: expected average or flatten.")
+        pools = _read_pooling(pooling)
         channels, *grid = shape
         blocks = []
-        for number, (out_channels, kernel, pool) in enumerate(LAYERS, start=1):
+        for number, ((out_channels, kernel, _), pool) in enumerate(zip(LAYERS, pools, strict=True), start=1):
             deformable = number in dc
             is_pooled = pool_deformable or not deformable
             pads = paddings(kernel, padding)
@@ -79,14 +93,13 @@ class OblongExtractor(nn.Module):
                 grid = [side // p for side, p in zip(grid, pool, strict=True)]
             channels = out_channels
         if min(grid) < 1:
+            bins, frames = (math.prod(sides) for sides in zip(*pools, strict=True))
             raise InvalidValue(
-                f"a clip gives {shape[1]} bins by {shape[2]} frames, too few for the pooling of Table 1, which needs "
-                f"{MIN_SIDE} of each: use longer clips (data.clip_seconds) or a shorter hop (front_end.hop_length)."
+                f"a clip gives {shape[1]} bins by {shape[2]} frames, too few for model.pooling={pooling}, which needs "
+                f"{bins} by {frames}: use longer clips (data.clip_seconds) or a shorter hop (front_end.hop_length)."
             )
         self.convolutions = nn.Sequential(OrderedDict(blocks)).to(memory_format=torch.channels_last)
-        average = [nn.AdaptiveAvgPool2d(1)] if aggregation == "average" else []
-        self.aggregation = nn.Sequential(*average, nn.Flatten())
-        pooled_features = channels if aggregation == "average" else channels * grid[0] * grid[1]
+        self.aggregation, pooled_features = aggregate(aggregation, (channels, grid[0], grid[1]), seconds)
         self.projection = _projection(pooled_features, hidden, features, hidden_dropout)
         self.map_shape = (channels, *grid)
         self.out_features = features
@@ -100,14 +113,34 @@ class OblongExtractor(nn.Module):
     def parts(self) -> list[tuple[str, nn.Module]]:
         """List the parts in order, with the names of Table 1 (which does not show the hidden layer)."""
         parts: list[tuple[str, nn.Module]] = []
-        for block, (_, kernel, pool) in zip(self.convolutions, LAYERS, strict=True):
-            pooling = f", MP({pool[0]}×{pool[1]})" if hasattr(block, "pool") else ""
+        for block, (_, kernel, _) in zip(self.convolutions, LAYERS, strict=True):
+            window: Any = block.window
+            pooling = f", MP({window[0]}×{window[1]})" if window else ""
             parts.append((f"Conv({kernel[0]}×{kernel[1]}){pooling}", block))
-        parts.append(("Flatten" if len(self.aggregation) == 1 else "Global AP", self.aggregation))
+        name = type(self.aggregation[0]).__name__
+        parts.append(("Global AP" if name == "AdaptiveAvgPool2d" else name, self.aggregation))
         *hidden, features = self.projection
         if hidden:
             parts.append((f"FC {hidden[0].out_features} (hidden)", nn.Sequential(*hidden)))
         return [*parts, ("FC (Feature)", features)]
+
+
+def _read_pooling(pooling: Any) -> tuple[tuple[int, int], ...]:
+    """Return (bins, frames) of each layer's pooling window.
+
+    Raises:
+        InvalidValue: it is no name of `POOLINGS`, and no list of whole numbers from 1 up, two for each layer.
+    """
+    if isinstance(pooling, str):
+        windows: list = list(POOLINGS.get(pooling, ()))
+    else:
+        windows = [tuple(window) for window in pooling if isinstance(window, list | tuple)]
+    numbers = [number for window in windows if len(window) == 2 for number in window]
+    if len(windows) != len(LAYERS) or len(numbers) != 2 * len(LAYERS) or not all(n in range(1, 1000) for n in numbers):
+        raise InvalidValue(
+            f"model.pooling={pooling}: expected {', '.join(POOLINGS)}, or [bins,frames] of each of the {len(LAYERS)}."
+        )
+    return tuple(windows)
 
 
 class PaddedConv2d(nn.Conv2d):

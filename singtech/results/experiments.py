@@ -16,7 +16,13 @@ from singtech.results.settings import hydra_value
 
 PAPER_CORPUS = "vocalset"  # the only corpus that can be compared with the paper
 KINDS = "table curve layers lengths confusion verdicts breakdown selection tuning rounding frontier long_tail".split()
-NUMBER_OF_METRICS = {"curve": 1, "long_tail": 1, "selection": 2}  # a selection has those of validation and of test
+KINDS += ["nested"]
+NUMBER_OF_METRICS = {
+    "curve": 1,
+    "long_tail": 1,
+    "selection": 2,
+    "nested": 2,
+}  # a selection has those of validation and of test
 REFERENCES = ("chance", "majority")
 UNITS = ("seed", "data.fold", "rounding")  # what a sweep repeats conditions over
 ROW_FIELDS = ("condition", "strategy", "alpha", "ablation", "group", "settings")
@@ -209,6 +215,9 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
             rows = [entry | {"alpha": alpha} for entry in experiment["series"] for alpha in entry["alpha"]]
         if ratios := tuple(map(float, experiment["ratios"])) if kind == "long_tail" else ():
             rows = [row | {"settings": {"data.long_tail": ratio}} for row in rows for ratio in experiment["ratios"]]
+        if kind == "nested":
+            inner = [{"data.inner_fold": number} for number in range(1, int(experiment["folds"]))]
+            rows = [row | {"settings": row.get("settings", {}) | each} for row in rows for each in ({}, *inner)]
         conditions = tuple(map(_condition, rows))
         methods = [_method(entry) for entry in experiment["methods"]] if kind == "tuning" else []
         conditions += tuple(condition for _, tried in methods for condition in tried)

@@ -16,6 +16,7 @@ from singtech.results.groups import Group
 from singtech.results.layers import layers_page
 from singtech.results.lengths import lengths_page
 from singtech.results.long_tail import long_tail_page
+from singtech.results.nested import nested_page
 from singtech.results.pages import Page, Table, corpus, csv, latex, markdown, pipes
 from singtech.results.rounding import rounding_page
 from singtech.results.selections import selection_page
@@ -39,6 +40,7 @@ PAGES: dict[str, Callable[[Answer], Page]] = {  # by kind of experiment
     "rounding": rounding_page,
     "frontier": frontier_page,
     "long_tail": long_tail_page,
+    "nested": nested_page,
 }
 
 

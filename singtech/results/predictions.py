@@ -58,6 +58,13 @@ class Predictions:
         """(N, K) the softmax of the logits."""
         return metrics.softmax(self.logits)
 
+    def to_csv(self) -> str:
+        """The text of their file."""
+        import pandas as pd
+
+        columns = pd.DataFrame(self.logits, columns=[f"logit_{name}" for name in self.techniques])
+        return pd.concat([self.clips, columns], axis=1).to_csv(index=False)
+
     def scores(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """metric -> (R,) values of every metric for (R, N) weights of the clips; nan where it is not defined."""
         return metrics.score_weightings(self.targets, self.logits, self.techniques, weights)

@@ -65,7 +65,7 @@ CIRCUMSTANCES = (
     Column("seconds_shared", "number", "s", "training time of phases that another run trained: part of its `seconds`"),
     Column("clips_train", "count", "clips", "training clips"),
     Column("training_counts", "text", "clips", "training clips of each technique, as in belt=333 breathy=360"),
-    Column("clips_test", "count", "clips", "test clips"),
+    Column("clips_test", "count", "clips", "test clips, or test recordings if scoring.unit=recording"),
     Column("singers_test", "text", "", "test singers"),
     Column("device", "text", "", "processor that trained the first phase"),
     Column("threads", "count", "", "threads of the processor that trained the first phase; 0 on a GPU"),

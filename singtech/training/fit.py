@@ -16,7 +16,7 @@ from torch import Tensor
 
 from singtech.components import build, describe, unwrap
 from singtech.corpus.clip_store import Corpus
-from singtech.corpus.datamodule import VocalSetDataModule
+from singtech.corpus.datamodule import VocalSetDataModule, Windows
 from singtech.errors import InvalidValue
 from singtech.imbalance.losses import ClassBalanced, WeightedCrossEntropy
 from singtech.imbalance.minimum import PENALTY, above_minimum
@@ -53,6 +53,7 @@ from singtech.training.trainer import PRECISIONS, Machine, handle_interrupts, ra
 
 NOT_IN_RECIPE = ("seed", "rounding", "training_clips", "validation_clips")
 SELECTIONS = ("last", "best")
+UNITS = ("clip", "recording")  # of a score
 VALIDATION_MOMENT_CLIPS = 512  # training clips for batch-norm statistics when validation singers are scored
 
 
@@ -100,6 +101,27 @@ class Setup:
 
 
 @dataclass(frozen=True)
+class Scoring:
+    """What a run's score is of. It changes no phase.
+
+    Args:
+        unit: `clip`, or `recording`: the mean log-probability of overlapping windows.
+        hop: from one window of a recording to the next, as a share of a clip.
+    Raises:
+        InvalidValue: the unit is unknown, or the hop is not above 0 and at most 1.
+    """
+
+    unit: str = "clip"
+    hop: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.unit not in UNITS:
+            raise InvalidValue(f"scoring.unit={self.unit}: expected {' or '.join(UNITS)}.")
+        if not 0 < self.hop <= 1:
+            raise InvalidValue(f"scoring.hop={self.hop}: expected a share of a clip, above 0 and at most 1.")
+
+
+@dataclass(frozen=True)
 class Run:
     """A condition with a seed on a corpus.
 
@@ -111,6 +133,7 @@ class Run:
         techniques: K.
         sample_rate: in Hz.
         forest: classifies the features in place of the head; None for the head.
+        scoring: what the score is of.
     """
 
     names: Mapping[str, Any]
@@ -120,6 +143,7 @@ class Run:
     techniques: int
     sample_rate: int
     forest: Forest | None = None
+    scoring: Scoring = field(default_factory=Scoring)
 
     def build(self) -> Network:
         """Build the network with its initial weights."""
@@ -141,7 +165,8 @@ class Run:
         """
         setup = describe(self.setup)
         shared = {name: setup[name] for name in setup if name not in NOT_IN_RECIPE}
-        return digest({"setup": shared, "phases": self.phases, "forest": self.forest})
+        scoring = {} if self.scoring == Scoring() else {"scoring": self.scoring}
+        return digest({"setup": shared, "phases": self.phases, "forest": self.forest} | scoring)
 
     def name(self, test_clips: str) -> str:
         """Name the run's folder: a readable part, and a hash of its last phase and of the test clips."""
@@ -151,6 +176,8 @@ class Run:
         settings: list[object] = [self.keys[-1], test_clips]
         if self.forest is not None:
             settings += [describe(self.forest), names["alpha"]]
+        if self.scoring != Scoring():
+            settings.append(describe(self.scoring))
         return f"{slug}-seed_{self.setup.seed}-{digest(settings)[:8]}"
 
     def epochs_before(self, number: int) -> int:
@@ -434,13 +461,20 @@ def _waveforms(data: VocalSetDataModule, batches: int, device: torch.device) -> 
 
 
 def clip_features(
-    run: Run, stored: tuple[StoredPhase, ...], corpus: Corpus, subset: str, machine: Machine, dropout_pass: int = 0
+    run: Run,
+    stored: tuple[StoredPhase, ...],
+    corpus: Corpus,
+    subset: str,
+    machine: Machine,
+    dropout_pass: int = 0,
+    windows: Windows | None = None,
 ) -> np.ndarray:
     """(N, D) features of a subset's clips, from the extractor after the last of the stored phases that changed it.
 
     Args:
         run, stored, corpus, subset, machine: see `train_phase`.
         dropout_pass: 0 for evaluation; another number turns dropout on, seeded by it and the run's seed.
+        windows: of the subset's recordings, whose features to return in place of those of its clips.
     """
     changes = [number for number, phase in enumerate(run.phases[: len(stored)]) if phase.changes_extractor]
     source = stored[changes[-1] if changes else 0]
@@ -455,16 +489,20 @@ def clip_features(
                 layer.train(isinstance(layer, torch.nn.Dropout))
             torch.manual_seed(derive_seed(run.setup.seed, f"dropout pass/{dropout_pass}"))
         data = VocalSetDataModule(corpus, run.setup.batch_size, resident=machine.load_clips(device, corpus))
-        loader, batches = data.ordered_loader(subset), []
-        title = f"features of the {subset} clips"
+        loader = data.ordered_loader(subset) if windows is None else data.window_loader(windows)
+        batches, title = [], f"features of the {subset} {'clips' if windows is None else 'recordings'}"
         with torch.inference_mode(), machine.make_trainer().precision_plugin.forward_context():
             for clips, _ in progress_bar(title, "batch", len(loader), machine.progress, items=loader):
                 batches.append(network.features(data.waveforms(clips.to(device))).float())
                 raise_if_signalled()
         return torch.cat(batches).cpu().numpy()
 
-    clips = corpus.fingerprint(subset)
-    return source.features(digest([clips, "dropout", dropout_pass]) if dropout_pass else clips, compute)
+    clips, details = corpus.fingerprint(subset), []
+    if dropout_pass:
+        details += ["dropout", dropout_pass]
+    if windows is not None:
+        details += ["windows", windows.hop]
+    return source.features(digest([clips, *details]) if details else clips, compute)
 
 
 def device_name(device: torch.device, devices: int = 1) -> str:

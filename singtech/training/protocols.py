@@ -61,7 +61,9 @@ class FrontEnd(Protocol):
 
 
 class Extractor(Protocol):
-    """The network between front end and head: a module built with `shape`, that of one input.
+    """The network between front end and head: a module.
+
+    It is built with `shape`, that of one input, `seconds`, the length of a clip, and `sample_rate` in Hz.
 
     Attributes:
         out_features: D.

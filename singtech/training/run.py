@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -30,13 +29,13 @@ from singtech.models.deformable import backend_for
 from singtech.models.layers import describe
 from singtech.models.network import Network, parameter_count
 from singtech.results.conditions import describe as describe_condition
-from singtech.results.predictions import PREDICTIONS, VALIDATION, read_predictions, score
+from singtech.results.predictions import PREDICTIONS, VALIDATION, Predictions, read_predictions, score
 from singtech.results.rows import COMPLETE, FAILED, INTERRUPTED, ROW, RUNNING, digests, is_intact, read_row, write_row
 from singtech.results.schema import protocol
 from singtech.results.settings import read_settings
-from singtech.training.fit import Run, Task, clip_features, train_phase
-from singtech.training.forest import forest_logits
+from singtech.training.fit import Run, Task, train_phase
 from singtech.training.phase_store import Outcome, PhaseStore, StoredPhase
+from singtech.training.scoring import predict, scored_clips
 from singtech.training.trainer import Machine
 from singtech.training.trial import try_components
 
@@ -121,14 +120,14 @@ def execute(
         try:
             maker = {"version": metadata.version("singtech"), "commit": first_row.get("commit", ""), "run": folder.name}
             stored, trained = _obtain_phases(run, corpus, store, machine, maker, say, wait)
-            logits = {
-                split: _logits(run, stored, corpus, split, machine)
+            predictions = {
+                split: predict(run, tuple(stored), corpus, split, machine)
                 for split in ("test", "validation")
                 if len(corpus.rows(split))
             }
             require_lease()
             row = first_row | _circumstances(stored, folder.name)
-            row |= _write_results(folder, network, corpus, logits)
+            row |= _write_results(folder, network, corpus, predictions)
             write_row(folder, row | {"files": digests(folder, RESULT_FILES), "status": COMPLETE})
         except BaseException as problem:
             # On a full disk the status stays running. After a take-over the row belongs to the other process.
@@ -162,7 +161,7 @@ def read_current(folder: Path, run: Run, corpus: Corpus) -> dict | None:
         return None
     if not corpus.identity().items() <= row.items():  # clips outside training and test have changed
         return None
-    validation = corpus.clips.iloc[corpus.rows("validation")]["recording"]
+    validation = scored_clips(run, corpus, "validation")["recording"]
     path = folder / VALIDATION
     if list(validation) != (list(read_predictions(path).clips["recording"]) if path.is_file() else []):
         return None
@@ -170,21 +169,21 @@ def read_current(folder: Path, run: Run, corpus: Corpus) -> dict | None:
     return score(row, folder) if is_alone else None  # else make it again: tables show the newest run of several
 
 
-def _write_results(folder: Path, network: Network, corpus: Corpus, logits: Mapping[str, np.ndarray]) -> dict:
+def _write_results(folder: Path, network: Network, corpus: Corpus, predictions: Mapping[str, Predictions]) -> dict:
     """Write predictions, confusion matrix and layers; return the scores for the row."""
-    write_text(folder / PREDICTIONS, _predictions(corpus, "test", logits["test"]).to_csv(index=False))
+    test = predictions["test"]
+    write_text(folder / PREDICTIONS, test.to_csv())
     names = pd.Index(corpus.techniques, name="technique")
-    table = pd.DataFrame(count_confusions(corpus.targets("test"), logits["test"]), names, list(corpus.techniques))
+    table = pd.DataFrame(count_confusions(test.targets, test.logits), names, list(corpus.techniques))
     write_text(folder / CONFUSION, table.to_csv())
     layers = pd.DataFrame(describe(network, corpus.waveforms.shape[1]))
     write_text(folder / LAYERS, layers.to_csv(index=False))
     for name in (VALIDATION, FAILURE):  # of an earlier attempt
         (folder / name).unlink(missing_ok=True)
-    row = score_clips(corpus.targets("test"), logits["test"], corpus.techniques)
-    if "validation" in logits:
-        write_text(folder / VALIDATION, _predictions(corpus, "validation", logits["validation"]).to_csv(index=False))
-        validation_scores = score_clips(corpus.targets("validation"), logits["validation"], corpus.techniques)
-        row["validation_f1"] = validation_scores["f1"]
+    row = score_clips(test.targets, test.logits, corpus.techniques)
+    if validation := predictions.get("validation"):
+        write_text(folder / VALIDATION, validation.to_csv())
+        row["validation_f1"] = score_clips(validation.targets, validation.logits, corpus.techniques)["f1"]
     return row
 
 
@@ -280,22 +279,6 @@ def made_by(entry: StoredPhase) -> str:
     return f"{record.get('version', '')}@{record.get('commit', '')}"
 
 
-def _logits(run: Run, stored: list[StoredPhase], corpus: Corpus, split: str, machine: Machine) -> np.ndarray:
-    """(N, K) logits of a split's clips, from stored features by the last phase's classifier, on the CPU in float32.
-
-    A forest is not stored: each call trains it again on the stored features of the training clips.
-    """
-    features = clip_features(run, tuple(stored), corpus, split, machine)
-    if run.forest is not None:
-        known = clip_features(run, tuple(stored), corpus, "train", machine)
-        options = (run.names["alpha"], run.setup.seed)
-        return forest_logits(run.forest, known, corpus.targets("train"), features, len(corpus.techniques), *options)
-    network = run.build()
-    stored[-1].load_into(network)
-    with torch.no_grad():
-        return network.classifier.cpu().float().eval()(torch.from_numpy(features)).numpy()
-
-
 def _condition(run: Run, name: str, corpus: Corpus, parameters: int) -> dict:
     """Make the entries of a run's row that are known at its start."""
     names = run.names
@@ -310,7 +293,7 @@ def _condition(run: Run, name: str, corpus: Corpus, parameters: int) -> dict:
         "epochs": sum(phase.epochs for phase in run.phases),
         "clips_train": len(corpus.rows("train")),
         "training_counts": " ".join(map("{}={}".format, corpus.techniques, corpus.counts("train"))),
-        "clips_test": len(corpus.rows("test")),
+        "clips_test": len(scored_clips(run, corpus, "test")),
         "singers_test": " ".join(sorted(corpus.clips.loc[corpus.rows("test"), "singer"].unique())),
         "precision": run.setup.precision,
         "torch": torch.__version__,
@@ -347,10 +330,3 @@ def versions() -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _predictions(corpus: Corpus, split: str, logits: np.ndarray) -> pd.DataFrame:
-    """Make one row per clip of a split: its origin, and a logit per technique."""
-    clips = corpus.clips.loc[corpus.rows(split), ["recording", "singer", "technique", "context", "start"]]
-    columns = pd.DataFrame(logits, columns=[f"logit_{name}" for name in corpus.techniques])
-    return pd.concat([clips.reset_index(drop=True), columns], axis=1)

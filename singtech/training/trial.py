@@ -76,7 +76,7 @@ def _try_network(run: Run) -> None:
         inputs = front_end(0.1 * torch.randn(2, run.samples))
         require(inputs, (2, *shape))
     with _name_errors("model", architecture.extractor) as require:
-        extractor = build(architecture.extractor, shape=shape)
+        extractor = architecture.build_extractor(shape, run.samples, run.sample_rate)
         width = getattr(extractor, "out_features", None)
         require(isinstance(width, int), "an attribute out_features, its number of features")
         features = extractor(inputs)

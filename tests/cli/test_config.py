@@ -41,7 +41,7 @@ CONDITIONS = {
 
 
 FLIPPED = ("alpha", "batch_size", "drop_last", "precision", "batch_norm", "selection", "schedule", "retraining", "data")
-FLIPPED += ("optimizer", "loss", "sampler", "augment", "front_end", "dc", "model", "head")
+FLIPPED += ("optimizer", "loss", "sampler", "augment", "front_end", "dc", "model", "head", "scoring")
 
 
 @functools.cache
@@ -122,6 +122,10 @@ ABLATIONS = {  # what each one flips, written out; the alpha of Late cRT-WC stay
     "unpooled": {"model.pool_deformable": False},
     "padding_both": {"model.padding": "both"},
     "flatten": {"model.aggregation": "flatten"},
+    "fine": {"model.pooling": "fine"},
+    "by_recording": {"scoring.unit": "recording"},
+    "statistics": {"model.pooling": "fine", "model.aggregation": "statistics"},
+    "modulation": {"model.pooling": "bins", "model.aggregation": "modulation"},
     "no_hidden": {"model.hidden": None},
     "scale_linear": {"front_end.scale": "linear"},
     "scale_db": {"front_end.scale": "db"},

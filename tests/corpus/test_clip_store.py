@@ -217,6 +217,31 @@ def test_a_split_or_fold_is_another_view_of_the_same_store(sounds, folder_of, re
     ]
 
 
+def test_an_inner_fold_validates_within_the_training_singers(sounds, folder_of, ready):
+    root = folder_of(sounds.choir())
+    plain = [ready(root, fold=fold, folds=3) for fold in range(3)]
+    tested = [set(each.clips["singer"].iloc[each.rows("test")]) for each in plain]
+    for fold in range(3):
+        for inner in (1, 2):
+            corpus = ready(root, fold=fold, folds=3, inner_fold=inner)
+            singers = {name: set(corpus.clips["singer"].iloc[corpus.rows(name)]) for name in ("test", "validation")}
+            assert singers == {"test": tested[fold], "validation": tested[(fold + inner) % 3]}
+            assert corpus.fingerprint("test") == plain[fold].fingerprint("test")
+    # who validates where the other tests: one network serves both
+    pair = ready(root, fold=0, folds=3, inner_fold=1), ready(root, fold=1, folds=3, inner_fold=2)
+    assert pair[0].fingerprint("train") == pair[1].fingerprint("train")
+
+
+def test_folds_can_leave_the_official_test_singers_out(sounds, folder_of, ready):
+    root = folder_of(sounds.choir())
+    corpora = [ready(root, split={"test": ["male10"]}, fold=fold, folds=2, fold_singers="train") for fold in (0, 1)]
+    tested = [set(each.clips["singer"].iloc[each.rows("test")]) for each in corpora]
+    trained = [set(each.clips["singer"].iloc[each.rows("train")]) for each in corpora]
+    assert sorted(map(sorted, tested)) == [["female1"], ["male1"]]
+    assert trained == tested[::-1]
+    assert corpora[0].state == ready(root).state
+
+
 def test_who_is_in_no_list_is_in_no_subset_and_counted(sounds, folder_of, ready):
     root = folder_of(sounds.choir())
     first = ready(root, split={"test": ["male10"]})
@@ -270,6 +295,12 @@ def test_a_wrong_split_of_a_store_that_is_there_is_one_sentence_and_leaves_it(so
         ({"fold": 0, "folds": 4}, "data.folds=4: more folds than singers, of whom the corpus has 3"),
         ({"fold": 0, "split": {"validation": ["male1"]}}, "data.split names validation singers: with data.fold=0"),
         ({"fold": 5}, "data.fold=5, data.folds=5: expected null or a fold from 0"),
+        ({"inner_fold": 1}, "data.inner_fold=1, data.fold=None: expected null, or a data.fold and 1 to 4"),
+        (
+            {"fold": 0, "folds": 3, "inner_fold": 3},
+            "data.inner_fold=3, data.fold=0: expected null",
+        ),
+        ({"fold": 0, "fold_singers": "some"}, "data.fold_singers=some: expected all, or train"),
     ):
         with pytest.raises(ValueError, match=said):
             ready(root, techniques=techniques, **view)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from singtech.errors import InvalidValue
+from singtech.models.layers import describe
 from singtech.models.network import initialise, oblong_network, parameter_count
 
 SAMPLES = 3 * 44100
@@ -79,12 +80,30 @@ def test_drawing_the_weights_leaves_the_global_generator_alone():
 
 @pytest.mark.parametrize("samples", [16000, 48639])  # 95 hops of 512 give 96 frames
 def test_a_clip_too_short_for_the_pooling_is_one_clear_error(samples):
-    with pytest.raises(InvalidValue, match="too few for the pooling of Table 1, which needs 96 of each: use longer"):
+    with pytest.raises(InvalidValue, match="too few for model.pooling=table1, which needs 96 by 96: use longer"):
         network(samples=samples)
 
 
 def test_unknown_choices_are_named():
     with pytest.raises(ValueError, match="dc names layer 5: the network has layers 1 to 4"):
         oblong_network(SAMPLES, 10, {}, 0, dc=(3, 5))
-    with pytest.raises(ValueError, match=r"model\.aggregation=max: expected average or flatten"):
+    with pytest.raises(ValueError, match=r"model\.aggregation=max: expected one of average, flatten, statistics"):
         network(aggregation="max")
+    for pooling in ("coarse", [[4, 4]] * 3, [[4, 0]] * 4, [[4, 4, 4]] * 4, [4, 4, 4, 4]):
+        with pytest.raises(
+            ValueError, match=r"model\.pooling=.*: expected table1, fine, bins, or \[bins,frames\] of each"
+        ):
+            network(pooling=pooling)
+
+
+@pytest.mark.parametrize(("pooling", "frames"), [("table1", 2), ("fine", 32), ("bins", 259), ([[4, 2]] * 4, 16)])
+def test_pooling_changes_the_map_and_no_number_of_parameters(pooling, frames):
+    oblong = network("late", pooling=pooling)
+    assert parameter_count(oblong) == COUNTS["late"][0]
+    assert oblong.extractor.map_shape[2] == frames
+    assert oblong.eval()(torch.randn(1, SAMPLES)).shape == (1, 10)
+
+
+def test_kernels_in_time_see_43_and_21_frames_a_second_with_fine_pooling():
+    layers = describe(network(pooling="fine"), SAMPLES)
+    assert [int(layer.output.split("×")[-1]) for layer in layers[1:3]] == [129, 64]  # in 3 s

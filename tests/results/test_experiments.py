@@ -107,7 +107,8 @@ def test_experiments_stand_in_the_order_of_the_paper():
     of_the_paper = "figure2 table1 table2 late_last table3 figure3 techniques confusion".split()
     others = "ablations table2_joint folds verdicts breakdown select_dc select_alpha".split()
     gains = "rounding floor ladder batch_norm imbalance imbalance_auc frontier tuning long_tail"
-    assert names == [*of_the_paper, *others, *gains.split()]
+    beyond = "resolution recipe"
+    assert names == [*of_the_paper, *others, *gains.split(), *beyond.split()]
 
 
 def test_sections_5_1_and_5_3_ask_for_the_conditions_that_they_speak_of():
@@ -151,7 +152,7 @@ def rows_of(name):
 @pytest.mark.parametrize(
     "name",
     "table1 table2 table2_joint table3 late_last techniques figure3 confusion folds breakdown ablations select_dc "
-    "select_alpha".split(),
+    "select_alpha recipe".split(),
 )
 def test_a_sweep_makes_exactly_the_rows_of_its_table(name):
     """By the settings of each run of the sweep, a condition's own alpha written out."""
@@ -179,7 +180,8 @@ def test_a_sweep_makes_exactly_the_rows_of_its_table(name):
 
 def test_every_ablation_has_a_row():
     rows = [row["ablation"] for row in rows_of("ablations")]
-    rows += [row["ablation"] for name in ("ladder", "floor") for row in rows_of(name) if "ablation" in row]
+    others = ("ladder", "floor", "resolution", "recipe")
+    rows += [row["ablation"] for name in others for row in rows_of(name) if "ablation" in row]
     assert {path.stem for path in (CONF / "ablation").glob("*.yaml")} == set(rows)
 
 

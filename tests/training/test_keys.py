@@ -182,6 +182,8 @@ DEFAULTS = {
         "dropout": 0.3,
         "hidden_dropout": 0.4,
         "aggregation": "average",
+        "pooling": "table1",
+        "seconds": 3.0,
         "padding": "same",
         "modulated": True,
         "directions": "both",
