@@ -795,9 +795,8 @@ def test_who_lost_a_run_to_another_writes_no_scores(corpus, tmp_path, monkeypatc
         get_lock_path(folder).unlink()
         left_by("elsewhere", folder, 1.0)
         time.sleep(1.5)  # two heartbeats
-        return np.zeros((12, 3), dtype=np.float32)
 
-    monkeypatch.setattr(runs, "_logits", sleep)
+    monkeypatch.setattr(runs, "predict", sleep)
     with pytest.raises(Busy, match="another process took over"):
         run(corpus, tmp_path, [network()])
     assert not (folder / "predictions.csv").exists()
