@@ -1,0 +1,126 @@
+"""Changes of test clips that ask what a network hears: each removes something and leaves the technique.
+
+They have the interface of augmentations, so every augmentation can be one too. Clip i draws from a generator that
+depends on its place among the test clips alone: all networks hear the same changed clips.
+"""
+
+import io
+from collections.abc import Sequence
+
+import soundfile
+import torch
+from torch import Tensor
+
+from singtech.errors import InvalidValue
+
+Generators = Sequence[torch.Generator]
+SLOPE = 0.05  # of the low-pass, as a share of its cutoff: a sharper edge would ring
+
+
+class LowPass:
+    """Remove frequencies above a cutoff, with a raised-cosine edge below it.
+
+    Args:
+        sample_rate: in Hz.
+        cutoff: in Hz, above 0 and below half the sample rate.
+    Raises:
+        InvalidValue: the cutoff is out of range, so that nothing would change.
+    """
+
+    def __init__(self, sample_rate: int, cutoff: float = 8000.0) -> None:
+        if not 0 < cutoff < sample_rate / 2:
+            raise InvalidValue(
+                f"corruption.cutoff={cutoff:g}: expected Hz above 0 and below {sample_rate / 2:g}, half of data.sample_rate."
+            )
+        self.sample_rate, self.cutoff = sample_rate, cutoff
+
+    def __call__(self, waveforms: Tensor, generators: Generators) -> Tensor:
+        """(B, S) waveforms -> (B, S)."""
+        hertz = torch.fft.rfftfreq(waveforms.shape[1], 1 / self.sample_rate, device=waveforms.device)
+        share = ((self.cutoff - hertz) / (SLOPE * self.cutoff)).clamp(0, 1)
+        gain = (1 - torch.cos(torch.pi * share)) / 2
+        return torch.fft.irfft(torch.fft.rfft(waveforms) * gain, n=waveforms.shape[1])
+
+
+class Gain:
+    """Make clips louder or softer. A front end that normalises the level does not hear it.
+
+    Args:
+        decibels: of the gain.
+    """
+
+    def __init__(self, decibels: float = -20.0) -> None:
+        self.decibels = decibels
+
+    def __call__(self, waveforms: Tensor, generators: Generators) -> Tensor:
+        """(B, S) waveforms -> (B, S)."""
+        return waveforms * 10 ** (self.decibels / 20)
+
+
+class Codec:
+    """Encode and decode each clip as an MP3 (or another format of libsndfile), which removes what is masked.
+
+    Args:
+        sample_rate: in Hz.
+        format: of libsndfile: MP3, or OGG for Vorbis.
+        compression: from 0, the best quality, to 1.
+    Raises:
+        InvalidValue: libsndfile has no such format, or not at this rate.
+    """
+
+    def __init__(self, sample_rate: int, format: str = "MP3", compression: float = 0.8) -> None:
+        if not 0 <= compression <= 1:
+            raise InvalidValue(f"corruption.compression={compression}: expected a number from 0 to 1.")
+        self.sample_rate, self.format, self.compression = sample_rate, format, compression
+        try:
+            self._transcode(torch.zeros(sample_rate))
+        except (soundfile.LibsndfileError, ValueError, TypeError) as problem:
+            raise InvalidValue(f"corruption.format={format}: libsndfile cannot write it at this rate ({problem}).") from None
+
+    def __call__(self, waveforms: Tensor, generators: Generators) -> Tensor:
+        """(B, S) waveforms -> (B, S)."""
+        return torch.stack([self._transcode(waveform.cpu()) for waveform in waveforms]).to(waveforms)
+
+    def _transcode(self, waveform: Tensor) -> Tensor:
+        file = io.BytesIO()
+        options = {"format": self.format, "compression_level": self.compression}
+        soundfile.write(file, waveform.clamp(-1, 1).numpy(), self.sample_rate, **options)
+        file.seek(0)
+        decoded = torch.from_numpy(soundfile.read(file, dtype="float32")[0])[: len(waveform)]
+        return torch.nn.functional.pad(decoded, (0, len(waveform) - len(decoded)))
+
+
+class Reversed:
+    """Play the frames of each spectrogram backwards: what is left is what does not depend on the order of time."""
+
+    acts_on = "spectrograms"
+
+    def __call__(self, spectrograms: Tensor, generators: Generators) -> Tensor:
+        """(B, C, F, T) -> (B, C, F, T)."""
+        return _require_frames(spectrograms).flip(-1)
+
+
+class Shuffled:
+    """Put the frames of each spectrogram into a random order: no modulation is left."""
+
+    acts_on = "spectrograms"
+
+    def __call__(self, spectrograms: Tensor, generators: Generators) -> Tensor:
+        """(B, C, F, T) -> (B, C, F, T)."""
+        frames = _require_frames(spectrograms).shape[-1]
+        orders = [torch.randperm(frames, generator=generator) for generator in generators]
+        return torch.stack([clip[..., order.to(clip.device)] for clip, order in zip(spectrograms, orders, strict=True)])
+
+
+def _require_frames(spectrograms: Tensor) -> Tensor:
+    """Return the spectrograms.
+
+    Raises:
+        InvalidValue: the front end makes something else, such as waveforms.
+    """
+    if spectrograms.ndim != 4:
+        raise InvalidValue(
+            f"corruption: the front end gives clips of shape {tuple(spectrograms.shape[1:])}, expected spectrograms "
+            "(channels, bins, frames): this network takes no change of frames."
+        )
+    return spectrograms
