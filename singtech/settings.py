@@ -42,6 +42,7 @@ class ScheduleSettings:
     average: float | None = None
     last_epochs: int | None = None
     joint_rate: float | None = None
+    label_smoothing: float = 0.0
 
 
 @dataclass

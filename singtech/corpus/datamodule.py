@@ -1,9 +1,11 @@
 """Batch clips for Lightning. Clips are int16 in the store, and become waveforms on the device."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -95,7 +97,7 @@ class ClipRows(Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitems__(self, items: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def __getitems__(self, items: Sequence[int]) -> tuple:
         return torch.from_numpy(self.values[self.rows[items]]), self.targets[items]
 
 
@@ -135,6 +137,77 @@ class Windows(Dataset):
         return torch.from_numpy(np.stack(windows)), self.targets[items]
 
 
+class Margins(NamedTuple):
+    """What waveforms hold of their recordings before and after each clip.
+
+    Attributes:
+        samples: M; the waveforms are (B, M + S + M).
+        before, after: (B,) how many of the M samples on each side are audio; the others are zeros.
+    """
+
+    samples: int
+    before: np.ndarray
+    after: np.ndarray
+
+    def of(self, clips: np.ndarray) -> "Margins":
+        """Return the margins of some clips of the batch."""
+        return Margins(self.samples, self.before[clips], self.after[clips])
+
+
+class ClipsWithMargins(ClipRows):
+    """Training clips with audio of the training clips before and after each in its recording.
+
+    Args:
+        values: (N, S) int16 waveforms; or None to give (B, 3) rows of the clip before, the clip, and the clip after
+            instead of waveforms, -1 for none.
+        corpus: with the training clips.
+        samples: M of the margins, at most S.
+    """
+
+    def __init__(self, values: np.ndarray | None, corpus: Corpus, samples: int) -> None:
+        rows, clips = corpus.rows("train"), corpus.clips
+        super().__init__(np.arange(len(clips)) if values is None else values, rows, corpus.targets("train"))
+        self.samples, self.has_waveforms = samples, values is not None
+        follows = find_successors(clips, corpus.sample_rate, corpus.waveforms.shape[1])
+        is_after = np.append(follows, False)  # row n + 1 after row n
+        before, after = np.where(is_after[rows - 1], rows - 1, -1), np.where(is_after[rows], rows + 1, -1)
+        self.neighbours = np.stack([before, rows, after], axis=1)
+        self.lengths = np.minimum(clips["samples"].to_numpy(), samples)
+
+    def __getitems__(self, items: Sequence[int]) -> tuple:
+        rows = self.neighbours[items]
+        before, after = (np.where(rows[:, side] < 0, 0, self.lengths[rows[:, side]]) for side in (0, 2))
+        inputs = read_with_margins(self.values, rows, self.samples) if self.has_waveforms else torch.from_numpy(rows)
+        return inputs, self.targets[items], Margins(self.samples, before, after)
+
+
+def find_successors(clips: pd.DataFrame, sample_rate: int, clip_samples: int) -> np.ndarray:
+    """(N - 1,) whether the audio of a training clip n + 1 follows that of a training clip n without a gap."""
+    start, recording = (clips["start"] * sample_rate).round().to_numpy(), clips["recording"].to_numpy()
+    is_training = (clips["split"] == "train").to_numpy()
+    is_next = (recording[1:] == recording[:-1]) & (start[1:] == start[:-1] + clip_samples)
+    return is_next & is_training[1:] & is_training[:-1]
+
+
+def read_with_margins(values: Any, rows: Any, samples: int) -> Tensor:
+    """Read clips with the end of the clip before and the beginning of the clip after.
+
+    Args:
+        values: (N, S) array or tensor.
+        rows: (B, 3), see `ClipsWithMargins`.
+        samples: M.
+    Returns:
+        (B, M + S + M), zeros where there is no clip.
+    """
+    clip_samples, pieces = values.shape[1], []
+    spans = (slice(clip_samples - samples, None), slice(None), slice(0, samples))
+    for row, span in zip(rows.T, spans, strict=True):
+        piece = torch.as_tensor(values[row, span])
+        piece[row < 0] = 0
+        pieces.append(piece)
+    return torch.cat(pieces, dim=1)
+
+
 class VocalSetDataModule(pl.LightningDataModule):
     """Load training clips in the order of each epoch, or the clips of any subset in the corpus's order.
 
@@ -153,6 +226,8 @@ class VocalSetDataModule(pl.LightningDataModule):
             passes of n, one after the other.
         draw: see `EpochSampler`.
         resident: None, or (N, S) int16, all clips of the corpus on the device.
+        margin: share of a clip that training batches hold of the recording before and after each clip, at most 1; if it
+            is above 0, they also have `Margins`.
     """
 
     def __init__(
@@ -166,17 +241,22 @@ class VocalSetDataModule(pl.LightningDataModule):
         features: dict[str, np.ndarray] | None = None,
         draw: Callable | None = None,
         resident: Tensor | None = None,
+        margin: float = 0.0,
     ) -> None:
         super().__init__()
         self.corpus, self.batch_size, self.seed, self.first_epoch = corpus, batch_size, seed, first_epoch
         self.epochs, self.drop_last, self.features, self.draw = epochs, drop_last, features, draw
-        self.resident = resident
+        self.resident, self.margin = resident, math.ceil(margin * corpus.waveforms.shape[1])
         self.datasets: dict[str, ClipRows] = {}
 
     def train_dataloader(self) -> DataLoader:
         """Return the training clips, with a new order for every epoch."""
         rank, devices = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return self._make_loader(self._make_dataset("train"), batch_sampler=self._make_batches(rank, devices))
+        dataset = self._make_dataset("train")
+        if self.margin:
+            values = self.corpus.waveforms if self.resident is None else None
+            dataset = ClipsWithMargins(values, self.corpus, self.margin)
+        return self._make_loader(dataset, batch_sampler=self._make_batches(rank, devices))
 
     def val_dataloader(self) -> DataLoader | list:
         """Return the validation clips, if the split has any."""
@@ -197,14 +277,17 @@ class VocalSetDataModule(pl.LightningDataModule):
         batches = SharedBatches(sampler, self.batch_size, self._is_last_too_small(clips))
         return self._make_loader(self._make_dataset("train"), batch_sampler=batches)
 
-    def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
+    def on_after_batch_transfer(self, batch: tuple, dataloader_idx: int) -> tuple:
         """Turn int16 samples, or rows of the corpus, into float32 between -1 and 1, on the device."""
-        inputs, targets = batch
-        return self.waveforms(inputs), targets
+        inputs, *others = batch
+        return self.waveforms(inputs), *others
 
     def waveforms(self, inputs: Tensor) -> Tensor:
         """Return the (B, S) waveforms of a batch on the device; (B, D) features do not change."""
-        return to_waveform(self.resident[inputs] if self.resident is not None and inputs.ndim == 1 else inputs)
+        if self.resident is not None and inputs.dtype == torch.int64:
+            is_alone = inputs.ndim == 1
+            inputs = self.resident[inputs] if is_alone else read_with_margins(self.resident, inputs, self.margin)
+        return to_waveform(inputs)
 
     def batch_clips(self, epoch: int, batch: int) -> list[str]:
         """Name the clips in a batch of an epoch, over all devices: "recording at start s"."""

@@ -24,6 +24,7 @@ from singtech.imbalance.samplers import Natural
 from singtech.io.interrupts import raise_if_signalled
 from singtech.models.network import Architecture, Network, perturb
 from singtech.streams import derive_seed
+from singtech.training.augmentation import margin_of
 from singtech.training.callbacks import (
     BestEpoch,
     EpochCheckpoint,
@@ -48,6 +49,7 @@ from singtech.training.phases import (
     digest,
     phase_keys,
 )
+from singtech.training.protocols import Augmentation
 from singtech.training.recalibration import has_batch_norm, recalibrate
 from singtech.training.trainer import PRECISIONS, Machine, handle_interrupts, raise_from_processes
 
@@ -302,6 +304,7 @@ def _data_module(task: Task, device: torch.device) -> VocalSetDataModule:
     """Make the batches of a phase: waveforms, or features if the extractor is fixed."""
     run, corpus, phase = task.run, task.corpus, task.phase
     features = resident = sampler = None
+    margin = margin_of(_build_augment(phase, corpus))
     if isinstance(phase, Training):
         sampler = build(phase.sampler, targets=torch.from_numpy(corpus.targets("train")))
         if task.is_on_features:
@@ -311,9 +314,13 @@ def _data_module(task: Task, device: torch.device) -> VocalSetDataModule:
         else:
             resident = task.machine.load_clips(device, corpus)
     first_epoch, setup = run.epochs_before(task.number), run.setup
-    return VocalSetDataModule(
-        corpus, setup.batch_size, setup.seed, first_epoch, phase.epochs, setup.drop_last, features, sampler, resident
-    )
+    options = (setup.drop_last, features, sampler, resident, margin)
+    return VocalSetDataModule(corpus, setup.batch_size, setup.seed, first_epoch, phase.epochs, *options)
+
+
+def _build_augment(phase: Phase, corpus: Corpus) -> Augmentation | None:
+    augment = getattr(phase, "augment", None)
+    return build(augment, sample_rate=corpus.sample_rate) if augment is not None else None
 
 
 def _head_inputs(task: Task) -> np.ndarray:
@@ -340,7 +347,6 @@ def _fit(
         The optimizer's state, the curve, and the selected epoch.
     """
     run, setup, corpus, machine = task.run, task.run.setup, task.corpus, task.machine
-    augment = getattr(phase, "augment", None)
     criterion = build_loss(phase, corpus)
     loss_weights = dict(criterion.named_parameters()) if isinstance(criterion, torch.nn.Module) else {}
     optimizer_state = None
@@ -357,7 +363,7 @@ def _fit(
         trains=phase.trains,
         first_epoch=data.first_epoch,
         optimizer_state=optimizer_state,
-        augment=build(augment, sample_rate=corpus.sample_rate) if augment is not None else None,
+        augment=_build_augment(phase, corpus),
         learnable=learnable,
         on_features=task.is_on_features,
         saves_extractor=phase.changes_extractor,
@@ -366,6 +372,8 @@ def _fit(
         offset_rate=getattr(phase, "offset_rate", 1.0),
         mix=build(phase.mix, class_counts=torch.from_numpy(corpus.counts("train"))) if phase.mix else None,
         constraint=_constraint(phase, network),
+        batch_size=setup.batch_size,
+        label_smoothing=getattr(phase, "label_smoothing", 0.0),
     )
     checkpoint = task.work_folder / CHECKPOINT
     callbacks: list[Callback] = [Progress(task.title, machine.progress)]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric, MetricCollection
@@ -16,9 +17,11 @@ from singtech.errors import Diverged
 from singtech.models.deformable import DeformableConv2d
 from singtech.models.network import Network
 from singtech.streams import derive_seed
+from singtech.training import augmentation
 from singtech.training.protocols import Augmentation, Constraint, Loss, Mixture, Optimizer, normalizer
 
 Batch = tuple[Tensor, Tensor, Tensor]  # loss, logits and targets
+WARMUP = 0.1  # share of a phase's steps
 GPU_LOSS_BATCHES = 16  # reading losses waits for a GPU, so they are read together
 
 
@@ -37,15 +40,17 @@ class TechniqueModule(LightningModule):
         trains: `network`, or `head` alone.
         first_epoch: epochs of training before this phase.
         optimizer_state: from which the optimizer starts.
-        augment: changes the training waveforms.
+        augment: changes the training waveforms or their spectrograms.
         learnable: module to train in place of the head's own weights.
         on_features: whether batches hold (B, D) features instead of (B, S) waveforms.
         saves_extractor: whether checkpoints contain the extractor; False for phases that do not change it.
         batch_clips: called with epoch and batch, gives the names of its clips for the message of a diverged run.
         offset_rate: factor on the learning rate of the layers that predict offsets.
-        decay: of the learning rate over the phase's steps: `none`, `linear` or `cosine`.
+        decay: of the learning rate over the phase's steps, see `decay_factor`.
         mix: mixes the clips of a batch.
         constraint: called with the head after every step, changes it.
+        batch_size: clips a step, over all devices.
+        label_smoothing: share of each label that is spread over all techniques.
     """
 
     def __init__(
@@ -68,22 +73,25 @@ class TechniqueModule(LightningModule):
         decay: str = "none",
         mix: Mixture | None = None,
         constraint: Constraint | None = None,
+        batch_size: int = 64,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         self.network, self.criterion, self.learnable, self.augment = network, criterion, learnable, augment
         self.optimizer, self.optimizer_state, self.seed, self.trains = optimizer, optimizer_state, seed, trains
         self.first_epoch, self.on_features, self.batch_clips = first_epoch, on_features, batch_clips
         self.offset_rate, self.decay, self.mix, self.constraint = offset_rate, decay, mix, constraint
+        self.techniques, self.batch_size, self.label_smoothing = techniques, batch_size, label_smoothing
         self.strict_loading = saves_extractor
         self.curve: list[dict[str, float]] = []
         self.train_batches: list[Batch] = []  # of the current epoch
         self.validation_batches: list[Batch] = []
         self.train_metrics, self.validation_metrics = _Metrics(techniques), _Metrics(techniques)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """(B, S) waveforms or (B, D) features -> (B, K) logits."""
+    def forward(self, inputs: Tensor, change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """(B, S) waveforms or (B, D) features -> (B, K) logits; `change` is of the front end's output."""
         if self.trains == "network":
-            return self.network(inputs)
+            return self.network(inputs) if change is None else self.network(inputs, change)
         if not self.on_features:
             with torch.no_grad():
                 inputs = self.network.features(inputs)
@@ -134,8 +142,8 @@ class TechniqueModule(LightningModule):
             self.criterion.begin_epoch(self.current_epoch / int(self.trainer.max_epochs or 1))
         torch.manual_seed(derive_seed(self.seed, f"dropout/{self.absolute_epoch}{self._rank_suffix}"))
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """The loss of a batch: (B, S) waveforms or (B, D) features, (B,) technique indices.
+    def training_step(self, batch: tuple, batch_idx: int) -> Tensor:
+        """The loss of a batch: (B, S) waveforms or (B, D) features, (B,) technique indices, and perhaps `Margins`.
 
         If several devices share a batch, the loss of each is scaled so that the mean of their gradients is the gradient
         of the loss over the whole batch.
@@ -143,16 +151,20 @@ class TechniqueModule(LightningModule):
         Raises:
             Diverged: the loss of this batch is not finite; on a GPU, one of the last `GPU_LOSS_BATCHES`.
         """
-        inputs, targets = batch
-        if self.augment is not None:
-            name = f"augment/{self.absolute_epoch}/{batch_idx}{self._rank_suffix}"
-            inputs = self.augment(inputs, torch.Generator().manual_seed(derive_seed(self.seed, name)))
+        inputs, targets, *margins = batch
+        stages = {} if self.augment is None else augmentation.stages(self.augment)
+        generators = self._augment_generators(batch_idx, len(targets)) if stages else []
+        if "waveforms" in stages:
+            inputs = stages["waveforms"](inputs, generators, *margins)
         labels = targets
         if self.mix is not None:
             name = f"mix/{self.absolute_epoch}/{batch_idx}{self._rank_suffix}"
             generator = torch.Generator().manual_seed(derive_seed(self.seed, name))
             inputs, labels = self.mix(inputs, targets, generator)
-        loss = self._loss(inputs, labels, self.train_batches, targets)
+        if self.label_smoothing:
+            labels = smooth_labels(labels, self.techniques, self.label_smoothing)
+        change = functools.partial(stages["spectrograms"], generators=generators) if "spectrograms" in stages else None
+        loss = self._loss(inputs, labels, self.train_batches, targets, change)
         interval = GPU_LOSS_BATCHES if loss.is_cuda else 1
         if (batch_idx + 1) % interval == 0:
             self._require_finite(batch_idx + 1 - interval)
@@ -215,6 +227,17 @@ class TechniqueModule(LightningModule):
     def _rank_suffix(self) -> str:
         return f"/{self.global_rank}" if self.global_rank else ""
 
+    def _augment_generators(self, batch: int, clips: int) -> list[torch.Generator]:
+        """Seed a generator for each clip of a batch by its place in the epoch, or the same one for all of them."""
+        if augmentation.takes_one_generator(self.augment):
+            names = [f"{batch}{self._rank_suffix}"]
+        else:
+            devices = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+            first = batch * self.batch_size + self.global_rank  # see `SharedBatches`
+            names = [f"clip/{first + devices * clip}" for clip in range(clips)]
+        seeds = [derive_seed(self.seed, f"augment/{self.absolute_epoch}/{name}") for name in names]
+        return [torch.Generator().manual_seed(seed) for seed in seeds]
+
     @property
     def _advice(self) -> str:
         rate = getattr(self.optimizer, "keywords", {}).get("lr")
@@ -230,18 +253,46 @@ class TechniqueModule(LightningModule):
                 epoch = self.absolute_epoch + 1
                 raise Diverged(f"the loss is {value} in epoch {epoch}, batch {batch + 1}{names}: {self._advice}")
 
-    def _loss(self, inputs: Tensor, labels: Tensor, batches: list[Batch], targets: Tensor | None = None) -> Tensor:
+    def _loss(
+        self,
+        inputs: Tensor,
+        labels: Tensor,
+        batches: list[Batch],
+        targets: Tensor | None = None,
+        change: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """Compute the loss of a batch from its labels; the curve scores the logits against the targets."""
-        logits = self(inputs).float()
+        logits = self(inputs, change).float()
         loss = self.criterion(logits, labels)
         batches.append((loss.detach(), logits.detach(), labels if targets is None else targets))
         return loss
 
 
 def decay_factor(decay: str, steps: int, step: int) -> float:
-    """Factor on the learning rate at a step: it falls from 1 to 0 over the steps."""
-    progress = min(step / steps, 1.0)
+    """Factor on the learning rate at a step.
+
+    `linear` and `cosine` fall from 1 to 0 over the steps. `warmup_cosine` rises linearly to 1 over the first tenth of
+    the steps, then falls by a cosine.
+    """
+    warmup = math.ceil(WARMUP * steps) if decay == "warmup_cosine" else 0
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    progress = min((step - warmup) / max(steps - warmup, 1), 1.0)
     return 1 - progress if decay == "linear" else (1 + math.cos(math.pi * progress)) / 2
+
+
+def smooth_labels(labels: Tensor, techniques: int, smoothing: float) -> Tensor:
+    """Spread a share of each label over all techniques, like torch's `label_smoothing`.
+
+    Args:
+        labels: (B,) technique indices or (B, K) shares.
+        techniques: K.
+        smoothing: the share.
+    Returns:
+        (B, K) shares.
+    """
+    shares = F.one_hot(labels, techniques).float() if labels.ndim == 1 else labels
+    return (1 - smoothing) * shares + smoothing / techniques
 
 
 class _Metrics(nn.Module):

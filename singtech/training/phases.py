@@ -28,7 +28,7 @@ from singtech.training.protocols import Augmentation, Constraint, Learnable, Los
 
 # Increase it when a default or the meaning of a setting changes: stored phases are then not used.
 SCHEMA = 2
-DECAYS = ("none", "linear", "cosine")
+DECAYS = ("none", "linear", "cosine", "warmup_cosine")
 STATISTICS = ("recalibrated", "running")  # of batch norm in evaluation
 PASSES = 20  # over the training clips for features under dropout
 
@@ -89,7 +89,8 @@ class Training(Phase):
         loss: built with the class counts.
         sampler: built with the targets.
         learning_rate: replaces the optimizer's own `lr`, as in the published code's re-training (1e-5).
-        decay: of the learning rate to 0 over the phase's steps: `none`, `linear` or `cosine`.
+        decay: of the learning rate to 0 over the phase's steps: `none`, `linear`, `cosine`, or `warmup_cosine`, which
+            first rises.
         mix: mixes the clips of a batch; built with the class counts; None for no mixing.
         last_epochs: the phase's result is the mean of the weights after its last so many epochs (Izmailov et al. 2018);
             for a linear head the mean of their predictions. Of fewer epochs, all count. None for the last weights.
@@ -136,14 +137,18 @@ class TrainNetwork(Training):
             offsets can grow beyond the map.
         average: decay per step of an exponential moving average of the weights, which are the phase's result; None for
             the last weights.
+        label_smoothing: share of each label that is spread over all techniques, from 0 up, below 1. Above 0 the loss
+            must accept (B, K) shares, as for `mix`.
     Raises:
-        InvalidValue: the factor is not above 0, or the decay is not between 0 and 1; see also `Training`.
+        InvalidValue: the factor is not above 0, the decay is not between 0 and 1, or the smoothing is out of range; see
+            also `Training`.
     """
 
     trains: ClassVar[str] = "network"
     augment: Callable[..., Augmentation] | None = None
     offset_rate: float = 1.0
     average: float | None = None
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -151,6 +156,10 @@ class TrainNetwork(Training):
             raise InvalidValue(f"offset_rate={self.offset_rate} in a phase: expected a number above 0.")
         if self.average is not None and not 0 < self.average < 1:
             raise InvalidValue(f"average={self.average} in a phase: expected a number between 0 and 1, or null.")
+        if not 0 <= self.label_smoothing < 1:
+            raise InvalidValue(
+                f"label_smoothing={self.label_smoothing} in a phase: expected a number from 0 up and below 1."
+            )
         if self.average is not None and self.last_epochs is not None:
             raise InvalidValue("average and last_epochs in a phase: both average weights, expected one of them.")
 

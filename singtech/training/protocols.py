@@ -34,10 +34,21 @@ class Sampler(Protocol):
 
 
 class Augmentation(Protocol):
-    """Built with `sample_rate` in Hz. It is used while the network is trained, not on a head's stored features."""
+    """Built with `sample_rate` in Hz. It is used while the network is trained, not on a head's stored features.
 
-    def __call__(self, waveforms: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, S) waveforms on any device -> (B, S). The generator, on the CPU, is the only source of random numbers."""
+    Attributes:
+        acts_on: optional; `spectrograms` to change the front end's output, instead of `waveforms`.
+        margin: optional; the share of a clip that it reads of the recording before and after each clip, at most 1. It
+            is then called with (B, M + S + M) waveforms, the generators and `singtech.corpus.datamodule.Margins`.
+    """
+
+    def __call__(self, clips: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """(B, S) waveforms, or (B, *shape) spectrograms, on any device -> the same shape.
+
+        Clip i draws from `generators[i]` alone. This generator, on the CPU, is seeded by the run's seed, the epoch and
+        the clip's place in the epoch, so its numbers depend neither on the batch nor on the devices that share it. An
+        argument called `generator` instead is one generator for the batch, seeded by epoch, batch and device.
+        """
 
 
 class Mixture(Protocol):

@@ -1,17 +1,22 @@
 """Test a run's components on two clips of noise before training."""
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from singtech.components import ComponentError, build, describe, find_user_line, identify_code, unwrap
+from singtech.corpus.datamodule import Margins
 from singtech.errors import Damaged, InvalidValue, SingtechError
 from singtech.models.network import Network
+from singtech.training.augmentation import margin_of, stages
 from singtech.training.fit import Run
+from singtech.training.module import smooth_labels
 from singtech.training.phase_store import read_plain, torch_bytes
 from singtech.training.phases import Phase, RewriteHead, Training, digest
 from singtech.training.protocols import Learnable
@@ -108,8 +113,7 @@ def _try_phase(phase: Phase, run: Run, network: Network) -> None:
     augment = getattr(phase, "augment", None)
     if augment is not None:
         with _name_errors("augment", augment) as require:
-            waveforms = 0.1 * torch.randn(2, run.samples)
-            require(build(augment, sample_rate=run.sample_rate)(waveforms, make_generator()), (2, run.samples))
+            _try_augment(build(augment, sample_rate=run.sample_rate), run, network, require)
     learns = getattr(phase, "learns", None)
     if learns is not None:
         with _name_errors("learns", learns) as require:
@@ -126,10 +130,27 @@ def _try_phase(phase: Phase, run: Run, network: Network) -> None:
             mixed, labels = build(phase.mix, class_counts=counts)(torch.randn(2, run.samples), labels, make_generator())
             require(mixed, (2, run.samples))
             require(labels, (2, run.techniques))
+        if getattr(phase, "label_smoothing", 0.0):
+            labels = smooth_labels(labels, run.techniques, 0.1)
         loss = build(phase.loss, class_counts=counts, techniques=names)(logits, labels)
         require(loss, ())
         loss.backward()
         require(logits.grad is not None, "a loss that depends on the logits")
+
+
+def _try_augment(augment: Any, run: Run, network: Network, require: Callable[..., None]) -> None:
+    """Test an augmentation on two clips of noise or on their spectrograms."""
+    require(0 <= margin_of(augment) <= 1, "a margin from 0 to 1")
+    margin = math.ceil(margin_of(augment) * run.samples)
+    generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
+    for kind, change in stages(augment).items():
+        clips = 0.1 * torch.randn(2, run.samples + 2 * margin)
+        if kind == "spectrograms":
+            clips = network.front_end(clips[:, : run.samples])
+            require(change(clips, generators), tuple(clips.shape))
+        else:
+            margins = [Margins(margin, np.full(2, margin), np.zeros(2, int))] if margin else []
+            require(change(clips, generators, *margins), (2, run.samples))
 
 
 def _try_optimizer(phase: Training) -> None:

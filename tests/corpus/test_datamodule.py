@@ -112,6 +112,49 @@ def test_clips_that_are_resident_on_the_device_make_the_same_batches():
             assert torch.equal(ours[1], theirs[1])
 
 
+class Continued(Corpus):
+    """Ten clips of three recordings: a test clip is in the first, the last clip of the second is padded."""
+
+    sample_rate = 2
+
+    def __init__(self):
+        self.waveforms = np.arange(40, dtype=np.int16).reshape(10, 4) + 1
+        self.clips = pd.DataFrame(
+            {
+                "recording": [*"aaaaa", *"bbb", *"cc"],
+                "split": ["train", "train", "test", "train", "train", "train", "train", "train", "train", ""],
+                "start": [0, 2, 4, 6, 8, 0, 2, 4, 0, 4.0],
+                "samples": [4, 4, 4, 4, 4, 4, 4, 2, 4, 4],
+            }
+        )
+
+
+@pytest.mark.parametrize("is_resident", [False, True])
+def test_margins_are_of_the_training_clips_beside_a_clip_in_its_recording(is_resident):
+    corpus = Continued()
+    resident = torch.from_numpy(corpus.waveforms) if is_resident else None
+    data = VocalSetDataModule(corpus, batch_size=8, resident=resident, margin=0.75)
+    (batch,) = list(data.train_dataloader())
+    waveforms, _, margins = data.on_after_batch_transfer(batch, 0)
+    found = {}
+    for clip, before, after in zip(waveforms * 32768, margins.before, margins.after, strict=True):
+        found[int(clip[3])] = (int(before), int(after), clip[:3].tolist(), clip[7:].tolist())
+        assert clip[3:7].tolist() == [clip[3] + n for n in range(4)]
+    assert margins.samples == 3
+    none = [0, 0, 0]
+    assert found == {
+        1: (0, 3, none, [5, 6, 7]),
+        5: (3, 0, [2, 3, 4], none),  # a test clip follows
+        13: (0, 3, none, [17, 18, 19]),
+        17: (3, 0, [14, 15, 16], none),
+        21: (0, 3, none, [25, 26, 27]),
+        25: (3, 2, [22, 23, 24], [29, 30, 31]),  # of which the last is a padded clip's zero
+        29: (3, 0, [26, 27, 28], none),
+        33: (0, 0, none, none),
+    }
+    assert len(next(iter(data.ordered_loader("test")))) == len(next(iter(data.recalibration_loader()))) == 2
+
+
 def test_a_sampler_decides_the_order_of_each_epoch_and_hears_how_far_the_phase_is():
     progress = []
 

@@ -69,6 +69,11 @@ ABLATIONS = {  # what each sets; the alpha of Late cRT-WC stays 0.2 but where it
     "last_epochs": {"schedule.last_epochs": 3},
     "validation_singers": {"data.split.validation": ["female3", "male2", "male6"]},
     "best_epoch": {"data.split.validation": ["female3", "male2", "male6"], "selection": "best"},
+    "adamw": {"optimizer": "adamw"},
+    "warmup": {"schedule.decay": "warmup_cosine"},
+    "smoothing": {"schedule.label_smoothing": 0.1},
+    "dropout_late": {"model.dropout": 0.0},
+    "augmented": {"augment": "singtech"},
 }
 
 

@@ -30,6 +30,7 @@ class TinyCorpus:
                             "context": "scales",
                             "split": split,
                             "start": 0.0,
+                            "samples": 4800,
                         }
                     )
                     waveforms.append(tone(technique, draw))

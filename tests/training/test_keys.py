@@ -36,7 +36,16 @@ from singtech.models.network import Architecture
 from singtech.models.oblong import OblongExtractor
 from singtech.models.spectrogram import MultiResolutionSpectrogram
 from singtech.run import build_run
-from singtech.training.augmentation import WhiteNoise
+from singtech.training.augmentation import (
+    Chain,
+    Equaliser,
+    Excerpt,
+    FrequencyMasks,
+    FrequencyMixStyle,
+    NoiseFloor,
+    Room,
+    WhiteNoise,
+)
 from singtech.training.fit import Setup
 from singtech.training.phases import SCHEMA, FitHead, Pretrained, RewriteHead, TrainHead, TrainNetwork, phase_keys
 
@@ -135,6 +144,7 @@ DEFAULTS = {
         "augment": None,
         "offset_rate": 1.0,
         "average": None,
+        "label_smoothing": 0.0,
     },
     TrainHead: {
         "epochs": 0,
@@ -167,6 +177,13 @@ DEFAULTS = {
     MaxNorm: {"threshold": 0.1},
     Cosine: {"scale": 30.0},
     WhiteNoise: {"snr_low": 20.0, "snr_high": 60.0},
+    Excerpt: {"shift": 0.5, "speed": 0.0},
+    NoiseFloor: {"snr_low": 20.0, "snr_high": 60.0, "slope_low": -1.0, "slope_high": 2.0},
+    Equaliser: {"decibels": 6.0, "bands": 6},
+    Room: {"rt60_low": 0.1, "rt60_high": 0.5, "ratio_low": 5.0, "ratio_high": 20.0},
+    FrequencyMixStyle: {"alpha": 0.3},
+    FrequencyMasks: {"masks": 2, "width": 0.1},
+    Chain: {"probability": None},
     MultiResolutionSpectrogram: {
         "n_fft": 2048,
         "win_lengths": (2048, 1024, 512),
@@ -409,11 +426,21 @@ def test_joint_training_shares_the_feature_phase_of_crt_wfc_under_the_same_loss(
         "front_end.level=rms",
         "optimizer.lr=0.001",
         "augment=noise",
+        "augment=singtech",
+        "schedule.label_smoothing=0.1",
         "schedule.features=50",
     ],
 )
 def test_what_decides_the_outcome_changes_the_key_of_every_phase(setting):
     assert not set(keys(setting)) & set(keys())
+
+
+def test_the_order_and_the_probabilities_of_a_chain_are_in_the_key():
+    plain = keys("augment=singtech")
+    assert keys("augment=singtech", "augment.probability.room=0.3") == plain
+    swapped = "augment.order=[excerpt,room,equaliser,noise_floor,mixstyle,frequency_masks]"
+    for change in (swapped, "augment.probability.room=0.0", "augment.parts.excerpt.speed=0.0"):
+        assert not set(keys("augment=singtech", change)) & set(plain)
 
 
 def test_other_clips_change_every_key():

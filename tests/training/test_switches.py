@@ -1,20 +1,33 @@
 """Switches of a phase: learning rates, averaged weights, mixed clips, constraints, dropout passes, the minimum."""
 
+import copy
 import functools
 import math
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from singtech.components import ComponentError
 from singtech.errors import InvalidValue
-from singtech.imbalance.losses import WeightedCrossEntropy
+from singtech.imbalance.losses import LDAM, WeightedCrossEntropy
 from singtech.imbalance.minimum import objective
 from singtech.imbalance.mixing import Mixup
 from singtech.imbalance.rewrites import MaxNorm, NearestMean
 from singtech.results.predictions import PREDICTIONS, read_predictions
+from singtech.training.augmentation import (
+    Chain,
+    Equaliser,
+    Excerpt,
+    FrequencyMasks,
+    FrequencyMixStyle,
+    NoiseFloor,
+    Room,
+)
 from singtech.training.fit import Task
+from singtech.training.module import TechniqueModule, smooth_labels
 from singtech.training.phases import PASSES, FitHead, RewriteHead
 from tests.training.test_run import (
     MACHINE,
@@ -55,7 +68,13 @@ def no_steps():
 
 @pytest.mark.parametrize(
     ("decay", "share"),
-    [("none", lambda t: 1), ("linear", lambda t: 1 - t), ("cosine", lambda t: (1 + math.cos(math.pi * t)) / 2)],
+    [
+        ("none", lambda t: 1),
+        ("linear", lambda t: 1 - t),
+        ("cosine", lambda t: (1 + math.cos(math.pi * t)) / 2),
+        # two of 12 steps are a tenth, rounded up
+        ("warmup_cosine", lambda t: (12 * t + 1) / 3 if t < 2 / 12 else (1 + math.cos(math.pi * (1.2 * t - 0.2))) / 2),
+    ],
 )
 def test_the_learning_rate_falls_to_zero_over_a_phase(corpus, tmp_path, decay, share):
     run(corpus, tmp_path, [network(), classifier(3, optimizer=SGD, decay=decay)])
@@ -93,7 +112,7 @@ def test_the_mean_of_a_heads_weights_is_the_mean_of_its_epochs_predictions(corpu
 def test_an_interruption_changes_neither_decay_nor_average(corpus, tmp_path, monkeypatch, kill_in, average):
     of_head = {name: value for name, value in average.items() if name == "last_epochs"}
     head = classifier(3, extractor="dropout", mix=Mixup, decay="linear", **of_head)
-    phases = [network(3, offset_rate=0.1, decay="cosine", **average), head]
+    phases = [network(3, offset_rate=0.1, decay="warmup_cosine", **average), head]
     expected = run(corpus, tmp_path / "a", phases)
     monkeypatch.setattr(KillingMachine, "kills", kill_in, raising=False)
     with pytest.raises(Killed):
@@ -101,6 +120,80 @@ def test_an_interruption_changes_neither_decay_nor_average(corpus, tmp_path, mon
     resumed = run(corpus, tmp_path / "b", phases)
     for phase in (0, 1):
         assert same(weights(tmp_path / "a", expected, phase), weights(tmp_path / "b", resumed, phase))
+
+
+def continued(corpus):
+    """The same clips, of which every two of a technique are one recording."""
+    other = copy.copy(corpus)
+    number = other.clips.groupby(["split", "technique"]).cumcount()
+    names = [f"{r.split}/{r.technique}_{n // 2}" for r, n in zip(other.clips.itertuples(), number, strict=True)]
+    other.clips = other.clips.assign(recording=names, start=0.6 * (number % 2))
+    return other
+
+
+def chain():
+    """All augmentations in a chain, as `augment=singtech` has them."""
+    parts = {
+        "excerpt": functools.partial(Excerpt, speed=0.06),
+        **{part.__name__: part for part in (Equaliser, Room, NoiseFloor, FrequencyMixStyle, FrequencyMasks)},
+    }
+    return functools.partial(Chain, parts, list(parts), probability=dict.fromkeys(list(parts)[1:], 0.5))
+
+
+def test_an_interruption_does_not_change_the_augmentation(corpus, tmp_path, monkeypatch):
+    corpus, phases = continued(corpus), [network(3, augment=chain())]
+    expected = run(corpus, tmp_path / "a", phases)
+    monkeypatch.setattr(KillingMachine, "kills", "network", raising=False)
+    with pytest.raises(Killed):
+        run(corpus, tmp_path / "b", phases, machine=KillingMachine(accelerator="cpu", progress=False))
+    resumed = run(corpus, tmp_path / "b", phases)
+    assert same(weights(tmp_path / "a", expected), weights(tmp_path / "b", resumed))
+    assert (expected.folder / PREDICTIONS).read_bytes() == (resumed.folder / PREDICTIONS).read_bytes()
+    plain = run(corpus, tmp_path / "a", [network(3)])
+    assert not same(weights(tmp_path / "a", expected), weights(tmp_path / "a", plain))
+
+
+class Augmented(NoiseFloor):
+    """Records the numbers that each clip would draw, by the clip's first sample."""
+
+    numbers: ClassVar[list[tuple[float, float]]] = []
+
+    def __init__(self, sample_rate):
+        super().__init__(sample_rate)
+
+    def __call__(self, waveforms, generators):
+        if len(waveforms) > 2:  # not the try before training
+            drawn = [float(torch.rand((), generator=generator)) for generator in generators]
+            self.numbers.extend(zip(waveforms.sum(dim=1).tolist(), drawn, strict=True))
+        return waveforms
+
+
+def test_a_clip_draws_the_same_numbers_in_every_batch_and_others_in_every_epoch(corpus, tmp_path):
+    drawn = []
+    for name, phases, batch_size in (
+        ("a", [network(2, augment=Augmented)], 8),
+        ("b", [network(2, augment=Augmented)], 15),
+        ("c", [network(1, augment=Augmented), network(1, augment=Augmented)], 8),
+    ):
+        Augmented.numbers.clear()
+        run(corpus, tmp_path / name, phases, batch_size=batch_size)
+        assert len(set(Augmented.numbers)) == len({number for _, number in Augmented.numbers}) == 60
+        drawn.append(list(Augmented.numbers))
+    assert drawn[0] == drawn[1] == drawn[2]
+
+
+def test_devices_that_share_a_batch_draw_a_clips_numbers_as_one_would(corpus, monkeypatch):
+    module = TechniqueModule(a_run(corpus, []).build(), loss(), SGD, 3, 0, augment=Augmented(8000), batch_size=8)
+
+    def numbers(batch, clips):
+        return [float(torch.rand((), generator=each)) for each in module._augment_generators(batch, clips)]
+
+    alone = numbers(3, 8)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    for rank in (0, 1):
+        monkeypatch.setattr(TechniqueModule, "global_rank", rank)
+        assert numbers(3, 4) == alone[rank::2]
 
 
 def test_offsets_have_a_rate_of_their_own(corpus, tmp_path):
@@ -114,6 +207,31 @@ def test_offsets_have_a_rate_of_their_own(corpus, tmp_path):
     for name, whole in changes[1.0].items():
         torch.testing.assert_close(changes[0.5][name], whole * (0.5 if ".shift." in name else 1), rtol=1e-3, atol=1e-8)
     assert any(whole.abs().max() > 0 for name, whole in changes[1.0].items() if ".shift." in name)
+
+
+def test_smoothed_labels_are_torchs_label_smoothing():
+    logits, targets = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2, 1, 1, 0])
+    criterion = WeightedCrossEntropy(torch.tensor([5, 4, 3]))
+    expected = torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.1)
+    torch.testing.assert_close(criterion(logits, smooth_labels(targets, 3, 0.1)), expected)
+    shares = torch.tensor([[0.5, 0.5, 0.0]])
+    torch.testing.assert_close(smooth_labels(shares, 3, 0.3), torch.tensor([[0.45, 0.45, 0.1]]))
+
+
+def test_labels_are_smoothed_while_the_network_is_trained(corpus, tmp_path):
+    first = functools.partial(torch.optim.SGD, lr=0.0)  # the loss of the first weights
+    losses = {}
+    for smoothing in (0.0, 0.5):
+        result = run(corpus, tmp_path, [network(optimizer=first, label_smoothing=smoothing)])
+        losses[smoothing] = pd.read_csv(tmp_path / "phases" / result.row["phases"] / "log.csv")["loss"][0]
+    # the mean of smoothed losses is between the plain ones and those of equal shares, which are at least log 3
+    assert losses[0.5] != pytest.approx(losses[0.0], rel=1e-6)
+    assert losses[0.5] >= 0.5 * losses[0.0] + 0.5 * math.log(3) - 1e-6
+
+
+def test_a_loss_that_accepts_no_shares_cannot_have_smoothed_labels(corpus, tmp_path):
+    with pytest.raises(ComponentError, match="loss LDAM"):
+        run(corpus, tmp_path, [network(loss=LDAM, label_smoothing=0.1)])
 
 
 class SeesShares(WeightedCrossEntropy):
@@ -218,10 +336,14 @@ def test_rounding_perturbs_the_initial_weights_alone_and_is_another_run(corpus):
 @pytest.mark.parametrize(
     ("phase", "message"),
     [
-        (lambda: network(decay="step"), "decay=step in a phase: expected one of none, linear, cosine"),
+        (lambda: network(decay="step"), "decay=step in a phase: expected one of none, linear, cosine, warmup_cosine"),
         (lambda: network(2, last_epochs=0), "last_epochs=0 in a phase: expected a whole number from 1 up"),
         (lambda: network(2, last_epochs=2, average=0.9), "expected one of them"),
         (lambda: network(average=1.0), "average=1.0 in a phase: expected a number between 0 and 1"),
+        (
+            lambda: network(label_smoothing=1.0),
+            "label_smoothing=1.0 in a phase: expected a number from 0 up and below 1",
+        ),
         (lambda: network(offset_rate=0), "offset_rate=0 in a phase: expected a number above 0"),
         (lambda: FitHead(penalty=0), "penalty=0 in a phase: expected a number above 0"),
         (lambda: FitHead(extractor="train"), "extractor=train in a phase: expected eval or dropout"),
