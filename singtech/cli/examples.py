@@ -19,6 +19,7 @@ SCALES = {
     "log": "log₁₀ of the magnitude above 10⁻⁵",
     "linear": "magnitude",
     "db": "10·log₁₀ of the magnitude",
+    "pcen": "energy normalised in each band (PCEN)",
 }
 CORPORA = {"vocalset": "VocalSet", "demo": "demo corpus (synthetic voices)"}
 SMALL_PRINT = {
@@ -35,13 +36,13 @@ def job(cfg: DictConfig) -> None:
 
     corpus = prepare_corpus(cfg)
     rows, choice = choose_clips(corpus)
-    front_end = build_spectrogram(cfg)
+    front_end = build_spectrogram(cfg, corpus.sample_rate)
     paths = render_clips(
         [prepare_picture(corpus, row, front_end) for row in rows],
         Path(cfg.output_dir) / "tables" / corpus.name / "clips",
         corpus=format_title(corpus),
         choice=choice,
-        scale=SCALES[front_end.scale],
+        scale=SCALES[front_end.scale] + (", standardised" if front_end.standardise == "bands" else ""),
         small_print=SMALL_PRINT.get(corpus.name, ""),
     )
     print(*paths, sep="\n")
@@ -79,8 +80,8 @@ def load_waveforms(corpus: Corpus, rows):
     return to_waveform(torch.from_numpy(np.array(corpus.waveforms[list(rows)])))
 
 
-def build_spectrogram(cfg: DictConfig):
-    """Build the front end of a configuration, which must compute multi-resolution spectrograms.
+def build_spectrogram(cfg: DictConfig, sample_rate: int):
+    """Build the front end of a configuration, which must compute multi-resolution spectrograms on a linear axis.
 
     Raises:
         InvalidValue: it is another front end, or cannot be built.
@@ -89,12 +90,24 @@ def build_spectrogram(cfg: DictConfig):
     from singtech.models.spectrogram import MultiResolutionSpectrogram
 
     try:
-        front_end = build(import_component(resolve(cfg.front_end), "front_end"))
+        front_end = build(import_component(resolve(cfg.front_end), "front_end"), sample_rate=sample_rate)
     except TypeError as problem:
         raise InvalidValue(f"front_end: no spectrogram can be made as given: {problem}") from None
     if not isinstance(front_end, MultiResolutionSpectrogram):
         raise InvalidValue(f"front_end: {type(front_end).__name__} cannot be drawn, expected a singtech spectrogram.")
+    require_linear_axis(front_end)
     return front_end
+
+
+def require_linear_axis(front_end) -> None:
+    """Check that a figure, whose axis is in equal steps of hertz, can show a front end.
+
+    Raises:
+        InvalidValue: it has another axis.
+    """
+    axis = getattr(front_end, "axis", "linear")
+    if axis != "linear":
+        raise InvalidValue(f"front_end.axis={axis} cannot be drawn: the axis of these figures is linear in hertz.")
 
 
 def prepare_picture(corpus: Corpus, row: int, spectrogram):

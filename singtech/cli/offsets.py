@@ -22,7 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from singtech.cli.config import hydra_command, resolve
-from singtech.cli.examples import SMALL_PRINT, choose_clips, format_title, load_waveforms
+from singtech.cli.examples import SMALL_PRINT, choose_clips, format_title, load_waveforms, require_linear_axis
 from singtech.cli.export import load_weights, match_one_name
 from singtech.cli.prepare import prepare_corpus
 from singtech.cli.sweep import format_command
@@ -53,6 +53,7 @@ def job(cfg: DictConfig) -> None:
     if not all(hasattr(network.front_end, name) for name in ("n_fft", "hop_length")):
         front_end = type(network.front_end).__name__
         raise InvalidValue(f"front_end={front_end}: expected n_fft and hop_length, for hertz and seconds.")
+    require_linear_axis(network.front_end)
     settings = resolve(cfg.looks)
     layers = list(deformable_layers(network))
     if settings["layer"] not in (None, *layers):

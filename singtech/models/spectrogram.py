@@ -10,7 +10,14 @@ normalised before (`singtech.models.level`). The paper does not say how to scale
   Each window's transform is divided by the root of the window's energy. Silence is -100 and a magnitude of 1 is 0, so
   that a padding of zeros is a loud sound.
 - `linear`: the magnitude.
+- `pcen`: per-channel energy normalisation (Wang et al. 2017), the root of the magnitude over its recent mean. Slow
+  changes of level and steady noise go, modulations faster than 0.4 Hz stay. Silence is 0.
+
+The frequency axis is that of the transform (the paper's), or a mel axis: bands of equal width up to 1 kHz, where the
+harmonics of a voice are apart, and logarithmic above, where vibrato moves all of them by as many bands.
 """
+
+import warnings
 
 import torch
 import torch.nn.functional as F
@@ -19,27 +26,102 @@ from torch import Tensor, nn
 from singtech.errors import InvalidValue
 from singtech.models.level import normalise_level, require_level
 
-FLOOR = 1e-5  # for `log`: a normalised magnitude, the rounding noise of 16-bit audio
+FLOOR = 1e-5  # for `log`, `pcen` and `standardise`: a normalised magnitude, the rounding noise of 16-bit audio
 DB_FLOOR = 1e-10  # for `db`, as in torchaudio
+GAIN, BIAS, POWER, SECONDS = 0.98, 2.0, 0.5, 0.4  # for `pcen`: the defaults of librosa, three of them Wang et al.'s
 
-SCALES = ("log", "linear", "db")
+SCALES = ("log", "linear", "db", "pcen")
+AXES = ("linear", "mel")
+STANDARDS = ("none", "bands")
+
+
+def require_choices(**choices: tuple[object, tuple[str, ...]]) -> None:
+    """Check settings of a front end, each given as its value and the values that it can have.
+
+    Raises:
+        InvalidValue: a value is not one of them.
+    """
+    for setting, (value, values) in choices.items():
+        if value not in values:
+            raise InvalidValue(f"front_end.{setting}={value}: expected {' or '.join(values)}.")
+
+
+def require_whole(setting: str, value: object, unit: str) -> None:
+    """Check a count of a front end.
+
+    Raises:
+        InvalidValue: it is not a whole number from 1 up.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidValue(f"front_end.{setting}={value}: expected whole {unit} from 1 up.")
+
+
+def scale_magnitudes(magnitudes: Tensor, scale: str, frame_rate: float) -> Tensor:
+    """(…, T) magnitudes on one of `SCALES`.
+
+    Args:
+        frame_rate: frames a second.
+    """
+    if scale == "log":
+        return torch.log10(magnitudes.clamp(min=FLOOR) / FLOOR)
+    if scale == "db":
+        return 10 * torch.log10(magnitudes.clamp(min=DB_FLOOR))
+    return normalise_energy(magnitudes, frame_rate) if scale == "pcen" else magnitudes
+
+
+def normalise_energy(magnitudes: Tensor, frame_rate: float) -> Tensor:
+    """(…, T) magnitudes with per-channel energy normalisation, as `librosa.pcen` with the constants of this module.
+
+    The mean M follows the magnitude S by M[t] = (1 - s)·M[t-1] + s·S[t] and starts at the first frame. As it is linear
+    in S, it is one product with a (T, T) matrix.
+
+    Args:
+        frame_rate: frames a second, which gives s with the time constant.
+    """
+    constant = SECONDS * frame_rate  # in frames
+    s = ((1 + 4 * constant**2) ** 0.5 - 1) / (2 * constant**2)
+    frames = torch.arange(magnitudes.shape[-1], device=magnitudes.device)
+    ages = frames - frames[:, None]  # (T, T): from a frame of S, in rows, to a frame of M
+    weights = torch.where(frames == 0, 1.0, s)
+    smoother = torch.triu((1 - s) ** ages.clamp(min=0).float()) * weights[:, None]
+    mean = magnitudes @ smoother
+    return (magnitudes / (mean + FLOOR) ** GAIN + BIAS) ** POWER - BIAS**POWER
+
+
+def standardise_bands(spectrogram: Tensor) -> Tensor:
+    """(…, T) spectrograms with mean 0 and deviation 1 over the frames of each band; a constant band is 0.
+
+    On a logarithmic scale this removes what a recording's equalisation and noise floor add to a band. It is cepstral
+    mean and variance normalisation (Viikki and Laurila 1998), known for spectrograms as frequency-wise instance
+    normalisation (Kim et al. 2022). The deviation is at least `FLOOR`.
+    """
+    relative = spectrogram - spectrogram[..., :1]  # so that a constant band is exactly 0
+    centred = relative - relative.mean(dim=-1, keepdim=True)
+    return centred / centred.square().mean(dim=-1, keepdim=True).sqrt().clamp(min=FLOOR)
 
 
 class MultiResolutionSpectrogram(nn.Module):
-    """(B, S) waveform to (B, W, n_fft // 2 + 1, S // hop_length + 1) spectrograms, one channel per window length.
+    """(B, S) waveform to (B, W, F, S // hop_length + 1) spectrograms, one channel per window length.
+
+    F is n_fft // 2 + 1, or the number of mel bands.
 
     Args:
         n_fft: length of the transform in samples; shorter windows are padded with zeros.
         win_lengths: the W window lengths in samples (Hann).
         hop_length: samples from one frame to the next.
-        scale: `log`, decades above the floor (0 is silence, 5 is a magnitude of 1), `linear` or `db` (see the module).
-            The transform is divided by sqrt(n_fft), for `db` by the root of the window's energy.
+        scale: `log`, decades above the floor (0 is silence, 5 is a magnitude of 1), `linear`, `db` or `pcen` (see the
+            module). The transform is divided by sqrt(n_fft), for `db` by the root of the window's energy.
         level: see `singtech.models.level.normalise_level`.
+        axis: `linear`, the bins of the transform, or `mel`.
+        bands: of the mel axis, or None for the linear axis.
+        standardise: `none`, or `bands`: each band of a clip to mean 0 and deviation 1 (`standardise_bands`).
+        sample_rate: in Hz, for the mel axis and the time constant of `pcen`.
     Raises:
-        InvalidValue: a window is longer than the transform, or the scale or level is unknown.
+        InvalidValue: a window is longer than the transform, a mel band has no bin, or a choice is unknown.
     """
 
     windows: Tensor
+    mel: Tensor
 
     def __init__(
         self,
@@ -48,25 +130,34 @@ class MultiResolutionSpectrogram(nn.Module):
         hop_length: int = 512,
         scale: str = "log",
         level: str = "peak",
+        axis: str = "linear",
+        bands: int | None = None,
+        standardise: str = "none",
+        sample_rate: int = 44100,
     ) -> None:
         super().__init__()
         lengths = [("n_fft", n_fft), ("hop_length", hop_length), *(("win_lengths", length) for length in win_lengths)]
         for setting, value in lengths:
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InvalidValue(f"front_end.{setting}={value}: expected whole samples from 1 up.")
+            require_whole(setting, value, "samples")
         if not win_lengths:
             raise InvalidValue("front_end.win_lengths=[]: expected at least one window length in samples.")
         if max(win_lengths) > n_fft:
             raise InvalidValue(f"front_end.win_lengths={list(win_lengths)}: none may be longer than n_fft={n_fft}.")
-        if scale not in SCALES:
-            raise InvalidValue(f"front_end.scale={scale}: expected {' or '.join(SCALES)}.")
+        require_choices(scale=(scale, SCALES), axis=(axis, AXES), standardise=(standardise, STANDARDS))
+        if axis == "mel":
+            require_whole("bands", bands, "mel bands")
+        elif bands is not None:
+            raise InvalidValue(f"front_end.bands={bands}: only a mel axis has bands, so add front_end.axis=mel.")
         self.n_fft, self.win_lengths, self.hop_length = n_fft, tuple(win_lengths), hop_length
         self.scale, self.level = scale, require_level(level)
+        self.axis, self.bands, self.standardise, self.sample_rate = axis, bands, standardise, sample_rate
         self.register_buffer("windows", torch.stack([self._window(w) for w in self.win_lengths]), persistent=False)
+        if bands is not None:
+            self.register_buffer("mel", self._mel_filters(bands), persistent=False)
 
     def shape(self, samples: int) -> tuple[int, int, int]:
         """(W, F, T) for a clip of `samples` samples."""
-        return len(self.win_lengths), self.n_fft // 2 + 1, samples // self.hop_length + 1
+        return len(self.win_lengths), self.bands or self.n_fft // 2 + 1, samples // self.hop_length + 1
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, S) -> (B, W, F, T), always in float32: half precision lacks a Fourier transform on some devices.
@@ -78,11 +169,12 @@ class MultiResolutionSpectrogram(nn.Module):
             signal = F.pad(waveform.unsqueeze(1), (half, half), mode="reflect").squeeze(1)
             frames = signal.unfold(-1, self.n_fft, self.hop_length)  # (B, T, n_fft), the same for all windows
             magnitudes = torch.fft.rfft(frames.unsqueeze(2) * self.windows).abs()  # (B, T, W, F)
+            if self.bands is not None:
+                magnitudes = magnitudes @ self.mel
             channels_last = magnitudes.permute(0, 3, 1, 2).contiguous()  # the network's memory layout
             spectrogram = channels_last.permute(0, 3, 1, 2)
-            if self.scale == "log":
-                return torch.log10(spectrogram.clamp(min=FLOOR) / FLOOR)
-            return 10 * torch.log10(spectrogram.clamp(min=DB_FLOOR)) if self.scale == "db" else spectrogram
+            scaled = scale_magnitudes(spectrogram, self.scale, self.sample_rate / self.hop_length)
+            return standardise_bands(scaled) if self.standardise == "bands" else scaled
 
     def _window(self, win_length: int) -> Tensor:
         """(n_fft,) Hann window in the middle of the frame, divided by the root of n_fft, or for `db` of its energy."""
@@ -90,3 +182,26 @@ class MultiResolutionSpectrogram(nn.Module):
         norm = window.square().sum().sqrt() if self.scale == "db" else self.n_fft**0.5
         left = (self.n_fft - win_length) // 2
         return F.pad(window / norm, (left, self.n_fft - win_length - left))
+
+    def _mel_filters(self, bands: int) -> Tensor:
+        """(n_fft // 2 + 1, bands) triangles on Slaney's mel scale, from 0 to half the sample rate.
+
+        Slaney's scale is librosa's default. HTK's has narrower low bands, some of them without a bin of the transform.
+        The weights of a band sum to 1, so that it is a mean of magnitudes, and the floor means what it does on the
+        linear axis.
+
+        Raises:
+            InvalidValue: a band is so narrow that it has no bin.
+        """
+        import librosa
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of empty bands, which are errors here
+            filters = librosa.filters.mel(sr=self.sample_rate, n_fft=self.n_fft, n_mels=bands, norm=1)
+        empty = int((filters.max(axis=1) == 0).sum())
+        if empty:
+            raise InvalidValue(
+                f"front_end.bands={bands}: {empty} of the bands are narrower than a bin at {self.sample_rate} Hz, "
+                f"so use fewer or a longer transform (front_end.n_fft={2 * self.n_fft})."
+            )
+        return torch.from_numpy(filters.T.copy())

@@ -4,6 +4,7 @@ import functools
 import subprocess
 
 import pytest
+import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
@@ -14,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from singtech.cli import config
 from singtech.cli.config import check_settings, drop_neutral, list_differences, read_commit
 from singtech.cli.problems import describe_error
+from singtech.components import build, import_component
 from singtech.config_paths import CONF, EXPERIMENTS
 from singtech.settings import flatten
 from singtech.training.phases import read_phases
@@ -155,6 +157,9 @@ ABLATIONS = {  # what each one flips, written out; the alpha of Late cRT-WC stay
     "scale_db": {"front_end.scale": "db"},
     "level_rms": {"front_end.level": "rms"},
     "level_none": {"front_end.level": "none"},
+    "mel": {"front_end.axis": "mel", "front_end.bands": 128},
+    "pcen": {"front_end.scale": "pcen"},
+    "standardised": {"front_end.standardise": "bands"},
     "lr_published": {"optimizer.lr": 1e-3},
     "loss_clips": {"loss.reduction": "clips"},
     "running": {"batch_norm": "running"},
@@ -271,6 +276,21 @@ def test_a_corpus_changes_its_data_and_front_end_alone(data):
     ours, theirs = (flatten(composed(*overrides)) for overrides in ([f"data={data}", "data.name=x"], []))
     changed = {name.partition(".")[0] for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)}
     assert changed == {"data", "front_end"} - ({"front_end"} if data == "folder" else set())
+
+
+RATES = dict.fromkeys(("paper", "mel", "pcen"), 44100)
+RATES |= dict.fromkeys(("small", "mel_small", "pcen_small"), 12000)
+
+
+@pytest.mark.parametrize("name", RATES)
+@pytest.mark.parametrize("ablation", ["default", "mel", "pcen", "standardised"])
+def test_a_front_end_gives_the_network_enough_of_a_clip_at_its_rate(name, ablation):
+    settings, samples = composed(f"front_end={name}", f"ablation={ablation}"), 3 * RATES[name]
+    front_end = build(import_component(settings["front_end"], "front_end"), sample_rate=RATES[name])
+    spectrograms = front_end(torch.rand(1, samples))
+    assert spectrograms.shape == (1, *front_end.shape(samples))
+    assert min(spectrograms.shape[2:]) >= 96  # what the pooling of Table 1 needs
+    assert spectrograms.isfinite().all()
 
 
 def test_each_experiment_sweeps_exactly_the_conditions_that_its_table_shows():

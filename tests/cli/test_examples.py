@@ -110,3 +110,10 @@ def test_a_picture_shows_what_the_network_takes_in(call, pictures, own_corpus, m
     assert np.abs(clip.waveform).max() == pytest.approx(1)
     magnitude = np.abs(librosa.stft(clip.waveform, n_fft=256, win_length=64, hop_length=40, pad_mode="reflect")) / 16
     np.testing.assert_allclose(clip.spectrograms[2], magnitude, atol=1e-4)
+
+
+def test_a_mel_axis_is_named_as_one_that_is_not_drawn(call, pictures):
+    done = call("examples", *pictures, "front_end.axis=mel", "front_end.bands=96")
+    assert done.status == 1
+    assert "front_end.axis=mel cannot be drawn" in done.err
+    assert "Traceback" not in done.err

@@ -8,6 +8,7 @@ import pytest
 
 from singtech.cli.offsets import measure_clip
 from singtech.models.cnn1d import Waveform
+from singtech.models.spectrogram import MultiResolutionSpectrogram
 from tests.conftest import call_command, own_settings, write_corpus
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -66,14 +67,21 @@ def test_a_trained_run_is_looked_at(own, call):
     assert (pd.read_csv(folder / "offsets.csv")["recordings"] == 8).all()
 
 
-def test_a_front_end_without_bins_in_hertz_is_named(own, call, monkeypatch):
+@pytest.mark.parametrize(
+    ("front_end", "message"),
+    [
+        (Waveform(), "front_end=Waveform: expected n_fft and hop_length"),
+        (MultiResolutionSpectrogram(axis="mel", bands=128), "front_end.axis=mel cannot be drawn"),
+    ],
+)
+def test_a_front_end_without_bins_in_hertz_is_named(own, call, monkeypatch, front_end, message):
     settings, _ = own
-    network = SimpleNamespace(front_end=Waveform())
+    network = SimpleNamespace(front_end=front_end)
     monkeypatch.setattr("singtech.cli.offsets.load_network", lambda *_: ("choir", network))
     monkeypatch.setattr("singtech.models.offsets.deformable_layers", lambda _: {3: None})
     said = call("offsets", "dc=late", *settings)
     assert said.status == 1
-    assert "front_end=Waveform: expected n_fft and hop_length" in said.err
+    assert message in said.err
     assert "Traceback" not in said.err
 
 

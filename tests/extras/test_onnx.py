@@ -29,6 +29,9 @@ OBLONG = {
     "flatten": {"dc": [4], "aggregation": "flatten", "hidden": None},
     "linear": {"dc": [4], "front_end": FRONT_END | {"scale": "linear", "level": "none"}},
     "db": {"dc": [4], "front_end": FRONT_END | {"scale": "db", "level": "rms"}},
+    "mel": {"dc": [4], "front_end": FRONT_END | {"axis": "mel", "bands": 96}},
+    "pcen": {"dc": [4], "front_end": FRONT_END | {"scale": "pcen"}},
+    "standardised": {"dc": [4], "front_end": FRONT_END | {"standardise": "bands"}},
     "odd transform": {"dc": [4], "front_end": {"n_fft": 210, "win_lengths": [210, 99], "hop_length": 40}},
 }
 

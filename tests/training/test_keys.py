@@ -190,6 +190,10 @@ DEFAULTS = {
         "hop_length": 512,
         "scale": "log",
         "level": "peak",
+        "axis": "linear",
+        "bands": None,
+        "standardise": "none",
+        "sample_rate": 44100,
     },
     Waveform: {"level": "peak"},
     OblongExtractor: {
