@@ -21,13 +21,14 @@ from singtech.components import import_target
 from singtech.errors import Damaged, InvalidValue, Newer, NotThere
 from singtech.io.atomic import write_bytes, write_text
 from singtech.models.cnn1d import Waveform, WaveformExtractor
+from singtech.models.constant_q import ConstantQ
 from singtech.models.network import Architecture, Network
 from singtech.models.oblong import OblongExtractor
 from singtech.models.spectrogram import MultiResolutionSpectrogram
 
 CLASSES: dict[str, Callable[..., nn.Module]] = {
     kind.__name__: kind
-    for kind in (MultiResolutionSpectrogram, Waveform, OblongExtractor, WaveformExtractor, nn.Linear)
+    for kind in (MultiResolutionSpectrogram, ConstantQ, Waveform, OblongExtractor, WaveformExtractor, nn.Linear)
 }
 PARTS = ("front_end", "extractor", "head")
 WEIGHTS, DESCRIPTION = "model.safetensors", "config.json"

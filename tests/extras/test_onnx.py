@@ -32,6 +32,7 @@ OBLONG = {
     "mel": {"dc": [4], "front_end": FRONT_END | {"axis": "mel", "bands": 96}},
     "pcen": {"dc": [4], "front_end": FRONT_END | {"scale": "pcen"}},
     "standardised": {"dc": [4], "front_end": FRONT_END | {"standardise": "bands"}},
+    "constant q": {"dc": [4], "front_end": {"is": "ConstantQ", "lowest": 200.0, "bands": 96, "hop_length": 40}},
     "odd transform": {"dc": [4], "front_end": {"n_fft": 210, "win_lengths": [210, 99], "hop_length": 40}},
 }
 

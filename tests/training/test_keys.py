@@ -31,6 +31,7 @@ from singtech.imbalance.mixing import Mixup, Remix
 from singtech.imbalance.rewrites import MaxNorm, NearestMean, TauNormalized
 from singtech.imbalance.samplers import Natural, Power
 from singtech.models.cnn1d import Waveform, WaveformExtractor
+from singtech.models.constant_q import ConstantQ
 from singtech.models.heads import Cosine
 from singtech.models.network import Architecture
 from singtech.models.oblong import OblongExtractor
@@ -192,6 +193,17 @@ DEFAULTS = {
         "level": "peak",
         "axis": "linear",
         "bands": None,
+        "standardise": "none",
+        "sample_rate": 44100,
+    },
+    ConstantQ: {
+        "bands": 192,
+        "bands_per_octave": 24,
+        "lowest": 65.4064,
+        "filter_scales": (1.0, 0.5, 0.25),
+        "hop_length": 512,
+        "scale": "log",
+        "level": "peak",
         "standardise": "none",
         "sample_rate": 44100,
     },
