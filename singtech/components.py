@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module, metadata
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -181,10 +181,14 @@ def _describe_call(target: Callable, settings: Mapping, defaults: Mapping) -> di
     usual = {name: describe(defaults[name]) for name in values if defaults.get(name, empty) is not empty}
     changed = {name: value for name, value in values.items() if name not in usual or value != usual[name]}
     code = identify_code(target)
+    shown = {name: value for name, value in changed.items() if name not in getattr(target, "not_hashed", ())}
+    described = {"is": target.__name__, **shown}
+    if hash_weights := getattr(target, "hash_weights", None):  # of weights that are no part of a stored phase
+        described["weights"] = hash_weights(**{n: v for n, v in settings.items() if v is not inspect.Parameter.empty})
     if not code:
-        return {"is": target.__name__, **changed}
+        return described
     files = _hash_named_files({**defaults, **settings})
-    return {"is": target.__name__, **changed, "code": code} | ({"files": files} if files else {})
+    return {**described, "code": code} | ({"files": files} if files else {})
 
 
 def identify_code(component: Callable) -> str:
@@ -241,6 +245,12 @@ def _hash_content(path: Path, *_: float) -> str:
     """Hash a file, once for each time and size."""
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """Hash the contents of files, in their order."""
+    hashes = [_hash_content(path.resolve(), path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
+    return f"sha256:{hashlib.sha256(' '.join(hashes).encode()).hexdigest()[:16]}"
 
 
 def _hash_named_files(settings: Mapping) -> dict[str, str]:

@@ -108,7 +108,7 @@ def build_run(cfg: DictConfig, corpus):
         devices=settings["trainer"]["devices"],
         **{name: settings[name] for name in ("batch_size", "drop_last", "selection", "precision", "rounding")},
     )
-    phases = read_phases(settings["strategy"]["phases"], settings["batch_norm"])
+    phases = read_phases(settings["strategy"]["phases"], settings["batch_norm"], setup.network.is_frozen)
     names = {
         "data": corpus.name,
         "fold": "" if corpus.fold is None else str(corpus.fold),

@@ -36,7 +36,7 @@ class CorpusProblem(SingtechError):
 
 # Settings that name files and displays and do not change results.
 NEUTRAL_SETTINGS: tuple[str, ...] = ("output_dir", "trainer", "logger", "experiment", "looks", "label")
-NEUTRAL_SETTINGS += ("data.root", "data.labels", "data.source", "data.strict")
+NEUTRAL_SETTINGS += ("data.root", "data.labels", "data.source", "data.strict", "model.remote_code")
 
 # Groups whose choice is a column of a row, and groups whose choice can differ from the paper.
 ROW_GROUPS = ("data", "model", "dc", "strategy")
@@ -139,8 +139,10 @@ def resolve(cfg: DictConfig) -> dict:
 def drop_neutral(settings: Mapping) -> dict:
     """Return the settings without `NEUTRAL_SETTINGS`."""
     inner = {name: value for name, value in settings.items() if name not in NEUTRAL_SETTINGS}
-    data = {name: value for name, value in settings["data"].items() if f"data.{name}" not in NEUTRAL_SETTINGS}
-    return inner | {"data": data}
+    for group in ("data", "model"):
+        kept = {name: value for name, value in settings[group].items() if f"{group}.{name}" not in NEUTRAL_SETTINGS}
+        inner[group] = kept
+    return inner
 
 
 def list_differences(cfg: DictConfig) -> dict[str, object]:

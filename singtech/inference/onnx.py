@@ -42,6 +42,8 @@ def write_onnx(path: Path, network: Network, description: Description) -> float:
     """
     import onnx
 
+    if getattr(network.extractor, "frozen", False):
+        raise InvalidValue("onnx=true: a frozen encoder is not exported; the folder without ONNX names it by its name.")
     clips = make_test_clips(description.samples, description.sample_rate)
     choose_backend(network, "torchvision")  # the only backend that the exporter supports
     try:

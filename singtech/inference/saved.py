@@ -22,13 +22,27 @@ from singtech.errors import Damaged, InvalidValue, Newer, NotThere
 from singtech.io.atomic import write_bytes, write_text
 from singtech.models.cnn1d import Waveform, WaveformExtractor
 from singtech.models.constant_q import ConstantQ
+from singtech.models.encoders import Crepe, HubEncoder, Resemblyzer
+from singtech.models.heads import MLP, Cosine, LayerMixture
 from singtech.models.network import Architecture, Network
 from singtech.models.oblong import OblongExtractor
 from singtech.models.spectrogram import MultiResolutionSpectrogram
 
 CLASSES: dict[str, Callable[..., nn.Module]] = {
     kind.__name__: kind
-    for kind in (MultiResolutionSpectrogram, ConstantQ, Waveform, OblongExtractor, WaveformExtractor, nn.Linear)
+    for kind in (
+        *(
+            MultiResolutionSpectrogram,
+            ConstantQ,
+            Waveform,
+            OblongExtractor,
+            WaveformExtractor,
+            HubEncoder,
+            Resemblyzer,
+            Crepe,
+        ),
+        *(nn.Linear, Cosine, MLP, LayerMixture),
+    )
 }
 PARTS = ("front_end", "extractor", "head")
 WEIGHTS, DESCRIPTION = "model.safetensors", "config.json"
@@ -70,6 +84,8 @@ class Description:
         if not isinstance(settings, Mapping) or not isinstance(settings.get("is"), str):
             raise InvalidValue(f"{part} names no class")
         name = settings["is"]
+        if settings.get("remote_code"):
+            raise InvalidValue(f"{part} asks for code of an encoder, which no folder of a model may run")
         target = CLASSES.get(name) or _find_torch_class(name) or self._find_own_class(part, name)
         values = {key: self._read_setting(f"{part}.{key}", value) for key, value in settings.items() if key != "is"}
         return functools.partial(target, **values)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from singtech.components import build
+from singtech.components import build, list_parameters, unwrap
 from singtech.models.oblong import OblongExtractor
 from singtech.models.spectrogram import MultiResolutionSpectrogram
 from singtech.streams import derive_seed
@@ -64,7 +64,7 @@ class Architecture:
             torch.default_generator.manual_seed(derive_seed(seed, "layers"))
             front_end = build(self.front_end, sample_rate=sample_rate)
             extractor = self.build_extractor(front_end.shape(samples), samples, sample_rate)
-            network = Network(front_end, extractor, self.head(extractor.out_features, techniques))
+            network = Network(front_end, extractor, self.build_head(extractor, techniques))
         if getattr(extractor, "pretrained", False):
             initialise(network.classifier, seed, prefix="classifier")
         else:
@@ -79,6 +79,26 @@ class Architecture:
             samples, sample_rate: see `build`; their quotient is the argument `seconds`.
         """
         return build(self.extractor, shape=shape, seconds=samples / sample_rate, sample_rate=sample_rate)
+
+    def build_head(self, extractor: nn.Module, techniques: int) -> nn.Module:
+        """Build the head for an extractor; a head with an argument `layers` gets the number of the extractor's."""
+        layers = (
+            {"layers": getattr(extractor, "layers", 1)} if "layers" in list_parameters(unwrap(self.head)[0]) else {}
+        )
+        return self.head(extractor.out_features, techniques, **layers)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether no phase can train the extractor."""
+        return bool(getattr(unwrap(self.extractor)[0], "frozen", False))
+
+    @property
+    def encoder(self) -> list:
+        """Front end and extractor, without the settings that choose among the features of a frozen encoder."""
+        target, settings = unwrap(self.extractor)
+        selects = getattr(target, "selects", ())
+        kept = {name: value for name, value in settings.items() if name not in selects}
+        return [self.front_end, partial(target, **kept)]
 
 
 def oblong_network(samples: int, techniques: int, front_end: dict, seed: int, **extractor) -> Network:

@@ -75,7 +75,9 @@ class Codec:
         try:
             self._transcode(torch.zeros(sample_rate))
         except (soundfile.LibsndfileError, ValueError, TypeError) as problem:
-            raise InvalidValue(f"corruption.format={format}: libsndfile cannot write it at this rate ({problem}).") from None
+            raise InvalidValue(
+                f"corruption.format={format}: libsndfile cannot write it at this rate ({problem})."
+            ) from None
 
     def __call__(self, waveforms: Tensor, generators: Generators) -> Tensor:
         """(B, S) waveforms -> (B, S)."""

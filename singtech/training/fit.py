@@ -40,6 +40,7 @@ from singtech.training.module import TechniqueModule
 from singtech.training.phase_store import CHECKPOINT, Outcome, StoredPhase, find_checkpoint, read_checkpoint
 from singtech.training.phases import (
     PASSES,
+    SCHEMA,
     Features,
     FitHead,
     Phase,
@@ -56,6 +57,7 @@ from singtech.training.trainer import PRECISIONS, Machine, handle_interrupts, ra
 NOT_IN_RECIPE = ("seed", "rounding", "training_clips", "validation_clips")
 SELECTIONS = ("last", "best")
 UNITS = ("clip", "recording")  # of a score
+FROZEN_BATCH = 16  # clips at a time; not the run's, so that all runs share bits
 VALIDATION_MOMENT_CLIPS = 512  # training clips for batch-norm statistics when validation singers are scored
 
 
@@ -157,7 +159,17 @@ class Run:
     @functools.cached_property
     def keys(self) -> tuple[str, ...]:
         """The keys of its phases."""
-        return phase_keys(self.setup, self.phases)
+        keys = phase_keys(self.setup, self.phases)
+        if not self.is_frozen:
+            return keys
+        # its features depend on nothing else: all seeds, heads, folds and corpora share them
+        encoder = {"schema": SCHEMA, "encoder": self.setup.network.encoder, "precision": self.setup.precision}
+        return (digest(encoder), *keys[1:])
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether its network is a frozen encoder, see `singtech.training.phases.freeze`."""
+        return self.setup.network.is_frozen
 
     @functools.cached_property
     def recipe(self) -> str:
@@ -260,7 +272,8 @@ def train_phase(task: Task) -> Outcome:
         "threads": torch.get_num_threads() if device.type == "cpu" else 0,
         "torch": torch.__version__,
     } | ({} if head_gap is None else {"head_gap": head_gap})
-    return Outcome(network.state_dict(), optimizer_state, curve, record, running)
+    weights = network.state_dict() if phase.stores_weights else {}
+    return Outcome(weights, optimizer_state, curve, record, running)
 
 
 def _head_gap(task: Task, head: torch.nn.Module, features: Features) -> float | None:
@@ -484,6 +497,8 @@ def clip_features(
         dropout_pass: 0 for evaluation; another number turns dropout on, seeded by it and the run's seed.
         windows: of the subset's recordings, whose features to return in place of those of its clips.
     """
+    if run.is_frozen:
+        return _frozen_features(run, stored, corpus, subset, machine)
     changes = [number for number, phase in enumerate(run.phases[: len(stored)]) if phase.changes_extractor]
     source = stored[changes[-1] if changes else 0]
 
@@ -511,6 +526,37 @@ def clip_features(
     if windows is not None:
         details += ["windows", windows.hop]
     return source.features(digest([clips, *details]) if details else clips, compute)
+
+
+def _frozen_features(
+    run: Run, stored: tuple[StoredPhase, ...], corpus: Corpus, subset: str, machine: Machine
+) -> np.ndarray:
+    """(N, D) features of a subset's clips from a frozen encoder, standardised after its second phase.
+
+    The encoder's features of all clips of the corpus are stored together, so that folds share them.
+    """
+    network = run.build()
+    extractor: Any = network.extractor
+    if len(stored) > 1:
+        stored[-1].load_into(network)
+
+    def compute() -> np.ndarray:
+        device = machine.device
+        network.to(device).eval()
+        data, batches = VocalSetDataModule(corpus, FROZEN_BATCH), []
+        starts = range(0, len(corpus.waveforms), FROZEN_BATCH)
+        with torch.inference_mode(), machine.make_trainer().precision_plugin.forward_context():
+            title = "features of all clips"
+            for start in progress_bar(title, "batch", len(starts), machine.progress, items=starts):
+                clips = torch.from_numpy(np.array(corpus.waveforms[start : start + FROZEN_BATCH])).to(device)
+                batches.append(extractor.raw(network.front_end(data.waveforms(clips))).cpu())
+                raise_if_signalled()
+        return torch.cat(batches).numpy()
+
+    features = stored[0].features(corpus.state, compute)[corpus.rows(subset)]
+    with torch.no_grad():
+        network.cpu()
+        return extractor.standardise(torch.from_numpy(features)).numpy()
 
 
 def device_name(device: torch.device, devices: int = 1) -> str:

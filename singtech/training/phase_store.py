@@ -5,7 +5,7 @@
 | file | content | reader |
 | --- | --- | --- |
 | `phase.json` | the settings, seconds, `format`, SHA-256 of each file and of the record | `StoredPhase.record` |
-| `weights.safetensors` | the network | `StoredPhase.load_into` |
+| `weights.safetensors` | the network; nothing of a frozen encoder | `StoredPhase.load_into` |
 | `running.safetensors` | running statistics of training, if the weights have others | `StoredPhase.load_into` |
 | `optimizer.pt` | the optimizer's state: tensors and plain values | `StoredPhase.optimizer_state` |
 | `log.csv` | one row per epoch | people |
@@ -117,7 +117,9 @@ class StoredPhase:
             network: of the phase's architecture.
             running: load the running statistics of training where others are stored too.
         """
-        network.load_state_dict(load_file(self.folder / WEIGHTS))
+        weights = load_file(self.folder / WEIGHTS)
+        if weights:  # a frozen encoder's phase has none
+            network.load_state_dict(weights)
         if running and self.has_running_statistics:
             network.load_state_dict(load_file(self.folder / RUNNING), strict=False)
 
@@ -299,7 +301,7 @@ class PhaseStore:
         tensors = {
             name: {key: tensor.detach().cpu().contiguous() for key, tensor in each.items()}
             for name, each in ((WEIGHTS, outcome.weights), (RUNNING, outcome.running))
-            if each
+            if each or name == WEIGHTS
         }
         with atomic_folder(self.folder / key) as folder:
             for logs in work.glob("logs/*"):

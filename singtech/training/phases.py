@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import torch
@@ -41,11 +41,13 @@ class Phase:
 
     Attributes:
         trains: `network`, `head`, or "" for a phase without training.
+        stores_weights: whether its network is stored.
         name: for display; not part of the key.
         epochs: number of epochs.
     """
 
     trains: ClassVar[str] = ""
+    stores_weights: ClassVar[bool] = True
     name: str = field(default="", compare=False)
     epochs: int = 0
 
@@ -281,6 +283,27 @@ class Pretrained(Phase):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Encode(Phase):
+    """A frozen encoder, stored without its weights; the features of all clips are computed once for all its runs."""
+
+    stores_weights: ClassVar[bool] = False
+
+    def describe(self) -> str:
+        return "the frozen encoder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standardise(Phase):
+    """Set the mean and deviation by which a frozen encoder's features are scaled to those of the training clips."""
+
+    def finish(self, network: Network, class_counts: Tensor, learnable: nn.Module | None, features: Features) -> None:
+        network.extractor.set_statistics(features()[0])  # type: ignore[operator]
+
+    def describe(self) -> str:
+        return "mean and deviation of each feature"
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunningStatistics(Phase):
     """The previous phase's network with the running statistics of training, which are stored beside recalibrated ones.
 
@@ -299,7 +322,9 @@ class RunningStatistics(Phase):
         return "running statistics of batch norm, as training left them,"
 
 
-def read_phases(entries: Sequence[Mapping], batch_norm: str = "recalibrated") -> tuple[Phase, ...]:
+def read_phases(
+    entries: Sequence[Mapping], batch_norm: str = "recalibrated", is_frozen: bool = False
+) -> tuple[Phase, ...]:
     """Read the phases of a strategy's `phases` list.
 
     If the first phase does not train the network, a `Pretrained` phase is put before it.
@@ -307,6 +332,7 @@ def read_phases(entries: Sequence[Mapping], batch_norm: str = "recalibrated") ->
     Args:
         entries: of the list.
         batch_norm: statistics in evaluation, one of `STATISTICS`.
+        is_frozen: whether the network cannot be trained, see `freeze`.
     Raises:
         InvalidValue: there are no phases, a phase has an unknown setting or lacks one, or the statistics are unknown.
     """
@@ -315,9 +341,45 @@ def read_phases(entries: Sequence[Mapping], batch_norm: str = "recalibrated") ->
     if not isinstance(entries, list | tuple) or not entries:
         raise InvalidValue("strategy.phases: expected a list of at least one phase.")
     phases = [_read_phase(entry, number) for number, entry in enumerate(entries)]
+    if is_frozen:
+        return (Encode(name="encoder"), Standardise(name="statistics"), *freeze(phases))
     if phases[0].trains != "network":
         phases.insert(0, Pretrained(name="network"))
     return tuple(phases) if batch_norm == "recalibrated" else with_running_statistics(phases)
+
+
+def freeze(phases: Sequence[Phase]) -> list[Phase]:
+    """Change a strategy for a frozen network, of which only the head can be trained.
+
+    A phase that trains the network trains the head alone, in the same way. It is left out where the next phase draws or
+    computes a new head, which would not depend on it.
+
+    Raises:
+        InvalidValue: no phase is one of the head, or a setting needs features that change.
+    """
+    if all(phase.trains == "network" for phase in phases):
+        raise InvalidValue(
+            "strategy: all of its phases train the network, and this one is frozen; use strategy=head, or another one "
+            "with a phase of the head."
+        )
+    kept: list[Phase] = []
+    needs_head = False  # whether the phase behind goes on from the head before it
+    for phase in reversed(phases):
+        if getattr(phase, "augment", None) is not None:
+            raise InvalidValue("augment: a frozen network's features are computed once; use augment=none.")
+        if (mode := getattr(phase, "extractor", "eval")) != "eval":
+            raise InvalidValue(f"extractor={mode} in a phase: a frozen network has no other mode than eval.")
+        if isinstance(phase, Training) and phase.trains == "network":
+            if needs_head:
+                names = [field.name for field in fields(Training)]
+                kept.append(TrainHead(**{name: getattr(phase, name) for name in names}))
+            continue
+        kept.append(phase)
+        if isinstance(phase, RewriteHead):
+            needs_head = not needs_features(phase.rewrite())
+        else:
+            needs_head = getattr(phase, "init", "") == "warm"
+    return kept[::-1]
 
 
 def with_running_statistics(phases: Sequence[Phase]) -> tuple[Phase, ...]:

@@ -109,7 +109,9 @@ class Plan:
         for run, phase, corpus in self.missing_phases:
             speed, training_clips = speeds[_network_digest(run)], len(corpus.rows("train"))
             clips = phase.epochs * min(training_clips, (run.setup.max_batches or training_clips) * run.setup.batch_size)
-            if phase.trains == "network":
+            if not phase.stores_weights:  # a frozen encoder's features
+                total += speed.network * len(corpus.clips)
+            elif phase.trains == "network":
                 total += speed.network * (clips + FORWARD_SHARE * (training_clips + _feature_clips(corpus)))
             else:
                 total += clips * (speed.network * FORWARD_SHARE if phase.changes_extractor else speed.head)

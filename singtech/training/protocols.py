@@ -79,6 +79,7 @@ class Extractor(Protocol):
     Attributes:
         out_features: D.
         pretrained: optional; True keeps its weights, otherwise they are drawn by the seed.
+        layers: optional; L, if its features are L vectors of layers.
     It may also have `parts()` for Table 1: the (name, module) pairs that it applies one after the other.
     """
 
@@ -89,7 +90,7 @@ class Extractor(Protocol):
 
 
 class Head(Protocol):
-    """A module built by position with D and K."""
+    """A module built by position with D and K, and with `layers`, the extractor's number of them."""
 
     def __call__(self, features: Tensor) -> Tensor:
         """(B, D) features -> (B, K) logits."""

@@ -87,7 +87,7 @@ def _try_network(run: Run) -> None:
         features = extractor(inputs)
         require(features, (2, width))
     with _name_errors("head", architecture.head) as require:
-        logits = architecture.head(width, run.techniques)(features)
+        logits = architecture.build_head(extractor, run.techniques)(features)
         require(logits, (2, run.techniques))
     with _name_errors("model", architecture.extractor):
         logits.float().sum().backward()

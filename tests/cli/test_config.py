@@ -87,7 +87,8 @@ def phases_of(settings):
     return [(p.trains, p.epochs, alpha_of(p), getattr(p, "init", "warm")) for p in phases]
 
 
-OTHERS = sorted({path.stem for path in (CONF / "condition").glob("*.yaml")} - set(CONDITIONS))
+ENCODERS = ("crepe", "map_music2vec", "mert", "resemblyzer", "wav2vec2", "wavlm")
+OTHERS = sorted({path.stem for path in (CONF / "condition").glob("*.yaml")} - {*CONDITIONS, *ENCODERS})
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -96,6 +97,23 @@ def test_a_condition_that_is_not_the_papers_is_late_with_phases_that_can_be_buil
     assert settings["dc"]["layers"] == [3, 4]
     assert settings["alpha"] == (0.2 if name == "late_minimum" else 0)
     assert read_phases(settings["strategy"]["phases"])[0].trains == "network"
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_frozen_encoder_gets_waveforms_at_one_level_and_a_head_alone(name):
+    settings = composed(f"condition={name}", "data=demo")
+    assert settings["front_end"] == {"_target_": "singtech.models.cnn1d.Waveform", "level": "peak"}
+    encoder, statistics, head = read_phases(settings["strategy"]["phases"], is_frozen=True)
+    assert (encoder.trains, statistics.trains, head.trains) == ("", "", "head")
+    assert encoder.stores_weights is False
+    assert settings["head"]["_target_"].endswith("Linear" if name in ("crepe", "resemblyzer") else "LayerMixture")
+
+
+def test_only_the_person_allows_the_code_of_an_encoder_and_that_names_no_other_run():
+    assert not any(composed(f"condition={name}")["model"].get("remote_code") for name in ENCODERS)
+    settings = [composed("condition=mert", *more) for more in ((), ("model.remote_code=true",))]
+    assert settings[0] != settings[1]
+    assert drop_neutral(settings[0]) == drop_neutral(settings[1])
 
 
 @pytest.mark.parametrize("name", CONDITIONS)

@@ -107,7 +107,7 @@ def test_experiments_stand_in_the_order_of_the_paper():
     of_the_paper = "figure2 table1 table2 late_last table3 figure3 techniques confusion".split()
     others = "ablations table2_joint folds verdicts breakdown select_dc select_alpha".split()
     gains = "rounding floor ladder batch_norm imbalance imbalance_auc frontier tuning long_tail"
-    beyond = "resolution recipe"
+    beyond = "resolution recipe encoders encoder_layers"
     assert names == [*of_the_paper, *others, *gains.split(), *beyond.split()]
 
 

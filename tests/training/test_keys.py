@@ -32,7 +32,8 @@ from singtech.imbalance.rewrites import MaxNorm, NearestMean, TauNormalized
 from singtech.imbalance.samplers import Natural, Power
 from singtech.models.cnn1d import Waveform, WaveformExtractor
 from singtech.models.constant_q import ConstantQ
-from singtech.models.heads import Cosine
+from singtech.models.encoders import Crepe, HubEncoder, Resemblyzer
+from singtech.models.heads import MLP, Cosine, LayerMixture
 from singtech.models.network import Architecture
 from singtech.models.oblong import OblongExtractor
 from singtech.models.spectrogram import MultiResolutionSpectrogram
@@ -48,7 +49,17 @@ from singtech.training.augmentation import (
     WhiteNoise,
 )
 from singtech.training.fit import Setup
-from singtech.training.phases import SCHEMA, FitHead, Pretrained, RewriteHead, TrainHead, TrainNetwork, phase_keys
+from singtech.training.phases import (
+    SCHEMA,
+    Encode,
+    FitHead,
+    Pretrained,
+    RewriteHead,
+    Standardise,
+    TrainHead,
+    TrainNetwork,
+    phase_keys,
+)
 
 TECHNIQUES = (
     "belt",
@@ -163,6 +174,8 @@ DEFAULTS = {
     FitHead: {"epochs": 0, "loss": WeightedCrossEntropy, "penalty": 1e-3, "extractor": "eval"},
     RewriteHead: {"epochs": 0},
     Pretrained: {"epochs": 0},
+    Encode: {"epochs": 0},
+    Standardise: {"epochs": 0},
     WeightedCrossEntropy: {"alpha": 0.0, "reduction": "weights", "techniques": None},
     ClassBalanced: {"beta": 0.999, "reduction": "weights", "techniques": None},
     Focal: {"gamma": 2.0},
@@ -177,6 +190,11 @@ DEFAULTS = {
     NearestMean: {"distance": "euclidean"},
     MaxNorm: {"threshold": 0.1},
     Cosine: {"scale": 30.0},
+    MLP: {"hidden": 512, "dropout": 0.0},
+    LayerMixture: {"layers": 1},
+    HubEncoder: {"revision": None, "layer": None, "pooling": "mean", "remote_code": False},
+    Resemblyzer: {"layer": None},
+    Crepe: {"layer": None, "capacity": "tiny", "hop_length": 320, "pooling": "statistics"},
     WhiteNoise: {"snr_low": 20.0, "snr_high": 60.0},
     Excerpt: {"shift": 0.5, "speed": 0.0},
     NoiseFloor: {"snr_low": 20.0, "snr_high": 60.0, "slope_low": -1.0, "slope_high": 2.0},
