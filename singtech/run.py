@@ -123,7 +123,7 @@ def build_run(cfg: DictConfig, corpus):
     except TypeError as problem:
         raise InvalidValue(f"forest={forest}: expected trees and balanced ({problem}).") from None
     samples, techniques = corpus.waveforms.shape[1], len(corpus.techniques)
-    scoring = Scoring(**settings["scoring"])
+    scoring = Scoring(**settings["scoring"], corruption=components["corruption"])
     return Run(names, setup, phases, samples, techniques, corpus.sample_rate, forest, scoring)
 
 

@@ -11,7 +11,7 @@ from omegaconf import MISSING
 
 from singtech.corpus.settings import DataSettings
 
-COMPONENTS = ("front_end", "loss", "sampler", "augment", "optimizer", "head", "model")
+COMPONENTS = ("front_end", "loss", "sampler", "augment", "optimizer", "head", "model", "corruption")
 
 
 @dataclass
@@ -124,6 +124,7 @@ class Settings:
     model: dict[str, Any] = field(default_factory=dict)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     retraining: RetrainingSettings = field(default_factory=RetrainingSettings)
+    corruption: dict[str, Any] = field(default_factory=dict)
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     logger: LoggerSettings = field(default_factory=LoggerSettings)

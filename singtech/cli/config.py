@@ -47,7 +47,7 @@ CHANGED_OF_OWN = (
     "data.fold_singers",
     *(f"data.long_tail{end}" for end in ("", "_order", "_total", "_seed")),
 )
-DIFFERENCE_GROUPS = ("front_end", "loss", "sampler", "augment", "optimizer", "head", "schedule")
+DIFFERENCE_GROUPS = ("front_end", "loss", "sampler", "augment", "optimizer", "head", "schedule", "corruption")
 
 
 def hydra_command(job: Callable[[DictConfig], Any]) -> Callable[[], int]:

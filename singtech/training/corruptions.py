@@ -30,7 +30,7 @@ class LowPass:
     def __init__(self, sample_rate: int, cutoff: float = 8000.0) -> None:
         if not 0 < cutoff < sample_rate / 2:
             raise InvalidValue(
-                f"corruption.cutoff={cutoff:g}: expected Hz above 0 and below {sample_rate / 2:g}, half of data.sample_rate."
+                f"corruption.cutoff={cutoff:g}: expected Hz above 0, below {sample_rate / 2:g}, half the rate."
             )
         self.sample_rate, self.cutoff = sample_rate, cutoff
 

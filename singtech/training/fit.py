@@ -3,7 +3,7 @@
 import functools
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,7 @@ from singtech.imbalance.samplers import Natural
 from singtech.io.interrupts import raise_if_signalled
 from singtech.models.network import Architecture, Network, perturb
 from singtech.streams import derive_seed
+from singtech.training import augmentation
 from singtech.training.augmentation import margin_of
 from singtech.training.callbacks import (
     BestEpoch,
@@ -111,18 +112,26 @@ class Scoring:
     Args:
         unit: `clip`, or `recording`: the mean log-probability of overlapping windows.
         hop: from one window of a recording to the next, as a share of a clip.
+        corruption: changes the clips, see `singtech.training.corruptions`; built with the sample rate.
     Raises:
         InvalidValue: the unit is unknown, or the hop is not above 0 and at most 1.
     """
 
     unit: str = "clip"
     hop: float = 0.5
+    corruption: Callable[..., Augmentation] | None = None
 
     def __post_init__(self) -> None:
         if self.unit not in UNITS:
             raise InvalidValue(f"scoring.unit={self.unit}: expected {' or '.join(UNITS)}.")
         if not 0 < self.hop <= 1:
             raise InvalidValue(f"scoring.hop={self.hop}: expected a share of a clip, above 0 and at most 1.")
+
+    @property
+    def details(self) -> list:
+        """What tells its features from those of the clips as they are; nothing for the clips as they are."""
+        details: list = [] if self.unit == "clip" else ["windows", self.hop]
+        return details + ([] if self.corruption is None else ["corruption", describe(self.corruption)])
 
 
 @dataclass(frozen=True)
@@ -488,17 +497,18 @@ def clip_features(
     subset: str,
     machine: Machine,
     dropout_pass: int = 0,
-    windows: Windows | None = None,
+    scoring: Scoring | None = None,
 ) -> np.ndarray:
     """(N, D) features of a subset's clips, from the extractor after the last of the stored phases that changed it.
 
     Args:
         run, stored, corpus, subset, machine: see `train_phase`.
         dropout_pass: 0 for evaluation; another number turns dropout on, seeded by it and the run's seed.
-        windows: of the subset's recordings, whose features to return in place of those of its clips.
+        scoring: windows of recordings instead of clips, or changed clips; None for the clips as they are.
     """
+    scoring = scoring or Scoring()
     if run.is_frozen:
-        return _frozen_features(run, stored, corpus, subset, machine)
+        return _frozen_features(run, stored, corpus, subset, machine, scoring)
     changes = [number for number, phase in enumerate(run.phases[: len(stored)]) if phase.changes_extractor]
     source = stored[changes[-1] if changes else 0]
 
@@ -512,24 +522,43 @@ def clip_features(
                 layer.train(isinstance(layer, torch.nn.Dropout))
             torch.manual_seed(derive_seed(run.setup.seed, f"dropout pass/{dropout_pass}"))
         data = VocalSetDataModule(corpus, run.setup.batch_size, resident=machine.load_clips(device, corpus))
-        loader = data.ordered_loader(subset) if windows is None else data.window_loader(windows)
-        batches, title = [], f"features of the {subset} {'clips' if windows is None else 'recordings'}"
         with torch.inference_mode(), machine.make_trainer().precision_plugin.forward_context():
-            for clips, _ in progress_bar(title, "batch", len(loader), machine.progress, items=loader):
-                batches.append(network.features(data.waveforms(clips.to(device))).float())
-                raise_if_signalled()
+            inputs = _inputs(run, data, subset, scoring, device, machine.progress)
+            batches = [network.features(waveforms, change).float() for waveforms, change in inputs]
         return torch.cat(batches).cpu().numpy()
 
-    clips, details = corpus.fingerprint(subset), []
-    if dropout_pass:
-        details += ["dropout", dropout_pass]
-    if windows is not None:
-        details += ["windows", windows.hop]
+    clips, details = (
+        corpus.fingerprint(subset),
+        [*(["dropout", dropout_pass] if dropout_pass else []), *scoring.details],
+    )
     return source.features(digest([clips, *details]) if details else clips, compute)
 
 
+def _inputs(
+    run: Run, data: VocalSetDataModule, subset: str, scoring: Scoring, device: torch.device, is_shown: bool
+) -> Iterator[tuple[Tensor, Callable[[Tensor], Tensor] | None]]:
+    """Yield (B, S) waveforms of a subset's clips or windows on a device, and a change of the front end's output."""
+    windows = Windows(data.corpus, subset, scoring.hop) if scoring.unit == "recording" else None
+    loader = data.ordered_loader(subset) if windows is None else data.window_loader(windows)
+    title, place = f"features of the {subset} {scoring.unit}s", 0
+    corruption = build(scoring.corruption, sample_rate=run.sample_rate) if scoring.corruption else None
+    changes = augmentation.stages(corruption)
+    for clips, _ in progress_bar(title, "batch", len(loader), is_shown, items=loader):
+        waveforms, change = data.waveforms(clips.to(device)), None
+        places = range(place, place + len(waveforms))
+        seeds = [derive_seed(0, f"corruption/{number}") for number in places] if changes else []
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        if "waveforms" in changes:
+            waveforms = changes["waveforms"](waveforms, generators)
+        if "spectrograms" in changes:
+            change = functools.partial(changes["spectrograms"], generators=generators)
+        yield waveforms, change
+        place += len(waveforms)
+        raise_if_signalled()
+
+
 def _frozen_features(
-    run: Run, stored: tuple[StoredPhase, ...], corpus: Corpus, subset: str, machine: Machine
+    run: Run, stored: tuple[StoredPhase, ...], corpus: Corpus, subset: str, machine: Machine, scoring: Scoring
 ) -> np.ndarray:
     """(N, D) features of a subset's clips from a frozen encoder, standardised after its second phase.
 
@@ -540,20 +569,30 @@ def _frozen_features(
     if len(stored) > 1:
         stored[-1].load_into(network)
 
-    def compute() -> np.ndarray:
-        device = machine.device
-        network.to(device).eval()
-        data, batches = VocalSetDataModule(corpus, FROZEN_BATCH), []
-        starts = range(0, len(corpus.waveforms), FROZEN_BATCH)
+    def raw(inputs: Iterable[tuple[Tensor, Callable[[Tensor], Tensor] | None]]) -> np.ndarray:
+        batches = []
         with torch.inference_mode(), machine.make_trainer().precision_plugin.forward_context():
-            title = "features of all clips"
-            for start in progress_bar(title, "batch", len(starts), machine.progress, items=starts):
-                clips = torch.from_numpy(np.array(corpus.waveforms[start : start + FROZEN_BATCH])).to(device)
-                batches.append(extractor.raw(network.front_end(data.waveforms(clips))).cpu())
+            for waveforms, change in inputs:
+                values = network.front_end(waveforms)
+                batches.append(extractor.raw(values if change is None else change(values)).cpu())
                 raise_if_signalled()
         return torch.cat(batches).numpy()
 
-    features = stored[0].features(corpus.state, compute)[corpus.rows(subset)]
+    def compute() -> np.ndarray:
+        device = machine.device
+        network.to(device).eval()
+        data = VocalSetDataModule(corpus, FROZEN_BATCH)
+        if scoring.details:
+            return raw(_inputs(run, data, subset, scoring, device, machine.progress))
+        starts = range(0, len(corpus.waveforms), FROZEN_BATCH)
+        bar = progress_bar("features of all clips", "batch", len(starts), machine.progress, items=starts)
+        clips = (torch.from_numpy(np.array(corpus.waveforms[start : start + FROZEN_BATCH])) for start in bar)
+        return raw((data.waveforms(each.to(device)), None) for each in clips)
+
+    if scoring.details:
+        features = stored[0].features(digest([corpus.fingerprint(subset), *scoring.details]), compute)
+    else:
+        features = stored[0].features(corpus.state, compute)[corpus.rows(subset)]
     with torch.no_grad():
         network.cpu()
         return extractor.standardise(torch.from_numpy(features)).numpy()

@@ -28,10 +28,10 @@ def predict(run: Run, stored: tuple[StoredPhase, ...], corpus: Corpus, split: st
     """
     clips = scored_clips(run, corpus, split)
     if run.scoring.unit == "clip":
-        features = clip_features(run, stored, corpus, split, machine)
+        features = clip_features(run, stored, corpus, split, machine, scoring=run.scoring)
         return Predictions(clips, corpus.techniques, _classify(run, stored, corpus, machine, features))
     windows = Windows(corpus, split, run.scoring.hop)
-    features = clip_features(run, stored, corpus, split, machine, windows=windows)
+    features = clip_features(run, stored, corpus, split, machine, scoring=run.scoring)
     logits = torch.from_numpy(_classify(run, stored, corpus, machine, features))
     frame = pd.DataFrame(logits.double().log_softmax(dim=1).numpy())
     means = frame.groupby(windows.recordings, sort=True).mean()

@@ -59,7 +59,7 @@ def test_an_mp3_is_nearly_the_clip_in_time_and_loses_what_is_masked():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: LowPass(RATE), r"corruption\.cutoff=8000: expected Hz above 0 and below 6000"),
+        (lambda: LowPass(RATE), r"corruption\.cutoff=8000: expected Hz above 0, below 6000"),
         (lambda: Codec(RATE, "MP4"), r"corruption\.format=MP4: libsndfile cannot write it"),
         (lambda: Codec(RATE, compression=2.0), r"corruption\.compression=2\.0: expected a number from 0 to 1"),
     ],
