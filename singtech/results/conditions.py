@@ -253,7 +253,7 @@ def _condition(name: str) -> Condition:
 
 
 def _file(group: str, name: str) -> _File:
-    """Read a file of conf/condition or conf/ablation.
+    """Read a file of conf/condition or conf/ablation, and the files of its group that its defaults name before it.
 
     Raises:
         ValueError: it does not exist, or its alpha or label has the wrong type.
@@ -269,7 +269,17 @@ def _file(group: str, name: str) -> _File:
     settings: dict[str, object] = {n: choice for n, choice in groups.items() if n not in GROUPS}
     settings |= flatten({n: value for n, value in values.items() if n not in NOT_SETTINGS})
     group_choices = {n: choice for n, choice in groups.items() if n in GROUPS}
-    return _File(label, group_choices, None if alpha is None else float(alpha), _differences(settings))
+    own = _File(label, group_choices, None if alpha is None else float(alpha), _differences(settings))
+    entries = values.get("defaults")
+    bases = [each for each in entries if isinstance(each, str) and each != "_self_"] if isinstance(entries, list) else []
+    for base in (_file(group, each) for each in reversed(bases)):
+        own = _File(
+            own.label or base.label,
+            base.groups | own.groups,
+            base.alpha if own.alpha is None else own.alpha,
+            Settings.of({**base.settings.values, **own.settings.values}),
+        )
+    return own
 
 
 def flatten(settings: object, prefix: str = "") -> dict[str, object]:

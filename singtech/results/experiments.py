@@ -273,6 +273,7 @@ def _swept(params: Mapping[str, Any]) -> frozenset[str]:
     for product in itertools.product(*values.values()):
         entry = dict(zip(values, product, strict=True))
         settings = {name: yaml.safe_load(entry.pop(name)) for name in list(entry) if name not in ROW_FIELDS}
+        settings = {name: value for name, value in settings.items() if value is not None}
         try:
             references.add(_condition(entry | {"settings": settings}).reference)
         except (ValueError, KeyError):  # of a person's own sweep, which Hydra refuses if it is wrong
