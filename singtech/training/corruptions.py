@@ -22,12 +22,13 @@ class LowPass:
 
     Args:
         sample_rate: in Hz.
-        cutoff: in Hz, above 0 and below half the sample rate.
+        cutoff: in Hz, above 0 and below half the sample rate; None for 8 kHz, or a quarter of the rate if that is less.
     Raises:
         InvalidValue: the cutoff is out of range, so that nothing would change.
     """
 
-    def __init__(self, sample_rate: int, cutoff: float = 8000.0) -> None:
+    def __init__(self, sample_rate: int, cutoff: float | None = None) -> None:
+        cutoff = min(8000.0, sample_rate / 4) if cutoff is None else cutoff
         if not 0 < cutoff < sample_rate / 2:
             raise InvalidValue(
                 f"corruption.cutoff={cutoff:g}: expected Hz above 0, below {sample_rate / 2:g}, half the rate."
