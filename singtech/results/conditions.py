@@ -271,7 +271,9 @@ def _file(group: str, name: str) -> _File:
     group_choices = {n: choice for n, choice in groups.items() if n in GROUPS}
     own = _File(label, group_choices, None if alpha is None else float(alpha), _differences(settings))
     entries = values.get("defaults")
-    bases = [each for each in entries if isinstance(each, str) and each != "_self_"] if isinstance(entries, list) else []
+    bases = (
+        [each for each in entries if isinstance(each, str) and each != "_self_"] if isinstance(entries, list) else []
+    )
     for base in (_file(group, each) for each in reversed(bases)):
         own = _File(
             own.label or base.label,
@@ -301,6 +303,8 @@ def _differences(settings: Mapping[str, object]) -> Settings:
 def _is_default(name: str, value: object, choices: Mapping[str, object]) -> bool:
     """Whether a setting has this value in the file of its group's choice, or else in conf/config.yaml."""
     group = name.split(".")[0]
+    if name in _groups(_config()):
+        return _groups(_config())[name] == value
     path = find_config_file(group, str(choices.get(group)))
     defaults = flatten(read_yaml(path), group) if path.is_file() else flatten(_config())
     return Settings.of(defaults).includes(Settings.of({name: value}))

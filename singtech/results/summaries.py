@@ -1,5 +1,6 @@
 """Answer an experiment with the runs on one corpus: decide which runs count, and summarize them in a tidy frame."""
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,9 @@ DEMO = (
     "heads 0 to 4, and heads at the minimum 3 to 10: most trills pass for vibrato, which swings as widely and has "
     "three times their training clips. At `schedule.offset_rate=1` offsets leave the map, and Late cRT-WC scores 0.37 "
     "instead of 0.65 to 0.68; without deformable layers it is 0.63 to 0.67."
+)
+REHEARSAL = (
+    "A rehearsal, trained for an epoch or two to see that everything runs: its numbers and verdicts say nothing."
 )
 OF_OWN_SPLIT = ("layers", "lengths", "verdicts", "selection", "tuning")  # kinds that are never over folds
 OF_ROUNDING = ("condition", "fold", "seed")  # runs that have these alike differ in rounding
@@ -106,6 +110,8 @@ class Answer:
         """Make a page of this answer. `parts` are fields of `Page` to add or replace."""
         usual = {name: getattr(self.experiment, name) for name in ("name", "title", "caption")}
         usual |= {name: getattr(self, name) for name in ("data", "frame", "missing", "sweep")}
+        if is_rehearsal(self.group):
+            usual["title"] += " (rehearsal)"
         usual |= {"notes": tuple(self.notes.values()), "runs": tuple(self.runs["run"])}
         usual |= {"progress": progress(len(self.runs), self.expected, self.missing, self.left_out)}
         return Page(**usual | parts)
@@ -143,6 +149,10 @@ def answer(
         conditions=conditions,
         folds=folds if isinstance(folds, int) else experiment.folds,
     )
+    if experiment.kind == "nested":  # inner folds from 1 to folds - 1
+        is_there = [int(c.own.values.get("data.inner_fold", 0)) < experiment.folds for c in conditions]
+        conditions = tuple(itertools.compress(conditions, is_there))
+        experiment = replace(experiment, conditions=conditions)
     rows = conditions_in(conditions, group)
     counted, left_out = _counted(results, experiment, rows, collated)
     runs, perturbed = counted[counted["rounding"] == 0], counted[counted["rounding"] != 0]
@@ -278,7 +288,13 @@ def on_group(group: Settings) -> dict[str, str]:
     if group.is_legacy:
         text = f"These runs were {group.words}. Their settings have other names today, so no command makes more."
         return {"settings": text}
-    return {"settings": f"Settings that differ from the paper's: {group.words}."} if group.items else {}
+    notes = {"rehearsal": REHEARSAL} if is_rehearsal(group) else {}
+    return notes | ({"settings": f"Settings that differ from the paper's: {group.words}."} if group.items else {})
+
+
+def is_rehearsal(group: Settings) -> bool:
+    """Whether runs were trained only to see that everything runs."""
+    return group.values.get("schedule") in ("rehearsal", "smoke")
 
 
 def printed(technique: str) -> str:
