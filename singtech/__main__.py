@@ -14,6 +14,8 @@ VERBS = {
     "predict": "name the techniques of any recordings",
     "export": "write a trained network as a folder",
     "examples": "draw one clip of each technique",
+    "protocol": "write the clips of the paper's protocol, or of a corpus",
+    "score": "score the predictions of any system for these clips",
     "pack": "pack all runs into one file, without weights",
     "merge": "add the runs of a packed file to yours",
     "store": "list, check or remove stored runs and phases",

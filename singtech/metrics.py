@@ -22,6 +22,10 @@ PER_TECHNIQUE = "_*"  # ends the name of a metric of each technique: f1_* is f1_
 BINS = 15  # of confidence, in the calibration error
 
 
+class LabelsOnly(Exception):
+    """A metric needs ranks or probabilities, and a system gave labels only. Its value is then nan."""
+
+
 @dataclass(frozen=True, eq=False)
 class WeightedClips:
     """Predictions with R weightings of their clips.
@@ -30,11 +34,14 @@ class WeightedClips:
         targets: (N,) technique indices.
         logits: (N, K) one row a clip.
         weights: (R, N) how often each clip counts.
+        has_labels_only: whether the logits are 1 for the technique that a system named and 0 for the others. Ranks,
+            probabilities and areas are then not defined: a metric that asks for them is nan.
     """
 
     targets: np.ndarray
     logits: np.ndarray
     weights: np.ndarray
+    has_labels_only: bool = False
 
     @functools.cached_property
     def confusions(self) -> np.ndarray:
@@ -62,17 +69,20 @@ class WeightedClips:
     @functools.cached_property
     def ranks(self) -> np.ndarray:
         """(N,) rank of the true technique among the logits, from 0; of equal logits the first ranks higher."""
+        self._require_probabilities()
         order = np.argsort(-self.logits, axis=1, kind="stable")
         return (order == self.targets[:, None]).argmax(axis=1)
 
     @functools.cached_property
     def probabilities(self) -> np.ndarray:
         """(N, K) the softmax of the logits."""
+        self._require_probabilities()
         return softmax(self.logits)
 
     @functools.cached_property
     def areas(self) -> np.ndarray:
         """(R, K) area under the ROC curve of each technique against the others, by its probability."""
+        self._require_probabilities()
         return np.stack([self._area(k) for k in range(self.logits.shape[1])], axis=1)
 
     def _area(self, k: int) -> np.ndarray:
@@ -93,6 +103,10 @@ class WeightedClips:
         first, end = np.searchsorted(ranked, ranked[is_k]), np.searchsorted(ranked, ranked[is_k], "right")
         higher = np.sum(weights[:, is_k] * (below[:, first] + below[:, end]), axis=1) / 2  # equal ones in between
         return divide(higher, weights[:, is_k].sum(axis=1) * below[:, -1])
+
+    def _require_probabilities(self) -> None:
+        if self.has_labels_only:
+            raise LabelsOnly
 
     def mean(self, values: np.ndarray) -> np.ndarray:
         """Return the (R,) weighted means over the clips of (N,) values; nan where no clip counts."""
@@ -262,15 +276,19 @@ def list_missing(row: Mapping) -> list[str]:
     return names + [f"{prefix}*" for prefix in list_prefixes() if not any(column.startswith(prefix) for column in row)]
 
 
-def score_clips(targets: np.ndarray, logits: np.ndarray, techniques: Sequence[str]) -> dict[str, float]:
+def score_clips(
+    targets: np.ndarray, logits: np.ndarray, techniques: Sequence[str], has_labels_only: bool = False
+) -> dict[str, float]:
     """Compute every metric of a test set; each clip counts once.
 
     Args:
         targets: (N,) technique indices.
         logits: (N, K) one row for each clip.
         techniques: the K names.
+        has_labels_only: see `WeightedClips`.
     Returns:
-        The metrics of the whole test set, then those of each technique; nan for a technique without a test clip.
+        The metrics of the whole test set, then those of each technique; nan for a technique without a test clip, and
+        where a metric needs probabilities and there are labels only.
     Raises:
         InvalidValue: there are no clips, or logits are not finite.
     """
@@ -280,11 +298,16 @@ def score_clips(targets: np.ndarray, logits: np.ndarray, techniques: Sequence[st
     if invalid:
         raise InvalidValue(f"{invalid} of {len(logits)} clips have logits that are not finite.")
     weights = np.ones((1, len(targets)), dtype=np.float32)
-    return {name: float(values[0]) for name, values in score_weightings(targets, logits, techniques, weights).items()}
+    scores = score_weightings(targets, logits, techniques, weights, has_labels_only)
+    return {name: float(values[0]) for name, values in scores.items()}
 
 
 def score_weightings(
-    targets: np.ndarray, logits: np.ndarray, techniques: Sequence[str], weights: np.ndarray
+    targets: np.ndarray,
+    logits: np.ndarray,
+    techniques: Sequence[str],
+    weights: np.ndarray,
+    has_labels_only: bool = False,
 ) -> dict[str, np.ndarray]:
     """Compute every metric as `score_clips` does, for R weightings of the clips.
 
@@ -293,7 +316,7 @@ def score_weightings(
     Returns:
         metric -> (R,); nan for a technique without a clip, and everywhere if no clip counts.
     """
-    clips = WeightedClips(targets, logits, weights)
+    clips = WeightedClips(targets, logits, weights, has_labels_only)
     values = {name: _compute_metric(name, clips, (len(weights),)) for name in list_overall()}
     for prefix in list_prefixes():
         per_technique = _compute_metric(f"{prefix}*", clips, (len(weights), len(techniques)))
@@ -302,12 +325,15 @@ def score_weightings(
 
 
 def _compute_metric(name: str, clips: WeightedClips, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the values of a metric; nan where they are infinite.
+    """Return the values of a metric; nan where they are infinite, or need probabilities that do not exist.
 
     Raises:
         InvalidValue: they have another shape.
     """
-    values = np.asarray(METRICS[name].function(clips), dtype=float)
+    try:
+        values = np.asarray(METRICS[name].function(clips), dtype=float)
+    except LabelsOnly:
+        return np.full(shape, np.nan)
     if values.shape != shape:
         raise InvalidValue(f"the metric {name} gives an array of shape {values.shape}, expected {shape}.")
     return np.where(np.isfinite(values), values, np.nan)

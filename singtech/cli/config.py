@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from singtech import settings
 from singtech.cli import sweep, usage
+from singtech.cli.options import format_help, parse_options
 from singtech.cli.problems import SHOW_TRACEBACKS, describe_error, is_disk_full, is_fixable, print_traceback, run_verb
 from singtech.config_paths import CONF, register_home
 from singtech.errors import InvalidValue, MissingExtra, SingtechError
@@ -85,6 +87,31 @@ def hydra_command(job: Callable[[DictConfig], Any]) -> Callable[[], int]:
             os.environ["HYDRA_FULL_ERROR"] = str(int(SHOW_TRACEBACKS))
 
     return main
+
+
+def hydra_command_with(schema: type) -> Callable[[Callable[[DictConfig, Any], Any]], Callable[[], int]]:
+    """Turn a function of the configuration and of options of its own into a program that returns its exit status.
+
+    Arguments that name a field of the dataclass `schema` are its options; all others are settings for Hydra.
+    """
+
+    def decorate(job: Callable[[DictConfig, Any], Any]) -> Callable[[], int]:
+        def main() -> int:
+            words, names = sys.argv[1:], {item.name for item in fields(schema)}
+            if {"-h", "--help"} & set(words):
+                return run_verb(lambda: print(format_help(schema)))
+            own = [word for word in words if word.partition("=")[0] in names]
+            sys.argv[1:] = [word for word in words if word not in own]
+
+            @functools.wraps(job)
+            def run(cfg: DictConfig) -> Any:
+                return job(cfg, parse_options(schema, own))
+
+            return hydra_command(run)()
+
+        return main
+
+    return decorate
 
 
 def _handle_failure(problem: Exception) -> None:

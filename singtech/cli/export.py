@@ -79,16 +79,20 @@ def load_network(output_dir: Path, row: Mapping, code: str = ""):
     Raises:
         NotThere: its weights are absent.
         Damaged: its files are damaged.
-        InvalidValue: a random forest classifies its features, or it has one of the user's classes and `code` is "".
+        InvalidValue: a random forest classifies its features, or it has one of the user's classes and `code` is "", or
+            it is a scored system.
     """
     from singtech.components import import_file
     from singtech.inference.saved import Description, describe_parts
     from singtech.metrics import split_column
     from singtech.results.conditions import read_yaml
     from singtech.results.predictions import PREDICTIONS, read_predictions
+    from singtech.results.rows import SCORED
     from singtech.training.phase_store import StoredPhase
     from singtech.training.run import CONFIGURATION
 
+    if row["strategy"] == SCORED:
+        raise InvalidValue(f"{row['run']} is a scored system: its predictions are stored, and no network.")
     folder = output_dir / "runs" / row["run"]
     repeat = f"Make it again: {row.get('command') or 'run it again'}"
     phase = StoredPhase(output_dir / "phases" / row["phases"].split()[-1])

@@ -16,7 +16,8 @@ from omegaconf import OmegaConf
 from singtech.config_paths import CONF, EXPERIMENTS
 
 WIDTH, INDENT = 80, 14
-WITH_OPTIONS = ("tables", "report", "predict", "export", "pack", "merge", "store")  # the verbs without Hydra's settings
+# the verbs with options of their own; protocol and score take Hydra's settings of the corpus too
+WITH_OPTIONS = ("tables", "report", "predict", "export", "protocol", "score", "pack", "merge", "store")
 
 
 def register(doc: str) -> None:

@@ -1,7 +1,8 @@
-"""Verify recordings: decode each to its end, and compare all with the content of VocalSet."""
+"""Verify recordings: decode each to its end, compare all with the content of VocalSet, find copies by their sound."""
 
+import functools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from singtech.corpus.manifest import (
     process_recordings,
     recording_name,
 )
+from singtech.corpus.near_copies import CORRELATION, correlate, find_candidates, make_fingerprint, resample
 from singtech.corpus.vocalset import CLIP_SECONDS, SAMPLE_RATE, ExpectedContents
 
 GROUP = ["singer", "context", "technique"]
@@ -36,6 +38,7 @@ FINDINGS = {
     "silent": "silent",
     "known copy": "byte for byte another one, as known",
     "copy": "byte for byte another one",
+    "near copy": "of the sound of another one, in other bytes; prepare keeps both",
     "clipped": f"clipped, {CLIPPED_RUN} samples or more in a row at full scale",
     "sample rate": "of another sample rate",
 }
@@ -47,8 +50,8 @@ class Verification:
     """The result of verifying recordings.
 
     Attributes:
-        recordings: a row for each recording: path, singer, technique, context, samples and sample_rate (0 if damaged),
-            seconds, is_copy and is_usable.
+        recordings: a row for each recording: path, singer, technique, context, subset (if the split is known), samples
+            and sample_rate (0 if damaged), seconds, is_copy and is_usable.
         findings: a row for each finding: finding (see `FINDINGS`), where (a path, or a singer, context and technique),
             recordings (their number), detail.
         notes: a line for each other oddity.
@@ -90,10 +93,20 @@ class _Sound(NamedTuple):
     is_silent: bool
     digest: str
     findings: list[tuple[str, str]]
+    fingerprint: np.ndarray
 
 
-def verify(source: Source, sample_rate: int = SAMPLE_RATE, expected: ExpectedContents | None = None) -> Verification:
-    """Decode every recording of a source, of any technique, and compare the source with the expected contents."""
+def verify(
+    source: Source,
+    sample_rate: int = SAMPLE_RATE,
+    expected: ExpectedContents | None = None,
+    subsets: Callable[[pd.DataFrame], list[str]] | None = None,
+) -> Verification:
+    """Decode every recording of a source, of any technique, and compare the source with the expected contents.
+
+    Args:
+        subsets: gives the subset of each row of a table of recordings; None if the split is not known.
+    """
     recordings, notes = list_recordings(source)
     sounds: dict[str, _Sound] = {}
     findings: list[tuple[str, str, int, str]] = []
@@ -109,6 +122,9 @@ def verify(source: Source, sample_rate: int = SAMPLE_RATE, expected: ExpectedCon
     for copy, original in copies.items():
         kind = "known copy" if expected and recording_name(copy) in expected.copies else "copy"
         findings.append((kind, copy, 1, f"byte for byte {original}"))
+    if subsets is not None:
+        recordings["subset"] = subsets(recordings)
+    findings += _find_near_copies(source, recordings, {p: s.fingerprint for p, s in sounds.items() if p not in copies})
     lengths = pd.DataFrame({path: sound[:2] for path, sound in sounds.items()}, ["samples", "sample_rate"], dtype=int).T
     recordings = recordings.join(lengths, on="path").fillna(0).astype(lengths.dtypes)
     recordings["seconds"] = recordings["samples"] / recordings["sample_rate"].clip(lower=1)
@@ -125,7 +141,8 @@ def verify(source: Source, sample_rate: int = SAMPLE_RATE, expected: ExpectedCon
 def _decode(data: bytes, sample_rate: int) -> _Sound:
     """Decode a recording, and list its oddities."""
     channels, header = read_channels(data)
-    is_silent = not to_int16(mix_to_mono(channels))[0].any()
+    waveform = mix_to_mono(channels)
+    is_silent = not to_int16(waveform)[0].any()
     runs = find_clipped_runs(channels)
     findings = []
     if header.ends_early:
@@ -136,7 +153,35 @@ def _decode(data: bytes, sample_rate: int) -> _Sound:
         findings.append(("clipped", f"{plural(len(runs), 'run')}, the longest of {max(runs):,} samples"))
     if header.sample_rate != sample_rate:
         findings.append(("sample rate", f"{header.sample_rate:,} Hz"))
-    return _Sound(len(channels), header.sample_rate, is_silent, hash_content(data), findings)
+    fingerprint = make_fingerprint(resample(waveform, header.sample_rate))
+    return _Sound(len(channels), header.sample_rate, is_silent, hash_content(data), findings, fingerprint)
+
+
+def _find_near_copies(
+    source: Source, recordings: pd.DataFrame, fingerprints: Mapping[str, np.ndarray]
+) -> list[tuple[str, str, int, str]]:
+    """Return a finding for each pair of recordings with the same sound; candidates are read once more."""
+    paths, table = list(fingerprints), recordings.set_index("path")
+
+    @functools.lru_cache(8)
+    def read(path: str) -> np.ndarray:
+        channels, header = read_channels(source.read(path))
+        return resample(mix_to_mono(channels), header.sample_rate)
+
+    findings = []
+    for candidate in sorted(find_candidates(list(fingerprints.values()))):
+        first, second = paths[candidate.first], paths[candidate.second]
+        correlation, seconds = correlate(read(first), read(second), candidate.lag)
+        if correlation < CORRELATION:
+            continue
+        place = f", {abs(seconds):.2f} s {'after' if seconds > 0 else 'before'} its start" * (abs(seconds) >= 0.005)
+        names = [name for name in ("singer", "technique", "subset") if name in table]
+        pairs = {name: table.loc[[first, second], name].tolist() for name in names}
+        others = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        words = "".join(f"; {name}s {escape(' and '.join(pair))}" for name, pair in others.items())
+        leakage = ": leakage" if {"singer", "subset"} & others.keys() else ""
+        findings.append(("near copy", escape(second), 1, f"the sound of {escape(first)}{place}{words}{leakage}"))
+    return findings
 
 
 def report(verification: Verification) -> str:

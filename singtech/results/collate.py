@@ -32,7 +32,7 @@ from singtech.results import schema
 from singtech.results.conditions import describe
 from singtech.results.jackknife import Jackknife
 from singtech.results.predictions import PREDICTIONS, read_predictions, score
-from singtech.results.rows import COMPLETE, NAME, VARIANT, is_intact, read_rows, stored_digest
+from singtech.results.rows import COMPLETE, NAME, SCORED, VARIANT, is_intact, read_rows, stored_digest
 from singtech.results.settings import own_folder, read_settings
 from singtech.techniques import TECHNIQUES
 
@@ -279,13 +279,15 @@ def _describe_conditions(results: "pd.DataFrame") -> tuple[list[str], list[dict[
             add_user_folder(Path(folder))
     keys = results[["model", "dc", "strategy", "alpha", "settings", VARIANT]]
     descriptions = {}
-    for model, dc, strategy, alpha, *texts in keys.drop_duplicates().itertuples(index=False, name=None):
+    of_networks = keys[keys["strategy"] != SCORED].drop_duplicates()
+    for model, dc, strategy, alpha, *texts in of_networks.itertuples(index=False, name=None):
         description = describe(model, dc, strategy, alpha, read_settings(*texts))
         descriptions[model, dc, strategy, alpha, *texts] = description
     names, differences = [], []
     others = (results[name] for name in ("data", "fold", "rounding"))
     for key, data, fold, rounding in zip(keys.itertuples(index=False, name=None), *others, strict=True):
-        name, differs = descriptions[key]
+        model, _, strategy, *_ = key
+        name, differs = (model, {}) if strategy == SCORED else descriptions[key]
         name += f" data={data}" * (data != "vocalset") + f" data.fold={fold}" * (fold != "")
         names.append(name + f" rounding={rounding}" * (rounding != 0))
         differences.append(dict(differs))

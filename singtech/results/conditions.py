@@ -12,6 +12,7 @@ from pathlib import Path
 
 from singtech.config_paths import CONF, find_config_file, list_config_files
 from singtech.errors import InvalidValue
+from singtech.results.rows import SCORED
 from singtech.results.settings import DEFAULTS, Settings, hydra_value
 
 GROUPS = ("model", "dc", "strategy")
@@ -128,7 +129,12 @@ def read_condition(
 
 
 def column_heads(conditions: Sequence[Condition]) -> dict[str, str]:
-    """Name the column of each condition: its alpha or dc if the conditions differ only in this, or else its label."""
+    """Name the column of each condition: its alpha or dc if the conditions differ only in this, or else its label.
+
+    Scored systems do not count as conditions that differ.
+    """
+    if systems := {condition.reference: condition.label for condition in conditions if condition.strategy == SCORED}:
+        return column_heads([each for each in conditions if each.reference not in systems]) | systems
     if len({(c.model, c.dc, c.strategy, c.settings) for c in conditions}) == 1 < len(conditions):
         return {condition.reference: f"α = {condition.alpha:g}" for condition in conditions}
     if len({(c.model, c.alpha, c.strategy, c.settings) for c in conditions}) == 1 < len(conditions):

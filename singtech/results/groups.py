@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from singtech.results.collate import Collated
 from singtech.results.conditions import Condition, retrains
 from singtech.results.experiments import read_experiments
-from singtech.results.rows import COMPLETE, VARIANT
+from singtech.results.rows import COMPLETE, SCORED, VARIANT
 from singtech.results.settings import DEFAULTS, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def group_runs(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[Gr
 
 def _read(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[_ConditionRuns]:
     """Collect the runs that have the same condition and settings; fewest settings first."""
-    complete = runs[runs["status"] == COMPLETE]
+    complete = runs[(runs["status"] == COMPLETE) & (runs["strategy"] != SCORED)]
     names = ["model", "dc", "strategy", "alpha", "settings", VARIANT]
     by_setup = complete.assign(own=complete["fold"] == "").groupby(names, sort=True)
     sizes = by_setup.agg(runs=("own", "size"), own=("own", "sum"), finished=("finished", "max"))

@@ -1,7 +1,8 @@
 """A run's logits for every clip, and the scores from them: read from its folder, without torch.
 
 `predictions.csv` has one row per test clip, `validation.csv` one per clip of the validation singers, if there are any.
-They are the source of every score.
+They are the source of every score. A system that named techniques without probabilities has columns `label_…` (1 for
+the technique that it named, else 0) instead of `logit_…`.
 """
 
 import hashlib
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PREDICTIONS, VALIDATION = "predictions.csv", "validation.csv"
+LOGIT, LABEL = "logit_", "label_"  # begin the columns of a technique
+CLIP = ("recording", "singer", "technique", "context", "start")  # the columns before them
 _TEXT = dict.fromkeys(("recording", "singer", "technique", "context"), str)
 
 log = logging.getLogger(__name__)
@@ -37,11 +40,13 @@ class Predictions:
             from folds, the fold too.
         techniques: K names, in the order of the logits.
         logits: (N, K) float32.
+        has_labels_only: whether the logits are 1 for the technique that a system named and 0 for the others.
     """
 
     clips: "pd.DataFrame"
     techniques: tuple[str, ...]
     logits: np.ndarray
+    has_labels_only: bool = False
 
     @property
     def targets(self) -> np.ndarray:
@@ -55,8 +60,12 @@ class Predictions:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """(N, K) the softmax of the logits."""
-        return metrics.softmax(self.logits)
+        """(N, K) the softmax of the logits; of labels, 1 for the named technique."""
+        return self.logits.astype(float) if self.has_labels_only else metrics.softmax(self.logits)
+
+    def score(self) -> dict[str, float]:
+        """Return every metric, each clip counted once."""
+        return metrics.score_clips(self.targets, self.logits, self.techniques, self.has_labels_only)
 
     def to_csv(self) -> str:
         """The text of their file."""
@@ -67,7 +76,7 @@ class Predictions:
 
     def scores(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """metric -> (R,) values of every metric for (R, N) weights of the clips; nan where it is not defined."""
-        return metrics.score_weightings(self.targets, self.logits, self.techniques, weights)
+        return metrics.score_weightings(self.targets, self.logits, self.techniques, weights, self.has_labels_only)
 
     def shares(self, weights: np.ndarray) -> np.ndarray:
         """(R, K, K) share of each true technique's weighted clips predicted as each technique; nan if it has none."""
@@ -81,7 +90,8 @@ def pool(folds: Mapping[str, Predictions]) -> Predictions:
 
     first, *_ = folds.values()
     clips = pd.concat([each.clips.assign(fold=fold) for fold, each in folds.items()], ignore_index=True)
-    return Predictions(clips, first.techniques, np.concatenate([each.logits for each in folds.values()]))
+    logits = np.concatenate([each.logits for each in folds.values()])
+    return Predictions(clips, first.techniques, logits, any(each.has_labels_only for each in folds.values()))
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -102,17 +112,18 @@ def read_predictions(path: Path) -> Predictions:
         if stored_digest(row or {}, path.name) not in ("", digest):
             raise ValueError("it has changed since the run was scored")
         frame = pd.read_csv(io.BytesIO(content), dtype=_TEXT, keep_default_na=False)
-        names = [name for name in frame if name.startswith("logit_")]
-        techniques = tuple(name.removeprefix("logit_") for name in names)
+        prefix = LABEL if any(name.startswith(LABEL) for name in frame) else LOGIT
+        names = [name for name in frame if name.startswith(prefix)]
+        techniques = tuple(name.removeprefix(prefix) for name in names)
         frame = frame.assign(**{name: "" for name in ("context",) if name not in frame})
-        clips = frame[["recording", "singer", "technique", "context", "start"]]
+        clips = frame[[*CLIP]]
         logits = frame[names].to_numpy(dtype=np.float32)
         if not len(frame) or not set(frame["technique"]) <= set(techniques) or not np.isfinite(logits).all():
             raise ValueError("it holds no clips, techniques without a logit, or logits that are not finite")
     except (KeyError, ValueError) as error:  # pandas' parser errors are ValueErrors
         why = " ".join(str(error).split())[:200]
         raise Damaged(f"{path} is damaged ({why}); `singtech store check=true` sets it aside.") from error
-    return Predictions(clips, techniques, logits)
+    return Predictions(clips, techniques, logits, prefix == LABEL)
 
 
 def score(row: dict, folder: Path) -> dict:
@@ -130,13 +141,11 @@ def score(row: dict, folder: Path) -> dict:
             raise Damaged(f"{folder}: its row was changed, and no predictions are there to score it again.")
         return row
     predictions = read_predictions(folder / PREDICTIONS)
-    scores = metrics.score_clips(predictions.targets, predictions.logits, predictions.techniques)
+    scores = predictions.score()
     if (folder / VALIDATION).is_file():
         validation = read_predictions(folder / VALIDATION)
         scores |= {
-            f"validation_{name}": value
-            for name, value in metrics.score_clips(validation.targets, validation.logits, validation.techniques).items()
-            if f"validation_{name}" in row
+            f"validation_{name}": value for name, value in validation.score().items() if f"validation_{name}" in row
         }
     wrong_names = [name for name in scores if name in row and not same_score(row[name], scores[name])]
     if wrong_names:

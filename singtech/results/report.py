@@ -28,7 +28,7 @@ from singtech.results.groups import (
 )
 from singtech.results.pages import NONE, Page, corpus, html, shown, shown_interval, templates
 from singtech.results.predictions import Predictions
-from singtech.results.rows import COMPLETE, VARIANT
+from singtech.results.rows import COMPLETE, SCORED, VARIANT
 from singtech.results.settings import read_settings
 from singtech.results.summaries import Answer, in_order, printed
 from singtech.results.summaries import answer as answer_experiment
@@ -90,7 +90,7 @@ def answer_everything(collated: Collated, data: str) -> Answer:
     group = main_group(collated, data)
     runs = collated.results[collated.results["data"] == data]
     has_folds = has_folds_alone(collated, data, group)
-    runs = runs[((runs["fold"] != "") == has_folds) & (runs["status"] == COMPLETE)]
+    runs = runs[((runs["fold"] != "") == has_folds) & (runs["status"] == COMPLETE) & (runs["strategy"] != SCORED)]
     names = ["model", "dc", "strategy", "alpha", "settings", VARIANT]
     conditions: dict[str, Condition] = {}
     named = sorted(experiment_conditions(), key=lambda condition: len(condition.settings.items))

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 ROW = "row.json"
 RUNNING, INTERRUPTED, FAILED, COMPLETE = ("running", "interrupted", "failed", "complete")
+SCORED = "scored"  # the strategy of a row of a system that was trained elsewhere (`singtech.results.scored`)
 VARIANT = "variant"  # rows of earlier versions have this entry instead of settings
 REQUIRED = ("run", "data", "fold", "model", "dc", "strategy", "alpha", "seed", "settings", "status")
 NAME = re.compile(r'(?!\.{1,2}$)[^/\\:*?"<>|\x00-\x1f\x7f]{1,200}')  # a name that a folder can have on any system
@@ -135,7 +136,8 @@ def _find_fault(row: object) -> str:
     """Say in a few words why a row is unusable; "" if it is usable."""
     if not isinstance(row, dict):
         return f"it holds {type(row).__name__}, expected an object"
-    if missing_names := [name for name in REQUIRED if row.get(name) is None]:
+    required = [name for name in REQUIRED if name != "alpha" or row.get("strategy") != SCORED]
+    if missing_names := [name for name in required if row.get(name) is None]:
         return f"it has no {', '.join(missing_names)}"
     for name, value in row.items():
         column = schema.column_type(name)

@@ -19,7 +19,7 @@ from singtech.results.intervals import over_folds
 from singtech.results.jackknife import Jackknife
 from singtech.results.pages import Page
 from singtech.results.references import references
-from singtech.results.rows import COMPLETE, VARIANT
+from singtech.results.rows import COMPLETE, SCORED, VARIANT
 from singtech.results.settings import Settings, read_settings
 from singtech.techniques import TECHNIQUES
 
@@ -43,6 +43,8 @@ REHEARSAL = (
 OF_OWN_SPLIT = ("layers", "lengths", "verdicts", "selection", "tuning")  # kinds that are never over folds
 OF_ROUNDING = ("condition", "fold", "seed")  # runs that have these alike differ in rounding
 FOLDS = 5  # the default of data.folds
+SYSTEMS = "Scored systems"  # the group of their rows
+ON_SYSTEMS = "Scored systems were trained elsewhere; `singtech score` scored their predictions for the same test clips."
 _STATE_CHANGED = "on another state of the corpus (its recordings, split, techniques or clip length have changed)"
 
 
@@ -157,11 +159,14 @@ def answer(
     counted, left_out = _counted(results, experiment, rows, collated)
     runs, perturbed = counted[counted["rounding"] == 0], counted[counted["rounding"] != 0]
     of_guessing = references(experiment.references, collated.lengths_by_technique(data))
+    networks, needed = runs, experiment
+    if experiment.kind == "table" and not group.is_legacy:
+        experiment, runs = _with_systems(experiment, runs, results, collated, data, group)
     frame = summarize(runs, experiment, data, collated.jackknife, published or {}, of_guessing)
     end = command_end(collated, data, experiment.folds, group)
-    seeds = sorted(set(runs["seed"].tolist())) or [0]
+    seeds = sorted(set(networks["seed"].tolist())) or [0]
     present = [condition for condition in conditions if condition in rows]
-    missing = [] if group.is_legacy else _missing(experiment, present, runs, end, seeds)
+    missing = [] if group.is_legacy else _missing(experiment, present, networks, end, seeds)
     is_swept = {condition.reference for condition in present} <= experiment.swept
     is_swept |= experiment.kind == "verdicts"  # whose page says what its sweep leaves out
     everything = sweep(experiment, end, seeds) if missing and is_swept else ""
@@ -170,15 +175,16 @@ def answer(
         missing.append((f"{' and '.join(experiment.references)}, from the clips of the corpus", clips))
     notes = on_group(group) | (_on_folds(experiment) if use_folds else {}) | _on_demo(data, group)
     notes |= _on_units(experiment, runs, frame)
-    floor = on_rounding(experiment, counted)
+    floor = on_rounding(needed, counted)
     if not floor and len(conditions) > 1 and (results["rounding"] != 0).any():
         others = replace(find_experiment("rounding"), metrics=experiment.metrics, folds=experiment.folds)
         floor = on_rounding(others, _counted(results, others, conditions_in(others.conditions, group), collated)[0])
-    notes |= floor | _on_left_out(left_out) | on_circumstances(runs, conditions)
+    notes |= floor | _on_left_out(left_out) | on_circumstances(networks, conditions)
+    notes |= {"systems": ON_SYSTEMS} if len(runs) > len(networks) else {}
     return Answer(
         *(experiment, data, runs, perturbed, frame, tuple(missing), everything, notes, group, collated),
         published=published or {},
-        expected=len(present) * len(seeds) * max(experiment.folds, 1),
+        expected=len(present) * len(seeds) * max(experiment.folds, 1) + len(runs) - len(networks),
         left_out=sum(left_out.values()),
     )
 
@@ -344,7 +350,8 @@ def _counted(
 ) -> tuple["pd.DataFrame", dict[str, int]]:
     """Select the runs on one corpus that count for the conditions, and count the others by reason."""
     runs = runs.assign(**{name: float("nan") for name in experiment.metrics if name not in runs})
-    runs = runs[(runs["fold"] != "") == (experiment.folds > 0)].sort_values("finished", kind="stable")
+    runs = runs[((runs["fold"] != "") == (experiment.folds > 0)) & (runs["strategy"] != SCORED)]
+    runs = runs.sort_values("finished", kind="stable")
     settings = settings_of(runs)
     wanted = set(rows.values())
     runs = runs.assign(
@@ -364,6 +371,61 @@ def _counted(
         "of other code or settings files than the newest run of the row": len(current) - len(same),
         "replaced by a newer run": len(same) - len(latest),
     }
+
+
+def _with_systems(
+    experiment: Experiment,
+    runs: "pd.DataFrame",
+    results: "pd.DataFrame",
+    collated: Collated,
+    data: str,
+    group: Settings,
+) -> tuple[Experiment, "pd.DataFrame"]:
+    """Add the scored systems of a corpus to an experiment and its runs, as a last group of rows.
+
+    A system counts if it was scored on the split or the folds of the experiment, on the test clips that the runs have,
+    and on the state of the corpus that these or `corpora/` record.
+
+    Args:
+        runs: the runs that count.
+        results: the rows of the corpus.
+    """
+    import pandas as pd
+
+    systems = results[(results["strategy"] == SCORED) & (results["status"] == COMPLETE)]
+    systems = systems[systems["fold"].isin(experiment.fold_names)]
+    alike = [_splits(each) == _splits(group) for each in settings_of(systems)]
+    systems = systems[np.array(alike, dtype=bool)]
+    tested = dict(zip(runs["fold"], zip(runs["singers_test"], runs["clips_test"], strict=True), strict=True))
+    states = dict(zip(runs["fold"], runs[STATE[0]], strict=True))
+    own = zip(systems["fold"], systems["singers_test"], systems["clips_test"], systems[STATE[0]], strict=True)
+    fits = []
+    for fold, singers, clips, state in own:
+        known = states.get(fold) or (collated.state(data, fold) or ("",))[0]
+        fits.append(tested.get(fold, (singers, clips)) == (singers, clips) and (not known or state in ("", known)))
+    systems = systems[np.array(fits, dtype=bool)].sort_values("finished", kind="stable")
+    systems = systems.drop_duplicates(["model", "fold", "seed"], keep="last").sort_values(["model", "fold", "seed"])
+    if not len(systems):
+        return experiment, runs
+    labels, conditions = {condition.label for condition in experiment.conditions}, []
+    for name in systems["model"].unique():
+        label = f"{name} (scored)" if name in labels else name
+        setup, reference = (label, name, "", SCORED, math.nan), _system_reference(name)
+        conditions.append(Condition("", *setup, reference=reference, series=label, group=SYSTEMS))
+    systems = systems.assign(**{name: float("nan") for name in experiment.metrics if name not in systems})
+    systems = systems.assign(condition=systems["model"].map(_system_reference))
+    rows = (*experiment.conditions, *conditions)
+    return replace(experiment, conditions=rows), pd.concat([runs, systems]) if len(runs) else systems
+
+
+def _system_reference(name: str) -> str:
+    return f"{SCORED} {name}"
+
+
+def _splits(settings: Settings) -> dict[str, str]:
+    """The settings that decide which clips test: not the sample rate, and not how training recordings are thinned."""
+    others = ("data.sample_rate", "data.long_tail")
+    return {n: v for n, v in settings.items if n.split(".")[0] == "data" and not n.startswith(others)}
 
 
 def _is_current(runs: "pd.DataFrame", collated: Collated) -> "pd.Series":

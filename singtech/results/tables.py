@@ -9,6 +9,7 @@ from singtech.metrics import HEADINGS, heading, is_higher_better
 from singtech.results.conditions import column_heads
 from singtech.results.contrasts import contrasts_frame, contrasts_table
 from singtech.results.pages import Cell, Line, Page, Table, shown, shown_change, shown_interval
+from singtech.results.rows import SCORED
 from singtech.results.summaries import NUMBERS, Answer
 from singtech.results.thirds import TITLE, answer_thirds, describe
 
@@ -79,12 +80,14 @@ def _lines(answer: Answer, labels: dict[str, str]) -> dict[str, list[Line]]:
     """Of each condition the lines ours, its interval, paper, difference, change from the baseline and its
     interval, where it has them; each begins with its name and the number of units."""
     wide = {name: answer.wide(name) for name in NUMBERS if name != "unit"}
+    systems = {condition.reference for condition in answer.experiment.conditions if condition.strategy == SCORED}
     is_best = {name: best(wide[name]) for name in ("mean", "paper")}
     baseline, lines = answer.experiment.baseline, {}
     for condition in wide["mean"].index:
         row = {name: table.loc[condition] for name, table in wide.items()}
         units = int(row["units"].max())
-        own = [_line("ours", map(shown, row["mean"], row["deviation"]), str(units), is_best["mean"].loc[condition])]
+        ours = "scored" if condition in systems else "ours"
+        own = [_line(ours, map(shown, row["mean"], row["deviation"]), str(units), is_best["mean"].loc[condition])]
         if row["low"].notna().any():
             own.append(_line("95 %", map(shown_interval, row["low"], row["high"])))
         if row["paper"].notna().any():

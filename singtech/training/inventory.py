@@ -19,7 +19,6 @@ from singtech.corpus.clip_store import find_fault, read_store
 from singtech.errors import Damaged, Newer, NotThere
 from singtech.io.atomic import set_aside
 from singtech.io.lock import Busy, hold
-from singtech.metrics import score_clips
 from singtech.results.collate import CORPORA, RESULTS, read_results_file
 from singtech.results.conditions import flatten, read_yaml
 from singtech.results.predictions import PREDICTIONS, read_predictions, same_score
@@ -278,7 +277,7 @@ def _check_run(folder: Path) -> None:
     if row is None or row["status"] != COMPLETE:
         return
     predictions = read_predictions(folder / PREDICTIONS)
-    for name, metric in score_clips(predictions.targets, predictions.logits, predictions.techniques).items():
+    for name, metric in predictions.score().items():
         if name in row and not same_score(row[name], metric):
             raise Damaged(f"{name} is {row[name]}, its predictions give {metric}")
     files = row.get("files") or ""

@@ -28,6 +28,8 @@ DOCS = {
     "predict": "Name the techniques in recordings.",
     "export": "Write the network of a run as a folder that can be used alone.",
     "examples": "Draw one clip of each technique as the network receives it.",
+    "protocol": "Write the clips of the paper's protocol, or of a corpus, as a CSV.",
+    "score": "Score the predictions of any system for the test clips of a protocol.",
     "pack": "Pack all complete runs into one file, without weights or sound.",
     "merge": "Add the runs of a packed file to a results folder.",
     "store": "List what `outputs/` holds, check it, or remove what no row uses.",
