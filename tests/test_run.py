@@ -305,7 +305,7 @@ def test_one_failing_run_does_not_stop_the_others_of_a_sweep(call, own, tmp_path
     done = call("run", "-m", "front_end.hop_length=4000,50", *(s for s in own if "hop" not in s))
     assert done.status == 1
     assert done.err.count("error: ") == 1
-    assert "too few for the pooling of Table 1" in done.err
+    assert "too few for model.pooling=table1" in done.err
     assert len(results(tmp_path)) == 1
     end = done.err[done.err.index("1 run of this sweep failed:") :]
     assert "front_end.hop_length=4000" in end
@@ -403,7 +403,7 @@ def test_a_row_says_what_made_it(call, own, tmp_path):
         ("data.split.test=[eve]", "eve"),
         ("data.split.validation=[dot]", "dot"),
         ("data.techniques=[straight,yodel]", "yodel"),
-        ("data.clip_seconds=0.2", "too few for the pooling of Table 1"),
+        ("data.clip_seconds=0.2", "too few for model.pooling=table1"),
         ("data.root=/nowhere/at/all", "/nowhere/at/all"),
     ],
 )

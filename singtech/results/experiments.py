@@ -16,13 +16,9 @@ from singtech.results.settings import hydra_value
 
 PAPER_CORPUS = "vocalset"  # the only corpus that can be compared with the paper
 KINDS = "table curve layers lengths confusion verdicts breakdown selection tuning rounding frontier long_tail".split()
-KINDS += ["nested"]
-NUMBER_OF_METRICS = {
-    "curve": 1,
-    "long_tail": 1,
-    "selection": 2,
-    "nested": 2,
-}  # a selection has those of validation and of test
+KINDS += ["nested", "layer_scores"]
+NUMBER_OF_METRICS = {"curve": 1, "long_tail": 1, "layer_scores": 1}
+NUMBER_OF_METRICS |= {"selection": 2, "nested": 2}  # those of validation and of test
 REFERENCES = ("chance", "majority")
 UNITS = ("seed", "data.fold", "rounding")  # what a sweep repeats conditions over
 ROW_FIELDS = ("condition", "strategy", "alpha", "ablation", "group", "settings")
@@ -218,6 +214,9 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
         if kind == "nested":
             inner = [{"data.inner_fold": number} for number in range(1, int(experiment["folds"]))]
             rows = [row | {"settings": row.get("settings", {}) | each} for row in rows for each in ({}, *inner)]
+        if kind == "layer_scores":
+            numbers = range(int(experiment["layers"]))
+            rows = [row | {"settings": row.get("settings", {}) | {"model.layer": n}} for row in rows for n in numbers]
         conditions = tuple(map(_condition, rows))
         methods = [_method(entry) for entry in experiment["methods"]] if kind == "tuning" else []
         conditions += tuple(condition for _, tried in methods for condition in tried)

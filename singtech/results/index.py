@@ -13,6 +13,7 @@ from singtech.results.experiments import PAPER_CORPUS, Experiment, Published
 from singtech.results.figures import save
 from singtech.results.frontier import frontier_page
 from singtech.results.groups import Group
+from singtech.results.layer_scores import layer_scores_page
 from singtech.results.layers import layers_page
 from singtech.results.lengths import lengths_page
 from singtech.results.long_tail import long_tail_page
@@ -41,6 +42,7 @@ PAGES: dict[str, Callable[[Answer], Page]] = {  # by kind of experiment
     "frontier": frontier_page,
     "long_tail": long_tail_page,
     "nested": nested_page,
+    "layer_scores": layer_scores_page,
 }
 
 

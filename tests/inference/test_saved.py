@@ -95,7 +95,7 @@ def test_a_folder_holds_weights_and_words_and_nothing_that_could_run(folder):
         (with_part("front_end", a={"b": {"c": {"d": {"e": 1}}}}), "no network can be built"),
         (with_part("extractor", hidden={"is": "os.system"}), "extractor.hidden is 'os.system'"),
         (with_part("extractor", hidden={"is": "torch.nn.init.zeros_"}), "extractor.hidden is 'torch.nn.init.zeros_'"),
-        ({"samples": 300}, "too few for the pooling"),
+        ({"samples": 300}, "too few for model.pooling"),
     ],
 )
 def test_a_description_that_is_wrong_or_hostile_is_one_sentence(folder, values, why):

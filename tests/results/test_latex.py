@@ -31,7 +31,18 @@ CLIPS = [
 ]
 
 
-PAGES_OF_TWO = ("verdicts", "table1", "rounding", "ladder", "batch_norm", "imbalance", "tuning", "resolution", "recipe", "shortcuts")  # tables
+PAGES_OF_TWO = (
+    "verdicts",
+    "table1",
+    "rounding",
+    "ladder",
+    "batch_norm",
+    "imbalance",
+    "tuning",
+    "resolution",
+    "recipe",
+    "shortcuts",
+)  # tables
 
 
 @pytest.fixture

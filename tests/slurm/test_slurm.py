@@ -138,12 +138,12 @@ def test_a_failing_run_says_why_in_its_log_and_in_one_sentence_to_who_waits(swee
     assert command.wait(200) == 1
     said = (tmp_path / "outputs.out").read_text()
     assert "1 run of this sweep failed:" in said
-    assert "too few for the pooling of Table 1" in said
+    assert "too few for model.pooling=table1" in said
     assert said.splitlines()[-1].startswith("  singtech run ")
     assert " front_end.hop_length=4000 " in said.splitlines()[-1]
     assert "Traceback" not in said
     assert "Traceback" in logs(0)
-    assert "too few for the pooling of Table 1" in logs(0)
+    assert "too few for model.pooling=table1" in logs(0)
     assert pd.read_csv(tmp_path / "outputs" / "results.csv")["status"].tolist() == ["complete"]
 
 
