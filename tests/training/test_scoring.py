@@ -1,6 +1,7 @@
-"""Scores of whole recordings: overlapping windows, cut and averaged by hand."""
+"""Scores of whole recordings, cut and averaged by hand, and of changed clips."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,14 @@ from sklearn.metrics import accuracy_score
 
 from singtech.corpus.datamodule import Windows
 from singtech.errors import InvalidValue
+from singtech.models.cnn1d import Waveform
+from singtech.models.network import Architecture
+from singtech.models.shortcuts import Shortcuts
 from singtech.results.predictions import read_predictions
+from singtech.training.corruptions import Gain, Reversed, Shuffled
 from singtech.training.fit import Scoring
 from singtech.training.phase_store import PhaseStore
+from singtech.training.phases import Encode, FitHead, Standardise, freeze
 from singtech.training.run import execute
 from tests.training.conftest import TinyCorpus
 from tests.training.test_run import MACHINE, a_run, classifier, network
@@ -92,3 +98,38 @@ def test_a_row_of_recordings_is_only_read_the_second_time(tmp_path):
 def test_wrong_settings_are_one_sentence(wrong):
     with pytest.raises(InvalidValue, match=r"^scoring\.(unit|hop)=.*: expected"):
         Scoring(**wrong)
+
+
+def test_changed_clips_train_nothing_and_a_gain_is_not_heard_behind_a_normalised_level(tmp_path):
+    corpus = LongRecordings()
+    run = a_run(corpus, [network(), classifier()])
+    changes = {"none": None, "gain": Gain, "reversed": Reversed, "shuffled": Shuffled}
+    logits, results = {}, {}
+    for name, corruption in changes.items():
+        scoring = Scoring(corruption=corruption)
+        results[name] = execute(
+            dataclasses.replace(run, scoring=scoring), corpus, tmp_path, MACHINE, say=lambda line: None
+        )
+        logits[name] = read_predictions(results[name].folder / "predictions.csv").logits
+    assert [result.trained for result in results.values()] == [(True, True), *[(False, False)] * 3]
+    assert len({result.folder for result in results.values()}) == 4
+    np.testing.assert_allclose(logits["gain"], logits["none"], atol=1e-4)
+    for name in ("reversed", "shuffled"):
+        assert np.abs(logits[name] - logits["none"]).max() > 1e-3
+
+
+@pytest.mark.parametrize("scoring", [Scoring(), Scoring("recording"), Scoring(corruption=Gain)])
+def test_numbers_that_are_no_technique_are_scored_like_a_network(tmp_path, scoring):
+    """Loud straight clips are told by their level, and no longer once all clips have another one."""
+    corpus = LongRecordings()
+    loud = corpus.clips["technique"] == "straight"
+    corpus.waveforms = np.where(loud.to_numpy()[:, None], corpus.waveforms, corpus.waveforms // 8).astype(np.int16)
+    level = functools.partial(Shortcuts, numbers=("level",))
+    architecture = Architecture(functools.partial(Waveform, level="none"), level)
+    run = a_run(corpus, freeze([network(), FitHead()]), network=architecture)
+    run = dataclasses.replace(run, phases=(Encode(), Standardise(), *run.phases), scoring=scoring)
+    row = execute(run, corpus, tmp_path, MACHINE, say=lambda line: None).row
+    if scoring.corruption is None:
+        assert row["recall_straight"] == 1.0
+    else:
+        assert row["recall_straight"] == 0.0
