@@ -66,7 +66,7 @@ check: setup  ## check style, types and common mistakes
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-bench: setup  ## compare its speed with a simple version on this machine, in minutes; ARGS="only=operator" for a part
+bench: setup  ## compare its speed with a simple version on this machine, in minutes; ARGS=quick=true: what a GPU is worth
 	$(PY) -m benchmarks.bench $(ARGS)
 
 data: setup  ## download VocalSet (2 GB) if it is absent, cut it into clips, print its content

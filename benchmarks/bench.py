@@ -5,19 +5,21 @@ Takes the GPU if there is one. Measures this machine's speed first, then each pa
     step       a training step with its batch, beside `benchmarks/straightforward.py`
     sweep      epochs really trained for the paper, and what one more alpha costs
     prepare    decoding and cutting recordings, beside librosa.load; memory as the corpus grows
-    start      until a command's first line
+    start      until a command's first line, once each
     scaling    only if asked for: a figure of seconds and memory over clips, batch and epochs
 Options: only=PART,PART  device=cpu  output_dir=outputs. Rows are added to `bench.csv` there; `bench.md` is the table.
+`quick=true` is for the first hour with a GPU, see `benchmarks/quick.py`: its figures in eight minutes, on one page.
 """
 
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from benchmarks import convolution, preparing, scaling, starting, step, sweep
+from benchmarks import convolution, preparing, quick, scaling, starting, step, sweep
 from benchmarks.machine import measured
 from benchmarks.report import Report
 from singtech.training.trainer import prepare_process
@@ -37,17 +39,22 @@ def main(arguments: Sequence[str]) -> None:
     """Run the parts that are asked for and print their table."""
     options = options_of(arguments)
     device = options["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
+    if options["quick"] == "true":
+        quick.main(device, Path(options["output_dir"]))
+        return
     prepare_process()  # memory is kept, for the straightforward operator as for ours
     folder = Path(options["output_dir"])
     report = Report(measured(torch.device(device)), folder)
     failed = []
     for part in options["only"].split(","):
+        started = time.perf_counter()
         try:
             for measurement in PARTS[part](report.machine, *([folder] if part == "scaling" else [])):
                 report.add(measurement)
         except Exception:  # the other parts are worth having
             traceback.print_exc()
             failed.append(part)
+        print(f"{part} took {time.perf_counter() - started:.0f} s", flush=True)
     print(f"\n{report.markdown()}\n{report.csv}, {folder / 'bench.md'}")
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
@@ -59,7 +66,7 @@ def options_of(arguments: Sequence[str]) -> dict[str, str]:
     Raises:
         SystemExit: one that there is not, or a part that there is not.
     """
-    options = {"only": ",".join(USUAL), "device": "", "output_dir": "outputs"}
+    options = {"only": ",".join(USUAL), "device": "", "output_dir": "outputs", "quick": "false"}
     for argument in arguments:
         name, _, value = argument.partition("=")
         if name not in options or not value:

@@ -1,6 +1,6 @@
 """The deformable convolution alone, forward and backward: every backend of the device beside torchvision's."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -38,13 +38,26 @@ def of_layer(
     Args:
         bound: how many times torchvision's speed the fastest is to have.
     """
+    seconds = interleaved(ways_of(layer, batch, device, precision, backends_on(device)), device, rounds)
+    beside = seconds.pop("straightforward")
+    count = deformable(layer, batch, 2 if precision == "bf16" else 4)
+    for backend, taken in seconds.items():
+        target = Target("ratio", bound) if taken == min(seconds.values()) else None
+        what = f"layer {layer.number}, {precision}, batch {batch}: {backend}"
+        yield Measurement("operator", what, taken, beside, "s", count, precision, target)
+
+
+def ways_of(
+    layer: Layer, batch: int, device: torch.device, precision: str, backends: Sequence[str]
+) -> dict[str, Callable[[], tuple[Tensor, ...]]]:
+    """Forward and backward at a layer's shape, `straightforward` and by each of the backends but torchvision's."""
     example = inputs(layer, batch, device)
     ways = {"straightforward": both_ways(lambda *given: reference(*given, layer.kernel), example)}
     left, _, top, _ = paddings(layer.kernel, "same")
     features, *others = example
     features = features.to(memory_format=torch.channels_last)
     features = features.bfloat16() if precision == "bf16" else features
-    for backend in backends_on(device):
+    for backend in backends:
         if backend == "torchvision":  # which is what stands beside
             continue
 
@@ -53,13 +66,7 @@ def of_layer(
                 return deform_conv2d(*given, (top, left), backend)
 
         ways[backend] = both_ways(ours, (features, *others))
-    seconds = interleaved(ways, device, rounds)
-    beside = seconds.pop("straightforward")
-    count = deformable(layer, batch, 2 if precision == "bf16" else 4)
-    for backend, taken in seconds.items():
-        target = Target("ratio", bound) if taken == min(seconds.values()) else None
-        what = f"layer {layer.number}, {precision}, batch {batch}: {backend}"
-        yield Measurement("operator", what, taken, beside, "s", count, precision, target)
+    return ways
 
 
 def inputs(layer: Layer, batch: int, device: torch.device) -> tuple[Tensor, ...]:
@@ -81,10 +88,12 @@ def reference(features: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, ke
 def both_ways(operation: Callable[..., Tensor], example: tuple[Tensor, ...]) -> Callable[[], tuple[Tensor, ...]]:
     """Forward, and backward to all of the example, as one call; gives the gradients."""
     leaves = [part.detach().requires_grad_() for part in example]
-    with torch.no_grad():
-        gradient = torch.ones_like(operation(*leaves))
+    gradient: list[Tensor] = []  # made by the first call, so that an operation that fails does so there
 
     def call() -> tuple[Tensor, ...]:
-        return torch.autograd.grad(operation(*leaves), leaves, gradient)
+        output = operation(*leaves)
+        if not gradient:
+            gradient.append(torch.ones_like(output))
+        return torch.autograd.grad(output, leaves, gradient)
 
     return call

@@ -13,6 +13,7 @@ from math import log2, prod
 
 from singtech.models.oblong import LAYERS
 
+ARRANGEMENTS = {"none": (), "late": (3, 4), "all": (1, 2, 3, 4)}  # the deformable layers of those measured
 INPUT = (3, 1025, 259)  # spectrograms of a clip of the paper: windows, bins, frames
 SAMPLES, N_FFT = 132_300, 2048
 PARAMETER_MOVES = 10  # forward, backward, gradient; Adam reads weight, gradient and moments and writes all but that
@@ -94,7 +95,15 @@ def convolution_flops(layer: Layer, outputs: int, batch: int) -> float:
     return products * 2.0 * batch * layer.positions * layer.taps * layer.channels * outputs
 
 
-def step(dc: tuple[int, ...], batch: int, parameters: int, size: int = 4) -> Count:
+def step(
+    dc: tuple[int, ...],
+    batch: int,
+    parameters: int,
+    size: int = 4,
+    shape: tuple[int, int, int] = INPUT,
+    samples: int = SAMPLES,
+    n_fft: int = N_FFT,
+) -> Count:
     """A training step from 16-bit samples to new weights.
 
     A map that a convolution makes is written once, read once to be normalised and pooled (batch norm must have seen
@@ -107,11 +116,13 @@ def step(dc: tuple[int, ...], batch: int, parameters: int, size: int = 4) -> Cou
         batch: clips.
         parameters: of the network.
         size: bytes of a number of the maps; fields, weights and spectrograms have 4.
+        shape: of a clip's spectrograms: windows, bins, frames.
+        samples, n_fft: of a clip, and of a Fourier transform.
     """
     flops = 3 * 2.0 * batch * (128 * 50 + 50 * 30 + 30 * 10)
-    flops += batch * INPUT[0] * INPUT[2] * 2.5 * N_FFT * log2(N_FFT)  # of real signals, as FFTs are counted
-    moved = batch * (2.0 * SAMPLES + 4 * prod(INPUT)) + 4.0 * PARAMETER_MOVES * parameters
-    for layer in layers():
+    flops += batch * shape[0] * shape[2] * 2.5 * n_fft * log2(n_fft)  # of real signals, as FFTs are counted
+    moved = batch * (2.0 * samples + 4 * prod(shape)) + 4.0 * PARAMETER_MOVES * parameters
+    for layer in layers(shape):
         is_first = layer.number == 1
         if layer.number in dc:
             flops += convolution_flops(layer, 3 * layer.taps, batch)

@@ -18,6 +18,7 @@ import torch
 from benchmarks.counts import Count
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
+SETTINGS = {"float32": "32-true", "bf16": "bf16-mixed"}  # of a run
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,14 @@ class Machine:
         return max(count.flops / self.flops[precision], count.bytes / self.bandwidth)
 
 
-def measured(device: torch.device) -> Machine:
-    """This machine, multiplying large matrices and copying a large tensor on a device, at its best of a few times."""
+def measured(device: torch.device, side: int | None = None) -> Machine:
+    """This machine, multiplying large matrices and copying a large tensor on a device, at its best of a few times.
+
+    Args:
+        side: of the matrices; the tensor has eight times as many numbers or more. None: as large as the device needs.
+    """
     is_gpu = device.type == "cuda"
-    side, numbers = (8192, 2**29) if is_gpu else (2048, 2**26)
+    side, numbers = (side, 8 * side**2) if side else (8192, 2**29) if is_gpu else (2048, 2**26)
     flops = {name: 2 * side**3 / _product_seconds(side, dtype, device) for name, dtype in PRECISIONS.items()}
     source = torch.ones(numbers, device=device)
     target = torch.empty_like(source)

@@ -15,7 +15,7 @@ from benchmarks.machine import Machine, fresh, peak_megabytes
 from benchmarks.report import Measurement, Target
 
 RECORDINGS, SECONDS = 90, 10.0
-ROUNDS = 3
+ROUNDS = 2
 GROWTH = 4
 
 

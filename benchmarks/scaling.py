@@ -76,29 +76,39 @@ def train(clips: int, batch: int, epochs: int, device: str) -> None:
     """Train on noise, and print the seconds without the start, and the peak megabytes (a GPU's, on a GPU)."""
     import torch
 
-    from singtech.models.network import Architecture
-    from singtech.models.oblong import OblongExtractor
-    from singtech.models.spectrogram import MultiResolutionSpectrogram
-    from singtech.training.fit import Run, Setup, Task, train_phase
-    from singtech.training.phases import TrainNetwork
-    from singtech.training.trainer import Machine as Place
+    from singtech.training.fit import train_phase
 
     with tempfile.TemporaryDirectory(prefix="singtech-bench-") as name:
-        corpus = noise_corpus(clips, Path(name))
-        parts = partial(MultiResolutionSpectrogram, **FRONT_END), partial(OblongExtractor, dc=(3, 4))
-        setup = Setup(network=Architecture(*parts), seed=0, training_clips="noise", batch_size=batch)
-        phase = TrainNetwork(epochs=epochs, optimizer=partial(torch.optim.Adam, lr=1e-3))
-        names = {"data": "noise", "fold": "", "model": "oblong", "dc": "late", "strategy": "joint", "alpha": 0.0}
-        run = Run(names, setup, (phase,), SAMPLES, len(corpus.techniques), RATE)
-        place = Place("gpu" if device == "cuda" else "cpu", progress=False)
+        task = task_on(noise_corpus(clips, Path(name)), Path(name), batch, epochs, device)
         started = time.perf_counter()
-        train_phase(Task(run, 0, (), corpus, Path(name), place))
+        train_phase(task)
         seconds = time.perf_counter() - started
     megabytes = torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else peak_megabytes()
     print(json.dumps([seconds, megabytes]))
 
 
-def noise_corpus(clips: int, folder: Path):
+def task_on(corpus, folder: Path, batch: int, epochs: int, device: str, front_end=FRONT_END, precision="32-true"):
+    """Late's features to train on a corpus."""
+    import torch
+
+    from singtech.models.network import Architecture
+    from singtech.models.oblong import OblongExtractor
+    from singtech.models.spectrogram import MultiResolutionSpectrogram
+    from singtech.training.fit import Run, Setup, Task
+    from singtech.training.phases import TrainNetwork
+    from singtech.training.trainer import Machine as Place
+
+    parts = partial(MultiResolutionSpectrogram, **front_end), partial(OblongExtractor, dc=(3, 4))
+    network = Architecture(*parts)
+    setup = Setup(network=network, seed=0, training_clips="noise", batch_size=batch, precision=precision)
+    phase = TrainNetwork(epochs=epochs, optimizer=partial(torch.optim.Adam, lr=1e-3))
+    names = {"data": "noise", "fold": "", "model": "oblong", "dc": "late", "strategy": "joint", "alpha": 0.0}
+    run = Run(names, setup, (phase,), corpus.waveforms.shape[1], len(corpus.techniques), corpus.sample_rate)
+    place = Place("gpu" if device == "cuda" else "cpu", precision=precision, progress=False)
+    return Task(run, 0, (), corpus, folder, place)
+
+
+def noise_corpus(clips: int, folder: Path, samples: int = SAMPLES, rate: int = RATE):
     """So many training clips of noise in a store on the disk."""
     import pandas as pd
 
@@ -106,15 +116,15 @@ def noise_corpus(clips: int, folder: Path):
     from singtech.techniques import TECHNIQUES
 
     draw = np.random.default_rng(0)
-    waveforms = np.lib.format.open_memmap(folder / WAVEFORMS, "w+", np.int16, (clips, SAMPLES))
+    waveforms = np.lib.format.open_memmap(folder / WAVEFORMS, "w+", np.int16, (clips, samples))
     for row in waveforms:
-        row[:] = draw.integers(-8000, 8000, SAMPLES)
+        row[:] = draw.integers(-8000, 8000, samples, np.int16)
     waveforms.flush()
     table = pd.DataFrame({"recording": [f"noise{n}" for n in range(clips)], "start": 0.0, "split": "train"})
     table["digest"] = [f"{n:032x}" for n in range(clips)]
     table["technique"] = [TECHNIQUES[n % len(TECHNIQUES)] for n in range(clips)]
     opened = np.load(folder / WAVEFORMS, mmap_mode="r")
-    settings = {"name": "noise", "sample_rate": RATE, "clip_seconds": 3.0}
+    settings = {"name": "noise", "sample_rate": rate, "clip_seconds": 3.0}
     return Corpus(folder, "", settings, tuple(TECHNIQUES), [], [], [], table, opened, pd.DataFrame())
 
 

@@ -9,13 +9,11 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from statistics import median
 
 from benchmarks.collate import ROOT, conditions, write_corpora, write_run
 from benchmarks.machine import Machine
 from benchmarks.report import Measurement, Target
 
-REPEATS = 3
 LIMIT = 3  # seconds
 DEMO = ("data=demo", "schedule=smoke")
 RUNS = 100  # for the tables
@@ -37,7 +35,7 @@ def measure(machine: Machine) -> Iterator[Measurement]:
             ("store", ("store", place)),
             ("tables", ("tables", place)),
         ):
-            seconds = median(first_line_seconds(arguments) for _ in range(REPEATS))
+            seconds = first_line_seconds(arguments)
             yield Measurement("start", f"first line: {said}", seconds, target=Target("ours", LIMIT))
         folder = Path(name) / "many"
         folder.mkdir()
@@ -45,7 +43,7 @@ def measure(machine: Machine) -> Iterator[Measurement]:
             write_run(folder, condition)
         write_corpora(folder)
         for said, where in ((f"{RUNS} runs, 3 corpora", folder), ("the demo's", Path(name) / "outputs")):
-            seconds = median(whole_seconds(("tables", f"output_dir={where}")) for _ in range(REPEATS))
+            seconds = whole_seconds(("tables", f"output_dir={where}"))
             yield Measurement("start", f"tables, whole: {said}", seconds, target=Target("ours", LIMIT))
 
 

@@ -6,31 +6,26 @@ some steps in its process, so that they take turns but neither has the other's s
 
 import multiprocessing
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
 from benchmarks.corpus import prepared, write_recordings
-from benchmarks.counts import step
-from benchmarks.machine import Machine, cores
+from benchmarks.counts import ARRANGEMENTS, step
+from benchmarks.machine import SETTINGS, Machine, cores
 from benchmarks.report import Measurement, Target
 from benchmarks.straightforward import Clip, serve
-from benchmarks.sweep import network_epochs
 from singtech.cli.plan import compose_runs
 from singtech.corpus.clip_store import Corpus
 from singtech.models.network import oblong_network, parameter_count
 from singtech.run import build_machine, build_run
 from singtech.training.fit import Run, Task, train_phase
 
-ARRANGEMENTS = {"none": (), "early": (1, 2), "last": (4,), "late": (3, 4), "all": (1, 2, 3, 4)}
 TARGETS = {"late": 4, "all": 5}  # times the straightforward way's speed, two cores
 FLOORS = 2  # times the floor, a GPU, Late
 CLIPS = 3615  # the paper's training clips
-PRECISIONS = {"float32": "32-true", "bf16": "bf16-mixed"}
 
 
 @dataclass(frozen=True)
@@ -44,57 +39,38 @@ class Size:
 
 
 def measure(machine: Machine) -> Iterator[Measurement]:
-    """None, Late and All; on a GPU in both precisions, and all five to foretell the paper's training.
+    """None, Late and All; on a GPU in both precisions.
 
     On a GPU it is the paper's batch and number of clips, on a processor a few clips: their time is theirs alone.
     """
     is_gpu = machine.device.type == "cuda"
-    size = Size(CLIPS, 64, 2 * cores(), 2) if is_gpu else Size(30, 4, 2, 3)
+    size = Size(CLIPS, 64, 2 * cores(), 2) if is_gpu else Size(30, 4, 2, 2)
     with tempfile.TemporaryDirectory(prefix="singtech-bench-") as name:
         folder = Path(name)
         write_recordings(folder / "recordings", -(-size.clips // 3))
         corpus = prepared(folder / "recordings", folder / "data")
         for precision in ("float32", "bf16") if is_gpu else ("float32",):
-            epochs = {}
-            for dc in ARRANGEMENTS if is_gpu else ("none", "late", "all"):
-                has_beside = dc in ("none", *TARGETS)
-                ours, epochs[dc], beside = of_network(dc, corpus, folder, size, machine, precision, has_beside)
-                yield from _said(dc, ours, beside, size, machine, precision)
-            if is_gpu:
-                minutes = sum(count * epochs[dc] for dc, count in network_epochs().items()) / 60
-                said = f"the paper's {sum(network_epochs().values()):,} network epochs, {precision}"
-                target = Target("ours", 15) if precision == "bf16" else None
-                yield Measurement("step", said, minutes, unit="min", target=target)
+            for dc in ARRANGEMENTS:
+                yield _said(dc, *of_network(dc, corpus, folder, size, machine, precision), size, machine, precision)
 
 
 def of_network(
-    dc: str, corpus: Corpus, folder: Path, size: Size, machine: Machine, precision: str, has_beside: bool = True
-) -> tuple[float, float, float | None]:
-    """Median seconds of a step and of an epoch with all that belongs to one, ours; and of a straightforward step."""
+    dc: str, corpus: Corpus, folder: Path, size: Size, machine: Machine, precision: str
+) -> tuple[float, float]:
+    """Median seconds of a step, ours and the straightforward way's."""
     beside: list[float] = []
-    ends: list[tuple[float, float]] = []  # of our epochs, and when the next one began
+    options = (clips_of(corpus), ARRANGEMENTS[dc], size.batch, cores(), str(machine.device))
+    with elsewhere(*options) as seconds_a_step:
 
-    def run_epochs(turn: Callable[[], None]) -> list[float]:
         def watch() -> None:
-            ended = time.perf_counter()
-            if len(ends) < size.turns:
-                turn()
-            ends.append((ended, time.perf_counter()))
+            if len(beside) < size.turns:
+                beside.append(seconds_a_step(size.steps))
 
-        run = run_for(dc, corpus, size, machine, precision)
+        run, place = run_for(dc, corpus, size, machine, precision)
         work = Path(tempfile.mkdtemp(dir=folder))
-        task = Task(run[0], 0, (), corpus, work, run[1], require_lease=watch)  # called after every epoch
-        return [entry["seconds"] for entry in train_phase(task).curve]
-
-    if has_beside:
-        options = (clips_of(corpus), ARRANGEMENTS[dc], size.batch, cores(), str(machine.device))
-        with elsewhere(*options) as seconds_a_step:
-            seconds = run_epochs(lambda: beside.append(seconds_a_step(size.steps)))
-    else:
-        seconds = run_epochs(lambda: None)
-    steps = batches(corpus, size)
-    whole = [after[0] - before[1] for before, after in pairwise(ends)]
-    return median(seconds[1:]) / steps, median(whole), median(beside) if beside else None
+        task = Task(run, 0, (), corpus, work, place, require_lease=watch)  # called after every epoch
+        seconds = [entry["seconds"] for entry in train_phase(task).curve]
+    return median(seconds[1:]) / batches(corpus, size), median(beside)
 
 
 def run_for(dc: str, corpus: Corpus, size: Size, machine: Machine, precision: str) -> tuple[Run, object]:
@@ -102,7 +78,7 @@ def run_for(dc: str, corpus: Corpus, size: Size, machine: Machine, precision: st
     settings = [f"dc={dc}", f"batch_size={size.batch}", f"schedule.features={size.turns + 1}"]
     if machine.device.type == "cpu":
         settings.append(f"schedule.max_batches={size.steps}")
-    settings += [f"precision={PRECISIONS[precision]}", "trainer.progress=false"]
+    settings += [f"precision={SETTINGS[precision]}", "trainer.progress=false"]
     settings.append(f"trainer.accelerator={'gpu' if machine.device.type == 'cuda' else 'cpu'}")
     (run,) = (
         (build_run(cfg, corpus), build_machine(cfg))
@@ -151,9 +127,7 @@ def elsewhere(*options) -> Iterator[Callable[[int], float]]:
         process.join()
 
 
-def _said(
-    dc: str, ours: float, beside: float | None, size: Size, machine: Machine, precision: str
-) -> Sequence[Measurement]:
+def _said(dc: str, ours: float, beside: float, size: Size, machine: Machine, precision: str) -> Measurement:
     """The step; on a GPU also Late's distance from the floor, where the target is another."""
     parameters = parameter_count(oblong_network(132_300, 10, {}, 0, dc=ARRANGEMENTS[dc]))
     count = step(ARRANGEMENTS[dc], size.batch, parameters, 2 if precision == "bf16" else 4)
@@ -161,4 +135,4 @@ def _said(
     if machine.device.type == "cuda":
         target = Target("times_floor", FLOORS) if dc == "late" else None
     said = f"{dc}, {precision}, batch {size.batch}"
-    return [Measurement("step", said, ours, beside, "s", count, precision, target)]
+    return Measurement("step", said, ours, beside, "s", count, precision, target)

@@ -1,13 +1,17 @@
 """What `make bench` says: its columns, its operations and bytes, and a small run of its first part. Never a time."""
 
 import csv
+import json
+import sys
+import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import bench, convolution, step, sweep
+from benchmarks import bench, convolution, quick, quick_page, step, sweep
 from benchmarks.counts import Count, Layer, convolution_flops, deformable, layers
 from benchmarks.counts import step as step_count
 from benchmarks.machine import Machine, interleaved
@@ -39,6 +43,12 @@ def test_operations_of_a_step_without_deformable_layers_are_those_that_torch_cou
         training_step(network, optimizer, (spectrograms, torch.tensor([0, 1])), torch.ones(10))
     transforms = batch * 3 * 259 * 2.5 * 2048 * 11
     assert step_count((), batch, parameters=0).flops - transforms == counter.get_total_flops()
+
+
+def test_operations_of_a_step_grow_with_the_spectrograms():
+    whole, cut = (step_count((3, 4), 2, 0, shape=shape) for shape in ((3, 1025, 259), (3, 257, 97)))
+    assert 0 < cut.flops < whole.flops / 5
+    assert 0 < cut.bytes < whole.bytes / 5
 
 
 def test_operations_and_bytes_of_a_deformable_convolution_counted_by_hand():
@@ -122,7 +132,7 @@ def test_one_more_alpha_trains_the_papers_head_phase_alone(monkeypatch):
     trained = []
     monkeypatch.setattr(sweep, "train_phase", lambda task: trained.append(task.run.phases[task.number]))
     assert sweep.extra_alpha(MACHINE) >= 0
-    assert [(phase.trains, phase.epochs, phase.loss.keywords["alpha"]) for phase in trained] == [("head", 100, 0.3)] * 3
+    assert [(phase.trains, phase.epochs, phase.loss.keywords["alpha"]) for phase in trained] == [("head", 100, 0.3)]
 
 
 def test_a_step_is_measured_on_the_runs_own_training():
@@ -145,3 +155,139 @@ def test_its_parts_are_those_that_its_help_tells():
     assert all(f"\n    {part} " in bench.__doc__ for part in bench.PARTS)
     makefile = (Path(bench.__file__).parent.parent / "Makefile").read_text()
     assert "-m benchmarks.bench $(ARGS)" in makefile
+
+
+TINY_SIZE = quick.Size(2, 4, 36_000, 12_000, quick.SMALL, (3, 257, 97), side=32, rounds=1)
+WRITER = "import json, sys, time; file = open(sys.argv[-1], 'a'); print(json.dumps({'n': 1}), file=file, flush=True); "
+
+
+def gpu_record():
+    """What a GPU could give: Triton fast in layer 1, slow in layer 2, mixed in layer 3, and broken in layer 4."""
+    machine = {"device": "NVIDIA T", "processor": "p", "flops": {"float32": 1e12, "bf16": 2e12}, "bandwidth": 1e12}
+    machine |= {"memory_bytes": 8e9, "capability": "9.0", "size": {"batch": 64, "shape": [3, 1025, 259]}}
+    parts = {"machine": [machine], "tests": [{"passed": 16, "failed": 0, "skipped": 0}]}
+    for layer, gains in enumerate(((1.5, 4), (1.49, 1.2), (1.4, 1.6), (2, None)), start=1):
+        parts[f"layer {layer}"] = rows = []
+        for precision, gain in zip(("float32", "bf16"), gains, strict=True):
+            row = {"layer": layer, "precision": precision, "batch": 64, "backend": "triton", "flops": 1e9, "bytes": 1e6}
+            ours = {"ours_seconds": 2e-3, "torchvision_seconds": 2e-3 * gain} if gain else {"error": "ours: no kernel"}
+            rows.append(row | ours)
+    record = {"rehearsal": False, "date": "2026-01-01", "commit": "abc", "versions": {"torch": "2.14.1"}}
+    record["parts"] = {name: {"rows": rows, "wall_seconds": 1.0} for name, rows in parts.items()}
+    record["parts"]["paper"] = {"rows": [], "wall_seconds": 120.0, "error": "stopped after 120 s"}
+    return record
+
+
+def test_the_page_tells_which_triton_kernels_stay_and_what_failed(tmp_path):
+    record = gpu_record()
+    quick.derive(record)
+    page = quick.write(record, tmp_path)
+    assert page == tmp_path / "bench" / "nvidia-t.md"
+    text = page.read_text()
+    assert text == quick_page.render(json.loads(page.with_suffix(".json").read_text()))
+    assert "- layer 1: keep, Triton gains 1.5 or more" in text
+    assert "- layer 2: remove (`singtech/models/backends/fused.py`)" in text
+    assert "- layer 3: keep in bf16 only" in text
+    assert "- layer 4: not decided" in text
+    assert text.startswith("# Measured on NVIDIA T\n")
+    assert text.endswith("- layer 4 (bf16): ours: no kernel\n- paper: stopped after 120 s\n")
+    first = record["parts"]["layer 1"]["rows"][0]
+    assert (first["floor_seconds"], first["times_floor"]) == (1e-3, 2.0)  # 1e9 operations at 1e12 a second
+
+
+def test_a_rehearsal_is_marked_and_never_takes_a_gpus_files(tmp_path):
+    record = gpu_record() | {"rehearsal": True}
+    page = quick.write(record, tmp_path)
+    assert page.name == "rehearsal.md"
+    assert "say nothing about a GPU" in page.read_text()
+    assert json.loads(page.with_suffix(".json").read_text())["rehearsal"] is True
+
+
+@pytest.mark.parametrize(
+    ("ends", "error"),
+    [
+        ("raise ValueError('no')", "exit status 1: ValueError: no"),
+        ("import os; os.kill(os.getpid(), 11)", "ended by signal 11"),
+        ("time.sleep(60)", "stopped after 5 s"),
+        ("file.write('{'); file.flush(); sys.exit(3)", "exit status 3"),
+    ],
+)
+def test_a_part_that_fails_keeps_the_rows_that_it_gave(ends, error):
+    started = time.monotonic()
+    found = quick.run_part([sys.executable, "-c", WRITER + ends], 5)
+    assert found["rows"] == [{"n": 1}]
+    assert found["error"] == error
+    assert time.monotonic() - started < 50
+    assert "error" not in quick.run_part([sys.executable, "-c", WRITER], 60)
+
+
+def test_the_other_parts_run_after_one_that_fails(monkeypatch, tmp_path, capsys):
+    record, called = gpu_record(), []
+
+    def run_part(command, limit):
+        called.append((command[-2:], limit))
+        return record["parts"].get(command[-2], {"rows": [], "wall_seconds": 400.0, "error": "gone"})
+
+    monkeypatch.setattr(quick, "run_part", run_part)
+    with pytest.raises(SystemExit, match=r"5 errors, see the end of .*nvidia-t\.md"):
+        quick.main("cuda", tmp_path)
+    assert [name for (name, _), _ in called] == list(quick.PARTS)
+    assert sum(limit for _, limit in called[:1]) == quick.PARTS["machine"].limit
+    assert "epochs: gone" in (tmp_path / "bench" / "nvidia-t.md").read_text()
+
+
+def test_one_way_that_fails_leaves_the_seconds_of_the_other():
+    def fails():
+        raise RuntimeError("out of\nmemory")
+
+    found = quick.timed({"torchvision": fails, "ours": lambda: None}, CPU, rounds=1)
+    assert found["error"] == "torchvision: RuntimeError: out of memory"
+    assert found["ours_seconds"] > 0
+    assert "torchvision_seconds" not in found
+
+
+def test_a_layer_gives_a_row_for_each_precision_also_where_torchvision_fails(monkeypatch):
+    monkeypatch.setattr(quick, "layers", lambda shape: [TINY])
+    found = list(quick.measure_layer(1, TINY_SIZE, CPU))
+    assert [(row["precision"], row["backend"]) for row in found] == [("float32", "numba"), ("bf16", "numba")]
+    assert all(row["ours_seconds"] > 0 and row["torchvision_seconds"] > 0 for row in found)
+    monkeypatch.setattr(convolution, "straightforward", None)
+    found = list(quick.measure_layer(1, TINY_SIZE, CPU))
+    assert all("torchvision: TypeError" in row["error"] and row["ours_seconds"] > 0 for row in found)
+
+
+@pytest.mark.parametrize(
+    ("cases", "status", "must_run", "row"),
+    [
+        ("<testcase name='a'/><testcase name='b'/>", 0, True, {"passed": 2, "failed": 0, "skipped": 0}),
+        (
+            "<testcase name='a'><failure/></testcase><testcase name='b'/>",
+            1,
+            True,
+            {"passed": 1, "failed": 1, "skipped": 0, "error": "failed: a"},
+        ),
+        (
+            "<testcase name='a'><skipped/></testcase>",
+            0,
+            True,
+            {"passed": 0, "failed": 0, "skipped": 1, "error": "not all GPU tests ran"},
+        ),
+        ("<testcase name='a'><skipped/></testcase>", 0, False, {"passed": 0, "failed": 0, "skipped": 1}),
+        ("", 5, False, {"passed": 0, "failed": 0, "skipped": 0}),
+        ("", 5, True, {"passed": 0, "failed": 0, "skipped": 0, "error": "not all GPU tests ran"}),
+        ("", 2, False, {"passed": 0, "failed": 0, "skipped": 0, "error": "pytest: exit status 2"}),
+    ],
+)
+def test_gpu_tests_are_counted_and_none_may_be_left_out_on_a_gpu(cases, status, must_run, row):
+    results = ElementTree.ElementTree(
+        ElementTree.fromstring(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
+    )
+    assert quick.count_tests(results, status, must_run) == row
+
+
+def test_a_small_gpu_takes_fewer_clips_a_step(monkeypatch):
+    for gigabytes, batch in ((16, 16), (24, 64)):
+        about = type("About", (), {"total_memory": gigabytes * 1e9})
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device, about=about: about)
+        assert quick.size_for(torch.device("cuda")).batch == batch
+    assert quick.size_for(CPU) == quick.REHEARSAL
