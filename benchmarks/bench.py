@@ -72,6 +72,8 @@ def options_of(arguments: Sequence[str]) -> dict[str, str]:
         if name not in options or not value:
             raise SystemExit(f"{argument!r} is not understood: there are {', '.join(f'{o}=' for o in options)}.")
         options[name] = value
+    if options["quick"] not in ("true", "false"):
+        raise SystemExit(f"quick={options['quick']} is not understood: expected true or false.")
     unknown = [part for part in options["only"].split(",") if part not in PARTS]
     if unknown:
         raise SystemExit(f"only={options['only']}: no part {unknown[0]}, there are {', '.join(PARTS)}.")

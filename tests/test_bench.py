@@ -144,7 +144,13 @@ def test_a_step_is_measured_on_the_runs_own_training():
 
 
 @pytest.mark.parametrize(
-    ("argument", "problem"), [("only=speed", "no part speed"), ("fast", "not understood"), ("only=", "not understood")]
+    ("argument", "problem"),
+    [
+        ("only=speed", "no part speed"),
+        ("fast", "not understood"),
+        ("only=", "not understood"),
+        ("quick=1", "true or false"),
+    ],
 )
 def test_a_wrong_option_is_one_sentence(argument, problem):
     with pytest.raises(SystemExit, match=problem):
