@@ -42,11 +42,13 @@ class WaveformExtractor(nn.Module):
         features: D, width of the dense layer, which ends in ReLU and dropout.
         dropout: probability to drop a unit of the dense layer.
     Raises:
-        InvalidValue: a clip is too short for the three poolings.
+        InvalidValue: a clip is too short for the three poolings, or the inputs are no waveforms.
     """
 
     def __init__(self, shape: tuple[int, int], features: int = 32, dropout: float = 0.4) -> None:
         super().__init__()
+        if len(shape) != 2:
+            raise InvalidValue(f"the 1DCNN takes waveforms, found inputs of shape {shape}: use front_end=waveform.")
         channels, samples = shape
         if samples < MIN_SAMPLES:
             raise InvalidValue(

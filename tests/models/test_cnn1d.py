@@ -5,6 +5,7 @@ import functools
 import pytest
 import torch
 
+from singtech.errors import InvalidValue
 from singtech.models.cnn1d import Waveform, WaveformExtractor
 from singtech.models.network import Architecture, parameter_count
 
@@ -58,6 +59,8 @@ def test_the_features_are_not_negative_and_dropout_is_on_in_training_only():
 
 def test_the_shortest_clip_leaves_one_position_and_a_shorter_one_is_one_clear_error():
     assert cnn1d_network(SHORTEST, 10, 0).extractor.projection.features.in_features == 32
+    with pytest.raises(InvalidValue, match=r"takes waveforms, found inputs of shape \(3, 257, 97\)"):
+        WaveformExtractor((3, 257, 97))
     message = "a clip has 21550 samples, too few for the poolings of the 1DCNN, which need 21551: use longer clips"
     with pytest.raises(ValueError, match=message):
         cnn1d_network(SHORTEST - 1, 10, 0)
