@@ -1,10 +1,11 @@
-"""Where a score comes from: by context, recording, singer, how common a technique is; calibration; confused pairs.
+"""Where a score comes from: by context, recording, singer, gender, vowel, how common a technique is; confusions.
 
 Technique is confounded with context in VocalSet: spoken is excerpts only, inhaled, trill and trillo are long tones
 only. A network that recognised nothing but the context would already score, so scores are shown within each context,
 beside the score of the context alone.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from singtech.metrics import BINS, WeightedClips, calibration_error, divide, hea
 from singtech.results.commands import command_end, prepare
 from singtech.results.intervals import jackknife, without_each
 from singtech.results.jackknife import singing
+from singtech.results.names import VOWELS, read_gender, read_vowel
 from singtech.results.pages import Page, Table, shown, shown_interval
 from singtech.results.predictions import Predictions, pool
 from singtech.results.summaries import Answer, printed
@@ -31,6 +33,12 @@ CONTEXTS = (
     "F1 within a context is over the techniques that it has there."
 )
 LEVELS = "A recording is named by the mean of its clips' logits."
+NAMES = "As the names of the {names} tell. F1 is over the techniques that are there."
+CROSSING = (
+    "An error crosses contexts if the technique that it names never occurs in the clip's own context in this corpus. "
+    "By chance: were errors to fall on the wrong techniques in proportion to how often each is named. A smaller share "
+    "says that the context is heard too, or that techniques of one context are the more alike."
+)
 SINGERS = (
     "F1 is over the techniques that the singer sings. One singer has no interval: intervals are for other singers."
 )
@@ -148,10 +156,21 @@ def parts_of(predictions: OfConditions, contexts: "pd.DataFrame", metrics: Seque
             if names
         }
 
+    crossing = (
+        []
+        if (outside := _techniques_elsewhere(first, contexts)) is None
+        else [Part("Errors across contexts", CROSSING, "", functools.partial(_score_crossing, outside), metric="")]
+    )
+    genders, vowels = first.clips["singer"].map(read_gender), first.clips["recording"].map(read_vowel)
+    by_gender = [Part("By gender", NAMES.format(names="singers"), "Gender", score, _genders)]
+    by_vowel = [Part("By vowel", NAMES.format(names="recordings"), "Vowel", score, _vowels)]
     return [
         Part("Within each context", CONTEXTS, "Context", score, _contexts, references=alone),
+        *crossing,
         Part("Clips and whole recordings", LEVELS, "Level", score, _levels),
         Part("Each test singer", SINGERS, "Singer", score, _singers),
+        *by_gender * (set(genders) == {"female", "male"}),
+        *by_vowel * (set(VOWELS) <= set(vowels)),  # all five: a take may be called a
         Part("Rare and common techniques", RARITY, "Training clips", score_thirds, metric="F1"),
         Part("Are its probabilities true?", CALIBRATION, "", _score_probabilities, metric=""),
         Part("Most confused pairs", CONFUSED, "Pair", _score_pairs, metric=""),
@@ -224,11 +243,11 @@ def _most_confused(frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame.sort_values("line", key=lambda lines: lines.map(rank), kind="stable")
 
 
-def _by(column: str, predictions: Predictions) -> Groups:
-    """The predictions of the clips of each value of a column."""
-    groups = {}
-    for name in sorted(set(predictions.clips[column])):
-        chosen = predictions.clips[column] == name
+def _by(column: str, predictions: Predictions, read: Callable[[str], str] = str) -> Groups:
+    """The predictions of the clips of each value of a column, or of what is read from it."""
+    groups, values = {}, predictions.clips[column].map(read)
+    for name in sorted(set(values)):
+        chosen = values == name
         groups[name] = replace(
             predictions, clips=predictions.clips[chosen], logits=predictions.logits[chosen.to_numpy()]
         )
@@ -255,6 +274,51 @@ def _levels(predictions: Predictions) -> Groups:
 def _singers(predictions: Predictions) -> Groups:
     each = _by("singer", predictions).items()
     return {f"{name} ({_counted(len(members.clips), 'clip')})": members for name, members in each}
+
+
+def _genders(predictions: Predictions) -> Groups:
+    groups = {}
+    for gender, members in _by("singer", predictions, read_gender).items():
+        singers = _counted(members.clips["singer"].nunique(), "singer")
+        groups[f"{gender} ({_counted(len(members.clips), 'clip')}, {singers})"] = members
+    return groups
+
+
+def _vowels(predictions: Predictions) -> Groups:
+    groups = {}
+    for vowel, members in _by("recording", predictions, read_vowel).items():
+        counts = _counted(len(members.clips), "clip"), _counted(members.clips["technique"].nunique(), "technique")
+        groups[f"{vowel or 'not told'} ({', '.join(counts)})"] = members
+    return groups
+
+
+def _techniques_elsewhere(predictions: Predictions, contexts: "pd.DataFrame") -> dict[str, np.ndarray] | None:
+    """context -> (K,) whether a technique never occurs in it; None where contexts are not told or have all alike."""
+    clips = predictions.clips
+    told = {*zip(contexts["context"], contexts["technique"], strict=True)}
+    told |= {*zip(clips["context"], clips["technique"], strict=True)}
+    names = {context for context, _ in told}
+    if contexts.empty or "" in names:
+        return None
+    outside = {c: np.array([(c, technique) not in told for technique in predictions.techniques]) for c in names}
+    return outside if any(each.any() for each in outside.values()) else None
+
+
+def _score_crossing(outside: Mapping[str, np.ndarray], predictions: Predictions, weights: np.ndarray) -> Scores:
+    """The share of errors that cross contexts, and that expected by chance.
+
+    The chance of an error on clip n is that of techniques j outside its context among all wrong ones, each as likely as
+    it is named: sum of q_j over the former by that over the latter.
+    """
+    each, named = np.eye(len(predictions.techniques), dtype=bool), predictions.logits.argmax(axis=1)
+    is_outside = np.stack([outside[context] for context in predictions.clips["context"]])
+    crosses, errors = is_outside[np.arange(len(named)), named], weights * (named != predictions.targets)
+    often = weights @ each[named]
+    by_chance = divide(often @ is_outside.T, often @ ~each[predictions.targets].T)
+    return {
+        "share of errors that cross": divide(errors @ crosses, errors.sum(axis=1)),
+        "by chance": divide(np.where(errors > 0, errors * by_chance, 0).sum(axis=1), errors.sum(axis=1)),
+    }
 
 
 def _score_probabilities(predictions: Predictions, weights: np.ndarray) -> Scores:

@@ -11,9 +11,10 @@ from scipy.stats import t
 
 from singtech.config_paths import EXPERIMENTS
 from singtech.metrics import score_clips
-from singtech.results.breakdown import Part, by_recording, context_only, summarize
+from singtech.results.breakdown import Part, by_recording, context_only, parts_of, summarize
 from singtech.results.experiments import read_experiment
 from singtech.results.index import render
+from singtech.results.names import read_gender, read_vowel
 from singtech.results.predictions import Predictions
 
 EXPERIMENT = read_experiment(EXPERIMENTS / "breakdown.yaml")
@@ -171,3 +172,89 @@ def test_without_predictions_the_page_says_so(run, collated, tmp_path):
     assert "1 runs are left out" in paths[0].read_text()
     assert len(page.runs) == 1
     assert not len(page.frame)
+
+
+@pytest.mark.parametrize(
+    ("name", "gender", "vowel"),
+    [
+        ("female1", "female", ""),
+        ("male10", "male", ""),
+        ("malena", "", ""),
+        ("female", "", ""),
+        ("f1/scales/belt/f1_scales_belt_a", "", "a"),
+        ("f2_scales_straight_u(1)", "", "u"),
+        ("ann_belt_e.wav", "", "e"),
+        ("scales_fast_piano_f", "", ""),
+        ("take_aa", "", ""),
+        ("a", "", ""),
+    ],
+)
+def test_names_tell_gender_and_vowel_or_nothing(name, gender, vowel):
+    assert (read_gender(name), read_vowel(name)) == (gender, vowel)
+
+
+def named(sung, *guesses):
+    """Predictions of these clips, one seed that names these techniques."""
+    return {"one": [Predictions(sung, TECHNIQUES, np.eye(3, dtype="f4")[[TECHNIQUES.index(g) for g in guesses]])]}
+
+
+def lengths(*rows):
+    return pd.DataFrame([(*row, "train", 1) for row in rows], columns=["technique", "context", "split", "clips"])
+
+
+def test_gender_and_vowel_have_parts_where_all_names_tell():
+    rows = [(f"{singer}_belt_{vowel}", singer, "belt", "", 0.0) for singer in ("female1", "male2") for vowel in "aeiou"]
+    spoken = ("female1_row_spoken", "female1", "spoken", "", 0.0)
+    predictions = named(clips(*rows, spoken), "belt", *["spoken"] * 4, *["belt"] * 5, "spoken")
+    parts = {part.title: part for part in parts_of(predictions, lengths(("belt", "")), ["accuracy"])}
+    assert "Errors across contexts" not in parts
+    tables = [
+        summarize(parts[title], predictions).set_index("line")["mean"].to_dict() for title in ("By gender", "By vowel")
+    ]
+    assert tables[0] == {"female (6 clips, 1 singer)": pytest.approx(2 / 6), "male (5 clips, 1 singer)": 1}
+    each = {"a (2 clips, 1 technique)": 1} | {f"{vowel} (2 clips, 1 technique)": 0.5 for vowel in "eiou"}
+    assert tables[1] == {"not told (1 clip, 1 technique)": 1} | each
+
+
+@pytest.mark.parametrize(
+    ("singers", "vowels"), [(("female1", "female2"), "aeio"), (("female1", "ann"), "abcd"), (("ann", "ben"), "aeio")]
+)
+def test_gender_and_vowel_have_no_parts_where_names_do_not_tell(singers, vowels):
+    rows = [(f"take_{vowel}", singer, "belt", "", 0.0) for singer in singers for vowel in vowels]
+    predictions = named(clips(*rows), *["belt"] * len(rows))
+    titles = {part.title for part in parts_of(predictions, lengths(("belt", "")), ["accuracy"])}
+    assert not {"By gender", "By vowel", "Errors across contexts"} & titles
+
+
+def test_errors_across_contexts_by_hand():
+    """Spoken is in excerpts alone, belt in scales alone, straight in both.
+
+    Named are belt 3, spoken 2, straight 1 times. Of three errors the first crosses. Were they by chance: of belt in
+    scales, spoken against straight, 2 of 3; of straight in scales, spoken against belt, 2 of 5, twice.
+    """
+    sung = clips(
+        *[(str(n), "ann", "belt", "scales", 0.0) for n in range(2)],
+        *[(str(n), "ben", "straight", "scales", 0.0) for n in range(2, 4)],
+        ("4", "ben", "spoken", "excerpts", 0.0),
+        ("5", "ben", "straight", "scales", 0.0),
+    )
+    predictions = named(sung, "spoken", "belt", "belt", "belt", "spoken", "straight")
+    contexts = lengths(("belt", "scales"), ("straight", "scales"), ("straight", "excerpts"), ("spoken", "excerpts"))
+    (part,) = [each for each in parts_of(predictions, contexts, ["f1"]) if each.title == "Errors across contexts"]
+    share, by_chance = summarize(part, predictions)[["line", "mean"]].itertuples(index=False)
+    assert share == ("share of errors that cross", pytest.approx(1 / 3))
+    assert by_chance == ("by chance", pytest.approx((2 / 3 + 2 / 5 + 2 / 5) / 3))
+
+
+def test_no_errors_cross_contexts_that_have_all_techniques_or_are_not_told():
+    predictions = named(clips(("a", "ann", "belt", "scales", 0.0)), "spoken")
+    everything = lengths(*[(technique, context) for technique in TECHNIQUES for context in ("scales", "excerpts")])
+    for contexts in (everything, lengths(("spoken", ""), ("belt", "scales")), lengths()):
+        assert "Errors across contexts" not in {part.title for part in parts_of(predictions, contexts, ["f1"])}
+
+
+def test_errors_across_contexts_are_on_the_page(page):
+    text, lines = page
+    where = "Errors across contexts", "share of errors that cross", ""
+    assert number(lines, *where) == 0  # the one error is of belt for vibrato, both of scales
+    assert "were errors to fall on the wrong techniques" in text
