@@ -47,6 +47,8 @@ CHANGED_OF_OWN = (
     "data.folds",
     "data.inner_fold",
     "data.fold_singers",
+    "data.train_contexts",
+    "data.test_contexts",
     *(f"data.long_tail{end}" for end in ("", "_order", "_total", "_seed")),
 )
 DIFFERENCE_GROUPS = ("front_end", "loss", "sampler", "augment", "optimizer", "head", "schedule", "corruption")

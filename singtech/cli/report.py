@@ -4,8 +4,6 @@ The tables are rendered first. The page is `<output_dir>/tables/<data>/report.ht
 and sound exceed 40 MB, the easier recordings have no sound, and the page says so.
 """
 
-import contextlib
-import glob
 import io
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +14,7 @@ import numpy as np
 
 from singtech.cli.options import command, option
 from singtech.cli.tables import collate_corpora, render_corpus
-from singtech.errors import InvalidValue, SingtechError
+from singtech.errors import InvalidValue
 from singtech.results.collate import Collated
 from singtech.results.commands import command_end, prepare
 from singtech.results.pages import data_uri
@@ -124,15 +122,10 @@ def _describe_silence(audio: str, audible: int, selected: int, recordings: int) 
 
 def _find_store(collated: Collated, data: str) -> "Corpus | None":
     """Read the clip store of a corpus's current state; None if there is none."""
-    from singtech.corpus.clip_store import read_store
+    from singtech.corpus.clip_store import find_store
 
     state = collated.state(data)
-    for folder in sorted((collated.output_dir / "data").glob(f"{glob.escape(data)}-*")):
-        with contextlib.suppress(SingtechError):  # another store may fit
-            store = read_store(folder)
-            if state is not None and store.state[:16] == state[0]:
-                return store
-    return None
+    return None if state is None else find_store(collated.output_dir / "data", data, state[0])
 
 
 def _encode_mp3(samples: np.ndarray, rate: int) -> bytes:

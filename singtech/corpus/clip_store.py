@@ -9,6 +9,8 @@ The key is a hash of the settings and of the source's content, so that a changed
 not part of the key: all splits and folds share the store (`singtech.corpus.splits`).
 """
 
+import contextlib
+import glob
 import hashlib
 import io
 import json
@@ -33,6 +35,7 @@ from singtech.corpus.manifest import (
     COLUMNS,
     choose_recordings,
     describe_unusable,
+    escape,
     list_recordings,
     parse_names,
     plural,
@@ -50,7 +53,7 @@ from singtech.corpus.splits import (
     require_names,
     summarise_unusable,
 )
-from singtech.errors import Damaged, InvalidValue, Newer, NotThere
+from singtech.errors import Damaged, InvalidValue, Newer, NotThere, SingtechError
 from singtech.io.atomic import atomic_folder, hash_file, remove_temporary_files, set_aside
 from singtech.io.lock import hold
 
@@ -179,6 +182,8 @@ def prepare(
     long_tail_order: Sequence[str] | None = None,
     long_tail_total: int | None = None,
     long_tail_seed: int = 0,
+    train_contexts: Sequence[str] | None = None,
+    test_contexts: Sequence[str] | None = None,
     **form: Any,
 ) -> Corpus | None:
     """Cut a source's recordings into clips, or open the stored clips.
@@ -195,6 +200,8 @@ def prepare(
         strict: stop at an unusable recording, instead of omitting it with a note.
         long_tail: thin the training recordings to a long tail of this ratio (see `thin_recordings`); None for all.
         long_tail_order, long_tail_total, long_tail_seed: its techniques, most common first; its clips; its choice.
+        train_contexts: of the training and validation clips, which may select an epoch; None for all.
+        test_contexts: of the test clips; None for all. Clips of other contexts are in no subset.
         make: False returns None if there are no stored clips, instead of cutting them.
         form: name, techniques and how to cut the clips (see `normalise_settings`).
     Raises:
@@ -202,6 +209,11 @@ def prepare(
         OSError: the source cannot be read, or the store cannot be written.
     """
     clip_split = make_split(split, fold, folds, inner_fold, fold_singers)
+    tail: dict[str, Any] = {
+        "long_tail_order": long_tail_order,
+        "long_tail_total": long_tail_total,
+        "long_tail_seed": long_tail_seed,
+    }
     settings = normalise_settings(**form)
     with open_recordings(source) as reader:
         key = hashlib.sha256(json.dumps([SCHEMA, settings, reader.signature()]).encode()).hexdigest()
@@ -221,10 +233,49 @@ def prepare(
         if strict and store.unusable:
             raise Damaged(f"{store.unusable[0]}; repair or remove it, or omit it with data.strict=false.")
         names = list_recordings(reader).names() if clip_split.by == "recording" else store.singers
+    return divide(store, clip_split, names, train_contexts, test_contexts, long_tail, **tail)
+
+
+def divide(
+    store: Corpus,
+    clip_split: Split,
+    names: Sequence[str] | None = None,
+    train_contexts: Sequence[str] | None = None,
+    test_contexts: Sequence[str] | None = None,
+    long_tail: float | None = None,
+    long_tail_order: Sequence[str] | None = None,
+    long_tail_total: int | None = None,
+    long_tail_seed: int = 0,
+) -> Corpus:
+    """Divide the clips of a store into subsets, see `prepare`.
+
+    Args:
+        names: all singers of the source, or all recordings for a split by recording; None to check no names.
+    """
     corpus = _apply_split(store, clip_split, names)
+    if train_contexts is not None or test_contexts is not None:
+        corpus = _keep_contexts(corpus, train_contexts, test_contexts)
     if long_tail is None:
         return corpus
     return _thin(corpus, ratio=long_tail, order=long_tail_order or (), total=long_tail_total, seed=long_tail_seed)
+
+
+def find_store(folder: Path, name: str, state: str) -> Corpus | None:
+    """Find the clips of a corpus in one state.
+
+    Args:
+        folder: holds the stores.
+        name: of the corpus.
+        state: the first 16 digits of `Corpus.state`, as rows have it.
+    Returns:
+        The store without a split; None if there is none.
+    """
+    for path in sorted(folder.glob(f"{glob.escape(name)}-*")):
+        with contextlib.suppress(SingtechError):  # another store may fit
+            store = read_store(path)
+            if store.state[:16] == state:
+                return store
+    return None
 
 
 def _read_if_whole(path: Path, key: str) -> Corpus | None:
@@ -396,15 +447,14 @@ def write_store(source: Source, folder: Path, key: str, settings: dict, clip_spl
         (temporary / "corpus.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def _apply_split(store: Corpus, clip_split: Split, names: Sequence[str]) -> Corpus:
-    """Apply a split to a store.
+def _apply_split(store: Corpus, clip_split: Split, names: Sequence[str] | None) -> Corpus:
+    """Apply a split to a store, see `divide`.
 
-    Args:
-        names: all singers of the source, or all recordings for a split by recording.
     Raises:
         InvalidValue: the split does not fit the store.
     """
-    require_names(clip_split, names)
+    if names is not None:
+        require_names(clip_split, names)
     if clip_split.fold is not None:
         clips = store.clips[~store.clips["singer"].isin(clip_split.left_out)]
         folds, validation = clip_split.folds, []
@@ -417,6 +467,52 @@ def _apply_split(store: Corpus, clip_split: Split, names: Sequence[str]) -> Corp
     notes = [*store.notes, *note_split(clip_split, table, clips, store.techniques)]
     in_subset = table[table["split"] != ""].reset_index(drop=True)
     return replace(store, clips=clips, recordings=in_subset, notes=notes, fold=clip_split.fold)
+
+
+def _keep_contexts(corpus: Corpus, train: Sequence[str] | None, test: Sequence[str] | None) -> Corpus:
+    """Take the clips of other contexts out of the subsets of a corpus.
+
+    Raises:
+        InvalidValue: a context does not occur, or leaves a technique without training clips or no test clip.
+    """
+    names = {"data.train_contexts": train, "data.test_contexts": test}
+    contexts = {setting: parse_names(setting, each) for setting, each in names.items() if each is not None}
+    if [] in contexts.values():
+        raise InvalidValue("data.train_contexts, data.test_contexts: expected null, or a list of at least one context.")
+    there = sorted(set(corpus.clips["context"]) - {""})
+    for setting, chosen in contexts.items():
+        for context in [name for name in chosen if name not in there]:
+            known = f"there are {escape(', '.join(there))}" if there else "this corpus tells no contexts"
+            raise InvalidValue(f"{setting} names {escape(context)}: {known}.")
+    setting_of = {"train": "data.train_contexts", "validation": "data.train_contexts", "test": "data.test_contexts"}
+
+    def kept(table: pd.DataFrame) -> pd.Series:
+        is_kept = pd.Series(True, table.index)
+        for subset, setting in setting_of.items():
+            if setting in contexts:
+                is_kept &= (table["split"] != subset) | table["context"].isin(contexts[setting])
+        return is_kept
+
+    clips, table, lost = corpus.clips, corpus.recordings, {}
+    clips = clips.assign(split=clips["split"].where(kept(clips), ""))
+    for subset in SPLITS:
+        before, after = (set(each["technique"][each["split"] == subset]) for each in (corpus.clips, clips))
+        lost[subset] = [technique for technique in corpus.techniques if technique in before - after]
+    said = ", ".join(f"{setting}=[{escape(','.join(each))}]" for setting, each in contexts.items())
+    if lost["train"]:
+        rest = ",".join(technique for technique in corpus.techniques if technique not in lost["train"])
+        raise InvalidValue(
+            f"{said}: no training clip of {', '.join(lost['train'])} is left; leave out what has none, with "
+            f"'data.techniques=[{rest}]'."
+        )
+    if "test" not in set(clips["split"]):
+        raise InvalidValue(f"{said}: no test clip is left; name other contexts.")
+    amounts = [plural(int((~kept(each)).sum()), noun) for each, noun in ((table, "recording"), (corpus.clips, "clip"))]
+    notes = [f"left out {amounts[0]} with {amounts[1]} of other contexts: {said}"]
+    for subset in ("validation", "test"):
+        notes += [f"no {subset} recording of {t}: its scores will not be defined" for t in lost[subset]]
+    table = table[kept(table)].reset_index(drop=True)
+    return replace(corpus, clips=clips, recordings=table, notes=[*corpus.notes, *notes])
 
 
 def _thin(corpus: Corpus, **options: Any) -> Corpus:

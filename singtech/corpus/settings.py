@@ -39,3 +39,5 @@ class DataSettings:
     long_tail_order: list[str] | None = None
     long_tail_total: int | None = None
     long_tail_seed: int = 0
+    train_contexts: list[str] | None = None
+    test_contexts: list[str] | None = None

@@ -259,6 +259,11 @@ def test_a_row_says_what_its_ablation_flips(name):
         (("data.fold=0",), {}),
         (("data.fold=0", "data.folds=2"), {"data.folds": 2}),
         (("data.folds=2",), {}),  # of which none is taken
+        (("data.train_contexts=[scales]",), {"data.train_contexts": ["scales"]}),
+        (
+            ("data=folder", "data.name=choir", "data.test_contexts=[scales]", "data.clip_seconds=2"),
+            {"data.test_contexts": ["scales"]},
+        ),
         (("strategy=joint", "retraining.init=warm"), {}),  # of a re-training that does not happen
         (("output_dir=elsewhere", "data.root=/x", "trainer.progress=false", "logger=csv", "label=mine"), {}),
     ],

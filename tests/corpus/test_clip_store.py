@@ -242,6 +242,71 @@ def test_folds_can_leave_the_official_test_singers_out(sounds, folder_of, ready)
     assert corpora[0].state == ready(root).state
 
 
+@pytest.fixture
+def contexts(sounds, folder_of):
+    """The choir's scales, and its long tones: straight by all three singers, trill by two."""
+    files = sounds.choir()
+    for number, singer in enumerate(("female1", "male1", "male10")):
+        files[f"{singer}/long_tones/straight/{singer}_long.wav"] = sounds.wav(1, pitch=700 + number)
+    for number, singer in enumerate(("female1", "male10")):
+        files[f"{singer}/long_tones/trill/{singer}_trill.wav"] = sounds.wav(1, pitch=800 + number)
+    return folder_of(files)
+
+
+def contexts_of(corpus):
+    return {split: set(corpus.clips["context"].iloc[corpus.rows(split)]) for split in ("train", "validation", "test")}
+
+
+def test_a_corpus_can_train_on_one_context_and_test_on_another(contexts, ready):
+    options = {"techniques": ["straight", "vibrato"], "split": {"test": ["male10"], "validation": ["male1"]}}
+    whole = ready(contexts, **options)
+    corpus = ready(contexts, **options, train_contexts=["scales"], test_contexts=["long_tones"])
+    assert contexts_of(whole)["test"] == {"scales", "long_tones"}
+    assert contexts_of(corpus) == {"train": {"scales"}, "validation": {"scales"}, "test": {"long_tones"}}
+    assert (corpus.folder, corpus.state) == (whole.folder, whole.state)
+    assert set(zip(corpus.recordings["split"], corpus.recordings["context"], strict=True)) == {
+        *(("train", "scales"), ("validation", "scales"), ("test", "long_tones"))
+    }
+    assert corpus.notes[len(whole.notes) :] == [
+        "left out 6 recordings with 12 clips of other contexts: "
+        "data.train_contexts=[scales], data.test_contexts=[long_tones]",
+        "no test recording of vibrato: its scores will not be defined",
+    ]
+    tested = ready(contexts, **options, test_contexts=["scales"])
+    assert tested.fingerprint("train") == whole.fingerprint("train") != corpus.fingerprint("train")
+    assert tested.fingerprint("test") not in (whole.fingerprint("test"), corpus.fingerprint("test"))
+    everything = ready(contexts, **options, train_contexts=["scales", "long_tones"])
+    assert everything.identity() == whole.identity()
+
+
+def test_folds_are_the_same_whatever_the_contexts(contexts, ready):
+    options = {"techniques": ["straight", "vibrato"], "fold": 0, "folds": 3}
+    plain, cut = ready(contexts, **options), ready(contexts, **options, test_contexts=["scales"])
+    assert cut.fingerprint("train") == plain.fingerprint("train")
+    assert set(cut.clips["singer"].iloc[cut.rows("test")]) == set(plain.clips["singer"].iloc[plain.rows("test")])
+
+
+def test_contexts_that_do_not_serve_are_one_sentence(contexts, ready, sounds, folder_of):
+    cases = [
+        ({"train_contexts": ["scale"]}, r"^data.train_contexts names scale: there are long_tones, scales\.$"),
+        ({"test_contexts": []}, "expected null, or a list of at least one context"),
+        ({"test_contexts": "scales"}, r"data.test_contexts=scales: expected a list, \[scales\]"),
+        (
+            {"train_contexts": ["long_tones"]},
+            r"^data.train_contexts=\[long_tones\]: no training clip of vibrato is left; leave out what has none, with "
+            r"'data.techniques=\[straight,trill\]'\.$",
+        ),
+    ]
+    for options, said in cases:
+        with pytest.raises(ValueError, match=said):
+            ready(contexts, techniques=["straight", "trill", "vibrato"], split={"test": ["male10"]}, **options)
+    with pytest.raises(ValueError, match=r"data.test_contexts=\[long_tones\]: no test clip is left"):
+        ready(contexts, techniques=["vibrato", "trill"], split={"test": ["male1"]}, test_contexts=["long_tones"])
+    files = {path.replace("/scales", ""): data for path, data in sounds.choir().items()}
+    with pytest.raises(ValueError, match="data.test_contexts names scales: this corpus tells no contexts"):
+        ready(folder_of(files, "flat"), techniques=None, split={"test": ["male1"]}, test_contexts=["scales"])
+
+
 def test_who_is_in_no_list_is_in_no_subset_and_counted(sounds, folder_of, ready):
     root = folder_of(sounds.choir())
     first = ready(root, split={"test": ["male10"]})
