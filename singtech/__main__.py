@@ -13,6 +13,7 @@ VERBS = {
     "offsets": "draw the sampling points of a trained network",
     "predict": "name the techniques of any recordings",
     "export": "write a trained network as a folder",
+    "probe": "decode singer, context and technique from features",
     "examples": "draw one clip of each technique",
     "protocol": "write the clips of the paper's protocol, or of a corpus",
     "score": "score the predictions of any system for these clips",

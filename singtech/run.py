@@ -38,7 +38,9 @@ def job(cfg: DictConfig) -> float | None:
     from singtech.results.collate import rebuild, rebuild_if_due
     from singtech.training.run import execute
 
-    import_components(cfg)  # find a wrong name before a corpus is downloaded
+    import_components(
+        {group: resolve(cfg[group]) for group in COMPONENTS}
+    )  # find a wrong name before a corpus is downloaded
     machine = build_machine(cfg)
     try:
         corpus = prepare_corpus(cfg)
@@ -73,11 +75,11 @@ def job(cfg: DictConfig) -> float | None:
     return result.row.get("validation_f1")
 
 
-def import_components(cfg: DictConfig) -> dict:
-    """Import the component that each group names, without building it; None if the group names none."""
+def import_components(settings: Mapping) -> dict:
+    """Import the component that each group of plain settings names, without building it; None if it names none."""
     from singtech.components import import_component
 
-    return {group: import_component(resolve(cfg[group]), group) for group in COMPONENTS}
+    return {group: import_component(settings[group], group) for group in COMPONENTS}
 
 
 def build_run(cfg: DictConfig, corpus):
@@ -87,18 +89,37 @@ def build_run(cfg: DictConfig, corpus):
         InvalidValue: settings contradict each other (see `Setup`, the phases and the components).
         ComponentError: one of the user's own components cannot be imported.
     """
+    settings, choices = resolve(cfg), HydraConfig.get().runtime.choices
+    experiment = settings["experiment"]
+    if experiment and not {"rows", "series"} & set(experiment):
+        raise InvalidValue(f"{experiment['title']}: it asks for no run; `make figure2` renders it.")
+    if settings["dc"]["layers"] and "dc" not in settings["model"]:
+        raise InvalidValue(f"dc={choices['dc']}: model={choices['model']} does not use it; omit dc.")
+    names = {
+        "data": corpus.name,
+        "fold": "" if corpus.fold is None else str(corpus.fold),
+        **{group: choices[group] for group in ("model", "dc", "strategy")},
+        "alpha": require_alpha(settings["alpha"]),
+        "settings": json.dumps(list_differences(cfg)),
+    }
+    return make_run(settings, names, corpus)
+
+
+def make_run(settings: Mapping, names: Mapping, corpus):
+    """Make the run of plain settings, such as those of a stored run.
+
+    Args:
+        settings: all settings, references resolved.
+        names: data, fold, model, dc, strategy, alpha and settings, as in the row.
+    Raises:
+        InvalidValue, ComponentError: see `build_run`.
+    """
     from singtech.models.network import Architecture
     from singtech.training.fit import Run, Scoring, Setup
     from singtech.training.forest import Forest
     from singtech.training.phases import read_phases
 
-    settings, choices = resolve(cfg), HydraConfig.get().runtime.choices
-    experiment, forest = settings["experiment"], settings["forest"]
-    if experiment and not {"rows", "series"} & set(experiment):
-        raise InvalidValue(f"{experiment['title']}: it asks for no run; `make figure2` renders it.")
-    if settings["dc"]["layers"] and "dc" not in settings["model"]:
-        raise InvalidValue(f"dc={choices['dc']}: model={choices['model']} does not use it; omit dc.")
-    components = import_components(cfg)
+    forest, components = settings["forest"], import_components(settings)
     setup = Setup(
         network=Architecture(components["front_end"], components["model"], components["head"]),
         seed=settings["seed"],
@@ -109,15 +130,8 @@ def build_run(cfg: DictConfig, corpus):
         **{name: settings[name] for name in ("batch_size", "drop_last", "selection", "precision", "rounding")},
     )
     phases = read_phases(settings["strategy"]["phases"], settings["batch_norm"], setup.network.is_frozen)
-    names = {
-        "data": corpus.name,
-        "fold": "" if corpus.fold is None else str(corpus.fold),
-        **{group: choices[group] for group in ("model", "dc", "strategy")},
-        "alpha": require_alpha(settings["alpha"]),
-        "settings": json.dumps(list_differences(cfg)),
-    }
     if forest and any(phase.trains == "head" for phase in phases):
-        raise InvalidValue(f"strategy={choices['strategy']}: a forest replaces the head, so there is none to re-train.")
+        raise InvalidValue(f"strategy={names['strategy']}: a forest replaces the head, so there is none to re-train.")
     try:
         forest = Forest(**forest) if forest else None
     except TypeError as problem:

@@ -17,7 +17,7 @@ from singtech.config_paths import CONF, EXPERIMENTS
 
 WIDTH, INDENT = 80, 14
 # the verbs with options of their own; protocol and score take Hydra's settings of the corpus too
-WITH_OPTIONS = ("tables", "report", "predict", "export", "protocol", "score", "pack", "merge", "store")
+WITH_OPTIONS = ("tables", "report", "predict", "export", "probe", "protocol", "score", "pack", "merge", "store")
 
 
 def register(doc: str) -> None:

@@ -27,6 +27,7 @@ DOCS = {
     "offsets": "Draw the sampling points of a trained network's deformable kernels.",
     "predict": "Name the techniques in recordings.",
     "export": "Write the network of a run as a folder that can be used alone.",
+    "probe": "Decode singer, gender, context and technique from a trained run's features.",
     "examples": "Draw one clip of each technique as the network receives it.",
     "protocol": "Write the clips of the paper's protocol, or of a corpus, as a CSV.",
     "score": "Score the predictions of any system for the test clips of a protocol.",

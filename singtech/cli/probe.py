@@ -1,0 +1,98 @@
+"""Decode singer, gender, context and technique from a trained run's features.
+
+A linear probe learns them from half of the recordings of the training singers, and names those of the other half: with
+singers that it knows ("same"). For "new" singers it learns from all training clips and names the test clips; the
+network has not heard these either. How well singers are decoded says how much of the voice the features hold.
+
+It trains nothing and computes only features that are not stored yet. The numbers are also in
+`<output_dir>/tables/<data>/probe-<run>.csv`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from singtech.cli.config import allow_own_modules
+from singtech.cli.export import find_run
+from singtech.cli.options import command, option
+from singtech.errors import NotThere
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(kw_only=True)
+class Options:
+    """The options of `singtech probe`."""
+
+    run: str = option("RUN", "a run, by its name or a part of it that no other run has")
+    output_dir: Path = option("FOLDER", "where the results are", Path("outputs"))
+
+
+@command(Options)
+def main(options: Options) -> None:
+    """Probe a run; print a table, and the path of its file."""
+    row = find_run(options.output_dir, options.run)
+    print(f"probing {row['run']} …", flush=True)
+    from singtech.io.atomic import write_text
+
+    allow_own_modules()
+    frame = probe(options.output_dir, row)
+    path = options.output_dir / "tables" / row["data"] / f"probe-{row['run']}.csv"
+    frame.insert(0, "run", row["run"])
+    write_text(path, frame.to_csv(index=False))
+    print(format_table(frame), path, sep="\n\n")
+
+
+def probe(output_dir: Path, row: dict) -> "pd.DataFrame":
+    """Probe the features of a complete run, see `singtech.training.probe.probe`.
+
+    Raises:
+        NotThere: its phases or the clips of its corpus are absent.
+        SingtechError: its files are damaged or of another version.
+    """
+    from omegaconf import OmegaConf
+
+    from singtech.corpus.clip_store import divide, find_store
+    from singtech.corpus.splits import make_split
+    from singtech.run import make_run
+    from singtech.settings import Settings
+    from singtech.training.probe import probe_run
+    from singtech.training.run import CONFIGURATION
+    from singtech.training.trainer import Machine
+
+    stored = OmegaConf.load(output_dir / "runs" / row["run"] / CONFIGURATION)
+    settings: dict = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(Settings), stored))  # type: ignore[assignment]
+    data = settings["data"]
+    clips = find_store(output_dir / "data", row["data"], row["corpus_fingerprint"])
+    again = f"make them with `singtech prepare` and the run's settings: {row.get('command') or row['settings']}"
+    if clips is None:
+        raise NotThere(f"{output_dir / 'data'}: the clips of {row['run']} are not here; {again}")
+    split = make_split(*(data[name] for name in ("split", "fold", "folds", "inner_fold", "fold_singers")))
+    changes = ("train_contexts", "test_contexts", *(name for name in data if name.startswith("long_tail")))
+    corpus = divide(clips, split, **{name: data[name] for name in changes})
+    if corpus.identity()["data_fingerprint"] != row["data_fingerprint"]:
+        raise NotThere(f"{clips.folder}: the run's training and test clips are not these; {again}")
+    names = {name: row[name] for name in ("data", "fold", "model", "dc", "strategy", "alpha", "settings")}
+    machine = Machine(precision=settings["precision"])
+    return probe_run(make_run(settings, names, corpus), row["phases"].split(), corpus, output_dir / "phases", machine)
+
+
+def format_table(frame: "pd.DataFrame") -> str:
+    """The numbers of a probe as a table of text."""
+    from tabulate import tabulate
+
+    def shown(name: str) -> list[str]:
+        limits = zip(frame[name], frame[f"{name}_low"], frame[f"{name}_high"], strict=True)
+        return [f"{mean:.3f}" + (f" [{low:.3f}, {high:.3f}]" if low == low else "") for mean, low, high in limits]
+
+    columns = {
+        "target": frame["target"],
+        "singers": frame["singers"],
+        "classes": frame["classes"],
+        "accuracy [95 %]": shown("accuracy"),
+        "majority": frame["majority"].map("{:.3f}".format),
+        "balanced [95 %]": shown("balanced_accuracy"),
+        "chance": frame["chance"].map("{:.3f}".format),
+    }
+    return tabulate(columns, headers="keys", disable_numparse=True)
