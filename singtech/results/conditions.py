@@ -277,13 +277,11 @@ def _file(group: str, name: str) -> _File:
     group_choices = {n: choice for n, choice in groups.items() if n in GROUPS}
     own = _File(label, group_choices, None if alpha is None else float(alpha), _differences(settings))
     entries = values.get("defaults")
-    bases = (
-        [each for each in entries if isinstance(each, str) and each != "_self_"] if isinstance(entries, list) else []
-    )
-    for base in (_file(group, each) for each in reversed(bases)):
+    names = [each for each in entries if isinstance(each, str)] if isinstance(entries, list) else []
+    for base in (_file(group, each) for each in reversed(names) if each != "_self_"):
         own = _File(
             own.label or base.label,
-            base.groups | own.groups,
+            {**base.groups, **own.groups},
             base.alpha if own.alpha is None else own.alpha,
             Settings.of({**base.settings.values, **own.settings.values}),
         )

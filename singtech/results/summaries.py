@@ -152,7 +152,7 @@ def answer(
         folds=folds if isinstance(folds, int) else experiment.folds,
     )
     if experiment.kind == "nested":  # inner folds from 1 to folds - 1
-        is_there = [int(c.own.values.get("data.inner_fold", 0)) < experiment.folds for c in conditions]
+        is_there = [int(str(c.own.values.get("data.inner_fold", 0))) < experiment.folds for c in conditions]
         conditions = tuple(itertools.compress(conditions, is_there))
         experiment = replace(experiment, conditions=conditions)
     rows = conditions_in(conditions, group)
