@@ -18,7 +18,7 @@ from singtech.cli.problems import describe_error
 from singtech.components import build, import_component
 from singtech.config_paths import CONF, EXPERIMENTS
 from singtech.settings import flatten
-from singtech.training.phases import read_phases
+from singtech.training.phases import FitHead, read_phases
 
 # Every named condition written out: model, deformable layers, then each phase as (trains, epochs, alpha, init).
 JOINT_PLAIN = [("network", 100, 0.0, "warm"), ("network", 100, 0.0, "warm")]
@@ -88,7 +88,16 @@ def phases_of(settings):
 
 
 ENCODERS = ("crepe", "map_music2vec", "mert", "resemblyzer", "wav2vec2", "wavlm")
-OTHERS = sorted({path.stem for path in (CONF / "condition").glob("*.yaml")} - {*CONDITIONS, *ENCODERS})
+SHORTCUTS = {
+    "shortcut_level": ["level"],
+    "shortcut_noise_floor": ["noise_floor"],
+    "shortcut_pitch": ["pitch", "length"],
+    "shortcut_all": ["level", "noise_floor", "pitch", "length"],
+}
+CANDIDATES = {"fine": [], "fine_augmented": [], "fine_standardised": [], "fine_late": [3, 4], "singtech": []}
+OTHERS = sorted(
+    {path.stem for path in (CONF / "condition").glob("*.yaml")} - {*CONDITIONS, *ENCODERS, *SHORTCUTS, *CANDIDATES}
+)
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -97,6 +106,25 @@ def test_a_condition_that_is_not_the_papers_is_late_with_phases_that_can_be_buil
     assert settings["dc"]["layers"] == [3, 4]
     assert settings["alpha"] == (0.2 if name == "late_minimum" else 0)
     assert read_phases(settings["strategy"]["phases"])[0].trains == "network"
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_a_candidate_has_fine_pooling_and_a_head_at_the_minimum(name):
+    settings = composed(f"condition={name}", "data=demo", "schedule=demo")
+    assert (settings["dc"]["layers"], settings["alpha"]) == (CANDIDATES[name], 0.2)
+    model = {setting: settings["model"][setting] for setting in ("pooling", "aggregation", "dropout")}
+    assert model == {"pooling": "fine", "aggregation": "statistics", "dropout": 0.0}
+    network, head = read_phases(settings["strategy"]["phases"])
+    assert (network.trains, type(head)) == ("network", FitHead)
+    assert network.decay == ("cosine" if settings["augment"]["_target_"] is None else "warmup_cosine")
+
+
+@pytest.mark.parametrize("name", SHORTCUTS)
+def test_a_shortcut_hears_the_level_and_has_a_head_alone(name):
+    settings = composed(f"condition={name}", "data=demo")
+    assert settings["front_end"] == {"_target_": "singtech.models.cnn1d.Waveform", "level": "none"}
+    assert settings["model"]["numbers"] == SHORTCUTS[name]
+    assert [phase.trains for phase in read_phases(settings["strategy"]["phases"], is_frozen=True)] == ["", "", ""]
 
 
 @pytest.mark.parametrize("name", ENCODERS)
