@@ -110,7 +110,7 @@ RECIPE = experiments=recipe condition=late_minimum,none_weighted "condition=sing
 	"condition=singtech schedule.label_smoothing=0.0" "condition=singtech model.dropout=0.3" \
 	"condition=singtech strategy=crt_wc" condition=fine_late
 WHEELS = resemblyzer,crepe
-FROM_HUB = wav2vec2,wavlm,mert,map_music2vec
+FROM_HUB = wav2vec2,wavlm,map_music2vec
 BOTH = $(FROM_HUB),$(WHEELS)
 NAMES = $(if $(IS_REHEARSAL),$(WHEELS),$(BOTH))
 ENCODERS = "condition=late_crt_wc,$(NAMES)" "condition=$(NAMES) head=mlp" "condition=$(NAMES) head=linear strategy=crt_minimum"

@@ -191,7 +191,10 @@ def list_differences(cfg: DictConfig) -> dict[str, object]:
     run_settings, paper_settings = (drop_neutral(OmegaConf.to_container(config)) for config in (cfg, default))  # type: ignore[arg-type]
     phases = OmegaConf.to_container(cfg.strategy)["phases"]  # type: ignore[index, call-overload]
     ignored = {"hydra", "alpha", "seed", "rounding", "data.name", "data.fold"}
-    ignored |= {"data.folds"} if cfg.data.fold is None else {"data.split"}
+    if cfg.data.fold is None:
+        ignored |= {"data.folds", "data.fold_singers"}
+    elif cfg.data.fold_singers == "all":  # else the split names who is in no fold
+        ignored |= {"data.split"}
     ignored |= set() if any("retraining" in str(phase) for phase in phases) else {"retraining"}
     has_own_name = run_settings["data"]["name"] != paper_settings["data"]["name"]
     values, defaults = (_drop_settings(flatten(nested), ignored) for nested in (run_settings, paper_settings))

@@ -27,6 +27,7 @@ class Options:
 
     run: str = option("RUN", "a run, by its name or a part of it that no other run has")
     output_dir: Path = option("FOLDER", "where the results are", Path("outputs"))
+    remote_code: bool = option("true", "run the code that comes with a frozen encoder; read it before", False)
 
 
 @command(Options)
@@ -37,14 +38,14 @@ def main(options: Options) -> None:
     from singtech.io.atomic import write_text
 
     allow_own_modules()
-    frame = probe(options.output_dir, row)
+    frame = probe(options.output_dir, row, options.remote_code)
     path = options.output_dir / "tables" / row["data"] / f"probe-{row['run']}.csv"
     frame.insert(0, "run", row["run"])
     write_text(path, frame.to_csv(index=False))
     print(format_table(frame), path, sep="\n\n")
 
 
-def probe(output_dir: Path, row: dict) -> "pd.DataFrame":
+def probe(output_dir: Path, row: dict, remote_code: bool = False) -> "pd.DataFrame":
     """Probe the features of a complete run, see `singtech.training.probe.probe`.
 
     Raises:
@@ -63,6 +64,8 @@ def probe(output_dir: Path, row: dict) -> "pd.DataFrame":
 
     stored = OmegaConf.load(output_dir / "runs" / row["run"] / CONFIGURATION)
     settings: dict = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(Settings), stored))  # type: ignore[assignment]
+    if "name" in settings["model"]:  # an encoder of the Hub
+        settings["model"]["remote_code"] = remote_code
     data = settings["data"]
     clips = find_store(output_dir / "data", row["data"], row["corpus_fingerprint"])
     again = f"make them with `singtech prepare` and the run's settings: {row.get('command') or row['settings']}"

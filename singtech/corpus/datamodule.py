@@ -104,8 +104,8 @@ class ClipRows(Dataset):
 class Windows(Dataset):
     """Overlapping windows of a subset's recordings, as long as a clip, read in batches.
 
-    The clips of a recording are consecutive rows of the store, without gaps. Windows reach from the first clip's start
-    to the last one's end; a recording of one clip has one window.
+    The clips of a recording are consecutive rows of the store, without gaps. The first window is the first clip,
+    and none ends after the last clip; a recording of one clip has one window.
 
     Args:
         corpus: the clips.

@@ -98,6 +98,8 @@ def make_split(
                 f"data.split names {'validation' if validation else 'training'} {by}s: with data.fold={fold} none "
                 "validates and all others train; leave validation empty and train null."
             )
+        if fold_singers == "train" and by != "singer":
+            raise InvalidValue("data.fold_singers=train needs data.split.by=singer, because folds are of singers.")
         left_out = tuple(test) if fold_singers == "train" else ()
         return Split([], [], fold=fold, folds=folds, inner_fold=inner_fold, left_out=left_out)
     new_split = Split(test, validation, train, str(by), fold, folds)
@@ -127,27 +129,26 @@ def _read_names(setting: str, names: object, by: object) -> list[str]:
 def require_names(split: Split, available: Sequence[str]) -> None:
     """Check that the corpus has the names of a split, and that the test and the training subset are not empty.
 
-    A fold is not checked, because its names come from the corpus.
+    Of a fold only the singers that are left out are checked, because its other names come from the corpus.
 
     Args:
         available: all singers, or all recordings without suffix, of the corpus.
     Raises:
         InvalidValue: a name is unknown, or one of the two subsets is empty.
     """
-    if split.fold is not None:
-        return
     available = [unicodedata.normalize("NFC", name) for name in available]
     available_text = escape(", ".join(available) if split.by == "singer" else f"{available[0]} and others")
-    if not split.test or split.train == []:
+    if split.fold is None and (not split.test or split.train == []):
         subset = "train" if split.test else "test"
         raise InvalidValue(f"data.split.{subset} names no {split.by}; there are {available_text}.")
-    for subset, names in split.names().items():
+    named = split.names() if split.fold is None else {"test": list(split.left_out)}
+    for subset, names in named.items():
         for name in sorted(set(names).difference(available)):
             similar = [other for other in available if PurePosixPath(other).name.lower() == name.lower()]
             similar = similar or difflib.get_close_matches(name, available, n=1)
             hint = f" Did you mean {escape(similar[0])}?" if similar else ""
             raise InvalidValue(f"data.split.{subset} names {name}; there are {available_text}.{hint}")
-    if split.train is None and {*split.test, *split.validation} >= set(available):
+    if split.fold is None and split.train is None and {*split.test, *split.validation} >= set(available):
         raise InvalidValue(f"data.split leaves no {split.by} to train: it names all of them.")
 
 

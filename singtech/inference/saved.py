@@ -26,22 +26,14 @@ from singtech.models.encoders import Crepe, HubEncoder, Resemblyzer
 from singtech.models.heads import MLP, Cosine, LayerMixture
 from singtech.models.network import Architecture, Network
 from singtech.models.oblong import OblongExtractor
+from singtech.models.shortcuts import Shortcuts
 from singtech.models.spectrogram import MultiResolutionSpectrogram
 
 CLASSES: dict[str, Callable[..., nn.Module]] = {
     kind.__name__: kind
     for kind in (
-        *(
-            MultiResolutionSpectrogram,
-            ConstantQ,
-            Waveform,
-            OblongExtractor,
-            WaveformExtractor,
-            HubEncoder,
-            Resemblyzer,
-            Crepe,
-        ),
-        *(nn.Linear, Cosine, MLP, LayerMixture),
+        *(MultiResolutionSpectrogram, ConstantQ, Waveform, OblongExtractor, WaveformExtractor),
+        *(HubEncoder, Resemblyzer, Crepe, Shortcuts, nn.Linear, Cosine, MLP, LayerMixture),
     )
 }
 PARTS = ("front_end", "extractor", "head")

@@ -242,7 +242,8 @@ def find_folder(name: str, revision: str | None = None) -> Path:
     try:
         files = list_repo_files(name, revision=revision)
         weights = next((file for file in WEIGHT_FILES if file in files), "")
-        patterns = [weights, weights.replace(".index.json", "-*"), *SETTINGS_FILES, "*.py"]
+        shards = f"{weights.partition('.')[0]}-*"  # model-00001-of-00003.safetensors
+        patterns = [weights, shards, *SETTINGS_FILES, "*.py"]
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except Exception as problem:
         place = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"

@@ -32,13 +32,14 @@ class Resampler(nn.Module):
         position = (time * source / self.reach).clamp(-1, 1)
         window = torch.special.i0(BETA * (1 - position.square()).sqrt()) / torch.special.i0(torch.tensor(BETA).double())
         kernel = 2 * cutoff / source * torch.sinc(2 * cutoff * time) * window
-        self.register_buffer("kernel", kernel.float()[:, None], persistent=False)
+        self.register_buffer("kernel", kernel.float(), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, S) -> (B, S'), S' = S · target / source, rounded up."""
         if self.stride == self.phases:
             return waveform
         samples = math.ceil(waveform.shape[1] * self.phases / self.stride)
-        padded = F.pad(waveform[:, None], (self.reach, self.reach + self.stride))
-        phases = F.conv1d(padded, self.kernel, stride=self.stride)  # (B, phases, steps)
-        return phases.transpose(1, 2).flatten(1)[:, :samples]
+        padded = F.pad(waveform, (self.reach, self.reach + self.stride))
+        # a matrix product, because a convolution on CUDA would round to TF32
+        frames = padded.unfold(-1, self.kernel.shape[-1], self.stride)  # (B, steps, taps)
+        return (frames @ self.kernel.T).flatten(1)[:, :samples]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from singtech.errors import InvalidValue
 from singtech.models.encoders import Encoder
 
-SILENCE = 1e-8  # power of a full-scale sinusoid's 80 dB below
+SILENCE = 1e-8  # power 80 dB below full scale; less counts as this
 BANDS = (0.0, 500.0, 1000.0, 2000.0, 4000.0)  # Hz, the lower edges
 QUIETEST = 0.05  # share of frames
 PITCH_RANGE = (65.0, 1000.0)  # Hz, from C2 to B5

@@ -396,13 +396,16 @@ def _with_systems(
     systems = systems[systems["fold"].isin(experiment.fold_names)]
     alike = [_splits(each) == _splits(group) for each in settings_of(systems)]
     systems = systems[np.array(alike, dtype=bool)]
-    tested = dict(zip(runs["fold"], zip(runs["singers_test"], runs["clips_test"], strict=True), strict=True))
+    tested: dict[str, set] = {}  # by fold; runs by clips and by recordings differ
+    for fold, *scored in zip(runs["fold"], runs["singers_test"], runs["clips_test"], strict=True):
+        tested.setdefault(fold, set()).add(tuple(scored))
     states = dict(zip(runs["fold"], runs[STATE[0]], strict=True))
     own = zip(systems["fold"], systems["singers_test"], systems["clips_test"], systems[STATE[0]], strict=True)
     fits = []
     for fold, singers, clips, state in own:
         known = states.get(fold) or (collated.state(data, fold) or ("",))[0]
-        fits.append(tested.get(fold, (singers, clips)) == (singers, clips) and (not known or state in ("", known)))
+        is_tested = (singers, clips) in tested.get(fold, {(singers, clips)})
+        fits.append(is_tested and (not known or state in ("", known)))
     systems = systems[np.array(fits, dtype=bool)].sort_values("finished", kind="stable")
     systems = systems.drop_duplicates(["model", "fold", "seed"], keep="last").sort_values(["model", "fold", "seed"])
     if not len(systems):

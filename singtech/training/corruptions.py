@@ -1,7 +1,7 @@
 """Changes of test clips that ask what a network hears: each removes something and leaves the technique.
 
-They have the interface of augmentations, so every augmentation can be one too. Clip i draws from a generator that
-depends on its place among the test clips alone: all networks hear the same changed clips.
+They have the interface of augmentations, so an augmentation can be one too, unless it reads beyond the clip. Clip i
+draws from a generator that depends on its place among the test clips alone, so all networks hear the same clips.
 """
 
 import io

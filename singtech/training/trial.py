@@ -40,6 +40,12 @@ def try_components(run: Run) -> None:
         for key, phase in phases.items():
             if key not in _tested:
                 _try_phase(phase, run, run.build())
+        if run.scoring.corruption is not None:
+            with _name_errors("corruption", run.scoring.corruption) as require:
+                corruption = build(run.scoring.corruption, sample_rate=run.sample_rate)
+                if margin_of(corruption):
+                    raise InvalidValue("corruption: it reads beyond the clip, which test clips do not allow.")
+                _try_augment(corruption, run, run.build(), require)
     _tested.update({network_digest, *phases})
 
 

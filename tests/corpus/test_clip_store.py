@@ -24,7 +24,7 @@ from singtech.corpus import clip_store as clips_module
 from singtech.corpus.archive import FolderSource
 from singtech.corpus.audio import cut_recording, find_clip_spans, to_int16
 from singtech.corpus.clip_store import find_fault, prepare, read_store, report
-from singtech.errors import Newer
+from singtech.errors import InvalidValue, Newer
 
 REAL = Path(os.environ.get("SINGTECH_REAL_VOCALSET", "absent")) / "FULL"
 SETTINGS = {
@@ -706,3 +706,11 @@ def test_real_singing_is_cut_sample_for_sample(tmp_path):
         assert rate == 44100
         assert np.array_equal(corpus.waveforms[row], samples)
     assert json.loads((corpus.folder / "corpus.json").read_text())["unusable"] == []
+
+
+def test_who_is_left_out_of_the_folds_must_be_there(sounds, folder_of, ready):
+    root = folder_of(sounds.choir())
+    with pytest.raises(InvalidValue, match=r"data\.split\.test names male11; there are"):
+        ready(root, split={"test": ["male11"]}, fold=0, folds=2, fold_singers="train")
+    with pytest.raises(InvalidValue, match=r"data\.fold_singers=train needs data\.split\.by=singer"):
+        ready(root, split={"by": "recording", "test": ["male10/a"]}, fold=0, folds=2, fold_singers="train")

@@ -16,7 +16,8 @@ from singtech.models.cnn1d import Waveform
 from singtech.models.network import Architecture
 from singtech.models.shortcuts import Shortcuts
 from singtech.results.predictions import read_predictions
-from singtech.training.corruptions import Gain, Reversed, Shuffled
+from singtech.training.augmentation import Excerpt
+from singtech.training.corruptions import Gain, LowPass, Reversed, Shuffled
 from singtech.training.fit import Scoring
 from singtech.training.phase_store import PhaseStore
 from singtech.training.phases import Encode, FitHead, Standardise, freeze
@@ -133,3 +134,17 @@ def test_numbers_that_are_no_technique_are_scored_like_a_network(tmp_path, scori
         assert row["recall_straight"] == 1.0
     else:
         assert row["recall_straight"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("corruption", "sentence"),
+    [
+        (functools.partial(LowPass, cutoff=5000.0), r"corruption\.cutoff=5000: expected Hz above 0, below 4000"),
+        (Excerpt, "corruption: it reads beyond the clip"),
+    ],
+)
+def test_a_change_that_cannot_be_made_is_refused_before_anything_trains(tmp_path, corruption, sentence):
+    run = dataclasses.replace(a_run(TinyCorpus(), [network()]), scoring=Scoring(corruption=corruption))
+    with pytest.raises(InvalidValue, match=sentence):
+        execute(run, TinyCorpus(), tmp_path, MACHINE, say=lambda line: None)
+    assert not (tmp_path / "phases").exists()
