@@ -106,7 +106,7 @@ OUTER = $(if $(IS_REHEARSAL),$(REHEARSAL_FOLDS) data.fold=0,$(FIVE_FOLDS))
 NESTED = $(if $(IS_REHEARSAL),$(REHEARSAL_FOLDS) $(REHEARSAL_INNER),$(FIVE_FOLDS))
 RECIPE = experiments=recipe condition=late_minimum,none_weighted "condition=singtech ablation=default,by_recording" \
 	"condition=singtech model.pooling=table1 model.aggregation=average" "condition=singtech model.aggregation=average" \
-	"condition=singtech front_end.axis=linear" "condition=singtech augment=none" "condition=singtech optimizer=adam" \
+	"condition=singtech front_end.axis=linear front_end.bands=null" "condition=singtech augment=none" "condition=singtech optimizer=adam" \
 	"condition=singtech schedule.label_smoothing=0.0" "condition=singtech model.dropout=0.3" \
 	"condition=singtech strategy=crt_wc" condition=fine_late
 WHEELS = resemblyzer,crepe

@@ -17,6 +17,7 @@ from singtech.cli.config import check_settings, drop_neutral, list_differences, 
 from singtech.cli.problems import describe_error
 from singtech.components import build, import_component
 from singtech.config_paths import CONF, EXPERIMENTS
+from singtech.results.experiments import read_experiment
 from singtech.settings import flatten
 from singtech.training.phases import FitHead, read_phases
 
@@ -446,3 +447,12 @@ def test_a_row_names_its_commit_and_whether_the_checkout_had_changes(tmp_path, m
     assert read_commit() == head[:12]
     (tmp_path / "README.md").write_text("two")
     assert read_commit() == f"{head[:12]}+dirty"
+
+
+@pytest.mark.parametrize("name", ["resolution", "candidates", "recipe", "shortcuts"])
+def test_the_rows_beyond_the_paper_have_front_ends_and_changes_that_can_be_built(name):
+    for row in read_experiment(EXPERIMENTS / f"{name}.yaml").conditions:
+        settings = composed(*row.overrides.split(), "data=demo")
+        for group in ("front_end", "corruption"):
+            component = import_component(settings[group], group)
+            assert component is None or build(component, sample_rate=12000) is not None
