@@ -131,10 +131,9 @@ def _read_pooling(pooling: Any) -> tuple[tuple[int, int], ...]:
     Raises:
         InvalidValue: it is no name of `POOLINGS`, and no list of whole numbers from 1 up, two for each layer.
     """
-    if isinstance(pooling, str):
-        windows: list = list(POOLINGS.get(pooling, ()))
-    else:
-        windows = [tuple(window) for window in pooling if isinstance(window, list | tuple)]
+    named = POOLINGS.get(pooling, ()) if isinstance(pooling, str) else pooling
+    entries = named if isinstance(named, list | tuple) else ()
+    windows: list = [tuple(window) for window in entries if isinstance(window, list | tuple)]
     numbers = [number for window in windows if len(window) == 2 for number in window]
     if len(windows) != len(LAYERS) or len(numbers) != 2 * len(LAYERS) or not all(n in range(1, 1000) for n in numbers):
         raise InvalidValue(

@@ -89,7 +89,7 @@ def test_unknown_choices_are_named():
         oblong_network(SAMPLES, 10, {}, 0, dc=(3, 5))
     with pytest.raises(ValueError, match=r"model\.aggregation=max: expected one of average, flatten, statistics"):
         network(aggregation="max")
-    for pooling in ("coarse", [[4, 4]] * 3, [[4, 0]] * 4, [[4, 4, 4]] * 4, [4, 4, 4, 4]):
+    for pooling in ("coarse", [[4, 4]] * 3, [[4, 0]] * 4, [[4, 4, 4]] * 4, [4, 4, 4, 4], 4, None):
         with pytest.raises(
             ValueError, match=r"model\.pooling=.*: expected table1, fine, bins, or \[bins,frames\] of each"
         ):
