@@ -91,7 +91,7 @@ def test_unknown_choices_are_named():
         network(aggregation="max")
     for pooling in ("coarse", [[4, 4]] * 3, [[4, 0]] * 4, [[4, 4, 4]] * 4, [4, 4, 4, 4], 4, None):
         with pytest.raises(
-            ValueError, match=r"model\.pooling=.*: expected table1, fine, bins, or \[bins,frames\] of each"
+            ValueError, match=r"model\.pooling=.*: expected table1, fine, bins, or \[bins,frames\] for each"
         ):
             network(pooling=pooling)
 
