@@ -136,9 +136,7 @@ def _read_pooling(pooling: Any) -> tuple[tuple[int, int], ...]:
     windows: list = [tuple(window) for window in entries if isinstance(window, list | tuple)]
     numbers = [number for window in windows if len(window) == 2 for number in window]
     if len(windows) != len(LAYERS) or len(numbers) != 2 * len(LAYERS) or not all(n in range(1, 1000) for n in numbers):
-        raise InvalidValue(
-            f"model.pooling={pooling}: expected {', '.join(POOLINGS)}, or [bins,frames] for each layer."
-        )
+        raise InvalidValue(f"model.pooling={pooling}: expected {', '.join(POOLINGS)}, or [bins,frames] for each layer.")
     return tuple(windows)
 
 

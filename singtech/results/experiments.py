@@ -210,13 +210,11 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
         if kind == "curve":
             rows = [entry | {"alpha": alpha} for entry in experiment["series"] for alpha in entry["alpha"]]
         if ratios := tuple(map(float, experiment["ratios"])) if kind == "long_tail" else ():
-            rows = [row | {"settings": {"data.long_tail": ratio}} for row in rows for ratio in experiment["ratios"]]
+            rows = _repeat(rows, "data.long_tail", experiment["ratios"])
         if kind == "nested":
-            inner = [{"data.inner_fold": number} for number in range(1, int(experiment["folds"]))]
-            rows = [row | {"settings": row.get("settings", {}) | each} for row in rows for each in ({}, *inner)]
+            rows = _repeat(rows, "data.inner_fold", (None, *range(1, int(experiment["folds"]))))
         if kind == "layer_scores":
-            numbers = range(int(experiment["layers"]))
-            rows = [row | {"settings": row.get("settings", {}) | {"model.layer": n}} for row in rows for n in numbers]
+            rows = _repeat(rows, "model.layer", range(int(experiment["layers"])))
         conditions = tuple(map(_condition, rows))
         methods = [_method(entry) for entry in experiment["methods"]] if kind == "tuning" else []
         conditions += tuple(condition for _, tried in methods for condition in tried)
@@ -278,6 +276,12 @@ def _swept(params: Mapping[str, Any]) -> frozenset[str]:
         except (ValueError, KeyError):  # of a person's own sweep, which Hydra refuses if it is wrong
             return frozenset()
     return frozenset(references)
+
+
+def _repeat(rows: Iterable[Mapping], setting: str, values: Sequence) -> list[dict]:
+    """Repeat each row with each value of a setting; None leaves the row as it is."""
+    settings = [{} if value is None else {setting: value} for value in values]
+    return [{**row, "settings": row.get("settings", {}) | each} for row in rows for each in settings]
 
 
 def _condition(entry: Mapping) -> Condition:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from singtech.metrics import label
 from singtech.results.conditions import Condition
 from singtech.results.figures import blank, default_style, entitle, without_runs
-from singtech.results.long_tail import STYLES
+from singtech.results.long_tail import STYLES, name_of
 from singtech.results.pages import Page, Table, shown, shown_interval
 from singtech.results.summaries import Answer
 
@@ -31,7 +31,7 @@ def encoders_of(answer: Answer) -> dict[str, list[Condition]]:
     """The rows of each encoder, by its label, a layer each."""
     encoders: dict[str, list[Condition]] = {}
     for row in answer.experiment.conditions:
-        encoders.setdefault(row.label.removesuffix(f", {row.own.words}"), []).append(row)
+        encoders.setdefault(name_of(row), []).append(row)
     return encoders
 
 

@@ -55,7 +55,7 @@ def ratio_of(condition: Condition) -> float:
 
 
 def name_of(condition: Condition) -> str:
-    """The label of a row without its ratio."""
+    """The label of a row without its own settings, such as its ratio."""
     return condition.label.removesuffix(f", {condition.own.words}")
 
 

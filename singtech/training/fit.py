@@ -527,10 +527,8 @@ def clip_features(
             batches = [network.features(waveforms, change).float() for waveforms, change in inputs]
         return torch.cat(batches).cpu().numpy()
 
-    clips, details = (
-        corpus.fingerprint(subset),
-        [*(["dropout", dropout_pass] if dropout_pass else []), *scoring.details],
-    )
+    clips = corpus.fingerprint(subset)
+    details = (["dropout", dropout_pass] if dropout_pass else []) + scoring.details
     return source.features(digest([clips, *details]) if details else clips, compute)
 
 
