@@ -1,8 +1,8 @@
 """Which techniques pooled maps hold: `python -m benchmarks.excerpts FOLDER [NETWORK ...]`, in a minute or two.
 
-FOLDER holds recordings of a second, <singer>/…/<technique>/<name>, of 12 kHz or more. A linear probe on what aggregation
-makes of the maps learns from all singers but one, and names the clips of that one. Without networks it probes untrained
-ones of each pooling and aggregation, five seeds each; otherwise the exported ones (`singtech export`), whose input is a
+FOLDER holds recordings of a second, <singer>/…/<technique>/<name>, at 12 kHz or more. A linear probe on what the
+aggregation makes of maps learns from all singers but one and names the clips of that one. It probes untrained
+networks of each pooling and aggregation, five seeds each, or exported ones (`singtech export`), whose input is a
 second and zeros.
 """
 
