@@ -22,10 +22,9 @@ NOTE = (
 
 
 def nested_page(answer: Answer) -> Page:
-    """The page of a nested cross-validation. Its frame has a column more: whether a fold selected the condition."""
+    """The page of a nested cross-validation. Its frame has a column more: the folds that selected the condition."""
     scores = scores_by_fold(answer)
-    selected = scores.groupby("fold")["selected"].first() if len(scores) else {}
-    frame = answer.frame.assign(selected_by=answer.frame["condition"].map(lambda name: _folds_of(selected, name)))
+    frame = answer.frame.assign(selected_by=answer.frame["condition"].map(lambda name: _folds_of(scores, name)))
     if not len(scores):
         return answer.page(lead=["Nothing is selected before every candidate was run within a fold."], frame=frame)
     first = candidates(answer)[0][0]
@@ -141,6 +140,11 @@ def _candidates_table(answer: Answer) -> Table:
     return Table.of([*heads, "difference", "95 %", "p, Holm", "verdict"], lines, title="Candidates")
 
 
-def _folds_of(selected, name: str) -> str:
-    """The folds that selected a condition."""
-    return " ".join(str(fold) for fold, reference in dict(selected).items() if reference == name)
+def _folds_of(scores: "pd.DataFrame", name: str) -> str:
+    """The folds that selected a condition; in how many seeds, where seeds differ."""
+    texts = []
+    for fold, cells in scores.groupby("fold"):
+        number = int((cells["selected"] == name).sum())
+        if number:
+            texts.append(str(fold) if number == len(cells) else f"{fold} ({number} of {len(cells)} seeds)")
+    return ", ".join(texts)

@@ -28,13 +28,13 @@ def experiment(tmp_path):
 def put(run):
     """Put the runs of both candidates, for one seed."""
 
-    def put(seed=0, left_out=(), shift=0.0):
+    def put(seed=0, left_out=(), inner_scores=INNER):
         for dc, strategy, alpha in (("late", "crt_wc", 0.2), ("early", "crt_wfc", 0.2)):
             common = {"dc": dc, "strategy": strategy, "alpha": alpha, "seed": seed}
             for fold in range(FOLDS):
                 settings = {"data.folds": FOLDS}
-                run(OUTER[dc][fold] + shift, fold=str(fold), settings=settings, **common)
-                for number, score in enumerate(INNER[dc][fold], 1):
+                run(OUTER[dc][fold], fold=str(fold), settings=settings, **common)
+                for number, score in enumerate(inner_scores[dc][fold], 1):
                     if (dc, fold, number) not in left_out:
                         inner = settings | {"data.inner_fold": number}
                         run(0.99, fold=str(fold), settings=inner, validation_f1=score, **common)
@@ -70,7 +70,17 @@ def test_the_page_says_what_selecting_is_worth_with_students_interval(experiment
     assert f"0.587 on the test singers, Late, cRT-WC 0.520: +0.067 ({low:+.3f} to {high:+.3f}), undecided." in sentence
     frame = pd.read_csv(paths[1], dtype={"selected_by": str}, keep_default_na=False)
     by = frame.drop_duplicates("condition").set_index("condition")["selected_by"]
-    assert (by["early"], by["late_crt_wc"], by["early+data.inner_fold=1"]) == ("0 2", "1", "")
+    assert (by["early"], by["late_crt_wc"], by["early+data.inner_fold=1"]) == ("0, 2", "1", "")
+
+
+def test_a_fold_whose_seeds_select_differently_says_how_many(experiment, put, collated, tmp_path):
+    put()
+    put(seed=1, inner_scores=INNER | {"late": [(0.9, 0.9)] * FOLDS})
+    paths, _ = render(experiment, collated(), {}, "vocalset", tmp_path / "pages")
+    frame = pd.read_csv(paths[1], dtype={"selected_by": str}, keep_default_na=False)
+    by = frame.drop_duplicates("condition").set_index("condition")["selected_by"]
+    assert by["late_crt_wc"] == "0 (1 of 2 seeds), 1, 2 (1 of 2 seeds)"
+    assert by["early"] == "0 (1 of 2 seeds), 2 (1 of 2 seeds)"
 
 
 def test_nothing_is_selected_before_every_candidate_was_run(experiment, put, collated, tmp_path):
