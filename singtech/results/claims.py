@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from singtech.metrics import is_higher_better, label
 from singtech.results.contrasts import judge_contrasts
 from singtech.results.experiments import Claim, Contrast, Experiment, find_experiment
+from singtech.results.forest_plot import ForestRow, run_rows, shorten
 from singtech.results.intervals import UNDECIDED
 from singtech.results.pages import NONE, Cell, Line, Page, Table, shown_change, shown_change_interval, shown_ratio
 from singtech.results.summaries import FOLDS, Answer, answer, on_circumstances, progress
@@ -59,6 +60,7 @@ def claims_page(here: Answer) -> Page:
         frame=pd.concat([frame, *frames], ignore_index=True),
         lead=[sentence(claim, frame) for claim in experiment.claims],
         tables=tables,
+        comparisons=forest_rows(experiment.families, frame),
         notes=[note for kind, note in notes.items() if kind not in OF_SUMMARY] + _on_power(experiment, frame),
         missing=missing,
         sweep="",
@@ -90,6 +92,20 @@ def verdicts_frame(answers: Answers) -> "pd.DataFrame":
             for comparison in claim.comparisons
             for ground in answers
         ],
+    )
+
+
+def forest_rows(families: Mapping[str, str], frame: "pd.DataFrame") -> list[ForestRow]:
+    """Make the rows of a forest plot, by family: each comparison on these singers, and below it for new singers.
+
+    Args:
+        families: name -> heading.
+        frame: from `verdicts_frame`.
+    """
+    return run_rows(
+        ForestRow(shorten(row.label), row.difference, row.low, row.high, row.verdict, heading, row.on, row.metric)
+        for family, heading in families.items()
+        for row in frame[frame["family"] == family].itertuples()
     )
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # Okabe and Ito's, told apart without colour vision
+COLUMN, TWO_COLUMNS = 85 / 25.4, 178 / 25.4  # inches: the widths of a figure of a paper
+TEXT, SMALL = 8, 7  # points: of axes; of ticks, legends and notes
 LOUDNESS = "magma"  # brighter is louder, in grey too
 UNDATED = {"png": {"Software": None}, "pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
 

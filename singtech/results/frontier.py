@@ -11,6 +11,7 @@ import numpy as np
 
 from singtech.metrics import METRICS, WeightedClips, heading
 from singtech.results.figures import blank, default_style, entitle, without_runs
+from singtech.results.forest_plot import ForestRow, run_rows
 from singtech.results.intervals import UNDEFINED, Estimate, jackknife, over_folds, without_each
 from singtech.results.pages import NONE, Page, Table, shown, shown_change, shown_change_interval
 from singtech.results.predictions import Predictions
@@ -49,6 +50,7 @@ def frontier_page(answer: Answer) -> Page:
         frame=pd.concat([frame, gains]).assign(**words),
         tables=[_table(answer, gains)],
         figure=draw(answer, frame),
+        comparisons=forest_rows(gains),
         notes=notes,
     )
 
@@ -112,6 +114,12 @@ def gains_frame(answer: Answer, curves: dict) -> "pd.DataFrame":
         verdict=verdicts,
         **folds,
     )
+
+
+def forest_rows(gains: "pd.DataFrame") -> list[ForestRow]:
+    """Make the rows of a forest plot, one per method, from `gains_frame`."""
+    rows = gains.itertuples()
+    return run_rows(ForestRow(row.label, row.gain, row.low, row.high, row.verdict, metric=OVERALL) for row in rows)
 
 
 def _best(curve: dict[str, np.ndarray], least: np.ndarray) -> np.ndarray:

@@ -10,7 +10,8 @@ from singtech.results.collate import Collated
 from singtech.results.confusions import confusion_page
 from singtech.results.curves import curve_page
 from singtech.results.experiments import PAPER_CORPUS, Experiment, Published
-from singtech.results.figures import save
+from singtech.results.figures import COLUMN, TWO_COLUMNS, save
+from singtech.results.forest_plot import draw_forest
 from singtech.results.frontier import frontier_page
 from singtech.results.groups import Group
 from singtech.results.layer_scores import layer_scores_page
@@ -54,14 +55,19 @@ def render(
     folder: Path,
     group: Settings | None = None,
 ) -> tuple[list[Path], Page]:
-    """Write an experiment's page into `folder`: `<name>.md`, `.csv`, its tables as `.tex`, its figure as `.png` and
+    """Write an experiment's page into `folder`: `<name>.md`, `.csv`, its tables as `.tex`, its figures as `.png` and
     `.pdf`; return the paths and the page. The same results give the same bytes."""
     page = PAGES[experiment.kind](answer(experiment, collated, data, group, published))
     formats = {"md": markdown(page), "csv": csv(page)} | ({"tex": latex(page)} if page.tables else {})
     paths = [folder / f"{page.name}.{kind}" for kind in formats]
     for path, text in zip(paths, formats.values(), strict=True):
         write_text(path, text)
-    return paths + (save(page.figure, folder / page.name) if page.figure else []), page
+    figures = {page.name: page.figure} if page.figure else {}
+    if page.comparisons:
+        title = "" if page.data == PAPER_CORPUS else page.heading
+        for end, width in (("", COLUMN), ("-wide", TWO_COLUMNS)):
+            figures[f"{page.name}-forest{end}"] = draw_forest(page.comparisons, page.delta, width, title)
+    return paths + [path for name, figure in figures.items() for path in save(figure, folder / name)], page
 
 
 def write_index(

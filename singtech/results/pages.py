@@ -14,11 +14,14 @@ from tabulate import tabulate
 
 from singtech.metrics import heading, is_higher_better, is_metric
 from singtech.results.experiments import PAPER_CORPUS
+from singtech.results.intervals import DELTA
 
 if TYPE_CHECKING:
     import jinja2
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from singtech.results.forest_plot import ForestRow
 
 NONE = "—"  # a cell without a number
 PAGE_HEIGHT = 40  # lines; a longer LaTeX table has smaller type, as a page holds about 55
@@ -91,6 +94,9 @@ class Page:
         tables: its numbers as printed.
         lead: sentences above the tables; several make a list.
         figure: None for none; it is saved as `<name>.png` and `.pdf`.
+        comparisons: paired differences that were run, for a forest plot; saved as `<name>-forest.png` and `.pdf`, and
+            for two columns as `<name>-forest-wide.png` and `.pdf`.
+        delta: smaller differences are negligible.
         notes: what a reader must know of the numbers, a sentence each.
         missing: what is missing, and the command that makes it.
         sweep: the command that makes all missing runs; "" where none is.
@@ -106,6 +112,8 @@ class Page:
     tables: Sequence[Table] = ()
     lead: Sequence[str] = ()
     figure: "Figure | None" = None
+    comparisons: "Sequence[ForestRow]" = ()
+    delta: float = DELTA
     notes: Sequence[str] = ()
     missing: Sequence[tuple[str, str]] = ()
     sweep: str = ""
@@ -155,6 +163,7 @@ def markdown(page: Page, level: int = 1) -> str:
     parts = [f"{marks} {page.heading}", page.caption]
     parts.append("\n".join(f"- {sentence}" for sentence in page.lead) if len(page.lead) > 1 else "".join(page.lead))
     parts.append(f"![{page.heading}]({page.name}.png)" if page.figure else "")
+    parts.append(f"![{page.heading}: differences]({page.name}-forest.png)" if page.comparisons else "")
     for table in page.tables:
         parts += [f"{marks}# {table.title}" if table.title else "", "\n".join(f"- {each}" for each in table.lead)]
         parts += [table.note, pipes(table)]

@@ -114,7 +114,7 @@ class Answer:
         usual |= {name: getattr(self, name) for name in ("data", "frame", "missing", "sweep")}
         if is_rehearsal(self.group):
             usual["title"] += " (rehearsal)"
-        usual |= {"notes": tuple(self.notes.values()), "runs": tuple(self.runs["run"])}
+        usual |= {"notes": tuple(self.notes.values()), "runs": tuple(self.runs["run"]), "delta": self.experiment.delta}
         usual |= {"progress": progress(len(self.runs), self.expected, self.missing, self.left_out)}
         return Page(**usual | parts)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from singtech.metrics import HEADINGS, heading, is_higher_better
 from singtech.results.conditions import column_heads
 from singtech.results.contrasts import contrasts_frame, contrasts_table
+from singtech.results.forest_plot import contrast_rows, run_rows
 from singtech.results.pages import Cell, Line, Page, Table, shown, shown_change, shown_interval
 from singtech.results.rows import SCORED
 from singtech.results.summaries import NUMBERS, Answer
@@ -30,7 +31,7 @@ def table_page(answer: Answer) -> Page:
     if ablated and not experiment.is_transposed:
         notes.append(f"What each ablation sets: {'; '.join(f'{name}: `{words}`' for name, words in ablated.items())}.")
     tables = [_transposed(answer) if experiment.is_transposed else _upright(answer)]
-    frame = answer.frame
+    frame, comparisons = answer.frame, []
     if experiment.has_thirds:
         thirds = answer_thirds(answer)
         tables.append(replace(_upright(thirds), title=TITLE, note=describe(answer)))
@@ -40,8 +41,9 @@ def table_page(answer: Answer) -> Page:
         scored = replace(answer, experiment=replace(experiment, metrics=judged))
         contrasts = contrasts_frame(scored)
         tables.append(contrasts_table(scored, contrasts))
+        comparisons = run_rows(contrast_rows(contrasts, judged[0]))
         frame = pd.concat([frame, contrasts.assign(data=answer.data, artefact=experiment.name)])
-    return answer.page(tables=tables, notes=notes, frame=frame)
+    return answer.page(tables=tables, notes=notes, frame=frame, comparisons=comparisons)
 
 
 def best(numbers: "pd.DataFrame") -> "pd.DataFrame":

@@ -1,0 +1,220 @@
+"""Forest plots: paired differences with their intervals, one row a comparison, told apart by verdict."""
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+from singtech.metrics import label
+from singtech.results.figures import COLOURS, COLUMN, SMALL, TEXT, default_style
+from singtech.results.intervals import NEGLIGIBLE, REFUTED, SUPPORTED, UNDECIDED
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ALPHA = "α = "
+BLUE, VERMILION, GREEN, _ = COLOURS
+STYLES = {SUPPORTED: (BLUE, "o"), REFUTED: (VERMILION, "X"), NEGLIGIBLE: (GREEN, "s"), UNDECIDED: ("0.45", "D")}
+LETTER, BOLD = 0.056, 0.064  # inches: the mean width of a letter of small text
+LINE = 0.112  # inches: the height of a line of small text
+GAP = 0.045  # inches: the space between rows
+AXIS = 0.42  # inches: the height of the axis below the rows
+NAMES = 0.54  # the largest share of the width that labels have
+NUMBERS = 1.75  # inches: the width of printed numbers
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """A paired difference.
+
+    Attributes:
+        label: what is compared.
+        value: the mean difference, nan of a comparison that was not run.
+        low, high: its 95 % interval; nan if it is not defined.
+        verdict: supported, refuted, negligible, undecided or not run.
+        group: the heading of the rows that it belongs to; "" for none.
+        on: what the verdict is on, where there are two such grounds: these singers, new singers.
+        metric: the scores that are compared.
+    """
+
+    label: str
+    value: float
+    low: float
+    high: float
+    verdict: str
+    group: str = ""
+    on: str = ""
+    metric: str = "f1"
+
+
+def contrast_rows(frame: "pd.DataFrame", metric: str) -> list[ForestRow]:
+    """Make the rows of `contrasts_frame`, of one metric."""
+    of_metric = frame[frame["metric"] == metric].to_dict("records")
+    numbers = ("value", "low", "high", "verdict")
+    return [ForestRow(row["contrast"], *(row[name] for name in numbers), metric=metric) for row in of_metric]
+
+
+def shorten(name: str) -> str:
+    """Name once what two conditions have in common: `Late, joint − Late, joint, α = 1` is `Late, joint: α = 0.2 − 1`.
+
+    α is 0.2 where a condition does not name it.
+    """
+    sides = [side.split(", ") for side in name.split(" − ")]
+    common = [each[0] for each in takewhile(lambda each: len(set(each)) == 1, zip(*sides, strict=False))]
+    ends = [", ".join(side[len(common) :]) for side in sides]
+    if all(end.startswith(ALPHA) or not end for end in ends):
+        alphas = [end.removeprefix(ALPHA) or "0.2" for end in ends]
+        ends = [ALPHA + alphas[0], *alphas[1:]]
+    if len(sides) != 2 or not common or not all(ends):
+        return name
+    return f"{', '.join(common)}: {' − '.join(ends)}"
+
+
+def run_rows(rows: Iterable[ForestRow]) -> list[ForestRow]:
+    """Leave out comparisons that were not run, and repeated ones."""
+    return [row for row in dict.fromkeys(rows) if row.value == row.value]
+
+
+@default_style()
+def draw_forest(rows: Sequence[ForestRow], delta: float, width: float = COLUMN, title: str = "") -> "Figure":
+    """Draw comparisons that were run, the first at the top, each with its mark and 95 % interval.
+
+    Colour and shape of a mark say the verdict. A hollow mark on a dashed line, below another, is on the second ground.
+    Differences in the grey band are negligible. An arrow ends an interval that goes on beyond the axis. A figure that
+    is wider than a column has the numbers too.
+
+    Args:
+        rows: from `run_rows`; at least one.
+        delta: half the width of the band, as a difference of scores.
+        width: of the figure, inches.
+        title: stands above it, where it must say what corpus it is of.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    is_wide, metrics = width > COLUMN, dict.fromkeys(row.metric for row in rows)
+    grounds = list(dict.fromkeys(row.on for row in rows))
+    lines = _layout(rows, width, next(iter(metrics)))
+    head = textwrap.wrap(title, int(width / LETTER))
+    above, body = LINE * (len(head) + 0.8) if head else 0.04, lines[-1].bottom
+    handles = _legend(rows, delta, grounds)
+    columns = len(handles) if is_wide else 3
+    below = AXIS + 1.25 * LINE * -(-len(handles) // columns)
+    height = above + body + below
+    figure = Figure(figsize=(width, height))
+    names = min(NAMES * width, 0.1 + max(LETTER * len(part) for line in lines for part in line.text))
+    numbers = NUMBERS if is_wide else 0.0
+    axes = figure.add_axes((names / width, below / height, 1 - (names + numbers + 0.1) / width, body / height))
+    limits = _limits(rows, delta)
+    axes.set(ylim=(body, 0), xlim=limits, yticks=[])
+    axes.axvspan(-delta, delta, color="0.88", linewidth=0, zorder=0)
+    axes.axvline(0, color="black", linewidth=0.7, zorder=1)
+    for line in lines:
+        text: dict[str, Any] = {"fontsize": SMALL, "va": "center", "linespacing": 1.05}
+        words = "\n".join(line.text)
+        if line.row is None:
+            figure.text(0.01, (below + body - line.middle) / height, words, weight="bold", **text)
+            continue
+        axes.annotate(words, (0, line.middle), (-4, 0), ("axes fraction", "data"), "offset points", ha="right", **text)
+        _draw_row(axes, line.row, line.middle, limits, is_first=line.row.on == grounds[0])
+        if is_wide:
+            axes.annotate(
+                _numbers(line.row), (1, line.middle), (8, 0), ("axes fraction", "data"), "offset points", **text
+            )
+    axes.spines[["top", "left", "right"]].set_visible(False)
+    axes.tick_params(labelsize=SMALL, width=0.6, length=2.5)
+    axes.xaxis.set_major_locator(MaxNLocator(6 if is_wide else 4, min_n_ticks=3))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.2g}".replace("-", "−") if abs(value) > 1e-9 else "0")
+    axes.set_xlabel(f"difference of {label(*metrics)}" if len(metrics) == 1 else "difference of scores", fontsize=TEXT)
+    if head:
+        figure.text(0.5, 1 - 0.3 * LINE / height, "\n".join(head), fontsize=SMALL, ha="center", va="top")
+    look: dict[str, Any] = {"fontsize": SMALL, "frameon": False, "handletextpad": 0.4, "columnspacing": 1.0}
+    figure.legend(handles=handles, loc="lower center", ncols=columns, borderaxespad=0.1, handlelength=1.6, **look)
+    return figure
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A heading or a row, where it is drawn: inches from the top of the axes."""
+
+    text: list[str]
+    middle: float
+    bottom: float
+    row: ForestRow | None = None
+
+
+def _layout(rows: Sequence[ForestRow], width: float, usual: str) -> list[_Line]:
+    """Stack headings and rows; a row on the second ground stands close below its first."""
+    lines, y, before = [], 0.0, None
+    room = NAMES * width - 0.1
+    for row in rows:
+        if row.group and (before is None or row.group != before.group):
+            text = textwrap.wrap(row.group, int(room / BOLD))
+            y += GAP if lines else 0.0
+            lines.append(_Line(text, y + (LINE * len(text) + GAP) / 2, y := y + LINE * len(text) + GAP))
+        named = row.label + (f", {label(row.metric)}" if row.metric != usual else "")
+        is_repeated = before is not None and (row.label, row.metric, row.group) == (
+            *(before.label, before.metric, before.group),
+        )
+        named = named.replace(" − ", " −\u00a0").replace(" = ", "\u00a0=\u00a0")  # no line breaks there
+        text = [""] if is_repeated else textwrap.wrap(named, int(room / LETTER), break_on_hyphens=False)
+        size = 0.8 * LINE + GAP if is_repeated else LINE * len(text) + GAP
+        lines.append(_Line(text, y + (0.25 * LINE if is_repeated else size / 2), y := y + size, row))
+        before = row
+    return lines
+
+
+def _limits(rows: Sequence[ForestRow], delta: float) -> tuple[float, float]:
+    """The ends of the axis: all marks, the band, and all intervals but those that reach much farther than most."""
+    import numpy as np
+
+    values = np.array([row.value for row in rows])
+    ends = np.array([end for row in rows for end in (row.low, row.high)])
+    ends = ends[np.isfinite(ends)]
+    low, high = min(*values, -2 * delta), max(*values, 2 * delta)
+    if len(ends):
+        usual = 3 * np.quantile(np.abs(ends), 0.8)
+        low, high = min(low, max(ends.min(), -usual)), max(high, min(ends.max(), usual))
+    margin = 0.06 * (high - low)
+    return float(low - margin), float(high + margin)
+
+
+def _draw_row(axes: "Axes", row: ForestRow, y: float, limits: tuple[float, float], is_first: bool) -> None:
+    colour, mark = STYLES[row.verdict]
+    if row.low == row.low:
+        low, high = max(row.low, limits[0]), min(row.high, limits[1])
+        style: Any = "-" if is_first else (0, (2, 1.2))
+        axes.plot([low, high], [y, y], color=colour, linewidth=1.1 if is_first else 0.9, linestyle=style, zorder=2)
+        for end, arrow, is_beyond in ((limits[0], "<", row.low < low), (limits[1], ">", row.high > high)):
+            if is_beyond:
+                axes.plot([end], [y], arrow, color=colour, markersize=3, clip_on=False, markeredgewidth=0, zorder=2)
+    look: dict[str, Any] = {"markersize": 4.4, "markeredgewidth": 0.8, "markeredgecolor": colour, "zorder": 3}
+    axes.plot([row.value], [y], mark, markerfacecolor=colour if is_first else "white", **look)
+
+
+def _numbers(row: ForestRow) -> str:
+    """The difference and its interval, as printed beside a row."""
+    text = f"{row.value:+z.3f}" + (f" [{row.low:+.3f}, {row.high:+.3f}]" if row.low == row.low else "")
+    return text.replace("-", "−")
+
+
+def _legend(rows: Sequence[ForestRow], delta: float, grounds: Sequence[str]) -> list[Any]:
+    """What colours, shapes, hollow marks and the band say, of those that are drawn."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    verdicts = {row.verdict for row in rows}
+    look: dict[str, Any] = {"markersize": 4.4, "linewidth": 1.1}
+    handles: list[Any] = [
+        Line2D([], [], color=colour, marker=mark, label=verdict, **look)
+        for verdict, (colour, mark) in STYLES.items()
+        if verdict in verdicts
+    ]
+    handles.append(Patch(color="0.88", label=f"within ±{delta:g}"))
+    if len(grounds) > 1:
+        look |= {"markerfacecolor": "white", "linestyle": (0, (2, 1.2))}
+        handles.append(Line2D([], [], color="0.2", marker="o", label=f"for {grounds[1]}", **look))
+    return handles
