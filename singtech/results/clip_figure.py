@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from singtech.results.figures import COLOURS, caption, default_style, draw_spectrogram, save
+from singtech.results.figures import (
+    COLOURS,
+    SMALL,
+    TEXT,
+    TWO_COLUMNS,
+    caption,
+    default_style,
+    draw_spectrogram,
+    print_style,
+    save,
+)
 from singtech.results.summaries import printed
 
 if TYPE_CHECKING:
@@ -70,7 +80,7 @@ def render_clips(
     return [*paths, *save(draw_overview(clips, **words), folder / "overview")]
 
 
-@default_style()
+@print_style()
 def draw_clip(
     clip: ClipPicture, *, corpus: str, choice: str, scale: str, small_print: str, limits: tuple[float, float]
 ) -> "Figure":
@@ -78,16 +88,18 @@ def draw_clip(
     from matplotlib.figure import Figure
 
     windows = len(clip.win_lengths)
-    figure = Figure(figsize=(7.2, 2.4 + 2 * windows), layout="constrained")
+    figure = Figure(figsize=(TWO_COLUMNS, 1.9 + 1.7 * windows), layout="constrained")
     axes = figure.subplots(windows + 1, 1, sharex=True, height_ratios=[1, *[1.7] * windows])
     _draw_waveform(axes[0], clip)
-    axes[0].set_title("waveform", fontsize=9)
+    axes[0].set_title("waveform", fontsize=TEXT)
     axes[0].set_ylabel("amplitude")
     for number, below in enumerate(axes[1:]):
         image = _draw_window(below, clip, number, limits)
-        below.set_title(f"spectrogram, {clip.window(number)}", fontsize=9)
+        below.set_title(f"spectrogram, {clip.window(number)}", fontsize=TEXT)
     axes[-1].set_xlabel("time / s")
-    figure.colorbar(image, ax=axes[1:], label=scale, shrink=0.6)
+    bar = figure.colorbar(image, ax=axes[1:], label=scale, shrink=0.6)
+    for each in (*axes, bar.ax):
+        each.tick_params(labelsize=SMALL)
     figure.align_ylabels()
     caption(figure, f"{printed(clip.technique)} — {corpus}\n{clip.source}\n{choice}", small_print)
     return figure

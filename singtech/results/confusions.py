@@ -1,5 +1,6 @@
 """Section 5.3: which techniques are taken for which, as shares of each true technique's clips."""
 
+import textwrap
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,18 @@ import numpy as np
 from singtech.results.breakdown import POOLED, predictions_of
 from singtech.results.collate import CONFUSIONS
 from singtech.results.commands import tables
-from singtech.results.figures import blank, default_style, entitle, without_runs
+from singtech.results.figures import (
+    COLUMN,
+    LETTER,
+    MOST_IN_A_COLUMN,
+    SMALL,
+    TWO_COLUMNS,
+    blank,
+    entitle,
+    plot,
+    print_style,
+    without_runs,
+)
 from singtech.results.intervals import UNDEFINED, jackknife, without_each
 from singtech.results.jackknife import singing
 from singtech.results.pages import Page, Table, shown, shown_interval
@@ -19,6 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+
+LABELS = 0.75  # inches beside and below the fields
 ELSE = "anything else"
 STATISTICS = ("share", "deviation", "low", "high")
 
@@ -107,38 +121,40 @@ def statistics(
     return frame.reset_index()
 
 
-@default_style()
+@print_style()
 def draw(answer: Answer, techniques: list[str], shares: np.ndarray) -> "Figure":
-    """The figure: the mean share over the runs in every field, the experiment's techniques bold."""
-    from matplotlib.figure import Figure
+    """The figure: the mean share over the runs in every field, the experiment's techniques bold.
 
+    A technique without test clips has a column, and no row.
+    """
     if not len(shares):
         is_elsewhere = len(answer.runs) > 0
         return blank(f"not in {CONFUSIONS}, see {answer.experiment.name}.md" if is_elsewhere else without_runs(answer))
-    size = 2.6 + 0.44 * max(len(techniques), 4)
-    figure = Figure(figsize=(size + 0.6, size), layout="constrained")
-    axes = figure.subplots()
-    entitle(figure, answer)
     mean = shares.mean(axis=0)
-    image = axes.imshow(mean, cmap="Blues", vmin=0, vmax=1)
+    has_clips = ~np.isnan(mean).all(axis=1)
+    mean, rows = mean[has_clips], [name for name, known in zip(techniques, has_clips, strict=True) if known]
+    width = COLUMN if len(techniques) <= MOST_IN_A_COLUMN else TWO_COLUMNS
+    field = (width - LABELS) / max(len(techniques), 4)
+    figure, axes = plot(width, LABELS + 0.25 + min(field, 0.3) * max(len(rows), 4))
+    entitle(figure, answer)
+    axes.imshow(mean, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (k, j), share in np.ndenumerate(mean):
         if share >= 0.005:
             text = f"{100 * share:.0f}"
-            axes.text(j, k, text, ha="center", va="center", fontsize=8, color="white" if share > 0.55 else "black")
-    names = list(map(printed, techniques))
-    axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="predicted", ylabel="true")
-    axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
+            axes.text(j, k, text, ha="center", va="center", fontsize=SMALL, color="white" if share > 0.55 else "black")
+    axes.set_xticks(range(len(techniques)), map(printed, techniques), rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(rows)), map(printed, rows))
+    axes.set(xlabel="predicted, % of the true technique's clips", ylabel="true")
+    axes.set_xticks(np.arange(len(techniques) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="0.85", linewidth=0.6)
     axes.tick_params(which="minor", length=0)
-    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
-        for label, name in zip(labels, techniques, strict=True):
+    axes.spines[:].set_visible(True)
+    for labels, names in ((axes.get_xticklabels(), techniques), (axes.get_yticklabels(), rows)):
+        for label, name in zip(labels, names, strict=True):
             label.set_fontweight("bold" if name in answer.experiment.techniques else "normal")
-    bar = figure.colorbar(image, ax=axes, shrink=0.8)
-    bar.set_label("percent of the true technique's clips")
-    bar.ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f}")
+    if not_rows := [printed(name) for name in techniques if name not in rows]:
+        figure.supxlabel(textwrap.fill(f"no test clips: {', '.join(not_rows)}", int(width / LETTER)), fontsize=SMALL)
     return figure
 
 

@@ -1,11 +1,12 @@
 """Figure 3: macro F1 over the smoothing factor alpha for each strategy, with deviations, seeds and intervals."""
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from singtech.metrics import label
-from singtech.results.figures import COLOURS, blank, default_style, entitle, without_runs
+from singtech.results.figures import COLOURS, COLUMN, LETTER, SMALL, blank, entitle, plot, print_style, without_runs
 from singtech.results.pages import Page, Table, shown, shown_change, shown_interval
 from singtech.results.summaries import Answer
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STYLES = tuple(zip(COLOURS, "os^D", ("-", "--", "-.", ":"), strict=True))  # differ in grey too
-APART = 0.028  # in alpha: the series stand beside each other, so that their error bars do not hide one another
-BAND = 6  # points: the width of the light bar that is an interval, a little less than series are apart
+APART = 0.035  # in alpha: the series stand beside each other, so that their intervals do not hide one another
+BAND = 5  # points: the width of the light bar that is an interval, a little less than series are apart
 
 
 def curve_page(answer: Answer) -> Page:
@@ -42,64 +43,72 @@ def points(answer: Answer) -> Table:
     return Table.of([answer.experiment.header, "", *(f"α = {alpha:g}" for alpha in alphas)], *groups, words=2)
 
 
-@default_style()
+@print_style()
 def draw(answer: Answer) -> "Figure":
-    """The figure: means as lines, ± deviation as thin bars, seeds as faint dots, the paper's printed points hollow.
+    """The figure: means as lines, their 95 % intervals as light bars, seeds as faint dots, the paper's points hollow.
 
-    A broad light bar is the 95 % interval of a mean, where there is one. A line is broken where a point is missing.
-    The paper's points are left out on a corpus that it did not measure.
+    A mean without an interval has ± deviation as a thin bar. A line is broken where a point is missing. The paper's
+    points are left out on a corpus that it did not measure.
     """
-    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     if not len(answer.runs):
         return blank(without_runs(answer))
     (metric,) = answer.experiment.metrics
-    figure = Figure(figsize=(5.2, 3.9), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = plot(COLUMN, 2.85)
     series = _series(answer)
     for number, (name, members) in enumerate(series.items()):
         shift = APART * (number - (len(series) - 1) / 2)
-        _draw_series(axes, name, members.assign(x=members["alpha"] + shift), answer, STYLES[number % len(STYLES)])
+        _draw_series(axes, name, members.assign(x=members["alpha"] + shift), answer, _look(number))
     axes.set(xlabel="smoothing factor α", ylabel=label(metric), xlim=(-0.07, 1.07))
     axes.set_xticks(sorted({condition.alpha for condition in answer.experiment.conditions}))
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.grid(axis="y", color="0.9", linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    order = [entry for name in series for entry in (name, f"{name}, paper")]  # column by column: ours, the paper's
-    entries = sorted(zip(*axes.get_legend_handles_labels(), strict=True), key=lambda entry: order.index(entry[1]))
-    handles, labels = zip(*entries, strict=True)
-    look: dict[str, Any] = {"loc": "outside lower center", "ncols": len(series), "frameon": False, "fontsize": 9}
-    figure.legend(handles, labels, title=_key(answer), title_fontsize=8, **look)
+    axes.grid(axis="y", color="0.9", linewidth=0.6)
+    handles = [Line2D([], [], label=name, **_look(number)) for number, name in enumerate(series)]
+    key = textwrap.fill(_key(answer), int(COLUMN / LETTER))
+    look: dict[str, Any] = {"loc": "outside lower center", "columnspacing": 1.0, "handlelength": 2.4}
+    legend = figure.legend(handles=handles, title=key, title_fontsize=SMALL, ncols=min(len(series), 3), **look)
+    legend.get_title().set_multialignment("center")
     entitle(figure, answer)
     return figure
 
 
-def _draw_series(axes: "Axes", name: str, series: "pd.DataFrame", answer: Answer, style: tuple[str, str, str]) -> None:
-    """Draw one strategy: means, deviations, intervals, the paper's points, and a dot a seed where there are several."""
-    colour, marker, line = style
-    look: dict[str, Any] = {"label": name, "color": colour, "marker": marker, "linestyle": line, "zorder": 3}
-    look |= {"markersize": 5, "linewidth": 1.4, "elinewidth": 1, "capsize": 3}
-    axes.errorbar(series["x"], series["mean"], series["deviation"], **look)
+def _look(number: int) -> dict[str, Any]:
+    """How the line of a series looks."""
+    colour, marker, line = STYLES[number % len(STYLES)]
+    return {"color": colour, "marker": marker, "linestyle": line, "markersize": 3.8, "linewidth": 1.1}
+
+
+def _draw_series(axes: "Axes", name: str, series: "pd.DataFrame", answer: Answer, style: dict[str, Any]) -> None:
+    """Draw one strategy: means, intervals or deviations, the paper's points, a dot a seed where there are several."""
+    colour, marker = style["color"], style["marker"]
+    deviations = series["deviation"].where(series["low"].isna())
+    axes.errorbar(series["x"], series["mean"], deviations, label=name, elinewidth=0.8, capsize=2, zorder=4, **style)
     known = series.dropna(subset="low")
     if len(known):
         look = {"color": colour, "alpha": 0.28, "linewidth": BAND, "capstyle": "butt", "zorder": 1.5}
         axes.vlines(known["x"], known["low"], known["high"], **look)
     several = series[series["units"] > 1].set_index("condition")["x"]
     dots = answer.runs[answer.runs["condition"].isin(several.index)]
-    look = {"color": colour, "markeredgewidth": 0, "alpha": 0.45, "markersize": 6, "zorder": 2}
-    axes.plot(dots["condition"].map(several) + 0.3 * APART, dots[answer.experiment.metrics[0]], ".", **look)
+    look = {"color": colour, "markeredgewidth": 0, "alpha": 0.5, "markersize": 3.6, "zorder": 2}
+    axes.plot(dots["condition"].map(several), dots[answer.experiment.metrics[0]], ".", **look)
     printed = series.dropna(subset="paper")
     if answer.is_comparable and len(printed):
-        look = {"linestyle": "", "marker": marker, "color": colour, "markerfacecolor": "none", "markersize": 10}
-        axes.plot(printed["x"], printed["paper"], label=f"{name}, paper", markeredgewidth=1.2, zorder=4, **look)
+        look = {"linestyle": "", "marker": marker, "color": colour, "markerfacecolor": "white", "markersize": 6.5}
+        axes.plot(printed["x"], printed["paper"], label=f"{name}, paper", markeredgewidth=1.1, zorder=3, **look)
 
 
 def _key(answer: Answer) -> str:
     """What the bars and dots of a figure are, of those that it has."""
+    frame = answer.frame
     marks = {
-        "broad light bars: 95 % interval of the mean": answer.frame["low"].notna().any(),
-        f"thin bars: ± deviation over {answer.experiment.unit}s": answer.frame["deviation"].notna().any(),
-        "dots: runs" if answer.experiment.folds else "dots: seeds": (answer.frame["units"] > 1).any(),
+        "light bars: 95 % interval of the mean": frame["low"].notna().any(),
+        f"thin bars: ± deviation over {answer.experiment.unit}s": frame["deviation"]
+        .where(frame["low"].isna())
+        .notna()
+        .any(),
+        "dots: runs" if answer.experiment.folds else "dots: seeds": (frame["units"] > 1).any(),
+        "large hollow marks: the paper": answer.is_comparable and frame["paper"].notna().any(),
     }
     return "; ".join(mark for mark, is_drawn in marks.items() if is_drawn)
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # Okabe and Ito's, told apart without colour vision
 COLUMN, TWO_COLUMNS = 85 / 25.4, 178 / 25.4  # inches: the widths of a figure of a paper
+MOST_IN_A_COLUMN = 12  # techniques; more have two columns
 TEXT, SMALL = 8, 7  # points: of axes; of ticks, legends and notes
+LETTER = 0.056  # inches: the mean width of a letter of small text
 LOUDNESS = "magma"  # brighter is louder, in grey too
 UNDATED = {"png": {"Software": None}, "pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
 
@@ -30,6 +32,29 @@ def default_style() -> Iterator[None]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         yield
+
+
+@contextmanager
+def print_style() -> Iterator[None]:
+    """Use the sizes of text and lines of a paper. Decorates the functions that draw a page's figure."""
+    import matplotlib
+
+    with default_style():
+        sizes = {"font.size": SMALL, "axes.labelsize": TEXT, "legend.fontsize": SMALL, "figure.titlesize": SMALL}
+        matplotlib.rcParams.update(sizes | {"axes.linewidth": 0.6, "hatch.linewidth": 0.6, "legend.frameon": False})
+        yield
+
+
+def plot(width: float, height: float) -> tuple["Figure", "Axes"]:
+    """Make an empty plot, of a width and height in inches, with thin axes at the left and below."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.tick_params(labelsize=SMALL, width=0.6, length=2.5)  # also of ticks that are made later
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    return figure, axes
 
 
 @default_style()
@@ -65,7 +90,8 @@ def caption(figure: "Figure", title: str, small_print: str = "") -> None:
 def entitle(figure: "Figure", answer: Answer) -> None:
     """Write the title on a figure of a corpus that is not the paper's, so that it says so wherever it is shown."""
     if not answer.is_comparable:
-        figure.suptitle("\n".join(textwrap.wrap(answer.page().heading, 72)), fontsize=9)
+        letters = int(figure.get_figwidth() / LETTER)
+        figure.suptitle("\n".join(textwrap.wrap(answer.page().heading, letters)), fontsize=SMALL)
 
 
 @default_style()
@@ -73,8 +99,9 @@ def blank(text: str) -> "Figure":
     """Draw a small figure that says in one line why it is empty."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2, 0.7))
-    figure.text(0.5, 0.5, text, ha="center", va="center", color="0.4")
+    figure = Figure(figsize=(COLUMN, 0.5))
+    words = "\n".join(textwrap.wrap(text, int(COLUMN / LETTER)))
+    figure.text(0.5, 0.5, words, ha="center", va="center", color="0.4", fontsize=SMALL)
     return figure
 
 

@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from singtech.metrics import label
-from singtech.results.figures import COLOURS, COLUMN, SMALL, TEXT, default_style
+from singtech.results.figures import COLOURS, COLUMN, LETTER, SMALL, TEXT, print_style
 from singtech.results.intervals import NEGLIGIBLE, REFUTED, SUPPORTED, UNDECIDED
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ALPHA = "α = "
 BLUE, VERMILION, GREEN, _ = COLOURS
 STYLES = {SUPPORTED: (BLUE, "o"), REFUTED: (VERMILION, "X"), NEGLIGIBLE: (GREEN, "s"), UNDECIDED: ("0.45", "D")}
-LETTER, BOLD = 0.056, 0.064  # inches: the mean width of a letter of small text
+BOLD = 0.064  # inches: the mean width of a bold letter
 LINE = 0.112  # inches: the height of a line of small text
 GAP = 0.045  # inches: the space between rows
 AXIS = 0.42  # inches: the height of the axis below the rows
@@ -78,7 +78,7 @@ def run_rows(rows: Iterable[ForestRow]) -> list[ForestRow]:
     return [row for row in dict.fromkeys(rows) if row.value == row.value]
 
 
-@default_style()
+@print_style()
 def draw_forest(rows: Sequence[ForestRow], delta: float, width: float = COLUMN, title: str = "") -> "Figure":
     """Draw comparisons that were run, the first at the top, each with its mark and 95 % interval.
 

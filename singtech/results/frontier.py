@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from singtech.metrics import METRICS, WeightedClips, heading
-from singtech.results.figures import blank, default_style, entitle, without_runs
+from singtech.results.figures import TWO_COLUMNS, blank, entitle, plot, print_style, without_runs
 from singtech.results.forest_plot import ForestRow, run_rows
 from singtech.results.intervals import UNDEFINED, Estimate, jackknife, over_folds, without_each
 from singtech.results.pages import NONE, Page, Table, shown, shown_change, shown_change_interval
@@ -126,19 +126,18 @@ def _best(curve: dict[str, np.ndarray], least: np.ndarray) -> np.ndarray:
     return best_accuracy(curve[BALANCED], curve[OVERALL], least)
 
 
-@default_style()
+@print_style()
 def draw(answer: Answer, frame: "pd.DataFrame") -> "Figure":
     """The figure: accuracy over balanced accuracy, plain training's frontier in black, each method's own in colour.
 
     A mark is the method as it is, at tau 0; its line is the best that logit adjustment makes of it.
     """
     from matplotlib import colormaps
-    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     if not len(frame):
         return blank(without_runs(answer))
-    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = plot(TWO_COLUMNS, 3.4)
     colours = colormaps["tab20"].colors  # type: ignore[attr-defined]
     for number, (reference, curve) in enumerate(frame.groupby("condition", sort=False)):
         is_plain = reference == answer.experiment.baseline
@@ -152,9 +151,9 @@ def draw(answer: Answer, frame: "pd.DataFrame") -> "Figure":
             start[BALANCED], start[OVERALL], mark, color=look["color"], label=start["label"], markersize=6, zorder=4
         )
     axes.set(xlabel="balanced accuracy", ylabel="accuracy")
-    axes.grid(color="0.9", linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right center", frameon=False, fontsize=7)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.grid(color="0.9", linewidth=0.6)
+    figure.legend(loc="outside right center")
     entitle(figure, answer)
     return figure
 

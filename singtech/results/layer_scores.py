@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from singtech.metrics import label
 from singtech.results.conditions import Condition
-from singtech.results.figures import blank, default_style, entitle, without_runs
+from singtech.results.figures import TWO_COLUMNS, blank, entitle, plot, print_style, without_runs
 from singtech.results.long_tail import STYLES, name_of
 from singtech.results.pages import Page, Table, shown, shown_interval
 from singtech.results.summaries import Answer
@@ -35,17 +35,14 @@ def encoders_of(answer: Answer) -> dict[str, list[Condition]]:
     return encoders
 
 
-@default_style()
+@print_style()
 def draw(answer: Answer) -> "Figure":
     """The figure: the score of each encoder over its layers, with 95 % intervals."""
-    from matplotlib.figure import Figure
-
     (metric,) = answer.experiment.metrics
     scores = answer.numbers.xs(metric, level="metric")
     if not scores["mean"].notna().any():
         return blank(without_runs(answer))
-    figure = Figure(figsize=(7.2, 4.0), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = plot(TWO_COLUMNS, 2.7)
     for number, (name, rows) in enumerate(encoders_of(answer).items()):
         of_rows = scores.reindex([row.reference for row in rows])
         if not of_rows["mean"].notna().any():
@@ -55,9 +52,8 @@ def draw(answer: Answer) -> "Figure":
         axes.plot(x, of_rows["mean"], f"{mark}-", color=colour, label=name, markersize=4, linewidth=0.9)
         axes.vlines(x, of_rows["low"], of_rows["high"], color=colour, linewidth=0.9, alpha=0.6)
     axes.set(xlabel="layer; 0 is the input of the first transformer layer", ylabel=label(metric))
-    axes.grid(axis="y", color="0.92", linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right center", frameon=False, fontsize=8)
+    axes.grid(axis="y", color="0.92", linewidth=0.6)
+    figure.legend(loc="outside right center")
     entitle(figure, answer)
     return figure
 

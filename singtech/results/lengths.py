@@ -3,7 +3,17 @@
 from typing import TYPE_CHECKING, Any
 
 from singtech.results.commands import command_end, prepare
-from singtech.results.figures import COLOURS, blank, default_style, entitle
+from singtech.results.figures import (
+    COLOURS,
+    COLUMN,
+    MOST_IN_A_COLUMN,
+    SMALL,
+    TWO_COLUMNS,
+    blank,
+    entitle,
+    plot,
+    print_style,
+)
 from singtech.results.pages import Page, Table
 from singtech.results.summaries import Answer, printed, progress
 
@@ -12,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPLITS = ("train", "validation", "test")  # from the ground of a bar upwards
-HATCHES = ("", "..", "//")
+HATCHES = ("", "....", "////")
 REST = "A clip is what a recording is cut into; what is left over after its last one counts in the minutes."
 
 
@@ -34,31 +44,26 @@ def lengths_page(answer: Answer) -> Page:
     )
 
 
-@default_style()
+@print_style()
 def draw(answer: Answer, frame: "pd.DataFrame") -> "Figure":
     """The figure: a bar a technique, its splits on one another, its minutes above it."""
-    from matplotlib.figure import Figure
-
     if not len(frame):
         return blank(f"not prepared yet, see {answer.experiment.name}.md")
-    figure = Figure(figsize=(6.2, 3.8), layout="constrained")
-    axes = figure.subplots()
     minutes = _by_split(frame, "minutes")
+    figure, axes = plot(COLUMN if len(minutes) <= MOST_IN_A_COLUMN else TWO_COLUMNS, 2.3)
     for split, colour, hatch in zip(SPLITS, COLOURS, HATCHES, strict=False):
         if split in minutes:
             below = minutes.cumsum(axis=1)[split] - minutes[split]
             look: dict[str, Any] = {"hatch": hatch, "edgecolor": "white", "linewidth": 0.8}
             axes.bar(range(len(minutes)), minutes[split], 0.75, below, color=colour, label=split, **look)
     for bar, total in enumerate(minutes.sum(axis=1)):
-        axes.annotate(f"{total:.1f}", (bar, total), (0, 2), textcoords="offset points", ha="center", fontsize=8)
+        axes.annotate(f"{total:.1f}", (bar, total), (0, 2), textcoords="offset points", ha="center", fontsize=SMALL)
     names = map(printed, minutes.index)
-    axes.set_xticks(range(len(minutes)), names, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_xticks(range(len(minutes)), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_ylabel("minutes")
-    axes.grid(axis="y", color="0.9", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="0.9", linewidth=0.6)
     entitle(figure, answer)
-    axes.legend(frameon=False, reverse=True)
+    axes.legend(reverse=True)
     return figure
 
 

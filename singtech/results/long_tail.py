@@ -10,7 +10,7 @@ from singtech.metrics import heading, label
 from singtech.results.conditions import Condition
 from singtech.results.contrasts import contrasts_frame
 from singtech.results.experiments import Contrast
-from singtech.results.figures import blank, default_style, entitle, without_runs
+from singtech.results.figures import SMALL, TWO_COLUMNS, blank, entitle, plot, print_style, without_runs
 from singtech.results.pages import Page, Table, shown, shown_change, shown_change_interval
 from singtech.results.summaries import Answer
 
@@ -90,35 +90,30 @@ def gains_frame(answer: Answer) -> "pd.DataFrame":
     return pd.concat(frames, ignore_index=True)
 
 
-@default_style()
+@print_style()
 def draw(answer: Answer, gains: "pd.DataFrame") -> "Figure":
     """The figure: the gain of each method over the ratio, with its 95 % interval; methods stand beside each other."""
-    from matplotlib.figure import Figure
-
     gains = gains.dropna(subset=["ratio", "value"])
     if not len(gains):
         return blank(without_runs(answer))
     ratios = list(answer.experiment.ratios)
-    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = plot(TWO_COLUMNS, 3.0)
     names = list(dict.fromkeys(gains["label"]))
     axes.axhline(0, color="0.3", linewidth=0.8, zorder=1.5)
-    axes.set_axisbelow(True)
     for number, (name, of_method) in enumerate(gains.groupby("label", sort=False)):
         colour, mark = STYLES[number % len(STYLES)]
         x = of_method["ratio"].map(ratios.index).to_numpy() + APART * (number - (len(names) - 1) / 2)
         look: dict[str, Any] = {"color": colour, "zorder": 3}
         axes.plot(x, of_method["value"], linewidth=0.8, alpha=0.5, color=colour, zorder=2)
-        axes.plot(x, of_method["value"], mark, label=name, markersize=5.5, **look)
+        axes.plot(x, of_method["value"], mark, label=name, markersize=4.5, **look)
         axes.vlines(x, of_method["low"], of_method["high"], linewidth=1.2, **look)
     axes.set_xticks(range(len(ratios)), [f"{ratio:g}" for ratio in ratios])
     for edge in np.arange(len(ratios) - 1) + 0.5:
         axes.axvline(edge, color="0.9", linewidth=0.8, zorder=0)
     axes.set(xlabel="imbalance ratio of the training clips", ylabel=f"gain in {label(answer.experiment.metrics[0])}")
-    axes.grid(axis="y", color="0.92", linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="0.92", linewidth=0.6)
     title = "bars: 95 % interval" if gains["low"].notna().any() else ""
-    figure.legend(loc="outside right center", frameon=False, fontsize=8, title=title, title_fontsize=8)
+    figure.legend(loc="outside right center", title=title, title_fontsize=SMALL)
     entitle(figure, answer)
     return figure
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib.text import Text
 
 from singtech.results.collate import collate, read_collated
 from singtech.results.rows import write_row
@@ -123,6 +124,23 @@ def put_corpus(tmp_path):
         return path
 
     return put
+
+
+@pytest.fixture
+def fits_print():
+    """Check that a figure is one or two columns of a paper wide, and that its text, of 7 or 8 points, lies in it."""
+
+    def check(figure):
+        figure.draw_without_rendering()
+        assert round(25.4 * figure.get_figwidth()) in (85, 178)
+        texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+        assert {text.get_fontsize() for text in texts} <= {7, 8}
+        drawn = figure.get_tightbbox()
+        assert min(drawn.x0, drawn.y0) >= 0
+        assert drawn.x1 <= figure.get_figwidth()
+        assert drawn.y1 <= figure.get_figheight()
+
+    return check
 
 
 @pytest.fixture

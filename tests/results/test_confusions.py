@@ -84,7 +84,7 @@ def test_shares_have_intervals_where_the_predictions_are_here(run, put_confusion
 def test_the_figure_has_the_mean_of_every_pair(two_seeds, collated):
     there = collated()
     found = answer(EXPERIMENT, there, "vocalset")
-    axes, bar = draw(found, *confusion(there.confusions, found.runs["run"])).axes
+    (axes,) = draw(found, *confusion(there.confusions, found.runs["run"])).axes
     image = np.asarray(axes.images[0].get_array())
     assert image[1].tolist() == pytest.approx([0, 0.7, 0.1, 0.2])
     assert [tick.get_text() for tick in axes.get_yticklabels()] == list(NAMES)
@@ -92,8 +92,20 @@ def test_the_figure_has_the_mean_of_every_pair(two_seeds, collated):
     assert fields[1, 1] == "70"
     assert fields[2, 0] == "12"
     assert (0, 3) not in fields  # nothing to say of what never happens
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
-    assert bar.get_ylabel() == "percent of the true technique's clips"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted, % of the true technique's clips", "true")
+
+
+def test_a_technique_without_test_clips_has_a_column_and_no_row(run, put_confusion, collated, fits_print):
+    put_confusion(run(), ("trill", "trillo", "vibrato"), [[3, 1, 0], [0, 0, 0], [0, 1, 3]])
+    there = collated()
+    found = answer(EXPERIMENT, there, "vocalset")
+    figure = draw(found, *confusion(there.confusions, found.runs["run"]))
+    (axes,) = figure.axes
+    assert np.asarray(axes.images[0].get_array()).tolist() == [[0.75, 0.25, 0], [0, 0.25, 0.75]]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["trill", "vibrato"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["trill", "trillo", "vibrato"]
+    assert figure.get_supxlabel() == "no test clips: trillo"
+    fits_print(figure)
 
 
 def test_all_pairs_are_in_the_csv(tmp_path, two_seeds, collated):
@@ -145,5 +157,5 @@ def test_a_corpus_without_the_three_shows_its_own_in_the_figure_alone(tmp_path, 
     page = rendered(tmp_path, collated, "choir")[0].read_text(encoding="utf-8")
     assert "| True" not in page
     there = collated()
-    axes, _ = draw(answer(EXPERIMENT, there, "choir"), *confusion(there.confusions, tuple(there.results["run"]))).axes
+    (axes,) = draw(answer(EXPERIMENT, there, "choir"), *confusion(there.confusions, tuple(there.results["run"]))).axes
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["growl", "yodel"]

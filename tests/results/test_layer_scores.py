@@ -34,6 +34,10 @@ def test_the_cells_are_the_means_over_seeds(page):
     assert (second[0], second[1][:5], second[3][:5]) == ("1", "0.610", "0.710")
 
 
+def test_the_figure_fits_two_columns(page, fits_print):
+    fits_print(page.figure)
+
+
 def test_the_figure_draws_what_was_run(page):
     (axes,) = page.figure.axes
     lines = {line.get_label(): list(line.get_ydata()) for line in axes.lines}

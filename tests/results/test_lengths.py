@@ -53,6 +53,10 @@ def test_a_split_without_recordings_is_not_in_the_legend(drawn):
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["test", "train"]
 
 
+def test_the_figure_fits_a_column(drawn, fits_print):
+    fits_print(drawn().figure)
+
+
 def test_another_corpus_says_so_in_the_figure(drawn):
     assert " ".join(drawn("demo").get_suptitle().split()).endswith("not VocalSet, not comparable with the paper")
     assert drawn().get_suptitle() == ""
