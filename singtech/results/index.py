@@ -14,12 +14,13 @@ from singtech.results.figures import COLUMN, TWO_COLUMNS, save
 from singtech.results.forest_plot import draw_forest
 from singtech.results.frontier import frontier_page
 from singtech.results.groups import Group
+from singtech.results.latex import latex
 from singtech.results.layer_scores import layer_scores_page
 from singtech.results.layers import layers_page
 from singtech.results.lengths import lengths_page
 from singtech.results.long_tail import long_tail_page
 from singtech.results.nested import nested_page
-from singtech.results.pages import Page, Table, corpus, csv, latex, markdown, pipes
+from singtech.results.pages import Page, Table, corpus, csv, markdown, pipes
 from singtech.results.rounding import rounding_page
 from singtech.results.selections import selection_page
 from singtech.results.settings import DEFAULTS, Settings

@@ -1,4 +1,4 @@
-"""A page of results: its numbers as a frame, its tables as cells; Markdown, LaTeX, CSV and HTML are rendered from it.
+"""A page of results: its numbers as a frame, its tables as cells; Markdown, CSV and HTML are rendered from it here.
 
 Sentences of a page (caption, lead, notes) are Markdown. Cells are plain text, and say themselves whether they are bold.
 """
@@ -24,17 +24,7 @@ if TYPE_CHECKING:
     from singtech.results.forest_plot import ForestRow
 
 NONE = "—"  # a cell without a number
-PAGE_HEIGHT = 40  # lines; a longer LaTeX table has smaller type, as a page holds about 55
 TEMPLATES = Path(__file__).parent / "page"
-
-_TEX = {
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-    **{"±": r"$\pm$", "α": r"$\alpha$", "×": r"$\times$", "·": r"$\cdot$", "✓": r"\checkmark{}"},
-    **{"−": "$-$", "—": "--", "–": "--", "<": "$<$", ">": "$>$", "|": "$|$"},
-    "[": "{[}",  # LaTeX takes a bracket that begins a line for an argument of the line break before it
-}
-_FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}"  # shrinks a tabular wider than the page
 
 
 @dataclass(frozen=True)
@@ -190,36 +180,6 @@ def csv(page: Page) -> str:
     return page.frame.round(6).to_csv(index=False, lineterminator="\n")
 
 
-def latex(page: Page) -> str:
-    """Render each table of a page as a LaTeX `table`; notes and missing runs are comments in it."""
-    notes = [r"Needs \usepackage{amssymb,booktabs,graphicx}.", *page.notes]
-    notes += [f"Missing: {what}: {command}" for what, command in page.missing]
-    lines = [f"% {' '.join(note.split())}" for note in notes]
-    for number, table in enumerate(page.tables, start=1):
-        title = ": ".join(filter(None, (page.heading, table.title)))
-        label = "-".join(filter(None, (page.name, str(number) if number > 1 else "", page.data))).replace("_", "-")
-        lines += [
-            r"\begin{table}",
-            r"\centering" + (r"\scriptsize" if len(table.lines) > PAGE_HEIGHT else r"\footnotesize"),
-            rf"\caption{{{tex(title)}. {tex(table.note or page.caption)}}}",
-            rf"\label{{tab:{label}}}",
-            f"\\par\\medskip\n{_FITTED}{{%",
-            rf"\begin{{tabular}}{{{'l' * table.words}{'r' * (len(table.header) - table.words)}}}",
-            r"\toprule",
-            " & ".join(map(tex, table.header)) + r" \\",
-            r"\midrule",
-            "\n\\addlinespace\n".join("\n".join(_tex_line(line, table) for line in group) for group in table.groups),
-            "\\bottomrule\n\\end{tabular}%\n}\n\\end{table}",
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def tex(text: str, is_number: bool = False) -> str:
-    """Escape text for LaTeX; + and - of a number are signs."""
-    signs = {"+": "$+$", "-": "$-$"} if is_number else {}
-    return "".join((_TEX | signs).get(character, character) for character in text)
-
-
 def html(page: Page, folder: Path) -> str:
     """Render the body of a page as HTML, without its title: tables that can be sorted, its figure of a folder inlined.
 
@@ -255,15 +215,6 @@ def templates() -> "jinja2.Environment":
 def data_uri(content: bytes, kind: str) -> str:
     """Encode bytes as they stand in a page that opens without a network."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _tex_line(line: Line, table: Table) -> str:
-    cells = []
-    for column, cell in enumerate(line):
-        text = tex(cell.text, is_number=column >= table.words)
-        text = rf"\emph{{{text}}}" if cell.is_heading else text
-        cells.append(rf"\textbf{{{text}}}" if cell.is_bold else text)
-    return " & ".join(cells) + r" \\"
 
 
 def _plus_or_minus(deviation: float | None) -> str:

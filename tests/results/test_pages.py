@@ -5,7 +5,8 @@ import re
 import pandas as pd
 
 from singtech.metrics import METRICS, Metric
-from singtech.results.pages import Cell, Page, Table, csv, html, latex, markdown
+from singtech.results.latex import latex
+from singtech.results.pages import Cell, Page, Table, csv, html, markdown
 
 TWO = [Table.of(["a", ""], [["x", "1"]]), Table.of(["b"], [["y"]], title="After")]
 
@@ -49,7 +50,7 @@ def test_bold_cells_and_headings_are_so_in_every_format(tmp_path):
     of_all = page(tables=[table])
     assert r"**1 \| 2**" in markdown(of_all)
     assert "*group*" in markdown(of_all)
-    assert "\\emph{group} \\\\\n\\addlinespace\n\\textbf{1 $|$ 2}" in latex(of_all)
+    assert "{\\emph{group}} \\\\\n\\addlinespace[2pt]\n\\textbf{1 $|$ 2}" in latex(of_all)
     assert "<strong>1 | 2</strong>" in html(of_all, tmp_path)
 
 
