@@ -18,7 +18,7 @@ GAP = 5  # points between columns
 LINES = 42  # that a page holds
 NARROW = 70  # points: words that are wrapped have so much at least
 COUNTS = ("seeds", "folds", "runs", "pairs")
-NOT_NEEDED = ("p", "d", "correlation", "would need")  # columns that stay on the page
+NOT_NEEDED = ("p", "d", "correlation", "would need")  # columns of verdicts that stay on the page
 EMPTY = ("", NONE, "0", "not run")
 INTERVAL = re.compile(r"([+-]?\d+\.\d+) to ([+-]?\d+\.\d+)")
 
@@ -68,6 +68,7 @@ def prose(text: str) -> str:
 def caption(page: Page, table: Table) -> str:
     """A short caption: the title without its number in the paper, and the corpus where it is not the paper's."""
     title = re.sub(r"^(Table|Figure|Section) [\d.]+: ", "", page.title)
+    title = f"the paper's {title}" if re.match(r"(Table|Figure) \d", title) else title
     name = ": ".join(filter(None, (title[:1].upper() + title[1:], table.title)))
     whose = corpus(page.data)
     return f"{name}." if page.data == PAPER_CORPUS else f"{name}. {whose[:1].upper()}{whose[1:]}."
@@ -85,14 +86,14 @@ def shortened(table: Table) -> tuple[Table, list[str]]:
     groups, notes = _without_constant_counts(groups, table.words)
     groups, baseline = _with_short_labels(groups, table.words)
     lines = [line for group in groups for line in group if not _is_heading(line)]
-    kept = [0]
+    kept, not_needed = [0], NOT_NEEDED if "verdict" in table.header else ()
     for j, name in list(enumerate(table.header))[1:]:
         texts, is_word = {line[j].text for line in lines} - {""}, j < table.words
         if len(texts) == 1 and (name.lower() in COUNTS or (name and is_word)):
             notes.append(f"{name[:1].upper()}{name[1:]}: {texts.pop()}.")
-        elif (name or texts - {"ours"}) if is_word else (name not in NOT_NEEDED and texts - {NONE}):
+        elif (name or texts - {"ours"}) if is_word else (name not in not_needed and texts - {NONE}):
             kept.append(j)
-    left_out = [name for j, name in enumerate(table.header) if name in NOT_NEEDED and j not in kept]
+    left_out = [name for j, name in enumerate(table.header) if name in not_needed and j not in kept]
     notes += [*baseline, *([f"Not shown: {', '.join(left_out)}."] if left_out else [])]
     return replace(
         table,

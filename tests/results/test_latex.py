@@ -88,7 +88,7 @@ def test_every_file_is_well_formed(latex_files):
         labels += re.findall(r"\\label{(tab:[\w-]+)}", text)
         floats += len(tables)
     assert len(set(labels)) == len(labels)
-    assert 60 < len(labels) <= floats
+    assert 30 < len(labels) <= floats
 
 
 def assert_packages_are_named(path, text):
@@ -137,14 +137,15 @@ def hard_pages():
     ]
     long = [[heading], *[[line_of(f"condition {k}", "0.1 ± 0.2", "0.300")] for k in range(120)]]
     words = [
-        [line_of("a name of a method that goes on and on", "its setting, which is as long as the name", *[number] * 5)]
+        [line_of(f"the name of method {k} that goes on and on", f"its setting {k}, which is long too", *[number] * 5)]
+        for k in range(3)
     ]
     tables = [
         Table(["Condition", "", *techniques], wide, words=2),
         Table(
             ["Condition", "F1", "a head of several words over short numbers"], long, note='It is "so", see `long_name`.'
         ),
-        Table(["Method", "setting", *"abcde"], words * 3, words=2, title="Words"),
+        Table(["Method", "setting", *"abcde"], words, words=2, title="Words"),
     ]
     parts = {"caption": "What it is: 50 %.", "frame": None, "notes": ["Ours: mean ± deviation."]}
     return [Page(f"hard{k}", "demo", "Figure 3: hard", tables=[table], **parts) for k, table in enumerate(tables)]
@@ -154,8 +155,8 @@ def test_a_table_that_is_too_wide_stands_in_panels_and_one_that_is_too_long_goes
     wide, long, words = map(latex, hard_pages)
     assert wide.count(r"\begin{table*}") == 1
     assert wide.count(r"\midrule") > 3
-    assert [wide.count(f"technique {k} ") + wide.count(rf"technique\\{k}}}") for k in range(17)] == [1] * 17
-    assert long.count(r"\begin{table*}") == long.count(" (continued)}") + 1 > 2
+    assert [len(re.findall(rf"technique( |\\\\){k}\b", wide)) for k in range(17)] == [1] * 17
+    assert long.count(r"\begin{table") == long.count(" (continued)}") + 1 > 2
     assert long.count(r"\label{") == long.count(r"\parbox") == 1
     assert all(f"condition {k} &" in long for k in range(120))
     assert r"p{" in words
