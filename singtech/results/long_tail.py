@@ -11,6 +11,7 @@ from singtech.results.conditions import Condition
 from singtech.results.contrasts import contrasts_frame
 from singtech.results.experiments import Contrast
 from singtech.results.figures import SMALL, TWO_COLUMNS, blank, entitle, plot, print_style, without_runs
+from singtech.results.forest_plot import ForestRow, run_rows
 from singtech.results.pages import Page, Table, shown, shown_change, shown_change_interval
 from singtech.results.summaries import Answer
 
@@ -44,6 +45,7 @@ def long_tail_page(answer: Answer) -> Page:
         frame=pd.concat([frame, gains.assign(data=answer.data, artefact=answer.experiment.name)]),
         tables=[_table(answer, gains)],
         figure=draw(answer, gains),
+        comparisons=forest_rows(gains, answer.experiment.ratios),
         notes=[*answer.notes.values(), note],
         sweep="",
     )
@@ -88,6 +90,18 @@ def gains_frame(answer: Answer) -> "pd.DataFrame":
         ratios = [ratio_of(each) if contrasts is gains else np.nan for each in own]
         frames.append(frame.assign(label=[name_of(each) for each in own], ratio=ratios))
     return pd.concat(frames, ignore_index=True)
+
+
+def forest_rows(gains: "pd.DataFrame", ratios: Sequence[float]) -> list[ForestRow]:
+    """Make the rows of a forest plot, by ratio, from the first metric of `gains_frame`; the growth of gains is last."""
+    of_metric = gains[gains["metric"] == gains["metric"].iloc[0]]
+    groups = [(of_metric[of_metric["ratio"] == ratio], f"Ratio {ratio:g}") for ratio in ratios]
+    groups.append((of_metric[of_metric["ratio"].isna()], f"Ratio {ratios[-1]:g} − {ratios[0]:g}"))
+    return run_rows(
+        ForestRow(row.label, row.value, row.low, row.high, row.verdict, group, metric=row.metric)
+        for rows, group in groups
+        for row in rows.itertuples()
+    )
 
 
 @print_style()

@@ -80,7 +80,7 @@ def test_logit_adjustment_itself_gains_nothing_and_a_better_network_does(put, co
     assert {path.name for path in paths} >= {"frontier.png", "frontier.pdf", "frontier.csv"}
 
 
-def test_one_seed_is_undecided_even_if_every_singer_gains(put, collated, tmp_path):
+def test_one_seed_is_undecided_even_if_every_singer_gains(put, collated, tmp_path, fits_print):
     better = [(singer, name, belt + (name == "belt"), trill + (name == "trill")) for singer, name, belt, trill in CLIPS]
     few = replace(
         FRONTIER, conditions=tuple(c for c in FRONTIER.conditions if c.reference in ("late_crt_wc@0", "late_tau_norm"))
@@ -92,3 +92,6 @@ def test_one_seed_is_undecided_even_if_every_singer_gains(put, collated, tmp_pat
         (gain,) = page.frame.dropna(subset="verdict").itertuples()
         assert gain.p_holm < 0.05
         assert gain.verdict == expected
+        (row,) = page.comparisons
+        assert (row.value, row.low, row.high, row.verdict) == (gain.gain, gain.low, gain.high, expected)
+    fits_print(page.figure)

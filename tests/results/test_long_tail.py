@@ -50,8 +50,11 @@ def lines_of(path):
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in path.read_text().splitlines()]
 
 
-def test_gains_are_over_plain_re_training_at_the_same_ratio(page):
+def test_gains_are_over_plain_re_training_at_the_same_ratio(page, fits_print):
     paths, rendered = page()
+    fits_print(rendered.figure)
+    drawn = [(row.group, round(row.value, 6)) for row in rendered.comparisons]
+    assert drawn == [("Ratio 1", 0.0), ("Ratio 4", 0.1), ("Ratio 16", 0.3), ("Ratio 16 − 1", 0.3)]
     gains = rendered.frame.dropna(subset="verdict")
     full = gains[gains["label"] == "Late, cRT-WC, α = 1"].set_index("ratio")
     assert [full.loc[ratio, "value"] for ratio in (1, 4, 16)] == pytest.approx([0.0, 0.1, 0.3])
