@@ -53,8 +53,10 @@ class ForestRow:
 def contrast_rows(frame: "pd.DataFrame", metric: str) -> list[ForestRow]:
     """Make the rows of `contrasts_frame`, of one metric."""
     of_metric = frame[frame["metric"] == metric].to_dict("records")
-    numbers = ("value", "low", "high", "verdict")
-    return [ForestRow(row["contrast"], *(row[name] for name in numbers), metric=metric) for row in of_metric]
+    return [
+        ForestRow(row["contrast"], row["value"], row["low"], row["high"], row["verdict"], metric=metric)
+        for row in of_metric
+    ]
 
 
 def shorten(name: str) -> str:
@@ -148,7 +150,8 @@ class _Line:
 
 def _layout(rows: Sequence[ForestRow], width: float, usual: str) -> list[_Line]:
     """Stack headings and rows; a row on the second ground stands close below its first."""
-    lines, y, before = [], 0.0, None
+    lines: list[_Line] = []
+    y, before = 0.0, None
     room = NAMES * width - 0.1
     for row in rows:
         if row.group and (before is None or row.group != before.group):

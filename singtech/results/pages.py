@@ -84,14 +84,14 @@ class Page:
         tables: its numbers as printed.
         lead: sentences above the tables; several make a list.
         figure: None for none; it is saved as `<name>.png` and `.pdf`.
-        comparisons: paired differences that were run, for a forest plot; saved as `<name>-forest.png` and `.pdf`, and
-            for two columns as `<name>-forest-wide.png` and `.pdf`.
-        delta: smaller differences are negligible.
         notes: what a reader must know of the numbers, a sentence each.
         missing: what is missing, and the command that makes it.
         sweep: the command that makes all missing runs; "" where none is.
         runs: the names of the runs whose numbers it shows.
         progress: how much of it there is, in a few words.
+        comparisons: paired differences that were run, for a forest plot; saved as `<name>-forest.png` and `.pdf`, and
+            for two columns as `<name>-forest-wide.png` and `.pdf`.
+        delta: smaller differences are negligible.
     """
 
     name: str
@@ -102,13 +102,13 @@ class Page:
     tables: Sequence[Table] = ()
     lead: Sequence[str] = ()
     figure: "Figure | None" = None
-    comparisons: "Sequence[ForestRow]" = ()
-    delta: float = DELTA
     notes: Sequence[str] = ()
     missing: Sequence[tuple[str, str]] = ()
     sweep: str = ""
     runs: Sequence[str] = ()
     progress: str = ""
+    comparisons: "Sequence[ForestRow]" = ()
+    delta: float = DELTA
 
     @property
     def heading(self) -> str:
