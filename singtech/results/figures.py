@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from singtech.io.atomic import atomic_path
 from singtech.results.summaries import Answer
@@ -40,8 +40,9 @@ def print_style() -> Iterator[None]:
     import matplotlib
 
     with default_style():
-        sizes = {"font.size": SMALL, "axes.labelsize": TEXT, "legend.fontsize": SMALL, "figure.titlesize": SMALL}
-        matplotlib.rcParams.update(sizes | {"axes.linewidth": 0.6, "hatch.linewidth": 0.6, "legend.frameon": False})
+        look: dict[Any, Any] = {"font.size": SMALL, "axes.labelsize": TEXT, "legend.fontsize": SMALL}
+        look |= {"figure.titlesize": SMALL, "axes.linewidth": 0.6, "hatch.linewidth": 0.6, "legend.frameon": False}
+        matplotlib.rcParams.update(look)
         yield
 
 

@@ -12,7 +12,10 @@ from itertools import pairwise
 from singtech.results.experiments import PAPER_CORPUS
 from singtech.results.pages import NONE, Cell, Line, Page, Table, corpus
 
-COLUMN, PAGE = 222, 478  # points: the width of one column, and of both, of 80 and 170 mm with a margin for other fonts
+COLUMN, PAGE = (
+    222.0,
+    478.0,
+)  # points: the width of one column, and of both, of 80 and 170 mm with a margin for other fonts
 SMALL, SIZES = 7, (8, 7)  # points: of intervals and notes; of a table, the first that fits
 GAP = 5  # points between columns
 LINES = 42  # that a page holds
@@ -242,28 +245,34 @@ def _layout(table: Table, widths: Callable[[int], list[float]]) -> _Layout:
     size = SIZES[-1]
     each = widths(size)
     named, rest = each[: table.words], sum(each[table.words :]) + GAP * len(numbers)
-    least = [min(width, NARROW) for width in named]
-    room = max(PAGE - rest, 0.35 * PAGE) - GAP * (table.words - 1)
-    if sum(named) > room:  # the widest columns of words share what the others leave
-        spare = max(room - sum(least), 0)
-        over = sum(named) - sum(least)
-        named = [low + spare * (width - low) / over if over else width for low, width in zip(least, named, strict=True)]
-        words = "".join(
-            "l" if width >= before else rf">{{\raggedright\arraybackslash}}p{{{width:.0f}pt}}"
-            for width, before in zip(named, each, strict=False)
-        )
-    room = PAGE - sum(named) - GAP * (table.words - 1)
-    panels: list[list[int]] = [[]]
-    for j in numbers:
-        if panels[-1] and sum(each[k] + GAP for k in [*panels[-1], j]) > room:
-            panels.append([])
-        panels[-1].append(j)
-    if len(panels) > 1:  # of equal lengths, if these fit
-        share = -(-len(numbers) // len(panels))
-        equal = [numbers[k : k + share] for k in range(0, len(numbers), share)]
-        widest = [max(each[panel[k]] for panel in equal if k < len(panel)) + GAP for k in range(share)]
-        panels = equal if sum(widest) <= room else panels
-    return _Layout("table*", size, words, panels)
+    wrapped = _share(named, max(PAGE - rest, 0.35 * PAGE) - GAP * (table.words - 1))
+    words = "".join(
+        "l" if width >= before else rf">{{\raggedright\arraybackslash}}p{{{width:.0f}pt}}"
+        for width, before in zip(wrapped, named, strict=True)
+    )
+    room = PAGE - sum(wrapped) - GAP * (table.words - 1)
+    return _Layout("table*", size, words, _panels(numbers, each, room))
+
+
+def _share(widths: list[float], room: float) -> list[float]:
+    """Narrow columns of words, points, until they fit: what is left beyond `NARROW` is shared by their need."""
+    if sum(widths) <= room:
+        return widths
+    least = [min(width, NARROW) for width in widths]
+    share = max(room - sum(least), 0) / (sum(widths) - sum(least) or 1)
+    return [low + share * (width - low) for low, width in zip(least, widths, strict=True)]
+
+
+def _panels(numbers: list[int], widths: list[float], room: float) -> list[list[int]]:
+    """Columns of numbers in as few panels of one length as fit; a column is as wide as its widest in any panel."""
+    panels = [numbers]
+    for count in range(1, len(numbers) + 1):
+        length = -(-len(numbers) // count)
+        panels = [numbers[k : k + length] for k in range(0, len(numbers), length)]
+        widest = [max(widths[panel[k]] for panel in panels if k < len(panel)) + GAP for k in range(length)]
+        if sum(widest) <= room:
+            break
+    return panels
 
 
 def _floats(page: Page, table: Table, label: str) -> list[str]:
@@ -339,7 +348,8 @@ def _panel(panel: Sequence[int], most: int, names: Sequence[str], groups: Sequen
 
 def _pages(groups: Sequence[list[Line]], panels: int) -> list[list[list[Line]]]:
     """Groups of lines by float, as many lines as a page holds; a heading stays with the group below."""
-    most, chunks = LINES // panels, [[]]
+    most = LINES // panels
+    chunks: list[list[list[Line]]] = [[]]
     pieces = [group[k : k + most] for group in groups for k in range(0, len(group), most)]
     for piece in pieces:
         if chunks[-1] and sum(map(len, chunks[-1])) + len(piece) > most:
