@@ -4,8 +4,9 @@ The tables are rendered first. The page is `<output_dir>/tables/<data>/report.ht
 and sound exceed 40 MB, the easier recordings have no sound, and the page says so.
 """
 
+import contextlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,18 +15,14 @@ import numpy as np
 
 from singtech.cli.options import command, option
 from singtech.cli.tables import collate_corpora, render_corpus
-from singtech.errors import InvalidValue
+from singtech.errors import Damaged, InvalidValue
+from singtech.results.clips import HARDEST, ClipProbabilities, Take, clip_probabilities, wrong_clips
 from singtech.results.collate import Collated
 from singtech.results.commands import command_end, prepare
+from singtech.results.feature_map import ClipFeatures, describe_maps
 from singtech.results.pages import data_uri
-from singtech.results.report import (
-    ClipProbabilities,
-    Take,
-    answer_everything,
-    clip_probabilities,
-    hardest_clips,
-    write_report,
-)
+from singtech.results.report import answer_everything, write_report
+from singtech.results.summaries import Answer
 
 if TYPE_CHECKING:
     from singtech.corpus.clip_store import Corpus
@@ -33,7 +30,9 @@ if TYPE_CHECKING:
 AUDIO = ("all", "hardest", "none")
 MOST_BYTES = 40_000_000  # of pictures and audio, encoded in the page
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-HEIGHT, SECOND, WIDEST = 160, 60, 4000  # spectrogram in pixels: height, width per second, largest width
+HEIGHT, SECOND, WIDEST = 160, 60, 4000  # spectrogram in pixels: height to `USUAL` Hz, width per second, largest width
+USUAL = 8000  # Hz; the page shows what is above on demand
+MOST_MAPS = 12  # of features
 
 
 @dataclass(kw_only=True)
@@ -41,7 +40,9 @@ class Options:
     """The options of `singtech report`."""
 
     data: str = option("NAME", "one corpus only", "")
-    audio: str = option("WHICH", "recordings that can be heard: all, hardest (of the 25 hardest clips), none", "all")
+    audio: str = option(
+        "WHICH", f"recordings that can be heard: all, hardest (of the {HARDEST} hardest clips), none", "all"
+    )
     output_dir: Path = option("FOLDER", "where the results are; it may be read-only", Path("outputs"))
     to: str = option("FOLDER", "where to write the pages; <output_dir>/tables by default", "")
 
@@ -63,29 +64,30 @@ def report(collated: Collated, data: str, audio: str = "all", to: str = "") -> P
     folder, pages = render_corpus(collated, data, to)
     answer = answer_everything(collated, data)
     clips = clip_probabilities(answer)
-    takes, sounds = render_recordings(collated, data, clips, audio)
+    store = _find_store(collated, data) if clips else None
+    takes, sounds = render_recordings(collated, data, clips, store, audio)
+    maps = describe_maps(clips, read_features(answer, clips, store)) if clips and store else []
     path = folder / "report.html"
-    write_report(path, answer, clips, pages, takes, sounds)
+    write_report(path, answer, clips, pages, takes, sounds, maps)
     return path
 
 
 def render_recordings(
-    collated: Collated, data: str, clips: ClipProbabilities | None, audio: str
+    collated: Collated, data: str, clips: ClipProbabilities | None, store: "Corpus | None", audio: str
 ) -> tuple[dict[str, Take], dict[str, object]]:
-    """Read each test recording from the clip store, and make its picture and sound. The hardest come first.
+    """Make the picture and sound of each test recording from the clip store. The hardest come first.
 
     A recording has no sound once pictures and sounds exceed `MOST_BYTES`.
 
     Returns:
-        recording -> picture and sound; and settings of the page: `clip_seconds`, `khz`, and `silent`, the reason why
-        some recordings have no sound.
+        recording -> picture and sound; and settings of the page: `clip_seconds`, `khz` of the pictures, `usual_khz`
+        that are shown first, and `silent`, the reason why some recordings have no sound.
     """
     from tqdm import tqdm
 
-    sounds: dict[str, object] = {"clip_seconds": 0, "khz": 0, "silent": ""}
+    sounds: dict[str, object] = {"clip_seconds": 0, "khz": 0, "usual_khz": 0, "silent": ""}
     if clips is None:
         return {}, sounds
-    store = _find_store(collated, data)
     if store is None:
         command = prepare(command_end(collated, data))
         sounds["silent"] = f"The clips are not here, so no recording is heard or seen; `{command}` makes them."
@@ -94,7 +96,11 @@ def render_recordings(
     rate = store.sample_rate
     hardness = clips.clips.assign(true=clips.true).groupby("recording")["true"].min().sort_values(kind="stable")
     order = [recording for recording in hardness.index if recording in groups]
-    audible = {"all": set(order), "hardest": set(hardest_clips(clips)["recording"]) & set(order), "none": set()}[audio]
+    audible = {
+        "all": set(order),
+        "hardest": set(wrong_clips(clips).head(HARDEST)["recording"]) & set(order),
+        "none": set(),
+    }[audio]
     takes, free_bytes = {}, MOST_BYTES
     for recording in tqdm(order, unit="recording", desc="pictures and audio", leave=False):
         rows = groups[recording]
@@ -105,9 +111,58 @@ def render_recordings(
         if recording in audible and free_bytes > 0:
             sound = data_uri(_encode_mp3(samples, rate), "audio/mpeg")
             free_bytes -= len(sound)
-        takes[recording] = Take(sound if free_bytes >= 0 else "", picture, width)  # if full, easier ones are silent too
+        sound = sound if free_bytes >= 0 else ""  # if full, easier ones are silent too
+        takes[recording] = Take(sound, picture, width, round(len(samples) / rate, 3))
     silent = _describe_silence(audio, sum(bool(take.audio) for take in takes.values()), len(audible), len(takes))
-    return takes, {"clip_seconds": store.clip_seconds, "khz": rate / 2000, "silent": silent}
+    khz = rate / 2000
+    sizes = {"clip_seconds": store.clip_seconds, "khz": khz, "usual_khz": min(khz, USUAL / 1000)}
+    return takes, {**sizes, "silent": silent}
+
+
+def read_features(answer: Answer, clips: ClipProbabilities, store: "Corpus") -> list[ClipFeatures]:
+    """Read the features of the test clips by the first run of each condition, of the first fold if there are folds.
+
+    Nothing is computed: a run stores them when it is scored. Conditions that share a phase share its features.
+    """
+    from singtech.training.phase_store import read_features as read_file
+
+    rows = dict(
+        zip(zip(store.clips["recording"], store.clips["start"], strict=True), range(len(store.clips)), strict=True)
+    )
+    table, found = clips.clips, {}
+    for condition in answer.experiment.conditions:
+        runs = answer.runs_of(condition)
+        if condition.label not in clips.labels or runs.empty:
+            continue
+        run = runs.iloc[0]
+        members = np.flatnonzero(table["fold"] == run["fold"]) if "fold" in table else np.arange(len(table))
+        chosen = table.iloc[members]
+        places = [rows.get(clip, -1) for clip in zip(chosen["recording"], chosen["start"], strict=True)]
+        if -1 in places:
+            continue
+        path = _find_features(answer.collated.output_dir, run["phases"].split(), store, places)
+        if path in found:
+            found[path] = replace(found[path], conditions=(*found[path].conditions, condition.label))
+        elif path is not None and len(found) < MOST_MAPS:
+            with contextlib.suppress(Damaged, OSError):
+                features = read_file(path)
+                features = features if len(features) == len(places) else features[places]
+                found[path] = ClipFeatures((condition.label,), run["run"], members, features)
+    return list(found.values())
+
+
+def _find_features(output_dir: Path, keys: list[str], store: "Corpus", places: list[int]) -> Path | None:
+    """Find the file with the features of some clips: in the last phase that has one of these clips, or of all clips."""
+    is_test = np.isin(np.arange(len(store.clips)), places)
+    names = (
+        replace(store, clips=store.clips.assign(split=np.where(is_test, "test", ""))).fingerprint("test"),
+        store.state,
+    )
+    for key in reversed(keys):
+        for name in names:
+            for path in sorted((output_dir / "phases" / key / "features").glob(f"{name[:16]}-*.npy")):
+                return path
+    return None
 
 
 def _describe_silence(audio: str, audible: int, selected: int, recordings: int) -> str:
@@ -124,7 +179,7 @@ def _find_store(collated: Collated, data: str) -> "Corpus | None":
     """Read the clip store of a corpus's current state; None if there is none."""
     from singtech.corpus.clip_store import find_store
 
-    state = collated.state(data)
+    state = collated.state(data) or collated.state(data, "0")
     return None if state is None else find_store(collated.output_dir / "data", data, state[0])
 
 
@@ -143,19 +198,31 @@ def _encode_mp3(samples: np.ndarray, rate: int) -> bytes:
 
 
 def _draw_picture(samples: np.ndarray, rate: int) -> tuple[bytes, int]:
-    """Draw (S,) int16 samples as a small spectrogram, compressed in time if long; return the WebP and its width."""
+    """Draw (S,) int16 samples as a small spectrogram; return the WebP and its width.
+
+    Its height is `HEIGHT` pixels up to `USUAL` Hz, or to the highest frequency if that is lower, equally spaced in mel
+    (`_mel`); its width is that of the time, compressed if long.
+    """
     from matplotlib import colormaps
     from PIL import Image
 
     width = min(max(8, round(len(samples) / rate * SECOND)), WIDEST)  # WebP allows at most 16,383
     n_fft = 1 << round(np.log2(0.046 * rate))
+    mels = _mel(rate / 2)
+    height = round(HEIGHT * max(1.0, mels / _mel(USUAL)))
     padded = np.pad(samples.astype(np.float32) / 32768, (n_fft // 2, n_fft))
     starts = np.linspace(0, len(samples), width, endpoint=False).astype(int)
     frames = padded[starts[:, None] + np.arange(n_fft)] * np.hanning(n_fft).astype(np.float32)
-    decibels = 20 * np.log10(np.abs(np.fft.rfft(frames))[:, 1:] + 1e-6)
-    bins = np.linspace(0, decibels.shape[1], HEIGHT + 1).astype(int)
+    decibels = 20 * np.log10(np.abs(np.fft.rfft(frames, 2 * n_fft))[:, 1:] + 1e-6)  # twice as fine, for low rows
+    edges = 700 * (10 ** (np.linspace(0, mels, height + 1) / 2595) - 1)  # Hz
+    bins = (edges / (rate / 2) * decibels.shape[1]).astype(int)
     rows = np.stack([decibels[:, a : max(b, a + 1)].max(axis=1) for a, b in pairwise(bins)])
     shade = np.clip((rows - rows.max()) / 80 + 1, 0, 1)[::-1]
     file = io.BytesIO()
     Image.fromarray((colormaps["magma"](shade)[..., :3] * 255).astype(np.uint8)).save(file, "WEBP", quality=60)
     return file.getvalue(), width
+
+
+def _mel(hertz: float) -> float:
+    """Mel of a frequency (O'Shaughnessy 1987, as HTK has it); the page's axis computes the same."""
+    return 2595 * float(np.log10(1 + hertz / 700))

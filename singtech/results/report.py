@@ -7,7 +7,6 @@ recording, which the page's own script shows. Names that a user chose (corpus, r
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from singtech import metrics
 from singtech.io.atomic import write_text
-from singtech.results.breakdown import predictions_of
+from singtech.results.clips import HARDEST, ClipProbabilities, Take, compare, describe_takes, wrong_clips
 from singtech.results.collate import Collated
 from singtech.results.conditions import Condition, printed_label
 from singtech.results.experiments import PAPER_CORPUS, Experiment
@@ -27,7 +26,6 @@ from singtech.results.groups import (
     main_group,
 )
 from singtech.results.pages import NONE, Page, corpus, html, shown, shown_interval, templates
-from singtech.results.predictions import Predictions
 from singtech.results.rows import COMPLETE, SCORED, VARIANT
 from singtech.results.settings import read_settings
 from singtech.results.summaries import Answer, in_order, printed
@@ -36,7 +34,6 @@ from singtech.results.summaries import answer as answer_experiment
 if TYPE_CHECKING:
     import pandas as pd
 
-HARDEST = 25
 CURVE = ("epoch", "loss", "f1", "validation_f1")
 RUN = ("seed", "fold", "f1", "accuracy", "parameters", "epochs", "seconds", "device", "torch", "commit")
 CIRCUMSTANCES = {
@@ -48,38 +45,6 @@ CIRCUMSTANCES = {
     "commit": "Commits",
     "corpus_fingerprint": "State of the corpus",
 }
-
-
-@dataclass(frozen=True)
-class Take:
-    """Sound and picture of one recording: data URIs, or "" where there is none."""
-
-    audio: str = ""
-    picture: str = ""
-    width: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class ClipProbabilities:
-    """What each condition makes of each test clip, the mean over its seeds.
-
-    Attributes:
-        labels: of the conditions.
-        clips: N rows: recording, singer, technique, context, start.
-        techniques: K names.
-        probabilities: (conditions, N, K); nan where a condition was not tested on a clip.
-    """
-
-    labels: tuple[str, ...]
-    clips: "pd.DataFrame"
-    techniques: tuple[str, ...]
-    probabilities: np.ndarray
-
-    @property
-    def true(self) -> np.ndarray:
-        """(N,) the mean probability of the true technique over the conditions."""
-        targets = self.clips["technique"].map(self.techniques.index).to_numpy()
-        return np.nanmean(self.probabilities[:, np.arange(len(targets)), targets], axis=0)
 
 
 def answer_everything(collated: Collated, data: str) -> Answer:
@@ -109,29 +74,6 @@ def answer_everything(collated: Collated, data: str) -> Answer:
     return answer_experiment(everything, collated, data, group)
 
 
-def clip_probabilities(answer: Answer) -> ClipProbabilities | None:
-    """Average the predictions of each condition's runs; None where no predictions are stored."""
-    predictions = predictions_of(answer)
-    if not predictions:
-        return None
-    first = next(iter(predictions.values()))[0]
-    probabilities = np.full((len(predictions), *first.logits.shape), np.nan)
-    for k, runs in enumerate(predictions.values()):
-        alike = [run.probabilities for run in runs if _is_alike(run, first)]
-        if alike:
-            probabilities[k] = np.mean(alike, axis=0)
-    return ClipProbabilities(tuple(predictions), first.clips.reset_index(drop=True), first.techniques, probabilities)
-
-
-def hardest_clips(clips: ClipProbabilities) -> "pd.DataFrame":
-    """The clips whose technique is least probable, the hardest first: with the `probability` of the true technique, and
-    the most probable technique and its probability as `predicted` and `probability_predicted`."""
-    mean = np.nanmean(clips.probabilities, axis=0)
-    predicted = [clips.techniques[k] for k in mean.argmax(axis=1)]
-    scores = {"probability": clips.true, "predicted": predicted, "probability_predicted": mean.max(axis=1)}
-    return clips.clips.assign(**scores).sort_values("probability", kind="stable").head(HARDEST)
-
-
 def write_report(
     path: Path,
     answer: Answer,
@@ -139,6 +81,7 @@ def write_report(
     pages: Sequence[Page],
     takes: Mapping[str, Take],
     sounds: Mapping[str, object],
+    maps: Sequence[Mapping] = (),
 ) -> None:
     """Write the report beside the figures of its pages.
 
@@ -148,6 +91,7 @@ def write_report(
         pages: of the experiments, in order.
         takes: sound and picture of each recording.
         sounds: clip_seconds and khz of the recordings, and `silent`, a sentence on what cannot be heard.
+        maps: of features, see `singtech.results.feature_map.describe_maps`.
     """
     collated, data = answer.collated, answer.data
     runs = collated.results[collated.results["data"] == data]
@@ -159,10 +103,13 @@ def write_report(
         "curves": _curves(answer),
         "conditions": clips.labels if clips else [],
         "techniques": clips.techniques if clips else [],
-        "recordings": _takes(clips, takes) if clips else [],
+        "recordings": describe_takes(clips, takes) if clips else [],
+        "mcnemar": _significant(compare(clips)) if clips else [],
+        "maps": maps,
         **sounds,
     }
     numbers = {c.label: answer.numbers.loc[[(c.reference, name) for name in f1]] for c in answer.experiment.conditions}
+    wrong = wrong_clips(clips) if clips else None
     page = templates().get_template("template.html")
     text = page.render(
         corpus="VocalSet" if data == PAPER_CORPUS else data,
@@ -174,10 +121,11 @@ def write_report(
         has_intervals=answer.frame["low"].notna().any(),
         f1=f1,
         numbers=numbers,
-        hardest=hardest_clips(clips).itertuples() if clips else None,
+        hardest=None if wrong is None else list(wrong.head(HARDEST).itertuples()),
+        wrong=0 if wrong is None else len(wrong),
         payload=payload,
         **{"number": _number, "shown": shown, "interval": shown_interval, "printed": printed, "zip": zip},
-        **{"html": functools.partial(html, folder=path.parent), "most": HARDEST},
+        **{"html": functools.partial(html, folder=path.parent)},
     )
     write_text(path, text)
 
@@ -237,19 +185,9 @@ def _number(value: object) -> str:
     return f"{value:,.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.3f}"
 
 
-def _takes(clips: ClipProbabilities, takes: Mapping[str, Take]) -> list[dict]:
-    """Each test recording with its clips and per mille of each technique by each condition."""
-    recordings = []
-    for recording, rows in clips.clips.groupby("recording", sort=True):
-        take, first = takes.get(str(recording), Take()), rows.iloc[0]
-        each = []
-        for n, start in rows["start"].items():
-            by = clips.probabilities[:, n]
-            per_mille = [None if np.isnan(p).any() else np.rint(1000 * p).astype(int).tolist() for p in by]
-            each.append({"start": float(start), "by": per_mille})
-        words = {name: first[name] for name in ("singer", "technique", "context")}
-        recordings.append({"name": recording, **words, **vars(take), "clips": each})
-    return recordings
+def _significant(values: np.ndarray) -> list[list[float]]:
+    """Numbers with three significant digits."""
+    return [[float(f"{value:.3g}") for value in row] for row in values]
 
 
 def _confusions(answer: Answer) -> list[dict]:
@@ -284,9 +222,3 @@ def _curves(answer: Answer) -> list[dict]:
         if phases:
             curves.append({"run": run, "phases": phases})
     return curves
-
-
-def _is_alike(one: Predictions, other: Predictions) -> bool:
-    """Whether predictions are of the same clips and techniques."""
-    pairs = [list(zip(each.clips["recording"], each.clips["start"], strict=True)) for each in (one, other)]
-    return one.techniques == other.techniques and pairs[0] == pairs[1]

@@ -8,16 +8,11 @@ import pytest
 from tests.conftest import call_command, own_settings, write_corpus
 
 pytestmark = pytest.mark.long
-webdriver = pytest.importorskip("selenium.webdriver")
+pytest.importorskip("selenium.webdriver")
 
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import Select  # noqa: E402
-
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required", "--mute-audio"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -34,20 +29,6 @@ def page(tmp_path_factory):
     assert call_command("run", *sweep, *own, *short) == 0
     assert call_command("report", f"output_dir={place / 'outputs'}", "data=choir") == 0
     return (place / "outputs" / "tables" / "choir" / "report.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """Chromium without a screen."""
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        pytest.skip("needs chromium and chromedriver: make test-browser installs them on Debian")
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    with webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver"))) as driver:
-        yield driver
 
 
 @pytest.fixture

@@ -6,9 +6,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.text import Text
 
+from singtech.corpus.clip_store import Corpus
 from singtech.results.collate import collate, read_collated
 from singtech.results.rows import write_row
 from singtech.techniques import TECHNIQUES
@@ -24,28 +27,29 @@ LAYERS = [
 ]
 
 
+def make_a_row(f1=0.5, **given):
+    """A row; each metric is `f1` unless it is given; settings are a dictionary, with a variant there are none."""
+    if isinstance(given.get("settings"), dict):
+        given["settings"] = json.dumps(given["settings"], sort_keys=True)
+    condition = {"data": "vocalset", "fold": "", "model": "oblong", "dc": "late", "strategy": "crt_wc"}
+    condition |= {"alpha": 0.2, "seed": 0}
+    condition |= {"variant": given["variant"]} if "variant" in given else {"settings": "{}"}
+    condition |= {name: given[name] for name in given if name in condition}
+    metrics = ("f1", "accuracy", "balanced_accuracy", "top2_accuracy", "top3_accuracy", "auc", "calibration_error")
+    row = {"run": re.sub('["{} ]+', "", "-".join(map(str, condition.values())).replace(":", "=")), **condition}
+    row |= dict.fromkeys([*metrics, *(f"{m}_{t}" for m in ("f1", "recall", "auc") for t in TECHNIQUES)], f1)
+    row["run"] = "earlier-" * ("variant" in given) + row["run"]
+    row |= {"parameters": 438690, "epochs": 200, "seconds": 12.5, "clips_train": 3615, "clips_test": 1318}
+    row |= {"singers_test": "female2 female8", "device": "cpu", "precision": "32-true", "torch": "2.14.1"}
+    row |= {"commit": "0012345", "status": "complete", "data_fingerprint": "f", "corpus_fingerprint": "c"}
+    row |= {"rounding": 0, "phases": "a b", "made_by": "0.1.0@0012345 0.1.0@0012345"}
+    return row | {"finished": "2026-01-01T00:00:00+00:00"} | given
+
+
 @pytest.fixture
 def make_row():
-    """A row; each metric is `f1` unless it is given; settings are a dictionary, with a variant there are none."""
-
-    def make(f1=0.5, **given):
-        if isinstance(given.get("settings"), dict):
-            given["settings"] = json.dumps(given["settings"], sort_keys=True)
-        condition = {"data": "vocalset", "fold": "", "model": "oblong", "dc": "late", "strategy": "crt_wc"}
-        condition |= {"alpha": 0.2, "seed": 0}
-        condition |= {"variant": given["variant"]} if "variant" in given else {"settings": "{}"}
-        condition |= {name: given[name] for name in given if name in condition}
-        metrics = ("f1", "accuracy", "balanced_accuracy", "top2_accuracy", "top3_accuracy", "auc", "calibration_error")
-        row = {"run": re.sub('["{} ]+', "", "-".join(map(str, condition.values())).replace(":", "=")), **condition}
-        row |= dict.fromkeys([*metrics, *(f"{m}_{t}" for m in ("f1", "recall", "auc") for t in TECHNIQUES)], f1)
-        row["run"] = "earlier-" * ("variant" in given) + row["run"]
-        row |= {"parameters": 438690, "epochs": 200, "seconds": 12.5, "clips_train": 3615, "clips_test": 1318}
-        row |= {"singers_test": "female2 female8", "device": "cpu", "precision": "32-true", "torch": "2.14.1"}
-        row |= {"commit": "0012345", "status": "complete", "data_fingerprint": "f", "corpus_fingerprint": "c"}
-        row |= {"rounding": 0, "phases": "a b", "made_by": "0.1.0@0012345 0.1.0@0012345"}
-        return row | {"finished": "2026-01-01T00:00:00+00:00"} | given
-
-    return make
+    """Makes a row, see `make_a_row`."""
+    return make_a_row
 
 
 @pytest.fixture
@@ -93,21 +97,30 @@ def put_confusion():
     return put
 
 
+def write_predictions(folder, clips, techniques=TECHNIQUES):
+    """Write what a run named each clip (singer, technique, named, context, recording) into its folder: a logit of 1."""
+    lines = [",".join(["recording", "singer", "technique", "context", "start", *(f"logit_{t}" for t in techniques)])]
+    for number, (singer, technique, named, context, recording) in enumerate(clips):
+        path = f"{singer}/{context}/{technique}/{recording}.wav"
+        lines.append(",".join([path, singer, technique, context, str(3.0 * number)]))
+        lines[-1] += "".join(f",{1.0 if name == named else 0.0}" for name in techniques)
+    (folder / "predictions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 @pytest.fixture
 def put_predictions():
-    """Put what a run named each clip (singer, technique, named, context, recording) into its folder: a logit of 1."""
+    """Puts predictions into a run's folder, see `write_predictions`."""
+    return write_predictions
 
-    def put(folder, clips, techniques=TECHNIQUES):
-        lines = [
-            ",".join(["recording", "singer", "technique", "context", "start", *(f"logit_{t}" for t in techniques)])
-        ]
-        for number, (singer, technique, named, context, recording) in enumerate(clips):
-            path = f"{singer}/{context}/{technique}/{recording}.wav"
-            lines.append(",".join([path, singer, technique, context, str(3.0 * number)]))
-            lines[-1] += "".join(f",{1.0 if name == named else 0.0}" for name in techniques)
-        (folder / "predictions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-    return put
+def make_store(clips, rate=8000, seconds=1.0):
+    """The stored clips of those of `write_predictions`, of noise."""
+    paths = [f"{singer}/{context}/{technique}/{name}.wav" for singer, technique, _, context, name in clips]
+    table = pd.DataFrame({"recording": paths, "start": 3.0 * np.arange(len(clips)), "samples": int(rate * seconds)})
+    noise = np.random.default_rng(0).integers(-3000, 3000, (len(clips), int(rate * seconds))).astype("<i2")
+    table["digest"] = [row.tobytes().hex()[:32] for row in noise]
+    settings = {"name": "vocalset", "sample_rate": rate, "clip_seconds": seconds}
+    return Corpus(Path("store"), "", settings, TECHNIQUES, [], [], [], table, noise, pd.DataFrame())
 
 
 @pytest.fixture

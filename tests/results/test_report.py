@@ -1,16 +1,19 @@
 """The report as text: nothing of a person's is markup, rows stay together, what is not here is said."""
 
+import io
 import json
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
+from PIL import Image
 
-from singtech.cli.report import WIDEST, _draw_picture, main
-from singtech.results.report import answer_everything, clip_probabilities
+from singtech.cli.report import HEIGHT, WIDEST, _draw_picture, main
+from singtech.results.clips import clip_probabilities
+from singtech.results.report import answer_everything
+from singtech.training.phase_store import features_name
+from tests.results.conftest import make_store
 
 ANN = [("ann", "trill", "trill", "scales", 0), ("ann", "belt", "trill", "scales", 1)]
 
@@ -29,10 +32,7 @@ def outputs(run, put_predictions, put_confusion, tmp_path):
 @pytest.fixture
 def store(outputs, table3_alone, monkeypatch):
     """The clips of the recordings of `outputs`: a second of noise each, at 8 kHz."""
-    noise = np.random.default_rng(0).integers(-3000, 3000, (2, 8000)).astype("<i2")
-    clips = pd.DataFrame({"recording": ["ann/scales/trill/0.wav", "ann/scales/belt/1.wav"], "samples": 8000})
-    store = SimpleNamespace(clips=clips, waveforms=noise, sample_rate=8000, clip_seconds=1.0)
-    monkeypatch.setattr("singtech.cli.report._find_store", lambda *_: store)
+    monkeypatch.setattr("singtech.cli.report._find_store", lambda *_: make_store(ANN))
     return outputs
 
 
@@ -136,7 +136,7 @@ def test_where_the_clips_are_not_here_the_command_that_makes_them_is_named(
     ],
 )
 def test_as_many_recordings_are_heard_as_were_asked_for(store, monkeypatch, options, heard, said):
-    monkeypatch.setattr("singtech.results.report.HARDEST", 1)
+    monkeypatch.setattr("singtech.cli.report.HARDEST", 1)
     page = report(store, *options)
     assert said in page
     assert ("can be heard" in page) == (said != "")
@@ -161,6 +161,40 @@ def test_a_long_recording_fits_a_picture():
     assert width == WIDEST
 
 
+@pytest.mark.parametrize(("rate", "row"), [(8000, 0.75 * HEIGHT), (44100, 0.75 * HEIGHT)])
+def test_a_picture_is_spaced_in_mel_up_to_8_khz_and_higher_above(rate, row):
+    """A tone at that share of the mels of 4 kHz or 8 kHz, 2146 and 2840 (O'Shaughnessy 1987), is in its row."""
+    mels = 2146.06 if rate == 8000 else 2840.02
+    tone = np.sin(2 * np.pi * 700 * (10 ** (0.75 * mels / 2595) - 1) * np.arange(2 * rate) / rate)
+    picture = np.array(Image.open(io.BytesIO(_draw_picture((9000 * tone).astype(np.int16), rate)[0])).convert("L"))
+    assert len(picture) == (HEIGHT if rate == 8000 else round(HEIGHT * 3923.34 / 2840.02))
+    assert len(picture) - picture[:, 60].argmax() == pytest.approx(row, abs=2)
+
+
+def test_features_of_the_last_phase_that_has_them_are_mapped(store):
+    """Conditions of the same phase share a map; the clips' fingerprint tells the file."""
+    clips, corpus = np.array([[0.0, 1.0], [2.0, 1.0]], dtype=np.float32), make_store(ANN)
+    with io.BytesIO() as buffer:
+        np.save(buffer, clips)
+        data = buffer.getvalue()
+    for key, name in (("b", "0" * 16), ("a", corpus.state)):
+        folder = store / "phases" / key / "features"
+        folder.mkdir(parents=True)
+        (folder / features_name(name, data)).write_bytes(data)
+    (found,) = payload(report(store))["maps"]
+    assert (found["conditions"], found["run"][:15]) == ([0], "vocalset-oblong")
+    layout = next(each for each in found["layouts"] if each["name"] == "PCA")
+    assert layout["axes"][0] == "component 1: 100 % of the variance"
+    assert [abs(x) for x, y in layout["points"]] == [1000, 1000]
+    assert layout["points"][0][0] == -layout["points"][1][0]
+
+
+def test_without_features_the_page_says_what_to_bring(store):
+    page = report(store)
+    assert payload(page)["maps"] == []
+    assert "bring <code>phases/*/features/</code>" in page
+
+
 @pytest.mark.usefixtures("table3_alone")
 def test_the_hardest_clip_is_the_one_whose_technique_is_least_probable(outputs, collated):
     collated()
@@ -169,6 +203,7 @@ def test_the_hardest_clip_is_the_one_whose_technique_is_least_probable(outputs, 
     assert clips.true[1] < clips.true[0]
     hardest = re.search(r'id="hardest".*?<tbody>(.*?)</tbody>', report(outputs), re.DOTALL)[1]
     assert "ann/scales/belt/1" in hardest
+    assert "ann/scales/trill/0" not in hardest  # it is named rightly
 
 
 @pytest.mark.usefixtures("table3_alone")

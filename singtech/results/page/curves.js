@@ -1,34 +1,74 @@
-// Learning curves: one run's phases one after the other.
-const colours = { loss: "#d55e00", f1: "#0072b2", validation_f1: "#009e73" };
-chooser("curves-of", data.curves.map((c) => c.run), (k) => {
-  const { phases } = data.curves[k];
-  const width = 760, height = 260, left = 46, bottom = 34, top = 22;
-  const epochs = phases.flatMap((p) => p.epoch);
-  const first = Math.min(...epochs), last = Math.max(...epochs);
-  const most = Math.max(...phases.flatMap((p) => p.loss));
-  const x = (e) => left + ((e - first) / Math.max(1, last - first)) * (width - left - 46);
-  const y = { loss: (v) => height - bottom - (v / most) * (height - bottom - top), f1: (v) => height - bottom - v * (height - bottom - top) };
-  y.validation_f1 = y.f1;
-  const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `Loss and F1 over ${epochs.length} epochs of ${data.curves[k].run}; the last loss is ${phases.at(-1).loss.at(-1).toFixed(3)}, the last F1 on training clips ${phases.at(-1).f1.at(-1).toFixed(3)}` });
-  picture.append(svg("path", { class: "axis", fill: "none", d: `M${left} ${top}V${height - bottom}H${width - 46}V${top}` }));
-  for (const share of [0, 0.5, 1]) {
-    picture.append(svg("text", { x: left - 6, y: y.f1(share) + 4, "text-anchor": "end" }, (share * most).toFixed(2)));
-    picture.append(svg("text", { x: width - 40, y: y.f1(share) + 4 }, share.toFixed(1)));
-  }
-  for (const e of [first, Math.round((first + last) / 2), last]) picture.append(svg("text", { x: x(e), y: height - bottom + 15, "text-anchor": "middle" }, e));
-  picture.append(svg("text", { x: width / 2, y: height - 4, "text-anchor": "middle" }, "epoch"));
-  phases.forEach((phase, n) => {
-    const start = x(phase.epoch[0]);
-    if (n) picture.append(svg("path", { class: "axis", "stroke-dasharray": "4 4", d: `M${start} ${top}V${height - bottom}` }));
-    picture.append(svg("text", { x: start + 4, y: top - 8 }, phase.name));
-    for (const [name, colour] of Object.entries(colours)) {
-      if (!phase[name]) continue;
-      const points = phase.epoch.map((e, i) => `${x(e).toFixed(1)},${y[name](phase[name][i]).toFixed(1)}`);
-      const style = { class: "curve", stroke: colour, points: points.join(" ") };
-      if (name !== "loss") style["stroke-dasharray"] = name === "f1" ? "7 3" : "2 3";
-      picture.append(svg("polyline", style));
+// Learning curves: loss above and F1 below over the epochs of a run's phases, of one run or of several over each other.
+if (data.curves.length) {
+  const select = document.getElementById("curves-of"), place = document.getElementById("curves"), keep = document.getElementById("curves-keep");
+  const width = Math.min(760, place.clientWidth || 760), left = 52, right = 12, top = 22, tall = 150, between = 26, bottom = 40;
+  const height = top + 2 * tall + between + bottom, DASHES = { f1: "", validation_f1: "2 4" };
+  let drawn = [0];
+  const flat = (curve) => curve.phases.flatMap((phase) => phase.epoch.map((epoch, i) => ({ epoch, phase: phase.name, loss: phase.loss[i], f1: phase.f1[i], validation_f1: phase.validation_f1?.[i] })));
+  const show = () => {
+    const runs = drawn.map((k) => ({ run: data.curves[k].run, points: flat(data.curves[k]) })), every = runs.flatMap(({ points }) => points);
+    const first = Math.min(...every.map((p) => p.epoch)), last = Math.max(...every.map((p) => p.epoch)), most = Math.max(...every.map((p) => p.loss)) || 1;
+    const x = (epoch) => left + ((epoch - first) / Math.max(1, last - first)) * (width - left - right);
+    const y = { loss: (v) => top + tall * (1 - v / most), f1: (v) => top + tall + between + tall * (1 - v) };
+    y.validation_f1 = y.f1;
+    const end = every.at(-1);
+    const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", tabindex: 0, "aria-label": `Loss and F1 by epoch of ${runs.map(({ run }) => run).join(", ")}; the last loss is ${end.loss.toFixed(3)}, the last F1 on training clips ${end.f1.toFixed(3)}` });
+    for (const [name, title, top_value] of [["loss", "loss", most], ["f1", "F1", 1]]) {
+      picture.append(svg("path", { class: "axis", fill: "none", d: `M${left} ${y[name](top_value)}V${y[name](0)}H${width - right}` }));
+      for (const share of [0, 0.5, 1]) picture.append(svg("text", { x: left - 6, y: y[name](share * top_value) + 4, "text-anchor": "end" }, name === "loss" ? (share * most).toFixed(2) : share.toFixed(1)));
+      picture.append(svg("text", { "text-anchor": "middle", transform: `translate(13 ${y[name](top_value / 2)}) rotate(-90)` }, title));
     }
+    const step = [1, 2, 5, 10, 20, 50, 100, 200, 500].find((each) => (last - first) / each <= 10) || 1000;
+    for (let epoch = Math.ceil(first / step) * step; epoch <= last; epoch += step) picture.append(svg("text", { x: x(epoch), y: height - bottom + 16, "text-anchor": "middle" }, epoch));
+    picture.append(svg("text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" }, "epoch"));
+    data.curves[drawn.at(-1)].phases.forEach((phase, n) => {
+      const start = x(phase.epoch[0]);
+      if (n) picture.append(svg("path", { class: "axis", "stroke-dasharray": "4 4", d: `M${start} ${top}V${height - bottom}` }));
+      picture.append(svg("text", { x: start + 4, y: top - 8 }, phase.name));
+    });
+    runs.forEach(({ points }, n) => {
+      for (const name of ["loss", "f1", "validation_f1"]) {
+        const line = points.filter((p) => p[name] !== undefined).map((p) => `${x(p.epoch).toFixed(1)},${y[name](p[name]).toFixed(1)}`);
+        if (line.length) picture.append(svg("polyline", { class: `curve run-${n % 6}`, "stroke-dasharray": DASHES[name] || "", points: line.join(" ") }));
+      }
+    });
+    const cursor = svg("path", { class: "axis", d: "", visibility: "hidden" });
+    picture.append(cursor);
+    const label = ({ run, points }, n, epoch) => {
+      const point = points.find((p) => p.epoch === epoch), value = (name) => (point?.[name] === undefined ? "" : point[name].toFixed(3));
+      const remove = make("button", { type: "button", title: "leave it out", "aria-label": `Leave ${run} out` }, "×");
+      remove.addEventListener("click", () => { drawn = drawn.filter((_, other) => other !== n); show(); });
+      return make("tr", {}, make("td", {}, svg("svg", { width: 22, height: 8, "aria-hidden": "true" }, svg("path", { class: `curve run-${n % 6}`, d: "M0 4H22" })), ` ${run} `, ...(runs.length > 1 ? [remove] : [])), ...["loss", "f1", "validation_f1"].map((name) => make("td", {}, value(name))));
+    };
+    const heads = make("tr", {}), body = make("tbody");
+    const tell = (epoch) => {
+      heads.replaceChildren(...[`Epoch ${epoch}`, "loss", "F1, training clips", "F1, validation clips"].map((text) => make("th", { scope: "col" }, text)));
+      body.replaceChildren(...runs.map((each, n) => label(each, n, epoch)));
+    };
+    let now = last;
+    const point = (epoch) => {
+      now = Math.min(last, Math.max(first, epoch));
+      cursor.setAttribute("d", `M${x(now)} ${top}V${height - bottom}`);
+      cursor.setAttribute("visibility", "visible");
+      tell(now);
+    };
+    picture.addEventListener("pointermove", (event) => {
+      const box = picture.getBoundingClientRect();
+      point(Math.round(first + (((event.clientX - box.left) * width) / box.width - left) / (width - left - right) * (last - first)));
+    });
+    picture.addEventListener("keydown", (event) => {
+      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (by) { event.preventDefault(); point(now + by); }
+    });
+    tell(last);
+    const values = make("div", { className: "wide", tabIndex: 0, role: "region", "aria-label": "Values at an epoch" }, make("table", {}, make("thead", {}, heads), body));
+    place.replaceChildren(picture, values, make("p", { className: "quiet" }, "F1 is that of training clips (solid) and of validation clips (dotted), where there are some. Point at an epoch, or step with the arrow keys, to read its values."));
+  };
+  options(select, data.curves.map((c) => c.run));
+  select.addEventListener("change", () => {
+    const chosen = Number(select.value);
+    drawn = keep.checked ? [...drawn.filter((k) => k !== chosen), chosen].slice(-6) : [chosen];
+    show();
   });
-  const key = `${data.curves[k].run}: loss (solid, left axis), F1 on training clips (dashed, right axis), F1 on validation clips (dotted), where there are some`;
-  document.getElementById("curves").replaceChildren(picture, make("p", { className: "quiet" }, key));
-});
+  show();
+}
