@@ -28,7 +28,14 @@ CLIPS = [  # singer, technique, context, recording; three clips are of one recor
     ("bob", "vibrato", "scales", "four"),
 ]
 WC = ("trill", "belt", "trill", "belt", "trill", "vibrato")  # what late_crt_wc names each
-JOINT = ("trill", "belt", "belt", "trill", "trill", "vibrato")  # and late_joint: 2 both right, 2 fixed by late_crt_wc, 2 both wrong
+JOINT = (
+    "trill",
+    "belt",
+    "belt",
+    "trill",
+    "trill",
+    "vibrato",
+)  # and late_joint: 2 both right, 2 fixed by late_crt_wc, 2 both wrong
 OTHER_SEED = ("trill", "trill", "trill", "belt", "trill", "vibrato")  # of late_crt_wc, with half the logits
 FIRST = "ann/long & tones/trill/one@2.wav"
 
@@ -209,7 +216,7 @@ def test_a_list_is_heard_clip_after_clip(opened):
     opened.execute_script("sound.playbackRate = sound.defaultPlaybackRate = 8")
     click(opened, "#clip-list li:first-child .thumb")
     wait(opened, "sound.currentTime > 0 && !sound.paused")
-    wait(opened, "document.querySelector('#clip-list li:nth-child(2) .thumb').classList.contains('on')")
+    wait(opened, "sound.src === takes[2].audio")  # the second of the list
     find(opened, "#clip-list").send_keys(Keys.ESCAPE)
     wait(opened, "sound.paused")
 

@@ -8,11 +8,10 @@ const clips = takes.flatMap((take) => {
 });
 const view = { clip: clips[0], by: 0, against: null };
 const watchers = [];
-const encoded = (text) => encodeURIComponent(text).replaceAll("%2F", "/").replaceAll("%20", "+");
+const encoded = (text) => encodeURIComponent(text).replaceAll("%2F", "/").replaceAll("%2C", ",").replaceAll("%20", "+");
 const addressOf = (clip, by = view.by, against = view.against) => {
-  const parts = { clip: `${clip.take.name}@${clip.start}`, by: data.conditions[by] };
-  if (against !== null) parts.against = data.conditions[against];
-  return "#" + Object.entries(parts).map(([name, text]) => `${name}=${encoded(text)}`).join("&");
+  const other = against === null ? "" : `&against=${encoded(data.conditions[against])}`;
+  return `#clip=${encoded(clip.take.name)}@${clip.start}&by=${encoded(data.conditions[by])}${other}`;
 };
 const go = (changes, replace = false) => {
   const next = { ...view, ...changes };

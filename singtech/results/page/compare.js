@@ -12,6 +12,7 @@ if (data.conditions.length > 1) {
     const shared = clips.filter((clip) => clip.named[by] !== null && clip.named[against] !== null);
     const open = (kind, within, members) => () => {
       if (view.against !== against) go({ against }, true);
+      view.against = against; // for the links of the list, before the address is followed
       openList(`${within ? `${within}: ` : ""}${kind}`, [[`${name} against ${other}`, alone(members)]], [by, against]);
     };
     const count = (kind, within = "", of = shared) => {

@@ -4,7 +4,7 @@ if (data.curves.length) {
   const width = Math.min(760, place.clientWidth || 760), left = 52, right = 12, top = 22, tall = 150, between = 26, bottom = 40;
   const height = top + 2 * tall + between + bottom, DASHES = { f1: "", validation_f1: "2 4" };
   let drawn = [0];
-  const flat = (curve) => curve.phases.flatMap((phase) => phase.epoch.map((epoch, i) => ({ epoch, phase: phase.name, loss: phase.loss[i], f1: phase.f1[i], validation_f1: phase.validation_f1?.[i] })));
+  const flat = (curve) => curve.phases.flatMap((phase, n) => phase.epoch.map((epoch, i) => ({ epoch, phase: n, loss: phase.loss[i], f1: phase.f1[i], validation_f1: phase.validation_f1?.[i] })));
   const show = () => {
     const runs = drawn.map((k) => ({ run: data.curves[k].run, points: flat(data.curves[k]) })), every = runs.flatMap(({ points }) => points);
     const first = Math.min(...every.map((p) => p.epoch)), last = Math.max(...every.map((p) => p.epoch)), most = Math.max(...every.map((p) => p.loss)) || 1;
@@ -28,8 +28,10 @@ if (data.curves.length) {
     });
     runs.forEach(({ points }, n) => {
       for (const name of ["loss", "f1", "validation_f1"]) {
-        const line = points.filter((p) => p[name] !== undefined).map((p) => `${x(p.epoch).toFixed(1)},${y[name](p[name]).toFixed(1)}`);
-        if (line.length) picture.append(svg("polyline", { class: `curve run-${n % 6}`, "stroke-dasharray": DASHES[name] || "", points: line.join(" ") }));
+        for (const phase of new Set(points.map((p) => p.phase))) { // their losses differ, so no line joins them
+          const line = points.filter((p) => p.phase === phase && p[name] !== undefined).map((p) => `${x(p.epoch).toFixed(1)},${y[name](p[name]).toFixed(1)}`);
+          if (line.length) picture.append(svg("polyline", { class: `curve run-${n % 6}`, "stroke-dasharray": DASHES[name] || "", points: line.join(" ") }));
+        }
       }
     });
     const cursor = svg("path", { class: "axis", d: "", visibility: "hidden" });
