@@ -197,7 +197,8 @@ def test_two_conditions_are_counted_clip_by_clip(opened):
     wait(opened, "document.querySelector('#compare-says').textContent.startsWith('Late, cRT-WC names')")
     assert texts(opened, ".square tbody td") == ["2 both right", "0 broken", "2 fixed", "2 both wrong"]
     assert find(opened, "#compare-says").text == (
-        "Late, cRT-WC names 2 clips rightly that Late, joint does not, and 0 the other way round: McNemar's exact p = 0.500."
+        "Late, cRT-WC names 2 clips rightly that Late, joint does not, and 0 the other way round: "
+        "McNemar's exact p = 0.500."
     )  # 2 of 2 the same way: 2 / 4
     rows = texts(opened, "#compare-table [aria-label*=technique] tbody tr")
     assert rows == ["belt 0 1 0 1 +1", "trill 1 1 0 1 +1", "vibrato 1 0 0 0 0"]
