@@ -122,7 +122,8 @@ def render_recordings(
 def read_features(answer: Answer, clips: ClipProbabilities, store: "Corpus") -> list[ClipFeatures]:
     """Read the features of the test clips by the first run of each condition, of the first fold if there are folds.
 
-    Nothing is computed: a run stores them when it is scored. Conditions that share a phase share its features.
+    Nothing is computed: a run stores them when it is scored. Conditions that share a phase share its features. Those
+    with the fewest settings come first, and at most `MOST_MAPS` maps are made.
     """
     from singtech.training.phase_store import read_features as read_file
 
@@ -130,7 +131,8 @@ def read_features(answer: Answer, clips: ClipProbabilities, store: "Corpus") -> 
         zip(zip(store.clips["recording"], store.clips["start"], strict=True), range(len(store.clips)), strict=True)
     )
     table, found = clips.clips, {}
-    for condition in answer.experiment.conditions:
+    plain_first = sorted(answer.experiment.conditions, key=lambda condition: len(condition.settings.items))
+    for condition in plain_first:
         runs = answer.runs_of(condition)
         if condition.label not in clips.labels or runs.empty:
             continue
