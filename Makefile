@@ -10,7 +10,7 @@ EXPERIMENTS = table1 table2 table3 figure3 late_last techniques confusion table2
 $(foreach name,data seed alpha schedule trainer output_dir experiments only,$(if $(filter command line,$(origin $(name))), \
 	$(error settings go into ARGS: make $(firstword $(MAKECMDGOALS)) ARGS="$(name)=$($(name))")))
 .PHONY: help setup demo test test-faults test-long test-slurm check bench data verify plan paper figure2 gains beyond encoders-setup tuning long_tail $(EXPERIMENTS) tables \
-	pictures report wheel clean test-browser test-extras
+	pictures report wheel clean test-browser test-docs test-extras docs
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,7 @@ test-faults: setup  ## stop sweeps at 30 random moments and at every tenth file 
 	$(PY) -m pytest -s -n 0 -m long tests/faults $(ARGS)
 
 test-long: setup  ## other tests of minutes: Figure 3, two devices; with SINGTECH_REAL_VOCALSET, batch norm on real singing
-	$(PY) -m pytest -s -n 0 -m long tests $(addprefix --ignore=tests/,browser extras faults slurm) $(ARGS)
+	$(PY) -m pytest -s -n 0 -m long tests $(addprefix --ignore=tests/,browser docs extras faults slurm) $(ARGS)
 
 test-slurm: setup  ## install a one-node Slurm, sweep on it, kill jobs, stop it; as root on Debian, in minutes
 	@test "$$(id -u)" = 0 && command -v apt-get > /dev/null || { \
@@ -60,6 +60,14 @@ test-browser: setup  ## test a report in Chromium without a screen; install it a
 test-extras: setup  ## log to MLflow and Weights & Biases, export to ONNX, upload to a local Hub; install them
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[hub,mlflow,onnx,wandb]"
 	$(PY) -m pytest -n 0 -m long tests/extras $(ARGS)
+
+test-docs: docs  ## run the commands of the documentation on the demo and look at the built pages; in minutes
+	$(PY) -m pytest -n 0 -m long tests/docs $(ARGS)
+
+docs: export NO_MKDOCS_2_WARNING = true
+docs: setup  ## build the documentation into site/; open site/index.html
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(PY) -m mkdocs build
 
 check: setup  ## check style, types and common mistakes
 	$(PY) -m ruff check .

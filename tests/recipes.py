@@ -1,13 +1,11 @@
-"""The recipes of CONTRIBUTING.md, read from the file, so that what a reader copies is what the tests run."""
+"""The recipes of docs/how-to/, read from the pages, so that what a reader copies is what the tests run."""
 
-import re
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 
-import singtech
+from tests.pages import PAGES, read_blocks
 
-CONTRIBUTING = Path(singtech.__file__).parent.parent / "CONTRIBUTING.md"
+HOW_TO = [page for page in PAGES if page.match("docs/how-to/own-*.md")]
 
 
 @dataclass(frozen=True)
@@ -36,21 +34,18 @@ class Recipe:
         return arguments
 
 
-def read_recipes(text):
-    """Title -> recipe, of all sections that have a command."""
-    recipes = {}
-    for section in re.split(r"(?m)^### ", text)[1:]:
-        title, _, body = section.partition("\n")
-        files, commands = {}, []
-        for language, block in re.findall(r"(?ms)^```(\w+)\n(.*?)^```$", body.split("\n## ")[0]):
-            if language == "sh":
-                commands += block.splitlines()
-            else:
-                name, _, rest = block.partition("\n")
-                files[name.removeprefix("# ")] = rest
-        if commands:
-            recipes[title] = Recipe(files, tuple(commands))
-    return recipes
+def read_recipes(page):
+    """Title -> recipe, of all sections of a page that have both files and a command."""
+    files, commands = {}, {}
+    for block in read_blocks(page):
+        title = block.heading.removeprefix("Add ")
+        title = title[:1].upper() + title[1:]
+        if block.language == "sh":
+            commands[title] = (*commands.get(title, ()), *block.commands)
+        else:
+            name, _, text = block.text.partition("\n")
+            files.setdefault(title, {})[name.removeprefix("# ")] = f"{text}\n"
+    return {title: Recipe(files[title], commands[title]) for title in files if title in commands}
 
 
-RECIPES = read_recipes(CONTRIBUTING.read_text(encoding="utf-8"))
+RECIPES = {title: recipe for page in HOW_TO for title, recipe in read_recipes(page).items()}

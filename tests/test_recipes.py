@@ -1,4 +1,4 @@
-"""A person's own components, added from outside by the recipes of CONTRIBUTING.md, in a folder of their own."""
+"""A person's own components, added from outside by the recipes of docs/how-to/, in a folder of their own."""
 
 import json
 import math
@@ -316,10 +316,11 @@ def test_a_kind_of_phase(run_recipe, folder):
         (0, "balanced_head", "late", {}),
         (1, "balanced_head", "early", {}),
         (2, "crt_wc", "late", {"optimizer.lr": 1e-5}),
+        (4, "crt_wc", "late", {"model.features": 60}),
     ],
 )
 def test_a_strategy_a_condition_an_ablation(run_recipe, number, strategy, dc, expected):
-    row, _ = run_recipe("A strategy, a condition, an ablation", number)
+    row, _ = run_recipe("A condition or a table", number)
     assert (row["strategy"], row["dc"], settings(row)) == (strategy, dc, expected)
 
 
@@ -618,7 +619,7 @@ def test_tables_show_the_runs_under_their_settings_and_suggest_commands_that_rep
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_table_of_ones_own_shows_ones_own_condition_beside_ours(call, folder, own):
-    recipe = RECIPES["A strategy, a condition, an ablation"]
+    recipe = RECIPES["A condition or a table"]
     recipe.write(folder)
     assert call("run", *recipe.arguments(3), *own).status == 0
     shown = call("tables", "output_dir=outputs", "data=choir", "show=heads")

@@ -235,7 +235,7 @@ def test_the_documented_line_of_pandas_gives_the_rows_of_table_3(tmp_path, run):
         run(0.1 * k, strategy=strategy, seed=0)
         run(0.1 * k + 0.2, strategy=strategy, seed=1)
         run(0.9, strategy=strategy, settings={"schedule": "smoke"})
-    text = (HOME / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = (HOME / "docs/how-to/results.md").read_text(encoding="utf-8")
     (line,) = re.findall(r"^table3 = .*$", text, re.M)
     names = {"results": read_results(tmp_path)}
     exec(line, names)
