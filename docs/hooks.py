@@ -5,6 +5,8 @@ only the text around it.
 """
 
 import functools
+import inspect
+import itertools
 import os
 import re
 import subprocess
@@ -62,7 +64,7 @@ def read_help(verb: str) -> str:
 def write_targets() -> str:
     """A table of the Makefile's targets."""
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = re.findall(r"^([a-z0-9 -]+):.*?## (.*)$", text, flags=re.MULTILINE)
+    targets = re.findall(r"^([a-z0-9_-]+):.*?## (.*)$", text, flags=re.MULTILINE)
     return table(["target", "effect"], [(f"`make {name}`", words) for name, words in targets])
 
 
@@ -80,13 +82,13 @@ def write_settings() -> str:
         if (path := CONF / group / f"{choice}.yaml").is_file():
             lines |= {f"{group}.{name}": line for name, line in read_yaml_lines(path).items() if name != "defaults"}
     rows = []
-    for name, kind, default in list_settings(Settings):
+    for name, kind, default, meaning in list_settings(Settings):
         value, comment = lines.pop(name, (default, ""))
-        rows.append((f"`{name}`", f"`{kind}`", f"`{value}`" if value else "", comment))
+        rows.append((f"`{name}`", f"`{kind}`", f"`{value}`" if value else "", comment or meaning))
     rows += [
         (f"`{name}`", "", f"`{value}`" if value else "", comment)
         for name, (value, comment) in lines.items()
-        if name.partition(".")[0] in defaults and "." in name
+        if name.partition(".")[0] in defaults and "." in name and not name.endswith("._target_")
     ]
     return table(["setting", "type", "default", "meaning"], sorted(rows, key=lambda row: ("." in row[0], row[0])))
 
@@ -143,23 +145,33 @@ def read_yaml_lines(path: Path) -> dict[str, tuple[str, str]]:
             if isinstance(value, yaml.MappingNode) and value.value:
                 yield from walk(value, f"{name}.")
             else:
-                written = " ".join(text[value.start_mark.index : value.end_mark.index].split())
-                _, mark, comment = lines[key.start_mark.line].partition(" # ")
-                yield name, (written, comment.strip() if mark else "")
+                is_long = value.end_mark.line > value.start_mark.line + 1
+                written = "" if is_long else text[value.start_mark.index : value.end_mark.index].strip()
+                yield name, (written, read_comment_beside(lines, key.start_mark.line))
 
     root = yaml.compose(text)
     return dict(walk(root, "")) if isinstance(root, yaml.MappingNode) else {}
 
 
-def list_settings(schema: type, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield name, type and default of the settings of a dataclass that have a type."""
+def read_comment_beside(lines: list[str], number: int) -> str:
+    """Return the comment behind a line of code, and its further lines below."""
+    _, mark, comment = lines[number].partition(" # ")
+    more = itertools.takewhile(lambda line: re.match(r"\s{8,}# ", line), lines[number + 1 :])
+    return " ".join([comment.strip(), *(line.strip(" #") for line in more)]) if mark else ""
+
+
+def list_settings(schema: type, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """Yield name, type, default and comment of the settings of a dataclass that have a type."""
+    lines = inspect.getsource(schema).splitlines()
     for item in fields(schema):
         if is_dataclass(item.type):
             yield from list_settings(item.type, f"{prefix}{item.name}.")
         elif not str(item.type).startswith("dict"):  # a component: its class says what it takes
             kind = item.type if get_args(item.type) else getattr(item.type, "__name__", item.type)
             default = "" if item.default is MISSING else yaml.safe_dump(item.default).split("\n")[0]
-            yield f"{prefix}{item.name}", str(kind).replace("typing.", ""), default
+            (number,) = [n for n, line in enumerate(lines) if line.startswith(f"    {item.name}: ")]
+            comment = read_comment_beside(lines, number)
+            yield f"{prefix}{item.name}", str(kind).replace("typing.", ""), default, comment
 
 
 def table(header: list[str], rows: list[tuple]) -> str:

@@ -18,16 +18,16 @@ COMPONENTS = ("front_end", "loss", "sampler", "augment", "optimizer", "head", "m
 class DeformableSettings:
     """Which layers are deformable."""
 
-    layers: list[int] = MISSING
+    layers: list[int] = MISSING  # numbers of the deformable layers, 1 to 4
 
 
 @dataclass
 class StrategySettings:
     """The phases, see `singtech.training.phases`; and components of a phase that the command line can set."""
 
-    phases: list[Any] = MISSING
-    mix: Any = None
-    rewrite: Any = None
+    phases: list[Any] = MISSING  # phases in their order, see singtech.training.phases
+    mix: Any = None  # how a phase mixes clips, see singtech.imbalance.mixing
+    rewrite: Any = None  # how a phase rewrites the head, see singtech.imbalance.rewrites
 
 
 @dataclass
@@ -72,8 +72,8 @@ class TrainerSettings:
 class LoggerSettings:
     """Lightning loggers, and the optional package that they need."""
 
-    loggers: list[Any] = field(default_factory=list)
-    needs: str | None = None
+    loggers: list[Any] = field(default_factory=list)  # loggers of Lightning
+    needs: str | None = None  # the optional package that they need
 
 
 @dataclass
@@ -111,7 +111,7 @@ class Settings:
     selection: str = "last"
     rounding: int = 0
     forest: Any = None
-    experiment: Any = None
+    experiment: Any = None  # a table or figure, set by experiments=
     data: DataSettings = field(default_factory=DataSettings)
     front_end: dict[str, Any] = field(default_factory=dict)
     dc: DeformableSettings = field(default_factory=DeformableSettings)

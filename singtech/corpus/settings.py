@@ -11,9 +11,9 @@ class SplitSettings:
     """Which singers or recordings test, validate and train: lists, or text files with one name per line."""
 
     by: str = "singer"  # or recording
-    test: Any = field(default_factory=list)
+    test: Any = field(default_factory=list)  # test singers
     validation: Any = field(default_factory=list)
-    train: Any = None  # all others
+    train: Any = None  # null: all others
 
 
 @dataclass
@@ -23,8 +23,8 @@ class DataSettings:
     name: str = MISSING
     root: str | None = None
     source: dict[str, Any] = field(default_factory=dict)
-    labels: str | None = None
-    techniques: list[str] | None = None
+    labels: str | None = None  # a CSV with path, singer, technique (data=table)
+    techniques: list[str] | None = None  # null: all of the source
     split: SplitSettings = field(default_factory=SplitSettings)
     fold: int | None = None
     folds: int = 5
@@ -35,9 +35,9 @@ class DataSettings:
     remainder: str = "drop"
     trim_silence: float | None = None
     strict: bool = False
-    long_tail: float | None = None
-    long_tail_order: list[str] | None = None
-    long_tail_total: int | None = None
-    long_tail_seed: int = 0
+    long_tail: float | None = None  # thin the training recordings: the most common technique to the rarest
+    long_tail_order: list[str] | None = None  # its techniques, most common first
+    long_tail_total: int | None = None  # its training clips in all
+    long_tail_seed: int = 0  # which recordings it keeps
     train_contexts: list[str] | None = None
     test_contexts: list[str] | None = None
