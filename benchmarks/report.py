@@ -1,4 +1,4 @@
-"""What was measured: a line on the terminal as it comes, a row of a CSV, a table for the README."""
+"""What was measured: a line on the terminal as it comes, a row of a CSV, a table for docs/explanation/speed.md."""
 
 import csv
 from collections.abc import Mapping
@@ -112,7 +112,7 @@ class Report:
         print(_line(_cells(row)), flush=True)
 
     def markdown(self) -> str:
-        """The table for the README; also written to `bench.md`."""
+        """The table for docs/explanation/speed.md; also written to `bench.md`."""
         table = tabulate([_cells(row) for row in self.rows], SHOWN, "github", disable_numparse=True)
         text = f"{self.heading}\n\n{table}\n"
         (self.folder / "bench.md").write_text(text, encoding="utf-8")

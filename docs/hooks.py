@@ -75,7 +75,7 @@ def write_columns() -> str:
 
 
 def write_settings() -> str:
-    """A table of every setting: its name, type and default, and the comment beside it in conf/."""
+    """A table of every setting: its name, its default, the comment beside it, and its type."""
     defaults = read_defaults()
     lines = read_yaml_lines(CONF / "config.yaml")
     for group, choice in defaults.items():
@@ -84,13 +84,13 @@ def write_settings() -> str:
     rows = []
     for name, kind, default, meaning in list_settings(Settings):
         value, comment = lines.pop(name, (default, ""))
-        rows.append((f"`{name}`", f"`{kind}`", f"`{value}`" if value else "", comment or meaning))
+        rows.append((f"`{name}`", f"`{value}`" if value else "", comment or meaning, f"`{kind}`"))
     rows += [
-        (f"`{name}`", "", f"`{value}`" if value else "", comment)
+        (f"`{name}`", f"`{value}`" if value else "", comment, "")
         for name, (value, comment) in lines.items()
         if name.partition(".")[0] in defaults and "." in name and not name.endswith("._target_")
     ]
-    return table(["setting", "type", "default", "meaning"], sorted(rows, key=lambda row: ("." in row[0], row[0])))
+    return table(["setting", "default", "meaning", "type"], sorted(rows, key=lambda row: ("." in row[0], row[0])))
 
 
 def write_groups() -> str:
@@ -126,7 +126,7 @@ def read_comment(path: Path) -> list[str]:
     """Return the sentences of the comment at the top of a settings file."""
     lines = path.read_text(encoding="utf-8").splitlines()
     comment = [line.removeprefix("#").strip() for line in lines[: first_setting(lines)] if "@package" not in line]
-    return re.split(r"(?<=[.!?]) (?=[A-Z0-9])", " ".join(comment).strip())
+    return re.split(r"(?<=[.!?]) (?=[A-Z])", " ".join(comment).strip())
 
 
 def first_setting(lines: list[str]) -> int:

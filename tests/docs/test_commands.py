@@ -1,8 +1,8 @@
 """The commands of the documentation run, page after page, on the demo with `schedule=smoke`; their scores mean nothing.
 
-`SKIPPED` says what does not run here. `tests/test_readme.py` composes those commands, and other tests run them: on one's
-own recordings (`tests/test_readme.py`), with one's own classes (`tests/test_recipes.py`), on a cluster (`make
-test-slurm`), with optional packages (`make test-extras`). The sweeps of `gains.md` and `beyond.md` would take hours.
+`SKIPPED` says what does not run here. `tests/test_readme.py` composes those commands, and other tests run them: on own
+recordings (`tests/test_readme.py`), with own classes (`tests/test_recipes.py`), on a cluster (`make test-slurm`), with
+optional packages (`make test-extras`). The sweeps of `gains.md` and `beyond.md` would take hours.
 """
 
 import os
