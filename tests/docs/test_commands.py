@@ -5,17 +5,14 @@ recordings (`tests/test_readme.py`), with own classes (`tests/test_recipes.py`),
 optional packages (`make test-extras`). The sweeps of `gains.md` and `beyond.md` would take hours.
 """
 
-import os
 import re
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
 import soundfile
 
 from tests.conftest import tone
-from tests.pages import ROOT, made_by_make, programs, shell_blocks
+from tests.pages import made_by_make, programs, shell_blocks
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
@@ -57,34 +54,37 @@ def on_the_demo(verb, arguments):
     return [*kept, "data=demo", "schedule=smoke", "trainer.accelerator=cpu"]
 
 
-def run(reader, verb, arguments):
-    """Run a verb in the reader's folder; what it printed."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "singtech", verb, *arguments]
-    done = subprocess.run(command, cwd=reader, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, f"{verb} {arguments}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    return done.stdout
+@pytest.fixture
+def run(reader, call, monkeypatch):
+    """Run a verb in the reader's folder."""
+    monkeypatch.chdir(reader)
+
+    def called(verb, arguments):
+        done = call(verb, *arguments)
+        assert done.status == 0, f"{verb} {arguments}\n{done.out[-2000:]}\n{done.err[-2000:]}"
+
+    return called
 
 
 BLOCKS = [block for block in shell_blocks() if not block.page.name.startswith(SKIPPED["page"])]
-COMMANDS = [
-    (block.page.stem, command)
+COMMANDS = {
+    command.partition(" #")[0].strip(): block.page.stem
     for block in BLOCKS
     for command in block.commands
     if not any(word in f"{command} " for word in SKIPPED["word"]) and list(to_verbs(command))
-]
+}
 
 
-@pytest.mark.parametrize(("page", "command"), COMMANDS, ids=[f"{page}: {command[:60]}" for page, command in COMMANDS])
-def test_a_command_runs(reader, page, command):
+@pytest.mark.parametrize("command", COMMANDS, ids=[f"{page}: {command}" for command, page in COMMANDS.items()])
+def test_a_command_runs(reader, run, command):
     for verb, arguments in to_verbs(command):
         arguments = on_the_demo(verb, name_runs(reader, arguments))
         if verb == "score":
-            run(reader, "protocol", ["to=demo.csv", "data=demo"])
+            run("protocol", ["to=demo.csv", "data=demo"])
             clips = pd.read_csv(reader / "demo.csv").query("subset == 'test'")
             clips[["recording", "start", "technique"]].to_csv(reader / "system.csv", index=False)
             arguments = [*arguments, "replace=true"]
-        run(reader, verb, arguments)
+        run(verb, arguments)
 
 
 def name_runs(reader, arguments):
