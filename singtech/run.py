@@ -10,14 +10,15 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from singtech.cli import sweep
 from singtech.cli.config import CorpusProblem, drop_neutral, hydra_command, list_differences, read_commit, resolve
 from singtech.cli.prepare import prepare_corpus, write_lengths
 from singtech.cli.problems import describe_error, is_fixable
-from singtech.cli.sweep import can_postpone, format_command, is_sweep
 from singtech.errors import InvalidValue
 from singtech.extras import check_installed
 from singtech.imbalance.smoothing import require_alpha
 from singtech.io.interrupts import raise_if_output_closed
+from singtech.io.terminal import wrap
 from singtech.metrics import format_scores
 from singtech.settings import COMPONENTS
 
@@ -31,9 +32,12 @@ def job(cfg: DictConfig) -> float | None:
         The macro-F1 on the validation singers, which Hydra's sweepers can maximise; None without such singers.
     """
     choices = HydraConfig.get().runtime.choices
-    title = f"{choices['model']} dc={choices['dc']} strategy={choices['strategy']} alpha={cfg.alpha:g} seed={cfg.seed}"
+    outlook, title = sweep.outlook(), f"{choices['model']} dc={choices['dc']} strategy={choices['strategy']}"
+    place = f"{outlook.place()}: " if outlook else ""
     corpus_name = choices["data"] if OmegaConf.is_missing(cfg.data, "name") else cfg.data.name
-    say(f"\n{cfg.label or title} on {corpus_name}")  # the imports take seconds
+    corpus_name += "" if cfg.data.fold is None else f", fold {cfg.data.fold}"
+    title = f"{cfg.label or title}, alpha {cfg.alpha:g}, seed {cfg.seed}, on {corpus_name}"
+    say("\n" + wrap(place + title))  # the imports take seconds
     from singtech.io.lock import Busy
     from singtech.results.collate import rebuild, rebuild_if_due
     from singtech.training.run import execute
@@ -52,24 +56,29 @@ def job(cfg: DictConfig) -> float | None:
     write_lengths(cfg, corpus)
     say(f"== {run.name(corpus.fingerprint('test'))}")
     try:
-        result = execute(
-            run,
-            corpus,
-            Path(cfg.output_dir),
-            machine,
-            provenance={"commit": read_commit(), "command": format_command()},
-            configuration=OmegaConf.to_yaml(OmegaConf.create(drop_neutral(resolve(cfg)))),
-            say=say,
-            wait=not can_postpone(),
-            explain=describe_error,
-        )
+        with outlook.follow(cfg, run, corpus) if outlook else contextlib.nullcontext(lambda result: None) as note:
+            result = execute(
+                run,
+                corpus,
+                Path(cfg.output_dir),
+                machine,
+                provenance={"commit": read_commit(), "command": sweep.format_command()},
+                configuration=OmegaConf.to_yaml(OmegaConf.create(drop_neutral(resolve(cfg)))),
+                say=say,
+                wait=not sweep.can_postpone(),
+                explain=describe_error,
+                after_epoch=outlook.note_epochs if outlook else None,
+            )
+            note(result)
     except Busy:
         raise
     except BaseException:
         with contextlib.suppress(Exception):  # the first error matters more
             rebuild(cfg.output_dir)  # a row records how the run ended
         raise
-    (rebuild_if_due if is_sweep() else rebuild)(cfg.output_dir)  # a sweep collates at its end
+    if sweep.is_sweep():
+        sweep.record_run(result.folder.name)
+    (rebuild_if_due if sweep.is_sweep() else rebuild)(cfg.output_dir)  # a sweep collates at its end
     reused = "" if any(result.trained) else "  (nothing had to be trained)"
     say(f"{format_scores(result.row)}{reused}")
     return result.row.get("validation_f1")

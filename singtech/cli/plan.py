@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from singtech.cli.config import allow_own_modules, check_settings, hydra_command
 from singtech.cli.problems import run_verb
+from singtech.cli.sweep import split_sweep
 from singtech.config_paths import CONF, EXPERIMENTS
 from singtech.corpus.download import format_bytes
+from singtech.io.terminal import format_seconds, format_table, wrap
 
 PAPER_EXPERIMENTS = ("table2", "table3", "figure3")  # their runs give all numbers of the paper
 HYDRA_FLAGS = {"-h", "--help", "--hydra-help", "--cfg", "-c", "--info", "-i"}
@@ -49,7 +49,6 @@ def describe_plan(experiments: Sequence[str], overrides: Sequence[str]) -> str:
         SingtechError, HydraException: as `singtech run` does for the same settings.
     """
     import pandas as pd
-    from tabulate import tabulate
 
     from singtech.corpus.archive import ZENODO_SIZE
     from singtech.run import build_machine, build_run
@@ -71,40 +70,40 @@ def describe_plan(experiments: Sequence[str], overrides: Sequence[str]) -> str:
     table["to make"] = table["runs"] - table["stored"]
     to_train = " and ".join(f"{plan.count(part)} of the {part}" for part in ("network", "head"))
     lines = [
-        tabulate(table.reset_index(), headers="keys", showindex=False),
+        format_table(["experiment", *table], table.reset_index().to_numpy()),
         "",
-        f"runs    {len(plan.runs)} different ones, {sum(plan.runs.values())} stored",
-        f"phases  {len(plan.phases)} different ones for the runs to make, {len(plan.stored_keys)} stored;"
-        f" {to_train} to train",
-        f"epochs  {plan.epochs('network'):,} through the network, {plan.epochs('head'):,} of the head",
+        _item("runs", f"{len(plan.runs)} different ones, {sum(plan.runs.values())} stored"),
+        _item(
+            "phases",
+            f"{len(plan.phases)} different ones for the runs to make, {len(plan.stored_keys)} stored; {to_train} to "
+            "train",
+        ),
+        _item("epochs", f"{plan.epochs('network'):,} through the network, {plan.epochs('head'):,} of the head"),
     ]
     if plan.missing_phases:
         speeds = plan.measure_speeds(build_machine(cfg))
         device = next(iter(speeds.values())).device
-        lines += [
-            f"time    about {_format_duration(plan.seconds(speeds))} on {device}, one run after another; roughly, from",
-            f"        a few steps of each network on noise (a clip: {describe_speeds(list(speeds.values()))})",
-        ]
+        time = f"about {format_seconds(plan.seconds(speeds))} on {device}, one run after another; roughly, from a few "
+        time += f"steps of each network on noise (a clip: {describe_speeds(list(speeds.values()))})"
+        lines.append(_item("time", time))
     unprepared = [corpus for corpus in corpora.values() if isinstance(corpus, UnpreparedCorpus)]
     size = plan.bytes_needed() + sum(corpus.bytes_needed for corpus in unprepared)
     if any(not corpus.is_here for corpus in unprepared):
         size += ZENODO_SIZE
     folder = plan.output_dir.absolute()
     free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
-    lines.append(f"disk    about {format_bytes(size)} more in {plan.output_dir}, where {format_bytes(free)} are free")
-    return "\n".join([*lines, *dict.fromkeys(corpus.note for corpus in unprepared)])
+    disk = f"about {format_bytes(size)} more in {plan.output_dir}, where {format_bytes(free)} are free"
+    notes = dict.fromkeys(wrap(corpus.note) for corpus in unprepared)
+    return "\n".join([*lines, _item("disk", disk), *notes])
 
 
 def compose_runs(experiments: Sequence[str], overrides: Sequence[str]) -> Iterator[tuple[str, DictConfig]]:
     """Yield (experiment, configuration) for every run of `singtech run -m experiments=… <overrides>`."""
-    parser = OverridesParser.create()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for experiment in experiments:
             choice = [f"experiments={experiment}"]
-            sweep_settings = compose("config", choice, return_hydra_config=True).hydra.sweeper.params or {}
-            settings = [*(f"{name}={values}" for name, values in sweep_settings.items()), *overrides]
-            (runs,) = BasicSweeper.split_arguments(parser.parse_overrides(settings), max_batch_size=None)
-            for run in runs:
+            params = compose("config", choice, return_hydra_config=True).hydra.sweeper.params
+            for run in split_sweep(params, overrides):
                 cfg = compose("config", [*choice, *run], return_hydra_config=True)
                 HydraConfig.instance().set_config(cfg)  # as `hydra.main` does
                 with open_dict(cfg):
@@ -170,7 +169,6 @@ def _split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return experiments, settings
 
 
-def _format_duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _item(name: str, text: str) -> str:
+    """Write a named sentence, wrapped beside its name."""
+    return wrap(text, " " * 8, name.ljust(8))

@@ -16,6 +16,7 @@ from singtech.cli.config import allow_own_modules
 from singtech.cli.export import find_run
 from singtech.cli.options import command, option
 from singtech.errors import NotThere
+from singtech.io.terminal import format_table as format_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +84,6 @@ def probe(output_dir: Path, row: dict, remote_code: bool = False) -> "pd.DataFra
 
 def format_table(frame: "pd.DataFrame") -> str:
     """The numbers of a probe as a table of text."""
-    from tabulate import tabulate
 
     def shown(name: str) -> list[str]:
         limits = zip(frame[name], frame[f"{name}_low"], frame[f"{name}_high"], strict=True)
@@ -98,4 +98,4 @@ def format_table(frame: "pd.DataFrame") -> str:
         "balanced [95 %]": shown("balanced_accuracy"),
         "chance": frame["chance"].map("{:.3f}".format),
     }
-    return tabulate(columns, headers="keys", disable_numparse=True)
+    return format_columns(list(columns), zip(*columns.values(), strict=True))

@@ -18,6 +18,7 @@ from singtech.cli.options import option
 from singtech.cli.protocol import find_protocol
 from singtech.cli.sweep import format_command
 from singtech.errors import NotThere
+from singtech.io.terminal import format_table
 
 
 @dataclass(kw_only=True)
@@ -33,8 +34,6 @@ class Options:
 @hydra_command_with(Options)
 def main(cfg: DictConfig, options: Options) -> None:
     """Score and store the predictions, and print every metric with its interval over singers."""
-    from tabulate import tabulate
-
     from singtech.results.collate import rebuild
     from singtech.results.jackknife import Jackknife
     from singtech.results.scored import compare, read_system, require_same_clips, store_system
@@ -57,5 +56,4 @@ def main(cfg: DictConfig, options: Options) -> None:
     lines += [note] if note else []
     lines += [f"Difference: {name} less {other}, on the same clips."] if other else []
     header = ["", name, "95 %", *(["difference", "95 %"] if other else [])]
-    table = tabulate(compare(row["run"], other, jackknife, predictions), header, disable_numparse=True)
-    print(*lines, "", table, sep="\n")
+    print(*lines, "", format_table(header, compare(row["run"], other, jackknife, predictions)), sep="\n")

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from singtech.cli.plan import UnpreparedCorpus
 from singtech.cli.problems import is_fixable
+from singtech.cli.sweep import composed
 
 
 def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list:
@@ -70,16 +70,10 @@ def first_phase_key(cfg: DictConfig) -> str | None:
     """
     from singtech.run import build_run
 
-    hydra_config = HydraConfig.instance()
-    previous = hydra_config.cfg
-    hydra_config.set_config(cfg)
     try:
-        with open_dict(cfg):
-            del cfg["hydra"]
-        return build_run(cfg, UnpreparedCorpus(cfg, False)).keys[0]
+        with composed(cfg) as settings:
+            return build_run(settings, UnpreparedCorpus(settings, False)).keys[0]
     except Exception as problem:
         if not is_fixable(problem):
             raise
         return None  # the job of the run reports the error
-    finally:
-        hydra_config.cfg = previous

@@ -12,6 +12,9 @@ from singtech.cli.export import match_one_name
 from singtech.cli.options import command, option
 from singtech.corpus.download import format_bytes
 from singtech.errors import InvalidValue, NotThere
+from singtech.io.terminal import format_table, progress_bar, terminal_width, wrap
+
+NEVER_USED = ("run", "damaged")  # kinds of entries that no row uses
 
 
 @dataclass(kw_only=True)
@@ -63,10 +66,10 @@ def _list(output_dir: Path) -> list[str]:
 
     entries = survey(output_dir)
     unused = [entry for entry in entries if entry.is_unused]
-    lines = [_format_table(entries), "", f"{len(entries)} entries, {_format_total(entries)}"]
+    lines = [*_format_entries(entries), f"{len(entries)} entries, {_format_total(entries)}"]
     if unused:
         amount = f"{len(unused)} of them ({_format_total(unused)})"
-        lines.append(f"{amount} are not used by any row: `singtech store remove=unused` lists them.")
+        lines.append(wrap(f"{amount} are not used by any row: `singtech store remove=unused` lists them."))
     return lines
 
 
@@ -78,7 +81,7 @@ def _remove(output_dir: Path, sure: bool) -> list[str]:
         return ["Every entry is used by a row; there is nothing to remove."]
     if not sure:
         summary = f"{len(unused)} entries, {_format_total(unused)}, are unused. Add sure=true to remove them."
-        return [_format_table(unused), "", summary]
+        return [*_format_entries(unused), summary]
     removed, busy = remove(unused, output_dir)
     lines = [f"removed {entry.kind} {entry.name}, {format_bytes(entry.size)}" for entry in removed]
     lines += [f"kept {entry.kind} {entry.name}: another process uses it now" for entry in busy]
@@ -86,11 +89,9 @@ def _remove(output_dir: Path, sure: bool) -> list[str]:
 
 
 def _check(output_dir: Path) -> tuple[list[str], int]:
-    from tqdm import tqdm
-
     from singtech.training.inventory import check
 
-    count, faults, busy = check(output_dir, lambda entries: tqdm(entries, "checking", unit="entry", disable=None))
+    count, faults, busy = check(output_dir, lambda entries: iter(progress_bar("checking", "entries", items=entries)))
     summary = f"{count - len(busy)} entries looked at"
     if not faults:
         return [*busy, f"{summary}, every one whole."], 0
@@ -103,7 +104,9 @@ def _show(output_dir: Path, part: str) -> list[str]:
     rows = {row["run"]: row for row in collect_rows(output_dir)}
     row = rows[match_one_name(rows, part, "show")]
     command = row.pop("command", "") or "# the command of this row is unknown"
-    lines = [f"# {name}: {value}" for name, value in row.items() if str(value) not in ("", "nan", "None")]
+    lines = [
+        wrap(f"{name}: {value}", "#     ", "# ") for name, value in row.items() if str(value) not in ("", "nan", "None")
+    ]
     configuration = output_dir / "runs" / row["run"] / "config.yaml"
     if configuration.is_file():
         settings = configuration.read_text(encoding="utf-8").rstrip()
@@ -113,8 +116,6 @@ def _show(output_dir: Path, part: str) -> list[str]:
 
 
 def _compare(output_dir: Path, runs: str) -> list[str]:
-    from tabulate import tabulate
-
     from singtech.training.inventory import collect_rows, compare_runs
 
     parts = runs.split(",")
@@ -125,19 +126,32 @@ def _compare(output_dir: Path, runs: str) -> list[str]:
     lines = compare_runs(output_dir, (first, second))
     if not lines:
         return [f"Nothing that decides the outcome of {first} and {second} differs."]
-    return [tabulate(lines, ["", first, second], disable_numparse=True)]
+    return [f"first:  {first}", f"second: {second}", "", format_table(["", "first", "second"], lines)]
+
+
+def _format_entries(entries: Sequence) -> list[str]:
+    """Format a table of each kind of entry; runs of each state have a table of their own."""
+    groups: dict[str, list] = {}
+    for entry in entries:
+        name = f"runs, {entry.description}" if entry.kind == "run" else entry.kind.replace("phase", "phases")
+        groups.setdefault(name, []).append(entry)
+    lines = []
+    for name, group in groups.items():
+        lines += [wrap(f"{name}:"), _format_table(group), ""]
+    return lines
 
 
 def _format_table(entries: Sequence) -> str:
-    from tabulate import tabulate
-
-    lines = []
+    """Format entries of one kind; a long name is not wrapped."""
+    kind, lines = entries[0].kind, []
     for entry in entries:
-        changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.change_time))
-        users = "" if entry.kind in ("run", "damaged") else len(set(entry.users))
-        lines.append([entry.kind, entry.name, format_bytes(entry.size), changed, users, entry.description[:60]])
-    header = ["", "name", "size", "changed", "rows that use it", "what it is"]
-    return tabulate(lines, header, disable_numparse=True, colalign=("left", "left", "right", "right", "right", "left"))
+        changed = time.strftime("%Y-%m-%d", time.localtime(entry.change_time))
+        users = [] if kind in NEVER_USED else [str(len(set(entry.users)))]
+        state = [] if kind in NEVER_USED else [entry.description]
+        lines.append([entry.name, format_bytes(entry.size), changed, *users, *state])
+    header = ["name", "size", "changed"] + ([] if kind in NEVER_USED else ["rows", "what it is"])
+    width = max(terminal_width(), max(len(entry.name) for entry in entries) + 24)
+    return format_table(header, lines, ends_in_words=kind not in NEVER_USED, width=width)
 
 
 def _format_total(entries: Sequence) -> str:

@@ -1,7 +1,8 @@
-"""Postpone runs of a sweep that wait for another process, and list failed runs.
+"""Tell how far a sweep is, postpone its runs that wait for another process, and list its runs at the end.
 
 If another process trains a phase of a run, the run is postponed until the others have ended. Each process or job
-records its failures in the sweep's folder. At its end, the sweep lists them with the commands that repeat them.
+records in the sweep's folder which runs it has made and which failed. At its end, the sweep prints a table of its runs,
+and lists the failed ones with the commands that repeat them.
 """
 
 import functools
@@ -9,21 +10,31 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from singtech.io.atomic import write_text
 from singtech.io.interrupts import raise_if_signalled
 from singtech.io.lock import Busy, is_held
+from singtech.io.terminal import format_seconds, print_above_bars
 
 ROUND_SECONDS = 2.0  # between two checks of the locks of other processes
+FAILED, MADE = "failed", "made"  # folders of the sweep's
+PLAN_SECONDS = 5.0  # before a run, to compose those after it
 
+_outlook: "Outlook | None" = None  # of the sweep that this process runs
 _postponed: list[tuple[Path, Any, Callable[[], None]]] = []  # path of the lock, Hydra's configuration, the run
 
 
@@ -42,6 +53,138 @@ def can_postpone() -> bool:
     return is_sweep() and is_local()
 
 
+def outlook() -> "Outlook | None":
+    """How far the sweep is; None for a single run, and in the job of a launcher, which knows its own run only."""
+    return _outlook if can_postpone() else None
+
+
+class Outlook:
+    """The place of the current run in its sweep, and the time that all runs still take.
+
+    Args:
+        config: Hydra's configuration of the sweep.
+        jobs: the overrides of each run, in order; empty if the sweeper chooses them as it goes.
+    """
+
+    def __init__(self, config: DictConfig, jobs: Sequence[Sequence[str]]) -> None:
+        self.config, self.count = config, len(jobs)
+        self.unplanned = deque(enumerate(jobs))
+        self.forecast: Any = None
+        self.corpora: dict[str, Any] = {}
+        self.current, self.start, self.has_said = "", 0.0, False
+
+    def place(self) -> str:
+        """Write the place of the current run and the time left, as "3 of 12, about 4 min left"."""
+        number = HydraConfig.get().job.num + 1
+        place = f"{number} of {self.count}" if self.count else f"run {number}"
+        left = self.time_left()
+        self.has_said = bool(left)
+        return f"{place}, {left}" if left else place
+
+    def time_left(self) -> str:
+        """Write the time that all runs still take; "" while it is not known."""
+        seconds = self.forecast.seconds_left() if self.forecast and self.count else None
+        if seconds is None:
+            return ""
+        return f"{'more than' if self.unplanned else 'about'} {format_seconds(seconds)} left"
+
+    @contextmanager
+    def follow(self, cfg: DictConfig, run: Any, corpus: Any) -> Iterator[Callable[..., None]]:
+        """Measure a run. Yield what the run calls with its result, and after each epoch (see `note_epochs`)."""
+        from singtech.training.planning import Forecast
+
+        self.forecast = self.forecast or Forecast(Path(cfg.output_dir))
+        name, results = run.name(corpus.fingerprint("test")), []
+        is_new = self.forecast.add(run, corpus)
+        if is_new:
+            self.corpora[OmegaConf.to_yaml(cfg.data, resolve=True)] = corpus
+            self._plan()
+        self.current, self.start = name if is_new else "", time.perf_counter()
+        try:
+            yield results.append
+        finally:
+            self.current = ""
+            if is_new:
+                self.forecast.finish(name, *results, seconds=time.perf_counter() - self.start)
+
+    def note_epochs(self, number: int, epochs: int, of: int, seconds: float) -> None:
+        """Note that a phase of the current run has trained some of its epochs in some seconds.
+
+        The first time that this tells how long the sweep takes, say so.
+        """
+        if not self.current:
+            return
+        self.forecast.note_epochs(self.current, number, epochs, of, seconds)
+        if not self.has_said and (left := self.time_left()):
+            print_above_bars(f"{left} for all {self.count} runs")
+            self.has_said = True
+
+    def _plan(self) -> None:
+        """Compose the runs to come, for some seconds, and add them to the forecast."""
+        from singtech.cli.prepare import prepare_corpus
+        from singtech.run import build_run
+
+        start, number = time.perf_counter(), HydraConfig.get().job.num
+        loader = GlobalHydra.instance().config_loader()
+        later = []  # their corpus is not prepared yet
+        while self.unplanned and time.perf_counter() - start < PLAN_SECONDS:
+            place, overrides = self.unplanned.popleft()
+            if place <= number:
+                continue
+            try:
+                with composed(loader.load_sweep_config(self.config, list(overrides))) as cfg:
+                    data = OmegaConf.to_yaml(cfg.data, resolve=True)
+                    if data not in self.corpora:
+                        self.corpora[data] = prepare_corpus(cfg, make=False)
+                    if self.corpora[data] is None:
+                        later.append((place, overrides))
+                        del self.corpora[data]
+                        continue
+                    self.forecast.add(build_run(cfg, self.corpora[data]), self.corpora[data])
+            except Exception:  # the run itself reports it
+                continue
+        self.unplanned.extend(later)
+
+
+@contextmanager
+def composed(cfg: DictConfig) -> Iterator[DictConfig]:
+    """Make a composed configuration the current one of Hydra, as for its run; yield it without Hydra's own settings."""
+    hydra_config = HydraConfig.instance()
+    previous = hydra_config.cfg
+    hydra_config.set_config(cfg)
+    try:
+        with open_dict(cfg):
+            del cfg["hydra"]
+        yield cfg
+    finally:
+        hydra_config.cfg = previous
+
+
+def split_sweep(params: Any, settings: Sequence[str]) -> list[list[str]]:
+    """List the overrides of each run of a sweep, as Hydra's own sweeper does.
+
+    Args:
+        params: the sweeper's: name -> values.
+        settings: the settings of the command.
+    Raises:
+        HydraException: they are not understood.
+    """
+    words = [*(f"{name}={values}" for name, values in (params or {}).items()), *settings]
+    overrides = OverridesParser.create().parse_overrides(words)
+    (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    return jobs
+
+
+def _list_jobs(hydra: Any) -> list[list[str]]:
+    """List the overrides of each run of a sweep; none if another sweeper than Hydra's own chooses them."""
+    if hydra.sweeper._target_.rpartition(".")[2] != BasicSweeper.__name__:
+        return []
+    try:
+        return split_sweep(hydra.sweeper.params, hydra.overrides.task)
+    except HydraException:  # the sweeper reports it
+        return []
+
+
 def postpone(job: Callable[[DictConfig], None], cfg: DictConfig, problem: Busy) -> None:
     """Run a job again after all others, when the lock is free."""
     print(f"{problem}; continuing with other runs.", flush=True)
@@ -56,37 +199,49 @@ def format_command(verb: str = "run") -> str:
     return shlex.join(["singtech", verb, *folder, *hydra.overrides.task])
 
 
+def record_run(name: str) -> None:
+    """Write into the sweep's folder that the current run is complete, with the name of its folder."""
+    hydra = HydraConfig.get()
+    write_text(_folder(hydra, MADE) / f"{hydra.job.num}.txt", name)
+
+
 def record_failure(reason: str) -> None:
     """Write into the sweep's folder that the current run failed."""
     hydra = HydraConfig.get()
     settings = list(hydra.overrides.task)
     failure = {"settings": " ".join(settings), "reason": reason, "command": format_command(hydra.job.name)}
-    write_text(_failures_folder(hydra) / f"{hydra.job.num}.json", json.dumps(failure))
+    write_text(_folder(hydra, FAILED) / f"{hydra.job.num}.json", json.dumps(failure))
 
 
 class SweepEnd(Callback):
     """Hydra calls it before and after a sweep; `conf/config.yaml` names it."""
 
     def on_multirun_start(self, config: DictConfig, **_) -> None:
-        """Remove the failures of an earlier sweep in the same folder, which is repeated."""
+        """Remove the records of an earlier sweep in the same folder, which is repeated."""
+        global _outlook
         _postponed.clear()
-        for path in _failures_folder(config.hydra).glob("*.json"):
+        _outlook = Outlook(config, _list_jobs(config.hydra))
+        for path in (*_folder(config.hydra, FAILED).glob("*.json"), *_folder(config.hydra, MADE).glob("*.txt")):
             path.unlink()
 
     def on_multirun_end(self, config: DictConfig, **_) -> None:
-        """Run the postponed runs, collate, and list the failed runs.
+        """Run the postponed runs, collate, print a table of the runs, and list the failed ones.
 
         Raises:
             SystemExit: with status 1, if a run failed.
         """
         from singtech.cli.problems import describe_error, is_fixable, print_traceback
-        from singtech.results.collate import rebuild
+        from singtech.results.collate import collate
+        from singtech.results.ranking import rank
 
         is_whole = False
         try:
             _run_postponed()
-            rebuild(config.output_dir)
+            collated = collate(config.output_dir)
             is_whole = True
+            paths = _folder(config.hydra, MADE).glob("*.txt")
+            if table := rank(collated, {path.read_text(encoding="utf-8") for path in paths}):
+                print(table, flush=True)
         except Exception as problem:  # Hydra would turn it into a warning
             if not is_fixable(problem):
                 print_traceback(problem)
@@ -97,7 +252,7 @@ class SweepEnd(Callback):
 
 def report_failures(hydra: Any) -> bool:
     """Print the failed runs of a sweep and the commands that repeat them; return whether there are any."""
-    paths = sorted(_failures_folder(hydra).glob("*.json"), key=lambda path: int(path.stem))
+    paths = sorted(_folder(hydra, FAILED).glob("*.json"), key=lambda path: int(path.stem))
     failures = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     if failures:
         count = f"{len(failures)} run{'s' if len(failures) > 1 else ''} of this sweep failed:"
@@ -125,5 +280,5 @@ def _run_postponed() -> None:
         run()
 
 
-def _failures_folder(hydra: Any) -> Path:
-    return Path(hydra.sweep.dir) / "failed"
+def _folder(hydra: Any, name: str) -> Path:
+    return Path(hydra.sweep.dir) / name

@@ -14,6 +14,7 @@ from pathlib import Path
 from singtech.cli.options import command, option
 from singtech.config_paths import EXPERIMENTS
 from singtech.errors import InvalidValue, NotThere
+from singtech.io.terminal import wrap
 from singtech.results.collate import RESULTS, Collated, collate
 from singtech.results.commands import report
 from singtech.results.experiments import read_experiments, read_paper_numbers
@@ -21,6 +22,7 @@ from singtech.results.groups import list_groups, main_group
 from singtech.results.index import TITLE, write_index
 from singtech.results.index import render as render_page
 from singtech.results.pages import Page
+from singtech.results.plain import plain
 from singtech.results.settings import Settings
 from singtech.results.summaries import has_runs
 
@@ -41,14 +43,14 @@ class Options:
 def main(options: Options) -> None:
     """Render all corpora; print what was written, and one page for each corpus."""
     lines, pages = render(options.output_dir, options.data, options.show, options.to)
-    print(*lines, *(f"\n{page}" for page in pages), sep="\n")
+    print(*map(wrap, lines), *(f"\n{page}" for page in pages), sep="\n")
 
 
 def render(output_dir: Path, data: str = "", show: str = "", to: str = "") -> tuple[list[str], list[str]]:
     """Render every experiment into `tables/<data>/`, for every corpus that was prepared or has runs, or for one corpus.
 
     Returns:
-        Lines about what was written; and the page to show of each corpus, as Markdown.
+        Lines about what was written; and the page to show of each corpus, as text.
     Raises:
         NotThere: there is nothing to render.
         InvalidValue: there is no such page to show.
@@ -69,7 +71,7 @@ def render(output_dir: Path, data: str = "", show: str = "", to: str = "") -> tu
         if (folder / "report.html").is_file():
             lines.append(f"{folder / 'report.html'} is outdated: `{report(collated, name)}` makes it again")
         if show or rendered[names.index(DEFAULT_PAGE)].runs:
-            pages.append((folder / f"{show or DEFAULT_PAGE}.md").read_text(encoding="utf-8"))
+            pages.append(plain(rendered[names.index(show or DEFAULT_PAGE)]))
     return lines, pages
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import hashlib
-import os
 import shutil
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 from singtech.errors import Damaged, NoConnection, NoSpace
 from singtech.io.atomic import sync_to_disk
 from singtech.io.lock import hold
+from singtech.io.terminal import print_above_bars, progress_bar
 
 RETRY_STATUSES = (403, 408, 425, 429, *range(500, 600))  # Zenodo limits requests with 429 and 403
 CHUNK_BYTES = 1 << 16
@@ -36,8 +36,6 @@ def download(url: str, path: Path, size: int, md5: str) -> Path:
         Damaged: the server offers another file, or the file has another md5.
         NoSpace: the disk has no space for the file.
     """
-    from tqdm import tqdm
-
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     with hold(path, f"{path} is being downloaded"), report_full_disk(path.parent, path.name, size):
@@ -47,9 +45,7 @@ def download(url: str, path: Path, size: int, md5: str) -> Path:
             part.unlink()
         largest_size = _file_size(part)
         require_room(path.parent, path.name, size - largest_size)
-        with tqdm(
-            desc=path.name, total=size, initial=largest_size, unit="B", unit_scale=True, mininterval=bar_interval()
-        ) as bar:
+        with progress_bar(path.name, "B", size, initial=largest_size, unit_scale=True) as bar:
             failures = 0
             while _file_size(part) < size:
                 try:
@@ -60,7 +56,7 @@ def download(url: str, path: Path, size: int, md5: str) -> Path:
                     if failures == ATTEMPTS:
                         raise NoConnection(f"{url} could not be downloaded ({failure}).") from failure
                     pause = min(LONGEST_PAUSE, max(2 ** max(1, failures), failure.pause))
-                    bar.write(f"{path.name}: {failure}; trying again in {pause:.0f} s", file=sys.stderr)
+                    print_above_bars(f"{path.name}: {failure}; trying again in {pause:.0f} s", sys.stderr)
                     time.sleep(pause)
         with part.open("rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
@@ -158,8 +154,3 @@ def format_bytes(count: int) -> str:
         if count >= scale:
             return f"{count / scale:.2f} {unit}"
     return f"{count} bytes"
-
-
-def bar_interval() -> float:
-    """Return the seconds between two updates of a progress bar: few on a terminal, more in a log."""
-    return 0.1 if os.isatty(2) else 10.0

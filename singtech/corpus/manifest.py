@@ -24,9 +24,9 @@ import pandas as pd
 
 from singtech.components import ComponentError
 from singtech.corpus.archive import Source, is_recording
-from singtech.corpus.download import bar_interval
 from singtech.errors import Damaged, InvalidValue, SingtechError
 from singtech.io.atomic import escape_text
+from singtech.io.terminal import progress_bar
 from singtech.techniques import CORRECT_SPELLINGS
 
 MAX_BYTES = 1 << 31  # of recordings and results in memory at once
@@ -197,7 +197,6 @@ def process_recordings(
     Args:
         title: of the progress bar.
     """
-    from tqdm import tqdm
 
     def attempt(path: str) -> Any:
         try:
@@ -213,7 +212,7 @@ def process_recordings(
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with (
         ThreadPoolExecutor(workers) as pool,
-        tqdm(desc=title, total=len(paths), unit=" recordings", mininterval=bar_interval()) as bar,
+        progress_bar(title, "recordings", len(paths)) as bar,
     ):
         while paths or pending:
             sizes = sum(source.size(path) for path in [*(path for path, _ in pending), *paths[:1]])

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from singtech import metrics
+from singtech.io.terminal import format_table
 from singtech.techniques import TECHNIQUES
 
 SCHEMA = 1  # 0: rows without a schema; their `seconds` include shared phases, and they have no digests
@@ -110,7 +111,5 @@ def protocol(row: Mapping) -> str:
 
 def format_dictionary() -> str:
     """Format the data dictionary as a table."""
-    from tabulate import tabulate
-
     lines = [(column.name, column.type, column.unit, column.meaning) for column in COLUMNS]
-    return tabulate(lines, ["column", "type", "unit", "meaning"], disable_numparse=True)
+    return format_table(["column", "type", "unit", "meaning"], lines, words=4)

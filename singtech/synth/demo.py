@@ -19,6 +19,7 @@ from singtech.corpus.vocalset import CLIP_SECONDS, CLIPS, TEST_SINGERS
 from singtech.errors import Damaged, InvalidValue
 from singtech.io.atomic import atomic_folder, remove_temporary_files
 from singtech.io.lock import hold
+from singtech.io.terminal import progress_bar
 from singtech.streams import derive_seed
 from singtech.synth.voice import VOWELS, Note, Singer, sing
 
@@ -191,11 +192,10 @@ def _list_syllables(recording: Recording, seconds: float) -> list[tuple[str, str
 def _write(folder: Path, settings: dict, recordings: Sequence[Recording]) -> None:
     """Write every recording into a folder, whole or not at all."""
     from scipy.io import wavfile
-    from tqdm import tqdm
 
     singers = {name: Singer(name, make_stream(settings["seed"], name)) for name in SINGERS}
     with atomic_folder(folder) as temporary:
-        for recording in tqdm(recordings, desc="demo corpus", unit="recording"):
+        for recording in progress_bar("making demo voices", "recordings", items=recordings):
             rng = make_stream(settings["seed"], recording.path)
             singer = singers[recording.singer]
             notes = make_notes(recording, singer, rng)

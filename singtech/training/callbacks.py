@@ -5,7 +5,6 @@ In all of them `module` is a `singtech.training.module.TechniqueModule`.
 
 import copy
 import signal
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from singtech.io.interrupts import raise_if_signalled
+from singtech.io.terminal import progress_bar
 from singtech.training.recalibration import recalibrate
 
 
@@ -168,26 +168,34 @@ class Progress(Callback):
     Args:
         title: text before the bar.
         is_shown: False draws nothing.
+        after_epoch: called after every epoch but the last with the epochs so far, all epochs, and the seconds so far.
     """
 
-    def __init__(self, title: str, is_shown: bool = True) -> None:
-        self.title, self.is_shown = title, is_shown
+    def __init__(
+        self, title: str, is_shown: bool = True, after_epoch: Callable[[int, int, float], None] | None = None
+    ) -> None:
+        self.title, self.is_shown, self.after_epoch = title, is_shown, after_epoch
         self.bar = tqdm(disable=True)  # until training starts
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         """Open the bar at the epoch from which training continues."""
         batches = int(trainer.num_training_batches)
         initial = batches * trainer.current_epoch
-        self.bar = progress_bar(self.title, "batch", batches * int(trainer.max_epochs or 0), self.is_shown, initial)
+        total = batches * int(trainer.max_epochs or 0)
+        self.bar = progress_bar(self.title, "batches", total, self.is_shown, initial=initial)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: Any) -> None:
         """Show the scores of the previous epoch."""
         if module.curve:
             last = module.curve[-1]
-            text = f"epoch {trainer.current_epoch}/{trainer.max_epochs}: loss {last['loss']:.3f}, F1 {last['f1']:.3f}"
-            if "validation_f1" in last:
-                text += f", validation F1 {last['validation_f1']:.3f}"
+            scores = f"loss {last['loss']:.3f}, F1 {last['f1']:.3f}"
+            if "validation_f1" in last:  # a line of a terminal has no room for the loss too
+                scores = f"F1 {last['f1']:.3f} (validation {last['validation_f1']:.3f})"
+            text = f"epoch {trainer.current_epoch}/{trainer.max_epochs}, {scores}"
             self.bar.set_postfix_str(text, refresh=False)
+            if self.after_epoch:
+                seconds = sum(entry["seconds"] for entry in module.curve)
+                self.after_epoch(trainer.current_epoch, int(trainer.max_epochs or 0), seconds)
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         """Advance by one batch."""
@@ -199,22 +207,3 @@ class Progress(Callback):
         self.bar.close()
 
     on_exception = on_train_end
-
-
-def progress_bar(
-    title: str, unit: str, total: int, is_shown: bool = True, initial: int = 0, items: Iterable | None = None
-) -> tqdm:
-    """Make a progress bar with the remaining time; outside a terminal it is updated every ten seconds."""
-    return tqdm(
-        items,
-        desc=title,
-        unit=unit,
-        total=total,
-        initial=initial,
-        disable=not is_shown,
-        mininterval=0.2 if sys.stderr.isatty() else 10,
-        dynamic_ncols=True,
-        leave=True,
-        smoothing=0.05,
-        bar_format="{desc}: {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} [{elapsed}, {remaining} left{postfix}]",
-    )

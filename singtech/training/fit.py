@@ -22,6 +22,7 @@ from singtech.imbalance.losses import ClassBalanced, WeightedCrossEntropy
 from singtech.imbalance.minimum import PENALTY, above_minimum
 from singtech.imbalance.samplers import Natural
 from singtech.io.interrupts import raise_if_signalled
+from singtech.io.terminal import progress_bar
 from singtech.models.network import Architecture, Network, perturb
 from singtech.streams import derive_seed
 from singtech.training import augmentation
@@ -33,7 +34,6 @@ from singtech.training.callbacks import (
     LastEpochs,
     Progress,
     ValidateRecalibrated,
-    progress_bar,
 )
 from singtech.training.forest import Forest
 from singtech.training.loggers import finish_loggers
@@ -221,6 +221,7 @@ class Task:
         machine: where and how to compute.
         title: of the progress bar.
         require_lease: called after every epoch; raises `LeaseLost` if another process has taken over the phase.
+        after_epoch: called after every epoch but the last, see `Progress`.
     """
 
     run: Run
@@ -231,6 +232,7 @@ class Task:
     machine: Machine
     title: str = ""
     require_lease: Callable[[], None] | None = None
+    after_epoch: Callable[[int, int, float], None] | None = None
 
     @property
     def phase(self) -> Phase:
@@ -398,7 +400,7 @@ def _fit(
         label_smoothing=getattr(phase, "label_smoothing", 0.0),
     )
     checkpoint = task.work_folder / CHECKPOINT
-    callbacks: list[Callback] = [Progress(task.title, machine.progress)]
+    callbacks: list[Callback] = [Progress(task.title, machine.progress, task.after_epoch)]
     if setup.selection == "best":
         callbacks.append(BestEpoch())
     if isinstance(phase, TrainHead):
@@ -479,7 +481,7 @@ def _recalibrate(
     batches = len(data.recalibration_loader())
     batches = min(batches, max_batches or batches)
     waveforms = _waveforms(data, batches, device)
-    bar = progress_bar("statistics of batch norm", "batch", batches, machine.progress, items=waveforms)
+    bar = progress_bar("statistics of batch norm", "batches", batches, machine.progress, items=waveforms)
     with machine.make_trainer().precision_plugin.forward_context():
         recalibrate(network.to(device), bar)
 
@@ -541,7 +543,7 @@ def _inputs(
     title, place = f"features of the {subset} {scoring.unit}s", 0
     corruption = build(scoring.corruption, sample_rate=run.sample_rate) if scoring.corruption else None
     changes = augmentation.stages(corruption)
-    for clips, _ in progress_bar(title, "batch", len(loader), is_shown, items=loader):
+    for clips, _ in progress_bar(title, "batches", len(loader), is_shown, items=loader):
         waveforms, change = data.waveforms(clips.to(device)), None
         places = range(place, place + len(waveforms))
         seeds = [derive_seed(0, f"corruption/{number}") for number in places] if changes else []
@@ -583,7 +585,7 @@ def _frozen_features(
         if scoring.details:
             return raw(_inputs(run, data, subset, scoring, device, machine.progress))
         starts = range(0, len(corpus.waveforms), FROZEN_BATCH)
-        bar = progress_bar("features of all clips", "batch", len(starts), machine.progress, items=starts)
+        bar = progress_bar("features of all clips", "batches", len(starts), machine.progress, items=starts)
         clips = (torch.from_numpy(np.array(corpus.waveforms[start : start + FROZEN_BATCH])) for start in bar)
         return raw((data.waveforms(each.to(device)), None) for each in clips)
 

@@ -1,6 +1,7 @@
 """Count the missing runs and phases of a sweep, and estimate their time and size.
 
-For the estimate, a few training steps on noise are timed. Nothing is stored.
+`Plan` times a few training steps on noise; `Forecast` goes by the phases that a running sweep has trained. Nothing is
+stored.
 """
 
 import functools
@@ -9,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,9 +20,9 @@ from singtech.corpus.clip_store import Corpus
 from singtech.models.network import parameter_count
 from singtech.training.fit import Run, device_name
 from singtech.training.module import TechniqueModule
-from singtech.training.phase_store import RECORD
+from singtech.training.phase_store import RECORD, StoredPhase
 from singtech.training.phases import Phase, digest
-from singtech.training.run import is_complete, runnable
+from singtech.training.run import Result, is_complete, runnable
 from singtech.training.trainer import Machine
 
 NUMBER_BYTES = 4
@@ -121,6 +122,106 @@ class Plan:
         """Time a few training steps of each network in the missing phases."""
         runs = {_network_digest(run): run for run, _, _ in reversed(self.missing_phases)}
         return {network: _measure_speed(run, machine) for network, run in runs.items()}
+
+
+class Kind(NamedTuple):
+    """Phases that take equally long per clip: of the same network, training the same part of it."""
+
+    network: str
+    trains: str
+    changes_extractor: bool
+
+
+class Work(NamedTuple):
+    """A phase to train, and its clips in all epochs."""
+
+    key: str
+    kind: Kind
+    clips: int
+
+
+Pace = tuple[int, float]  # clips, and the seconds that they took
+
+
+@dataclass
+class Forecast:
+    """How long the runs of a sweep still take, by the pace of the phases that were trained so far.
+
+    Attributes:
+        output_dir: the results folder.
+        runs: name of each run to make -> its phases; runs share phases.
+        paces: kind of phase -> clips and seconds of training so far.
+        extras: seconds of each finished run beside its training.
+        begun: the phase in training, its clips so far, and their seconds.
+    """
+
+    output_dir: Path
+    runs: dict[str, tuple[Work, ...]] = field(default_factory=dict)
+    paces: dict[Kind, Pace] = field(default_factory=dict)
+    extras: list[float] = field(default_factory=list)
+    begun: tuple[Work, int, float] | None = None
+
+    def add(self, run: Run, corpus: Corpus) -> bool:
+        """Add a run, unless it is complete; return whether it was added."""
+        name = run.name(corpus.fingerprint("test"))
+        if is_complete(self.output_dir / "runs" / name):
+            return False
+        clips, network = len(corpus.rows("train")), _network_digest(run)
+        kinds = [Kind(network, phase.trains, phase.changes_extractor) for phase in run.phases]
+        amounts = [max(phase.epochs, 1) * clips for phase in run.phases]
+        self.runs[name] = tuple(map(Work, run.keys, kinds, amounts))
+        return True
+
+    def note_epochs(self, name: str, number: int, epochs: int, of: int, seconds: float) -> None:
+        """Note how many of its epochs a phase of a run has trained, and in how many seconds."""
+        work = self.runs[name][number]
+        self.begun = work, round(work.clips * epochs / of), seconds
+
+    def finish(self, name: str, result: Result | None = None, seconds: float = 0.0) -> None:
+        """Note that a run has ended after some seconds; without a result it failed, or is put off."""
+        works, self.begun = self.runs.pop(name), None
+        if result is None:
+            return
+        for work in (each for each, was_trained in zip(works, result.trained, strict=True) if was_trained):
+            own = StoredPhase(self.output_dir / "phases" / work.key).record["seconds"]
+            self._learn(work.kind, work.clips, own)
+            seconds -= own
+        self.extras.append(max(seconds, 0.0))
+
+    def seconds_left(self) -> float | None:
+        """Estimate the seconds of all runs that were added and have not ended.
+
+        A network without a pace of its own has that of the others.
+
+        Returns:
+            None if no network has a pace yet.
+        """
+        paces = dict(self.paces)
+        if self.begun:
+            work, clips, seconds = self.begun
+            paces[work.kind] = _add(paces.get(work.kind, (0, 0.0)), (clips, seconds))
+        if not paces:
+            return None
+        trained = {self.begun[0].key: self.begun[1]} if self.begun else {}
+        works = {work.key: work for each in self.runs.values() for work in each if not self._is_stored(work.key)}
+        total = len(self.runs) * sum(self.extras) / max(len(self.extras), 1)
+        for work in works.values():
+            similar = [pace for kind, pace in paces.items() if kind.trains == work.kind.trains]
+            clips, seconds = paces.get(work.kind) or functools.reduce(_add, similar, (0, 0.0))
+            if not clips and work.kind.trains == "network":
+                return None
+            total += (work.clips - trained.get(work.key, 0)) * seconds / max(clips, 1)
+        return total
+
+    def _learn(self, kind: Kind, clips: int, seconds: float) -> None:
+        self.paces[kind] = _add(self.paces.get(kind, (0, 0.0)), (clips, seconds))
+
+    def _is_stored(self, key: str) -> bool:
+        return (self.output_dir / "phases" / key / RECORD).exists()
+
+
+def _add(pace: Pace, other: Pace) -> Pace:
+    return pace[0] + other[0], pace[1] + other[1]
 
 
 def _network_digest(run: Run) -> str:

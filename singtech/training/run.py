@@ -6,6 +6,7 @@ whether the run is complete. The same command continues an interrupted run from 
 """
 
 import contextlib
+import functools
 import glob
 import logging
 import platform
@@ -69,6 +70,7 @@ def execute(
     say: Callable[[str], None] = print,
     wait: bool = True,
     explain: Callable[[BaseException], str] = str,
+    after_epoch: Callable[[int, int, int, float], None] | None = None,
 ) -> Result:
     """Train the missing phases of a run, score it on the corpus's test clips and write its folder.
 
@@ -86,6 +88,8 @@ def execute(
         say: called with each line for the user.
         wait: whether to wait for another process that works on the same run or phase.
         explain: turns an error into the reason in the row.
+        after_epoch: called on one device after an epoch that is not the last of its phase, with the phase's number from
+            0, its epochs so far, all its epochs, and the seconds so far.
     Returns:
         The row, and which phases were trained now.
     Raises:
@@ -119,7 +123,7 @@ def execute(
         write_row(folder, first_row | {"status": RUNNING})
         try:
             maker = {"version": metadata.version("singtech"), "commit": first_row.get("commit", ""), "run": folder.name}
-            stored, trained = _obtain_phases(run, corpus, store, machine, maker, say, wait)
+            stored, trained = _obtain_phases(run, corpus, store, machine, maker, say, wait, after_epoch)
             predictions = {
                 split: predict(run, tuple(stored), corpus, split, machine)
                 for split in ("test", "validation")
@@ -248,6 +252,7 @@ def _obtain_phases(
     maker: Mapping[str, str],
     say: Callable[[str], None],
     wait: bool,
+    after_epoch: Callable[[int, int, int, float], None] | None,
 ) -> tuple[list[StoredPhase], list[bool]]:
     """Obtain each phase of the run from the store; train the missing ones.
 
@@ -260,7 +265,8 @@ def _obtain_phases(
         title = f"phase {number + 1}/{len(run.phases)} {phase.name or phase.trains}"
 
         def train(work: Path, require_lease: Callable[[], None], n: int = number, title: str = title) -> Outcome:
-            outcome = train_phase(Task(run, n, tuple(stored), corpus, work, machine, title, require_lease))
+            tell = functools.partial(after_epoch, n) if after_epoch and machine.devices == 1 else None
+            outcome = train_phase(Task(run, n, tuple(stored), corpus, work, machine, title, require_lease, tell))
             outcome.record |= maker
             return outcome
 
