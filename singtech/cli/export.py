@@ -1,6 +1,7 @@
 """Write the network of a run as a folder that can be used alone.
 
-The folder has the layout of the Hugging Face Hub: model.safetensors, config.json, and README.md, the model card.
+The folder has the layout of the Hugging Face Hub: model.safetensors, config.json, and README.md, the model card, with a
+picture of the confusions.
 """
 
 from collections.abc import Iterable, Mapping
@@ -137,11 +138,12 @@ def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False, cod
         Conflict: the folder exists.
         SingtechError: see `load_network` and `singtech.inference.onnx.write_onnx`.
     """
-    from singtech.inference.model_card import model_card
+    from singtech.inference.model_card import PICTURE, draw_confusion, has_confusion, model_card
     from singtech.inference.saved import write_model
     from singtech.io.atomic import atomic_folder, write_text
     from singtech.results.collate import read_collated
     from singtech.results.conditions import read_yaml
+    from singtech.results.figures import save
     from singtech.training.run import CONFIGURATION
 
     if folder.exists():
@@ -158,7 +160,10 @@ def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False, cod
         configuration = read_yaml(output_dir / "runs" / row["run"] / CONFIGURATION)
         by = "singer" if row["fold"] else configuration["data"]["split"].get("by", "singer")  # folds are of singers
         details = {"code": Path(code).name if code else "", "split_by": by}
-        card = model_card(row, description.techniques, rate, seconds, read_collated(output_dir), difference, **details)
+        collated = read_collated(output_dir)
+        card = model_card(row, description.techniques, rate, seconds, collated, difference, **details)
+        if has_confusion(row, collated):
+            save(draw_confusion(row, collated), temporary / Path(PICTURE).stem, ("png",), dpi=110)
         write_text(temporary / "README.md", card)
 
 

@@ -9,6 +9,7 @@ from singtech.results.collate import STATE, Collated
 from singtech.results.conditions import printed_label
 from singtech.results.confusions import confusion
 from singtech.results.experiments import PAPER_CORPUS
+from singtech.results.figures import default_style
 from singtech.results.pages import Table, corpus, pipes, shown, shown_interval
 from singtech.results.rows import VARIANT
 from singtech.results.settings import read_settings
@@ -16,8 +17,11 @@ from singtech.results.summaries import printed
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 TEMPLATE = Path(__file__).with_suffix(".md.jinja")
+PICTURE = "confusion.png"  # beside the card
+TASK = {"type": "audio-classification", "name": "Singing technique classification"}
 _CONDITION_COLUMNS = ("data", "fold", "model", "dc", "strategy", "alpha", "settings", VARIANT, *STATE, "status")
 
 
@@ -46,18 +50,93 @@ def model_card(
 
     runs = select_condition_runs(row, collated.results)
     is_vocalset, is_papers = row["data"] == PAPER_CORPUS, row["model"] == "oblong" and not code
+    is_deformable = is_papers and row["dc"] != "none"
+    label = printed_label(row["model"], row["dc"], row["strategy"], row["alpha"])
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         **{"row": row, "techniques": techniques, "sample_rate": sample_rate, "seconds": seconds, "onnx": onnx},
         **{"code": code, "split_by": split_by, "is_vocalset": is_vocalset, "is_papers": is_papers},
-        is_deformable=is_papers and row["dc"] != "none",
-        label=printed_label(row["model"], row["dc"], row["strategy"], row["alpha"]),
+        metadata=_metadata(row, label, is_deformable),
+        label=label,
+        has_picture=has_confusion(row, collated),
         corpus="VocalSet 1.1" if is_vocalset else corpus(row["data"]),
         settings=read_settings(row.get("settings", ""), row.get(VARIANT, "")).words,
         seeds=len(runs),
         scores=_score_table(row, runs, collated),
         confusions=_confusion_table(row, collated),
     )
+
+
+def has_confusion(row: Mapping, collated: Collated) -> bool:
+    """Whether the confusions of a run are stored, so that they can be drawn."""
+    return bool((collated.confusions["run"] == row["run"]).any())
+
+
+@default_style()
+def draw_confusion(row: Mapping, collated: Collated) -> "Figure":
+    """Draw the confusion matrix of one run, in percent of each technique's test clips."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    techniques, (shares, *_) = confusion(collated.confusions, (row["run"],))
+    size = 2.2 + 0.4 * max(len(techniques), 4)
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (true, named), share in np.ndenumerate(shares):
+        if share >= 0.005:
+            colour = "white" if share > 0.55 else "black"
+            axes.text(named, true, f"{100 * share:.0f}", ha="center", va="center", fontsize=8, color=colour)
+    names = list(map(printed, techniques))
+    axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="named by the network", ylabel="sung")
+    title = "Percent of the test clips of a technique"
+    axes.set_title(title + ("" if row["data"] == PAPER_CORPUS else f"\n{_corpus_name(row['data'])}"), fontsize=9)
+    return figure
+
+
+def _corpus_name(data: str) -> str:
+    if data == PAPER_CORPUS:
+        return "VocalSet 1.1"
+    return "Synthetic voices of singtech's demo, no singing" if data == "demo" else f"Corpus {data}, not VocalSet"
+
+
+def _metadata(row: Mapping, label: str, is_deformable: bool) -> str:
+    """Write the front matter, whose scores the Hub shows beside the card."""
+    import yaml
+
+    is_vocalset = row["data"] == PAPER_CORPUS
+    split = (
+        "the paper's split"
+        if is_vocalset and not row["fold"]
+        else f"fold {row['fold']}"
+        if row["fold"]
+        else "its split"
+    )
+    dataset = {
+        "type": "singtech-demo" if row["data"] == "demo" else row["data"],
+        "name": _corpus_name(row["data"]),
+        "config": split,
+        "split": "test",
+    }
+    scores = [
+        {"type": name, "name": metrics.label(name), "value": round(float(row[name]), 4)}
+        for name in ("f1", "accuracy", "balanced_accuracy")
+        if row.get(name) is not None and row[name] == row[name]
+    ]
+    content = {
+        "license": "cc-by-4.0" if is_vocalset else "other",
+        "library_name": "singtech",
+        "pipeline_tag": TASK["type"],
+        "tags": ["singing-technique", TASK["type"], *["deformable-convolution"] * is_deformable],
+        **({"datasets": [row["data"]]} if is_vocalset else {}),
+        "metrics": ["f1", "accuracy"],
+        "model-index": [
+            {"name": f"{label} (singtech)", "results": [{"task": TASK, "dataset": dataset, "metrics": scores}]}
+        ],
+    }
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def select_condition_runs(row: Mapping, results: "pd.DataFrame") -> "pd.DataFrame":
