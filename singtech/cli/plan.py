@@ -68,15 +68,13 @@ def describe_plan(experiments: Sequence[str], overrides: Sequence[str]) -> str:
     by_experiment = pd.DataFrame(runs, columns=["experiment", "row", "stored"]).groupby("experiment", sort=False)
     table = by_experiment.agg(rows=("row", "nunique"), runs=("row", "size"), stored=("stored", "sum"))
     table["to make"] = table["runs"] - table["stored"]
-    to_train = " and ".join(f"{plan.count(part)} of the {part}" for part in ("network", "head"))
+    to_train = ", ".join(f"{plan.count(part)} of the {part}" for part in ("network", "head"))
     lines = [
         format_table(["experiment", *table], table.reset_index().to_numpy()),
         "",
         _item("runs", f"{len(plan.runs)} different ones, {sum(plan.runs.values())} stored"),
         _item(
-            "phases",
-            f"{len(plan.phases)} different ones for the runs to make, {len(plan.stored_keys)} stored; {to_train} to "
-            "train",
+            "phases", f"{len(plan.phases)} for the runs to make, {len(plan.stored_keys)} stored; to train: {to_train}"
         ),
         _item("epochs", f"{plan.epochs('network'):,} through the network, {plan.epochs('head'):,} of the head"),
     ]

@@ -14,7 +14,6 @@ from pathlib import Path
 from singtech.cli.options import command, option
 from singtech.config_paths import EXPERIMENTS
 from singtech.errors import InvalidValue, NotThere
-from singtech.io.terminal import wrap
 from singtech.results.collate import RESULTS, Collated, collate
 from singtech.results.commands import report
 from singtech.results.experiments import read_experiments, read_paper_numbers
@@ -43,7 +42,7 @@ class Options:
 def main(options: Options) -> None:
     """Render all corpora; print what was written, and one page for each corpus."""
     lines, pages = render(options.output_dir, options.data, options.show, options.to)
-    print(*map(wrap, lines), *(f"\n{page}" for page in pages), sep="\n")
+    print(*lines, *(f"\n{page}" for page in pages), sep="\n")
 
 
 def render(output_dir: Path, data: str = "", show: str = "", to: str = "") -> tuple[list[str], list[str]]:

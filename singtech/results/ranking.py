@@ -86,9 +86,9 @@ def _label(reference: str) -> str:
 def _page(collated: Collated, data: str) -> str:
     """Say which page shows the runs on a corpus, or which command makes it."""
     path, results = collated.output_dir / "tables" / data / "report.html", collated.output_dir / RESULTS
-    command = f"`{report(collated, data)}`"
+    command = f"    {report(collated, data)}"
     if not path.is_file():
-        return wrap(f"{command} writes the page to open, {path}")
-    if path.stat().st_mtime < results.stat().st_mtime:
-        return wrap(f"{path} is older than these runs; {command} makes it again")
-    return f"{path} is the page to open."
+        return f"To write the page to open, {path}:\n{command}"
+    if results.is_file() and path.stat().st_mtime < results.stat().st_mtime:
+        return f"{path} is older than these runs. To write it again:\n{command}"
+    return f"The page to open: {path}"

@@ -53,6 +53,48 @@ def test_the_card_says_what_it_is(place):
     assert line.endswith("— |")  # one singer has no interval
 
 
+def test_the_card_has_a_plain_title_and_a_picture_of_bounded_size(place):
+    from PIL import Image
+
+    card = (place / "model" / "README.md").read_text()
+    assert "\n# Singing technique classification: Late, cRT-WC (singtech)\n" in card
+    (link,) = re.findall(r"!\[Confusion matrix: [^]]+\]\((.+)\)", card)
+    picture = place / "model" / link
+    assert picture.stat().st_size < 200_000
+    assert max(Image.open(picture).size) <= 1000
+
+
+def test_the_front_matter_gives_the_runs_scores_as_the_hub_reads_them(place):
+    card = (place / "model" / "README.md").read_text()
+    front = yaml.safe_load(card.split("---\n")[1])
+    (folder,) = (place / "outputs" / "runs").glob("*late-crt_wc*")
+    row = yaml.safe_load((folder / "row.json").read_text())
+    (model,) = front["model-index"]
+    (result,) = model["results"]
+    assert model["name"] == "Late, cRT-WC (singtech)"
+    assert result["task"]["type"] == "audio-classification"
+    assert result["dataset"] == {
+        "type": "choir",
+        "name": "Corpus choir, not VocalSet",
+        "config": "its split",
+        "split": "test",
+    }
+    assert {each["type"]: each["value"] for each in result["metrics"]} == {
+        name: round(row[name], 4) for name in ("f1", "accuracy", "balanced_accuracy")
+    }
+    assert "datasets" not in front  # the Hub has no such corpus
+
+
+def test_the_hubs_own_reader_takes_the_front_matter(place):
+    hub = pytest.importorskip("huggingface_hub")
+    card = hub.ModelCard.load(place / "model" / "README.md")
+    assert card.data.model_name == "Late, cRT-WC (singtech)"
+    assert [result.metric_type for result in card.data.eval_results] == ["f1", "accuracy", "balanced_accuracy"]
+    assert all(result.dataset_name == "Corpus choir, not VocalSet" for result in card.data.eval_results)
+    again = yaml.safe_load(str(card.data))
+    assert again["model-index"][0]["results"][0]["dataset"]["type"] == "choir"
+
+
 def test_the_card_of_a_split_by_recording_claims_no_unheard_singers(place):
     collated = read_collated(place / "outputs")
     row = next(row for row in collated.results.to_dict("records") if row["strategy"] == "crt_wc")
@@ -214,7 +256,8 @@ def test_a_network_of_ones_own_is_exported_with_its_file_alone(own_network, call
     assert "deformable" not in card
     assert 'load("FOLDER", code="mine_export.py")' in card
     assert "network=FOLDER code=mine_export.py" in card
-    assert {path.name for path in (tmp_path / "model").iterdir()} == {"README.md", "config.json", "model.safetensors"}
+    names = {"README.md", "config.json", "confusion.png", "model.safetensors"}
+    assert {path.name for path in (tmp_path / "model").iterdir()} == names
     assert not trap.exists()
 
 

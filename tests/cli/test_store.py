@@ -66,12 +66,14 @@ def phases(outputs):
 def test_it_lists_runs_phases_and_clips_with_who_uses_them(two_runs, store, outputs):
     listed = store()
     assert listed.status == 0, listed.err
-    lines = [line.split() for line in listed.out.splitlines()]
+    assert max(map(len, listed.out.splitlines()[1:])) <= 80  # after the line that names the folder
+    tables = {part.splitlines()[0]: part.splitlines()[2:] for part in listed.out.split("\n", 1)[1].split("\n\n")}
     shared = next(iter(set.intersection(*(set(read_row(run)["phases"].split()) for run in runs(outputs)))))
-    users = {line[1]: line[6] for line in lines if line[:1] == ["phase"]}
+    rows = [line.split() for line in tables["phases:"] if not line.startswith(" ")]  # wrapped words follow
+    users = {name: count for name, _, _, _, count, *_ in rows}
     assert users == {phase.name: "2" if phase.name == shared else "1" for phase in phases(outputs)}
-    assert sum(line[:1] == ["run"] for line in lines) == 2
-    assert sum(line[:1] == ["clips"] for line in lines) == 1
+    assert [line.split()[0] for line in tables["runs, complete:"]] == [run.name for run in runs(outputs)]
+    assert len(tables["clips:"]) == 1
     assert "not used by any row" not in listed.out
 
 
@@ -106,18 +108,19 @@ def test_a_name_that_is_no_one_rows_is_told(two_runs, store, part):
 def test_two_runs_are_compared_by_what_decides_their_outcome(call, own, two_runs, store, outputs):
     compared = store("compare=alpha_0.2,alpha_0.5")
     assert compared.status == 0, compared.err
-    (line,) = compared.out.splitlines()[3:]
+    first, second, _, _, line = compared.out.splitlines()[1:]
+    assert ("alpha_0.2" in first, "alpha_0.5" in second) == (True, True)
     assert line.split() == ["phase", "2.loss.alpha", "0.2", "0.5"]
     call("run", "alpha=0.2", *own, "optimizer.lr=0.5", "front_end.level=rms", "trainer.progress=false")
     (other,) = [
         run.name for run in runs(outputs) if "alpha_0.2" in run.name and "optimizer.lr" in read_row(run)["settings"]
     ]
     (first,) = [run.name for run in runs(outputs) if "alpha_0.2" in run.name and run.name != other]
-    lines = store(f"compare={first},{other}").out.splitlines()[3:]
+    lines = store(f"compare={first},{other}").out.splitlines()[5:]
     names = ("network.front_end.level", "phase 1.optimizer.lr", "phase 2.optimizer.lr")
     assert [line.split("  ")[0] for line in lines] == list(names)
     call("run", "strategy=joint", "alpha=0.2", *own)
-    lines = store(f"compare={first},joint").out.splitlines()[3:]
+    lines = store(f"compare={first},joint").out.splitlines()[5:]
     assert lines
     assert not any(" name " in line for line in lines)  # what a phase is called decides nothing
     assert "Nothing that decides the outcome" in store(f"compare={first},{first}").out

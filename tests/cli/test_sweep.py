@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import re
 import weakref
 
 import pytest
@@ -83,6 +84,31 @@ def test_a_run_out_of_memory_leaves_nothing_to_the_next(call, own, monkeypatch):
     assert "2 runs of this sweep failed:" in done.err
     assert seen[0] == []
     assert seen[2] == [None]
+
+
+def test_a_sweep_says_how_far_it_is_and_ends_with_its_runs(call, own, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "PLAN_SECONDS", 60)
+    done = call("run", "-m", "condition=late_crt_wc", "alpha=0,0.5", *own)
+    assert done.status == 0, done.err
+    lines = done.out.splitlines()
+    first, second = (line for line in lines if "Late, cRT-WC, alpha" in line)
+    assert first.startswith("1 of 2: Late, cRT-WC, alpha 0, seed 0, on choir")
+    assert re.match(r"2 of 2, about \d+ s left: Late, cRT-WC, alpha 0.5, seed 0, on choir", second)
+    start = lines.index("The 2 runs of this sweep, best first:")
+    assert lines[start + 2].split()[:2] == ["alpha", "macro-F1"]
+    scores = {row["alpha"]: f"{row['f1']:.3f}" for row in read_rows(tmp_path / "outputs" / "runs")}
+    assert {float(line.split()[2]): line.split()[3] for line in lines[start + 3 : start + 5]} == scores
+    assert f"singtech report data=choir output_dir={tmp_path / 'outputs'}" in done.out
+    assert "\r" not in done.out + done.err
+    again = call("run", "-m", "condition=late_crt_wc", "alpha=0,0.5", *own)
+    assert "2 of 2: Late" in again.out  # nothing is trained, so no time is left
+    assert "The 2 runs of this sweep, best first:" in again.out
+
+
+def test_a_single_run_has_no_place_and_no_table(call, own):
+    done = call("run", "condition=late_crt_wc", *own)
+    assert "Late, cRT-WC, alpha 0.2, seed 0, on choir" in done.out.splitlines()
+    assert "of this sweep" not in done.out
 
 
 def failing(problem):

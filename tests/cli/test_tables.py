@@ -48,8 +48,10 @@ def test_everything_is_rendered_from_the_collated_files_where_torch_cannot_be_im
     assert written == FILES
     where = alone / "tables" / "vocalset"
     assert done.stdout.splitlines()[0] == f"{where}: 30 pages, all in README.md"
-    assert "# Table 3: " in done.stdout
-    assert "| Late, cRT-WC " in done.stdout
+    assert "\nTable 3: " in done.stdout
+    assert "\nLate, cRT-WC " in done.stdout
+    assert "|" not in done.stdout
+    assert max(map(len, done.stdout.split("Missing:")[0].splitlines()[1:])) <= 80
 
 
 @pytest.mark.usefixtures("table3_alone")
@@ -61,7 +63,7 @@ def test_each_corpus_has_its_own_folder(tmp_path, run, capsys):
     for suffix in ("md", "tex"):
         assert "demo corpus" in (tmp_path / "tables" / "demo" / f"table3.{suffix}").read_text(encoding="utf-8")
         assert "demo corpus" not in (tmp_path / "tables" / "vocalset" / f"table3.{suffix}").read_text(encoding="utf-8")
-    assert capsys.readouterr().out.count("# Table 3") == 2
+    assert capsys.readouterr().out.count("\nTable 3: ") == 2
 
 
 @pytest.mark.usefixtures("table3_alone")
@@ -104,8 +106,8 @@ def test_another_page_can_be_shown_even_of_what_was_not_run(tmp_path, run, capsy
     run(0.6)
     assert main([f"output_dir={tmp_path}", "show=table1"]) == 0
     out = capsys.readouterr().out
-    assert "# Table 1: " in out
-    assert "# Table 3" not in out
+    assert "\nTable 1: " in out
+    assert "Table 3: " not in out
 
 
 @pytest.mark.parametrize(

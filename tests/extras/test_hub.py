@@ -72,7 +72,7 @@ def test_the_folder_is_uploaded_whole(server, place, call, monkeypatch):
     assert "uploaded to http://127.0.0.1" in said.out
     assert server.created == ["late"]
     assert server.files == {path.name: path.read_bytes() for path in (place / "model").iterdir()}
-    assert set(server.files) == {"README.md", "config.json", "model.safetensors"}
+    assert set(server.files) == {"README.md", "confusion.png", "config.json", "model.safetensors"}
 
 
 def test_without_a_network_the_folder_stays_and_one_sentence_says_how_to_go_on(place, call, monkeypatch):
@@ -82,4 +82,4 @@ def test_without_a_network_the_folder_stays_and_one_sentence_says_how_to_go_on(p
     assert said.status == 1
     assert said.err.count("\n") == 1
     assert f"hf upload ann/late {place / 'model'}" in said.err
-    assert len(list((place / "model").iterdir())) == 3
+    assert len(list((place / "model").iterdir())) == 4

@@ -106,7 +106,8 @@ def test_export_writes_it_beside_the_weights_and_the_card_says_how_near(tmp_path
     model = tmp_path / "model"
     said = call("export", "run=late", "onnx=true", f"to={model}", f"output_dir={place}")
     assert (said.status, said.err) == (0, "")
-    assert {path.name for path in model.iterdir()} == {"README.md", "config.json", "model.onnx", "model.safetensors"}
+    names = {"README.md", "config.json", "confusion.png", "model.onnx", "model.safetensors"}
+    assert {path.name for path in model.iterdir()} == names
     assert "(clips, 4800) at 8,000 Hz" in (model / "README.md").read_text()
     told = {entry.key: entry.value for entry in onnx.load(model / "model.onnx").metadata_props}
     assert json.loads(told["techniques"]) == ["straight", "trill", "vibrato"]
