@@ -163,8 +163,8 @@ def measure_corpus(network, corpus, rows, progress: bool = True):
     import pandas as pd
 
     from singtech.io.interrupts import raise_if_signalled
+    from singtech.io.terminal import progress_bar
     from singtech.models.offsets import predict_offsets
-    from singtech.training.callbacks import progress_bar
 
     front_end = network.front_end
     units = {
@@ -175,7 +175,7 @@ def measure_corpus(network, corpus, rows, progress: bool = True):
     densities: dict[int, Any] = {}
     taps: dict[int, int] = {}
     edges = np.linspace(-REACH, REACH, PIXELS + 1)
-    with progress_bar("offsets", "clip", len(rows), progress) as bar:
+    with progress_bar("offsets", "clips", len(rows), progress) as bar:
         for first in range(0, len(rows), BATCH):
             batch = rows[first : first + BATCH]
             for layer_look in predict_offsets(network, load_waveforms(corpus, batch)):

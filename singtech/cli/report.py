@@ -16,6 +16,7 @@ import numpy as np
 from singtech.cli.options import command, option
 from singtech.cli.tables import collate_corpora, render_corpus
 from singtech.errors import Damaged, InvalidValue
+from singtech.io.terminal import progress_bar
 from singtech.results.clips import HARDEST, ClipProbabilities, Take, clip_probabilities, wrong_clips
 from singtech.results.collate import Collated
 from singtech.results.commands import command_end, prepare
@@ -83,8 +84,6 @@ def render_recordings(
         recording -> picture and sound; and settings of the page: `clip_seconds`, `khz` of the pictures, `usual_khz`
         that are shown first, and `silent`, the reason why some recordings have no sound.
     """
-    from tqdm import tqdm
-
     sounds: dict[str, object] = {"clip_seconds": 0, "khz": 0, "usual_khz": 0, "silent": ""}
     if clips is None:
         return {}, sounds
@@ -102,7 +101,7 @@ def render_recordings(
         "none": set(),
     }[audio]
     takes, free_bytes = {}, MOST_BYTES
-    for recording in tqdm(order, unit="recording", desc="pictures and audio", leave=False):
+    for recording in progress_bar("pictures and audio", "recordings", items=order, leave=False):
         rows = groups[recording]
         samples = np.concatenate([store.waveforms[row][:length] for row, length in rows["samples"].items()])
         content, width = _draw_picture(samples, rate)

@@ -19,6 +19,7 @@ from singtech.corpus.verify import report, verify
 from singtech.corpus.vocalset import SAMPLE_RATE, expected_vocalset
 from singtech.errors import NotThere
 from singtech.io.atomic import write_text
+from singtech.io.terminal import wrap, wrap_lines
 
 
 def job(cfg: DictConfig) -> None:
@@ -42,7 +43,8 @@ def job(cfg: DictConfig) -> None:
         verification = verify(source, sample_rate, facts, subsets)
     findings = Path(cfg.output_dir) / "verification" / f"{name}.csv"
     write_text(findings, verification.findings.to_csv(index=False, lineterminator="\n"))
-    print(f"{source.path}: {report(verification)}\n\nEvery finding is in {findings}.\n{verification.conclusion()}")
+    print(f"{source.path}:\n{wrap_lines(report(verification))}\n\nEvery finding is in {findings}.")
+    print(wrap(verification.conclusion()))
     if not verification.is_whole:
         raise SystemExit(1)
 

@@ -56,6 +56,7 @@ from singtech.corpus.splits import (
 from singtech.errors import Damaged, InvalidValue, Newer, NotThere, SingtechError
 from singtech.io.atomic import atomic_folder, hash_file, remove_temporary_files, set_aside
 from singtech.io.lock import hold
+from singtech.io.terminal import format_table, wrap
 
 WAVEFORMS = "clips.npy"
 TABLES = ("clips.csv", "manifest.csv")
@@ -335,10 +336,13 @@ def report(corpus: Corpus) -> str:
     order = [(amount, split) for split in (*splits, "all") for amount in amounts]
     cells = sums.loc[[*corpus.techniques, "all"], order]
     formats = ["{:,.2f}".format if amount == "minutes" else "{:,.0f}".format for amount, _ in order]
-    table = cells.swaplevel(axis="columns").to_string(formatters=formats)
+    texts = [[form(cell) for form, cell in zip(formats, line, strict=True)] for line in cells.to_numpy()]
+    header = ["", *(f"{split} {amount}" for amount, split in order)]
+    table = format_table(header, [[name, *line] for name, line in zip(cells.index, texts, strict=True)])
     audio = f"clips of {corpus.clip_seconds:g} s at {corpus.sample_rate:,} Hz"
     name = corpus.name if corpus.fold is None else f"{corpus.name}, fold {corpus.fold}"
-    return "\n".join([f"{name}: {audio}, in {corpus.folder}", "", table, "", *(f"- {n}" for n in corpus.notes)])
+    notes = [wrap(note, "  ", "- ") for note in corpus.notes]
+    return "\n".join([f"{name}: {audio}, in {corpus.folder}", "", table, "", *notes])
 
 
 def find_fault(folder: Path) -> str:

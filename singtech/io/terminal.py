@@ -34,6 +34,12 @@ def wrap(text: str, indent: str = "", first: str | None = None, width: int = 0) 
     return textwrap.fill(text, width, initial_indent=first, subsequent_indent=indent, **options)  # type: ignore[arg-type]
 
 
+def wrap_lines(text: str) -> str:
+    """Wrap each line of a text; what does not fit stands two columns further in."""
+    indents = [line[: len(line) - len(line.lstrip())] for line in text.split("\n")]
+    return "\n".join(wrap(line, f"{indent}  ", indent) for line, indent in zip(text.split("\n"), indents, strict=True))
+
+
 def format_table(
     header: Sequence[str], lines: Iterable[Sequence], words: int = 1, ends_in_words: bool = False, width: int = 0
 ) -> str:

@@ -123,7 +123,7 @@ def compare_runs(output_dir: Path, runs: tuple[str, str]) -> list[tuple[str, str
     """
     first, second = (outcome_settings(output_dir, name) for name in runs)
     return [
-        (name, json.dumps(first.get(name, "—")), json.dumps(second.get(name, "—")))
+        (name, *(json.dumps(each[name], ensure_ascii=False) if name in each else "—" for each in (first, second)))
         for name in sorted(first | second)
         if first.get(name) != second.get(name)
     ]

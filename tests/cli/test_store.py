@@ -123,6 +123,7 @@ def test_two_runs_are_compared_by_what_decides_their_outcome(call, own, two_runs
     lines = store(f"compare={first},joint").out.splitlines()[5:]
     assert lines
     assert not any(" name " in line for line in lines)  # what a phase is called decides nothing
+    assert any(line.split()[-1] == "—" for line in lines)  # joint training has no second phase
     assert "Nothing that decides the outcome" in store(f"compare={first},{first}").out
 
 
@@ -370,4 +371,5 @@ def test_a_damaged_row_never_makes_its_phases_unused(call, own, two_runs, store,
 def test_the_data_dictionary_is_printed(store):
     done = store("columns=true")
     assert done.status == 0
-    assert "training time of the phases that this run trained" in done.out
+    assert "training time of the phases that this run trained" in " ".join(done.out.split())
+    assert max(map(len, done.out.splitlines())) <= 80
