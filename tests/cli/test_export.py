@@ -61,7 +61,8 @@ def test_the_card_has_a_plain_title_and_a_picture_of_bounded_size(place):
     (link,) = re.findall(r"!\[Confusion matrix: [^]]+\]\((.+)\)", card)
     picture = place / "model" / link
     assert picture.stat().st_size < 200_000
-    assert max(Image.open(picture).size) <= 1000
+    with Image.open(picture) as image:
+        assert max(image.size) <= 1000
 
 
 def test_the_front_matter_gives_the_runs_scores_as_the_hub_reads_them(place):

@@ -53,11 +53,10 @@ def test_ones_own_recordings_are_listened_to(call, own, own_corpus, tmp_path):
     (own_corpus / "ann/scales/trill/ann_trill_0.wav").write_bytes(b"la")
     done = call("verify", *own)
     assert done.status == 0, done.err
-    assert "damaged: 1 recording\n  ann/scales/trill/ann_trill_0.wav: it is no readable" in done.out
+    said = " ".join(done.out.split())
+    assert "damaged: 1 recording ann/scales/trill/ann_trill_0.wav: it is no readable" in said
     assert "of another sample rate: none" in done.out
-    assert done.out.endswith(
-        "Not compared, because only VocalSet's content is known: 23 of 24 recordings can be used.\n"
-    )
+    assert said.endswith("Not compared, because only VocalSet's content is known: 23 of 24 recordings can be used.")
     assert len(pd.read_csv(tmp_path / "outputs" / "verification" / "choir.csv")) == 1
 
 
