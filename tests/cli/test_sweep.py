@@ -105,6 +105,14 @@ def test_a_sweep_says_how_far_it_is_and_ends_with_its_runs(call, own, tmp_path, 
     assert "The 2 runs of this sweep, best first:" in again.out
 
 
+def test_the_job_of_a_launcher_has_no_place_and_the_sweep_ends_with_its_runs(call, own, monkeypatch):
+    monkeypatch.setattr(sweep, "is_local", lambda: False)  # as in a job of Slurm, which knows its own run only
+    done = call("run", "-m", "condition=late_crt_wc", "alpha=0,0.5", *own)
+    assert done.status == 0, done.err
+    assert "Late, cRT-WC, alpha 0.5, seed 0, on choir" in done.out.splitlines()
+    assert "The 2 runs of this sweep, best first:" in done.out
+
+
 def test_a_single_run_has_no_place_and_no_table(call, own):
     done = call("run", "condition=late_crt_wc", *own)
     assert "Late, cRT-WC, alpha 0.2, seed 0, on choir" in done.out.splitlines()
