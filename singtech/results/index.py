@@ -64,10 +64,14 @@ def render(
     for path, text in zip(paths, formats.values(), strict=True):
         write_text(path, text)
     figures = {page.name: page.figure} if page.figure else {}
-    if page.comparisons:
-        title = "" if page.data == PAPER_CORPUS else page.heading
-        for end, width in (("", COLUMN), ("-wide", TWO_COLUMNS)):
-            figures[f"{page.name}-forest{end}"] = draw_forest(page.comparisons, page.delta, width, title)
+    title = "" if page.data == PAPER_CORPUS else page.heading
+    for end, width in (("", COLUMN), ("-wide", TWO_COLUMNS)):
+        name = f"{page.name}-forest{end}"
+        if page.comparisons:
+            figures[name] = draw_forest(page.comparisons, page.delta, width, title)
+        else:  # of runs that no longer count
+            for kind in ("png", "pdf"):
+                (folder / f"{name}.{kind}").unlink(missing_ok=True)
     return paths + [path for name, figure in figures.items() for path in save(figure, folder / name)], page
 
 

@@ -115,5 +115,9 @@ def test_a_page_with_verdicts_has_a_plot_of_those_that_were_run(tmp_path, run, c
 
 def test_a_page_without_runs_has_no_plot(tmp_path, run, collated, undrawn):
     run(0.5, strategy="joint")
+    earlier = tmp_path / "pages" / "verdicts-forest-wide.pdf"
+    earlier.parent.mkdir()
+    earlier.touch()
     paths, _ = render(read_experiment(EXPERIMENTS / "verdicts.yaml"), collated(), {}, "vocalset", tmp_path / "pages")
     assert not [path for path in paths if "forest" in path.name]
+    assert not earlier.exists()
