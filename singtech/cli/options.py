@@ -6,7 +6,8 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, field, fields
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from omegaconf import OmegaConf
 
@@ -61,7 +62,8 @@ def parse_options(schema: type, arguments: Sequence[str]) -> Any:
         if not text:
             raise InvalidValue(f"{argument}: its value is missing; expected {name}={options[name].metadata['value']}.")
         is_quoted = text[0] == text[-1] and text[0] in "'\""  # as in Hydra's grammar
-        values[name] = text[1:-1] if is_quoted else text
+        is_null = text == "null" and NoneType in get_args(options[name].type)
+        values[name] = None if is_null else text[1:-1] if is_quoted else text
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
 
 

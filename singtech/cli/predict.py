@@ -1,20 +1,27 @@
 """Name the techniques in recordings.
 
-For each recording it writes <name>.csv, the timeline (start, end, technique, probability), <name>.json, which also has
-the probabilities of each window, and <name>.png. summary.csv lists all recordings.
+For each recording it writes <name>.csv, the timeline (start, end, technique, probability), the same as <name>.TextGrid
+for Praat and <name>.txt for Audacity and Sonic Visualiser, <name>.json, which also has the probabilities of each
+window, and <name>.png. summary.csv lists all recordings.
 
-In the summary, the technique and probability of a recording come from the mean of its windows' logits, so they are more
-certain than those of a window. In a timeline, probabilities are means over windows. Files that cannot be read are
-listed and skipped. The network always names a technique, also in silence. Probabilities are not calibrated. After an
-interruption, the same command continues with the remaining recordings.
+The technique of a recording is the one that its timeline names for most of the time; its probability is the mean over
+this time. Where the sound is below the gate, the timeline says silence, which is no technique of a recording. Elsewhere
+the network always names a technique, also in noise or speech. Probabilities are not calibrated.
+
+It reads WAV, FLAC, MP3, Ogg, Opus, AIFF and whatever else libsndfile reads, and with ffmpeg on the PATH also M4A and
+others. Files that cannot be read are listed and skipped. After an interruption, the same command continues with the
+remaining recordings.
 """
 
+import contextlib
+import functools
 import hashlib
 import json
+import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +31,11 @@ from singtech.cli.options import command, option
 from singtech.errors import InvalidValue, NotThere, SingtechError
 from singtech.io.atomic import escape_text, write_text
 
-SUFFIXES = (".wav", ".flac")
 SUMMARY_COLUMNS = ("recording", "seconds", "technique", "probability", "timeline", "note", "problem")
 SEGMENT_COLUMNS = ("start", "end", "technique", "probability")
+TIMELINES = ("csv", "txt", "TextGrid")
+PICTURES = ("png", "pdf", "svg")
+MOST_PICTURES = 50  # recordings of which pictures are drawn by default
 LONGEST_PICTURE = 1800  # seconds: the picture of a longer recording is unreadable
 
 
@@ -35,10 +44,16 @@ class Options:
     """The options of `singtech predict`."""
 
     network: str = option("…", "a model folder (of singtech export, or downloaded), or a run of results.csv")
-    input: str = option("…", """a WAV or FLAC file, a folder (all below it), a glob; or several: "[a.wav,'b/*']\"""")
+    input: str = option("…", """a recording, a folder (all below it), a glob; or several: "[a.wav,'b/*']\"""")
     overlap: float = option("SHARE", "the share of a window that the next one repeats, up to 0.99", 0.5)
+    gate: float | None = option("DBFS", "level (RMS) below which sound counts as silence, or null: never", -70.0)
     to: str = option("FOLDER", "where to write; <output_dir>/predictions by default", "")
-    picture: bool = option("false", "draw no pictures, which take most of the time", True)
+    pictures: str = option(
+        "KINDS",
+        f"png, pdf or svg, or several: [png,pdf]; true (png) or false. Pictures take most of the time, so that by "
+        f"default there are none of more than {MOST_PICTURES} recordings",
+        "",
+    )
     device: str = option("cpu", "or cuda", "cpu")
     code: str = option("FILE", "your own file with the network's classes, if it has some", "")
     output_dir: Path = option("FOLDER", "where runs are", Path("outputs"))
@@ -50,14 +65,17 @@ def main(options: Options) -> int:
     from tabulate import tabulate
 
     paths = find_recordings(options.input)
-    print(f"{len(paths)} recording{'s' * (len(paths) > 1)}, loading the network …", flush=True)
+    pictures = choose_pictures(options.pictures, len(paths))
+    print(f"{len(paths):,} recording{'s' * (len(paths) > 1)}, loading the network …", flush=True)
+    if not (pictures or options.pictures):
+        print(f"no pictures of more than {MOST_PICTURES} recordings; draw them with pictures=true.", flush=True)
     predictor = load_predictor(options.network, options.output_dir, options.device, options.code)
     folder = Path(options.to or options.output_dir / "predictions")
-    lines = predict_recordings(predictor, paths, folder, options.overlap, options.picture)
+    lines = predict_recordings(predictor, paths, folder, options.overlap, options.gate, pictures)
     columns = list(SUMMARY_COLUMNS[:5])
     print(tabulate(lines.loc[lines["problem"] == "", columns].values, columns, disable_numparse=True))
     print(*filter(None, lines["note"].unique()), sep="\n")
-    print("\nThe network always names a technique, also in silence. Probabilities are not calibrated.")
+    print("\nThe network names a technique of all that is no silence. Probabilities are not calibrated.")
     print(f"\ntimelines and summary.csv in {escape_text(folder)}")
     unreadable = lines[lines["problem"] != ""]
     if unreadable.empty:
@@ -67,6 +85,20 @@ def main(options: Options) -> int:
     return 1
 
 
+def choose_pictures(kinds: str, recordings: int) -> tuple[str, ...]:
+    """Return the kinds of pictures that `pictures` names; by default PNG of a few recordings, and none of many.
+
+    Raises:
+        InvalidValue: it names another kind.
+    """
+    names = tuple(name.strip() for name in kinds.strip("[]").split(","))
+    if set(names) <= set(PICTURES):
+        return names
+    if kinds not in ("", "true", "false"):
+        raise InvalidValue(f"pictures={kinds}: expected png, pdf, svg, several as in [png,pdf], true or false.")
+    return ("png",) if kinds == "true" or (not kinds and recordings <= MOST_PICTURES) else ()
+
+
 def find_recordings(names: str) -> list[Path]:
     """List the files that `input` names, each once, in order.
 
@@ -74,13 +106,15 @@ def find_recordings(names: str) -> list[Path]:
         InvalidValue: the list in brackets is wrong.
         NotThere: a name matches no file.
     """
+    from singtech.inference.recordings import is_recording
+
     unique: dict[Path, None] = {}
     for name in _split_list(names):
         path = Path(name).expanduser()
         if path.is_file():
             files = [path]
         elif path.is_dir():
-            files = sorted(file for file in path.rglob("*") if _is_recording(file))
+            files = sorted(file for file in path.rglob("*") if is_recording(file))
         else:
             base = Path(path.anchor or ".")
             files = sorted(file for file in base.glob(str(path.relative_to(path.anchor))) if file.is_file())
@@ -130,7 +164,9 @@ def load_predictor(network: str, output_dir: Path, device: str, code: str = ""):
     return Predictor(model, description, device)
 
 
-def predict_recordings(predictor, paths: Sequence[Path], folder: Path, overlap: float, picture: bool) -> pd.DataFrame:
+def predict_recordings(
+    predictor, paths: Sequence[Path], folder: Path, overlap: float, gate: float | None, pictures: Sequence[str]
+) -> pd.DataFrame:
     """Name the techniques of all recordings, write the timelines below `folder`, and return the summary.
 
     Stored results of the same network are reused.
@@ -141,74 +177,97 @@ def predict_recordings(predictor, paths: Sequence[Path], folder: Path, overlap: 
 
     find_window_starts(1, 1, overlap)  # finds a wrong overlap before the first recording
     lines: list[dict] = []
-    names = _output_names(paths)
+    names, settings = _output_names(paths), {"overlap": overlap, "gate": gate}
+    sizes = [_read_size(path) for path in paths]
+    layout = "{desc}: {percentage:3.0f}%|{bar:20}| [{elapsed}, {remaining} left]"
+    bar = tqdm(total=sum(sizes), disable=None, dynamic_ncols=True, bar_format=layout)  # none outside a terminal
     try:
-        for path in tqdm(paths, unit="recording", disable=len(paths) < 2, dynamic_ncols=True):
+        for number, (path, size) in enumerate(zip(paths, sizes, strict=True), 1):
+            bar.set_description(f"recording {number:,} of {len(paths):,}")
+            done = bar.n
             line = dict.fromkeys(SUMMARY_COLUMNS, "") | {"recording": escape_text(path)}
             try:
-                result = _predict_recording(predictor, path, overlap, folder / names[path], picture)
+                advance = functools.partial(lambda whole, share: bar.update(share * whole), size)
+                result = _predict_recording(predictor, path, settings, folder / names[path], pictures, advance)
                 timeline = ", ".join(f"{name} {share:.0%}" for name, share in list(result["shares"].items())[:3])
                 line |= {name: result[name] for name in ("seconds", "technique", "note")} | {"timeline": timeline}
-                line["probability"] = result["probabilities"][result["technique"]]
+                line["probability"] = "" if result["probability"] is None else result["probability"]
             except (SingtechError, ValueError) as problem:
                 line["problem"] = " ".join(str(problem).split())
             lines.append(line)
+            bar.update(done + size - bar.n)
     finally:
+        bar.close()
         summary = pd.DataFrame(lines, columns=list(SUMMARY_COLUMNS), dtype=object)
         write_text(folder / "summary.csv", summary.to_csv(index=False))
     return summary
 
 
-def _predict_recording(predictor, path: Path, overlap: float, stem: Path, picture: bool) -> dict:
+def _predict_recording(
+    predictor, path: Path, settings: dict, stem: Path, pictures: Sequence[str], advance: Callable[[float], object]
+) -> dict:
     """Predict one recording, write its files, the JSON last, and return the content of the JSON.
 
+    Args:
+        settings: overlap and gate.
+        advance: is called with the share of the work that is done.
     Raises:
         SingtechError: it cannot be read, or the timeline of another recording has its name.
         OSError: a file cannot be written.
     """
-    from singtech.corpus.audio import mix_to_mono, read_channels
+    from singtech.corpus.audio import mix_to_mono
+    from singtech.inference.labels import format_labels, format_text_grid
     from singtech.inference.predictor import technique_shares
+    from singtech.inference.recordings import read_recording
 
     try:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as problem:
         raise InvalidValue(problem.strerror or str(problem)) from None
-    origin = {"sha256": sha256, "network": predictor.fingerprint, "overlap": overlap}
+    origin = {"sha256": sha256, "network": predictor.fingerprint, **settings}
     earlier = _read_result(stem)
     if earlier and Path(earlier["recording"]).absolute() != Path(escape_text(path)).absolute():
         raise InvalidValue(
             f"{escape_text(_add_suffix(stem, 'json'))} is of {earlier['recording']}; name another folder with to=FOLDER"
         )
     if earlier and earlier["made_of"] == origin:
-        is_pictured = _add_suffix(stem, "png").is_file() or earlier["seconds"] > LONGEST_PICTURE
-        if _add_suffix(stem, "csv").is_file() and (is_pictured or not picture):
+        kinds = pictures if earlier["seconds"] <= LONGEST_PICTURE else ()
+        if all(_add_suffix(stem, suffix).is_file() for suffix in (*TIMELINES, *kinds)):
             return earlier
-    channels, header = read_channels(path.read_bytes())
-    waveform, sample_rate = mix_to_mono(channels), header.sample_rate
-    timeline = predictor.predict(waveform, sample_rate, overlap)
+    channels, sample_rate = read_recording(path)
+    waveform = mix_to_mono(channels)
+    timeline = predictor.predict(waveform, sample_rate, settings["overlap"], settings["gate"], advance)
     segments = timeline.segments()
     note = _write_note(predictor, timeline.seconds)
-    rows = [(round(s.start, 3), round(s.end, 3), s.technique, round(s.probability, 4)) for s in segments]
+    rows = [(round(s.start, 3), round(s.end, 3), s.technique, _round(s.probability)) for s in segments]
     write_text(_add_suffix(stem, "csv"), pd.DataFrame(rows, columns=list(SEGMENT_COLUMNS)).to_csv(index=False))
-    if picture and timeline.seconds <= LONGEST_PICTURE:
+    write_text(_add_suffix(stem, "txt"), format_labels(segments))
+    write_text(_add_suffix(stem, "TextGrid"), format_text_grid(segments))
+    if pictures and timeline.seconds <= LONGEST_PICTURE:
         from singtech.results.figures import save
         from singtech.results.timeline_figure import draw_timeline
 
-        edges, probabilities = timeline.pieces()
-        title, techniques = escape_text(path.name), timeline.techniques
-        figure = draw_timeline(title, waveform, sample_rate, techniques, edges, probabilities, note=note)
-        save(figure, stem, kinds=("png",), dpi=110)
+        title, (edges, values) = _write_title(path, timeline), timeline.pieces()
+        figure = draw_timeline(
+            title, waveform, sample_rate, timeline.techniques, edges, values, timeline.silent, note=note
+        )
+        save(figure, stem, kinds=pictures)
     result = {
         "recording": escape_text(path),
         "seconds": round(timeline.seconds, 3),
         "technique": timeline.technique,
+        "probability": _round(timeline.probability),
         "note": note,
-        "probabilities": _round(timeline.techniques, timeline.overall),
         "shares": {name: round(share, 4) for name, share in technique_shares(segments).items()},
+        "mean_probabilities": _name_values(timeline.techniques, timeline.overall),
         "segments": [dict(zip(SEGMENT_COLUMNS, row, strict=True)) for row in rows],
         "windows": [
-            {"start": round(float(a), 3), "end": round(float(b), 3), "probabilities": _round(timeline.techniques, p)}
+            {
+                "start": round(float(a), 3),
+                "end": round(float(b), 3),
+                "probabilities": _name_values(timeline.techniques, p),
+            }
             for a, b, p in zip(timeline.starts, timeline.ends, timeline.probabilities, strict=True)
         ],
         "network": dict(predictor.description.origin),
@@ -216,6 +275,16 @@ def _predict_recording(predictor, path: Path, overlap: float, stem: Path, pictur
     }
     write_text(_add_suffix(stem, "json"), json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     return result
+
+
+def _write_title(path: Path, timeline) -> str:
+    """Write the name of a recording, its technique and the share of its time that this is named for."""
+    from singtech.inference.predictor import technique_shares
+
+    share = technique_shares(timeline.segments())[timeline.technique]
+    return (
+        f"{escape_text(path.name)}: {timeline.technique.replace('_', ' ')} for {share:.0%} of {timeline.seconds:.1f} s"
+    )
 
 
 def _read_result(stem: Path) -> dict:
@@ -252,9 +321,17 @@ def _add_suffix(stem: Path, suffix: str) -> Path:
     return stem.with_name(f"{stem.name}.{suffix}")
 
 
-def _round(techniques: Sequence[str], probabilities) -> dict[str, float]:
-    return {name: round(float(value), 4) for name, value in zip(techniques, probabilities, strict=True)}
+def _name_values(techniques: Sequence[str], values) -> dict[str, float | None]:
+    return {name: _round(value) for name, value in zip(techniques, values, strict=True)}
 
 
-def _is_recording(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith("._") and path.is_file()
+def _round(value: float) -> float | None:
+    """Round a probability; None in silence, where there is none."""
+    return None if math.isnan(value) else round(float(value), 4)
+
+
+def _read_size(path: Path) -> int:
+    """Return the bytes of a file, by which progress is counted."""
+    with contextlib.suppress(OSError):
+        return path.stat().st_size
+    return 0

@@ -24,6 +24,10 @@ ZIPS = ("VocalSet11.zip", "VocalSet1-2.zip")
 
 BASES = ("FULL", "data_by_singer")
 SUFFIXES = (".wav", ".flac")
+# of recordings that a corpus does not take, but `singtech predict` does
+OTHER_SUFFIXES = tuple(
+    ".mp3 .ogg .oga .opus .aif .aiff .aifc .au .snd .caf .w64 .rf64 .m4a .aac .mp2 .wma .mka .amr".split()
+)
 MAX_BYTES = 1 << 30  # of one recording: 100 minutes of CD sound
 
 

@@ -46,14 +46,29 @@ def read_channels(data: bytes) -> tuple[np.ndarray, Header]:
         raise Damaged("it is no readable WAV or FLAC recording") from error
     if missing_bytes > promised_bytes / 100:
         raise Damaged(f"it is cut short: {missing_bytes:,} of its {promised_bytes:,} bytes of sound are missing")
-    header = Header(recording.frames, recording.samplerate, recording.channels, missing_bytes > 0)
+    return decode_channels(recording, ends_early=missing_bytes > 0)
+
+
+def decode_channels(
+    recording: soundfile.SoundFile, ends_early: bool = False, may_miss: float = 0.0
+) -> tuple[np.ndarray, Header]:
+    """Decode an opened recording to (S, C) float32 samples; return them and the header.
+
+    Args:
+        ends_early: see `Header`.
+        may_miss: the share of the header's samples that may be absent.
+    Raises:
+        Damaged: see `read_channels`.
+    """
+    header = Header(recording.frames, recording.samplerate, recording.channels, ends_early)
     _check_header(header)
     try:
-        channels = recording.read(dtype="float32", always_2d=True)
+        channels = recording.read(header.samples, dtype="float32", always_2d=True)
     except (RuntimeError, ValueError) as error:
         raise Damaged("it is damaged or cut short: it cannot be decoded to its end") from error
-    if len(channels) < header.samples:
-        raise Damaged(f"it is cut short: {header.samples - len(channels):,} of its {header.samples:,} samples miss")
+    missing_samples = header.samples - len(channels)
+    if not len(channels) or missing_samples > may_miss * header.samples:
+        raise Damaged(f"it is cut short: {missing_samples:,} of its {header.samples:,} samples miss")
     peak = max(channels.max(), -channels.min())  # NaN if one sample is NaN
     if not np.isfinite(peak):
         raise Damaged("it holds NaN or infinite samples")

@@ -11,6 +11,7 @@ A source with labels (`singtech.corpus.sources`) names singer, technique and con
 
 import difflib
 import hashlib
+import logging
 import os
 import re
 import unicodedata
@@ -23,11 +24,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from singtech.components import ComponentError
-from singtech.corpus.archive import Source, is_recording
+from singtech.corpus.archive import OTHER_SUFFIXES, Source, is_recording
 from singtech.errors import Damaged, InvalidValue, SingtechError
 from singtech.io.atomic import escape_text
 from singtech.io.terminal import progress_bar
 from singtech.techniques import CORRECT_SPELLINGS
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES = 1 << 31  # of recordings and results in memory at once
 DECODED_BYTES = 10  # in memory for each byte of a file
@@ -119,6 +122,9 @@ def _list_by_folders(names: Iterable[str]) -> Listing:
         notes.append(
             f"left out {plural(other_kinds.total(), 'file')} neither .wav nor .flac: {list_counts(other_kinds)}"
         )
+    if sounds := sorted(name for name in names if name.lower().endswith(OTHER_SUFFIXES)):
+        count = plural(len(sounds), "recording")
+        log.warning("left out %s such as %s: a corpus takes .wav and .flac; convert them.", count, escape(sounds[0]))
     if wrong_folder:
         notes.append(
             f"left out {plural(len(wrong_folder), 'recording')} not in a <singer>/…/<technique>/ folder, "

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -22,15 +22,17 @@ from scipy.special import softmax
 from singtech.components import import_file
 from singtech.corpus.audio import SAMPLE_RATES, mix_to_mono
 from singtech.errors import InvalidValue
+from singtech.inference.recordings import GATE, measure_levels
 from singtech.inference.saved import Description, read_model
 from singtech.models.network import Network
 
 OVERLAP = 0.5
+SILENCE = "silence"
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a recording with one technique: start and end in seconds, mean probability."""
+    """A part of a recording with one technique: start and end in seconds, mean probability (NaN in silence)."""
 
     start: float
     end: float
@@ -47,6 +49,7 @@ class Timeline:
         starts, ends: (N,) times of each window in seconds; the last window ends with the recording.
         logits: (N, K) one row for each window.
         seconds: length of the recording.
+        silent: (M,) whether a piece (see `pieces`) is silent; None if none is.
     """
 
     techniques: tuple[str, ...]
@@ -54,6 +57,7 @@ class Timeline:
     ends: np.ndarray
     logits: np.ndarray
     seconds: float
+    silent: np.ndarray | None = None
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -61,18 +65,44 @@ class Timeline:
         return softmax(self.logits.astype(np.float64), axis=1)
 
     @property
-    def overall(self) -> np.ndarray:
-        """(K,) probabilities of the whole recording, from the mean of its windows' logits."""
-        return softmax(self.logits.mean(axis=0, dtype=np.float64))
+    def technique(self) -> str:
+        """The technique that is named for most of the recording's time; "silence" if all is silent.
+
+        Silence does not count. At equal times the more probable technique is taken.
+        """
+        return self._headline()[0]
 
     @property
-    def technique(self) -> str:
-        """The most probable technique of the whole recording."""
-        return self.techniques[int(self.overall.argmax())]
+    def probability(self) -> float:
+        """The mean probability of `technique` over the time for which it is named; NaN if all is silent."""
+        return self._headline()[1]
+
+    def _headline(self) -> tuple[str, float]:
+        times: dict[str, list[float]] = {}
+        for segment in self.segments():
+            if not math.isnan(segment.probability):
+                seconds = segment.end - segment.start
+                total = times.setdefault(segment.technique, [0.0, 0.0])
+                total[0] += seconds
+                total[1] += seconds * segment.probability
+        if not times:
+            return SILENCE, math.nan
+        name = max(times, key=lambda technique: (round(times[technique][0], 6), times[technique][1]))
+        return name, times[name][1] / times[name][0]
+
+    @property
+    def overall(self) -> np.ndarray:
+        """(K,) mean probabilities over the time that is not silent; NaN if all is silent.
+
+        Their largest need not be that of `technique`: one that is often second, and never first, has no segment.
+        """
+        edges, probabilities = self.pieces()
+        seconds = np.diff(edges) * ~self._silence()
+        return seconds @ probabilities / seconds.sum() if seconds.any() else np.full(len(self.techniques), np.nan)
 
     def pieces(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (M + 1,) times at which windows begin or end, and (M, K) mean probabilities between them."""
-        edges = np.unique(np.concatenate([self.starts, self.ends]))
+        edges = find_edges(self.starts, self.ends)
         changes = np.zeros((len(edges), 1 + len(self.techniques)))  # of the number of windows and of their sum
         contributions = np.hstack([np.ones((len(self.starts), 1)), self.probabilities])
         np.add.at(changes, np.searchsorted(edges, self.starts), contributions)
@@ -81,16 +111,24 @@ class Timeline:
         return edges, sums[:, 1:] / sums[:, :1].round()
 
     def segments(self) -> list[Segment]:
-        """Return the timeline: one segment for adjacent pieces with the same most probable technique."""
+        """Return the timeline: one segment for adjacent pieces with the same most probable technique, or in silence."""
         edges, probabilities = self.pieces()
+        named = np.where(self._silence(), -1, probabilities.argmax(axis=1))
         segments = []
-        for technique, group in groupby(range(len(probabilities)), key=probabilities.argmax(axis=1).__getitem__):
+        for technique, group in groupby(range(len(named)), key=named.__getitem__):
             pieces = list(group)
-            lengths = np.diff(edges)[pieces]
-            probability = float(np.average(probabilities[pieces, technique], weights=lengths))
             start, end = float(edges[pieces[0]]), float(edges[pieces[-1] + 1])
+            if technique < 0:
+                segments.append(Segment(start, end, SILENCE, math.nan))
+                continue
+            probability = float(np.average(probabilities[pieces, technique], weights=np.diff(edges)[pieces]))
             segments.append(Segment(start, end, self.techniques[technique], probability))
         return segments
+
+    def _silence(self) -> np.ndarray:
+        """(M,) whether a piece is silent."""
+        pieces = len(find_edges(self.starts, self.ends)) - 1
+        return np.zeros(pieces, dtype=bool) if self.silent is None else self.silent
 
 
 class Predictor:
@@ -117,7 +155,14 @@ class Predictor:
             digest.update(name.encode() + value.cpu().numpy().tobytes())
         return digest.hexdigest()
 
-    def predict(self, waveform: np.ndarray | torch.Tensor, sample_rate: int, overlap: float = OVERLAP) -> Timeline:
+    def predict(
+        self,
+        waveform: np.ndarray | torch.Tensor,
+        sample_rate: int,
+        overlap: float = OVERLAP,
+        gate: float | None = GATE,
+        progress: Callable[[float], object] = lambda share: None,
+    ) -> Timeline:
         """Predict the timeline of a waveform.
 
         It is mixed to one channel, resampled to the network's rate and cut into windows as long as the training clips.
@@ -127,10 +172,13 @@ class Predictor:
             waveform: (S,), or (S, C) with channels as soundfile reads them; floats with full scale at 1.
             sample_rate: in Hz.
             overlap: share of a window that the next one repeats, from 0 to 0.99.
+            gate: level in dBFS (RMS; a full-scale square wave has 0) below which a piece is silence; None for no gate.
+            progress: is called with the share of windows that each batch has.
         Raises:
             InvalidValue: no samples, samples that are not finite, or an argument out of range.
         """
-        samples = self._resample(_check_waveform(waveform), sample_rate)
+        mono = _check_waveform(waveform)
+        samples = self._resample(mono, sample_rate)
         size, rate = self.description.samples, self.description.sample_rate
         starts = find_window_starts(len(samples), size, overlap)
         padded = np.pad(samples, (0, max(0, size - len(samples))))
@@ -139,10 +187,13 @@ class Predictor:
             for first in range(0, len(starts), self.batch_size):
                 windows = np.stack([padded[start : start + size] for start in starts[first : first + self.batch_size]])
                 logits.append(self.network(torch.from_numpy(windows).to(self.device)).float().cpu().numpy())
+                progress(len(windows) / len(starts))
         seconds = len(waveform) / sample_rate  # resampling may add or lose a sample
         begins = np.array(starts)  # in samples, so that equal times are equal numbers
         ends = np.where(begins + size < len(samples), (begins + size) / rate, seconds)
-        return Timeline(self.description.techniques, begins / rate, ends, np.concatenate(logits), seconds)
+        begins = begins / rate
+        silent = None if gate is None else measure_levels(mono, sample_rate, find_edges(begins, ends)) < gate
+        return Timeline(self.description.techniques, begins, ends, np.concatenate(logits), seconds, silent)
 
     def _resample(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         if sample_rate != int(sample_rate) or int(sample_rate) not in SAMPLE_RATES:
@@ -180,6 +231,11 @@ def find_window_starts(samples: int, size: int, overlap: float = OVERLAP) -> lis
     return [*range(0, last, hop), last]
 
 
+def find_edges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return the (M + 1,) times at which windows begin or end; M pieces lie between them."""
+    return np.unique(np.concatenate([starts, ends]))
+
+
 def _check_waveform(waveform: np.ndarray | torch.Tensor) -> np.ndarray:
     """Check a waveform, and return (S,) float32 samples, mixed to one channel."""
     samples = waveform.detach().cpu().numpy() if isinstance(waveform, torch.Tensor) else np.asarray(waveform)
@@ -196,7 +252,7 @@ def _check_waveform(waveform: np.ndarray | torch.Tensor) -> np.ndarray:
 
 
 def technique_shares(segments: Sequence[Segment]) -> dict[str, float]:
-    """Return the share of the recording's time for each technique, the largest first."""
+    """Return the share of the recording's time for each technique and for silence, the largest first."""
     total = math.fsum(segment.end - segment.start for segment in segments)
     times: dict[str, float] = {}
     for segment in segments:

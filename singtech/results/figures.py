@@ -1,4 +1,4 @@
-"""What all figures share: style, colours, spectrograms, and files (PNG, PDF) that are the same bytes every time."""
+"""What all figures share: style, colours, spectrograms, and PNG, PDF and SVG files of the same bytes every time."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -20,8 +20,11 @@ COLUMN, TWO_COLUMNS = 85 / 25.4, 178 / 25.4  # inches: the widths of a figure of
 MOST_IN_A_COLUMN = 12  # techniques; more have two columns
 TEXT, SMALL = 8, 7  # points: of axes; of ticks, legends and notes
 LETTER = 0.056  # inches: the mean width of a letter of small text
+PRINT: Any = {"font.size": TEXT, "axes.titlesize": TEXT, "xtick.labelsize": SMALL, "ytick.labelsize": SMALL}
+PRINT |= {"legend.fontsize": SMALL, "figure.titlesize": TEXT}
 LOUDNESS = "magma"  # brighter is louder, in grey too
 UNDATED = {"png": {"Software": None}, "pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
+UNDATED["svg"] = {"Date": None, "Creator": None}
 
 
 @contextmanager
@@ -60,10 +63,10 @@ def plot(width: float, height: float) -> tuple["Figure", "Axes"]:
 
 @default_style()
 def save(figure: "Figure", stem: Path, kinds: Sequence[str] = ("png", "pdf"), dpi: int = 200) -> list[Path]:
-    """Write a figure as `<stem>.png` and `.pdf`, or some of these, without dates; return the paths."""
+    """Write a figure as `<stem>.png` and `.pdf`, or as other kinds (svg), without dates; return the paths."""
     import matplotlib
 
-    matplotlib.rcParams["pdf.fonttype"] = 42  # letters stay text
+    matplotlib.rcParams.update({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": ""})  # letters stay text
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in kinds]
     for path, kind in zip(paths, kinds, strict=True):
         with atomic_path(path) as temporary:

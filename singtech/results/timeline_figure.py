@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from singtech.results.figures import LOUDNESS, caption, default_style
+from singtech.results.figures import COLOURS, LOUDNESS, PRINT, SMALL, TWO_COLUMNS, caption, default_style
 from singtech.results.summaries import printed
 
 if TYPE_CHECKING:
@@ -23,9 +23,10 @@ def draw_timeline(
     techniques: Sequence[str],
     edges: np.ndarray,
     probabilities: np.ndarray,
+    silent: np.ndarray | None = None,
     note: str = "",
 ) -> "Figure":
-    """Draw the figure.
+    """Draw the figure, as wide as a page of a paper.
 
     Args:
         title: the recording's name.
@@ -33,11 +34,14 @@ def draw_timeline(
         techniques: K names.
         edges: (M + 1,) seconds.
         probabilities: (M, K) between the edges.
+        silent: (M,) whether it is silent between two edges; None if it never is.
         note: below, in small print.
     """
+    import matplotlib
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.2 + 0.24 * len(techniques)), layout="constrained")
+    matplotlib.rcParams.update(PRINT)
+    figure = Figure(figsize=(TWO_COLUMNS, 2.4 + 0.17 * len(techniques)), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 0.6 + 0.24 * len(techniques)])
     loudness, frames = _decibels(waveform, sample_rate)
     seconds = len(waveform) / sample_rate
@@ -45,13 +49,19 @@ def draw_timeline(
     above.imshow(loudness, LOUDNESS, aspect="auto", vmin=-RANGE, vmax=0, origin="lower", extent=extent)
     above.set(ylabel="frequency / kHz", ylim=(0, min(10, sample_rate / 2000)))
     rows = np.arange(len(techniques) + 1) - 0.5
-    mesh = below.pcolormesh(edges, rows, probabilities.T, cmap="Blues", vmin=0, vmax=1)
-    for start, end, row in zip(edges[:-1], edges[1:], probabilities.argmax(axis=1), strict=True):
-        below.plot([start, end], [row, row], color="#D55E00", linewidth=2.5, solid_capstyle="butt")
+    silence = np.zeros(len(probabilities), dtype=bool) if silent is None else silent
+    shown = np.where(silence[:, None], np.nan, probabilities)
+    mesh = below.pcolormesh(edges, rows, shown.T, cmap="Blues", vmin=0, vmax=1)
+    below.set_facecolor("0.88")  # silence
+    for start, end, row in zip(edges[:-1], edges[1:], np.where(silence, -1, probabilities.argmax(axis=1)), strict=True):
+        if row >= 0:
+            below.plot([start, end], [row, row], color=COLOURS[1], linewidth=2, solid_capstyle="butt")
+    if silence.any():
+        note = f"Grey: silence. {note}".strip()
     below.set_yticks(range(len(techniques)), map(printed, techniques))
     below.invert_yaxis()
     below.set(xlabel="time / s", xlim=(0, seconds))
-    figure.colorbar(mesh, ax=below, label="probability")
+    figure.colorbar(mesh, ax=below, label="probability").ax.tick_params(labelsize=SMALL)
     caption(figure, title, note)
     return figure
 

@@ -146,7 +146,7 @@ def test_damaged_weights_are_not_exported(place, call, tmp_path):
 
 def test_a_run_by_name_predicts_without_being_exported(place, call, tmp_path):
     take = next((place / "corpus" / "dot").rglob("*.wav"))
-    options = [f"input={take}", f"output_dir={place / 'outputs'}", f"to={tmp_path}", "picture=false"]
+    options = [f"input={take}", f"output_dir={place / 'outputs'}", f"to={tmp_path}", "pictures=false"]
     said = call("predict", "network=late-crt_wc", *options)
     assert (said.status, said.err) == (0, "")
     assert (tmp_path / f"{take.stem}.csv").is_file()
@@ -266,7 +266,7 @@ def test_a_network_of_ones_own_predicts_with_its_file_alone(own_network, call, t
     code, place = f"code={own_network / 'kept/mine_export.py'}", f"output_dir={own_network / 'outputs'}"
     assert call("export", "run=choir", place, f"to={tmp_path / 'model'}", code).status == 0
     take = next((own_network / "corpus" / "dot").rglob("*.wav"))
-    options = [f"input={take}", f"to={tmp_path / 'to'}", "picture=false", place]
+    options = [f"input={take}", f"to={tmp_path / 'to'}", "pictures=false", place]
     for network in (tmp_path / "model", "choir"):  # a folder from anywhere, and a run of one's own
         sys.modules.pop("mine_export", None)
         refused = call("predict", f"network={network}", *options)

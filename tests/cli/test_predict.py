@@ -4,6 +4,8 @@ import csv
 import itertools
 import json
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,11 +13,15 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
+import tgt
 import torch
 from torch import nn
 
-from singtech.cli.predict import find_recordings, main
+from singtech.cli.predict import Options, find_recordings, main
+from singtech.errors import Damaged
+from singtech.inference.labels import format_text_grid
 from singtech.inference.predictor import Predictor, Segment, Timeline, find_window_starts, load, technique_shares
+from singtech.inference.recordings import GATE, is_recording, measure_levels, read_recording
 from singtech.inference.saved import Description, write_model
 from singtech.models.network import oblong_network
 
@@ -78,8 +84,45 @@ def test_overlapping_windows_are_averaged_by_hand():
         Segment(0.0, 2.0, "low", pytest.approx(0.7)),
         Segment(2.0, 3.0, "high", pytest.approx(0.6)),
     ]
-    odds = np.exp(logits.mean(axis=0))
-    np.testing.assert_allclose(timeline.overall, odds / odds.sum())
+    np.testing.assert_allclose(timeline.overall, [0.6, 0.4])
+    assert (timeline.technique, timeline.probability) == ("low", pytest.approx(0.7))
+
+
+def test_the_headline_is_a_technique_that_the_timeline_names():
+    """In the mean, `middle` is the most probable, but it is second in each window, so that no segment is named so."""
+    techniques, probabilities = ("low", "middle", "high"), [[0.5, 0.4, 0.1], [0.1, 0.41, 0.49], [0.48, 0.39, 0.13]]
+    starts = np.arange(3.0)
+    timeline = Timeline(techniques, starts, starts + 1, np.log(probabilities), 3.0)
+    np.testing.assert_allclose(timeline.overall, [0.36, 0.4, 0.24])
+    assert (timeline.technique, timeline.probability) == ("low", pytest.approx(0.49))
+
+
+def test_silence_is_named_as_such_and_counts_in_no_headline(predictor):
+    """2 s of zeros, 1 s at -80 dBFS, then 1 s at -40 dBFS, which is `high`."""
+    waveform = np.repeat([0, 1e-4, 1e-2], [2 * RATE, RATE, RATE]).astype("f4")
+    silence, sound = predictor.predict(waveform, RATE, overlap=0).segments()
+    assert (silence.start, silence.end, silence.technique, np.isnan(silence.probability)) == (0, 3, "silence", True)
+    assert (sound.start, sound.end, sound.technique) == (3, 4, "high")
+    timeline = predictor.predict(waveform, RATE, overlap=0)
+    assert (timeline.technique, timeline.probability) == ("high", pytest.approx(1 / (1 + np.exp(-0.2))))
+    np.testing.assert_allclose(timeline.overall, timeline.probabilities[3])
+    assert technique_shares(timeline.segments()) == {"silence": 0.75, "high": 0.25}
+    assert [s.technique for s in predictor.predict(waveform, RATE, 0, gate=-90).segments()] == ["silence", "high"]
+    assert "silence" not in {s.technique for s in predictor.predict(waveform, RATE, 0, gate=None).segments()}
+    nothing = predictor.predict(waveform[:2000], RATE)
+    assert (nothing.technique, np.isnan(nothing.probability), np.isnan(nothing.overall).all()) == (
+        "silence",
+        True,
+        True,
+    )
+
+
+def test_levels_by_hand():
+    """A full-scale square wave has 0 dBFS, a tenth of it -20; a piece of 10 ms is measured over 400 ms."""
+    waveform = np.repeat([1, -0.1, 0.0], 1000)
+    np.testing.assert_allclose(measure_levels(waveform, 1000, np.array([0, 1, 2, 3.0])), [0, -20, -200])
+    (short,) = measure_levels(waveform, 1000, np.array([2.0, 2.01]))  # 1.805 to 2.205 s: 195 of 400 samples at -0.1
+    assert short == pytest.approx(-20 + 10 * np.log10(195 / 400), abs=1e-9)
 
 
 @pytest.mark.parametrize("overlap", [0, 0.25, 0.5, 0.9])
@@ -169,14 +212,14 @@ def test_a_folder_is_named_file_by_file_and_what_cannot_be_read_is_told(model, t
     assert "broken.wav: it is no readable WAV or FLAC recording" in said.err
     assert "1 of 4 recordings could not be read" in said.err
     names = {str(path.relative_to(to)) for path in to.rglob("*") if path.is_file()}
-    stems = ("a.flac", "a.wav", "more/a")
-    assert names == {"summary.csv", *(f"{stem}.{suffix}" for stem in stems for suffix in ("csv", "json", "png"))}
+    stems, suffixes = ("a.flac", "a.wav", "more/a"), ("csv", "json", "png", "txt", "TextGrid")
+    assert names == {"summary.csv", *(f"{stem}.{suffix}" for stem in stems for suffix in suffixes)}
     summary = list(csv.DictReader((to / "summary.csv").read_text().splitlines()))
     assert [bool(line["problem"]) for line in summary] == [False, False, True, False]
     told = json.loads((to / "a.wav.json").read_text())
     assert told["seconds"] == 1.0  # 16,000 samples at 16 kHz
     assert told["windows"][-1]["end"] == 1.0
-    assert sum(told["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+    assert sum(told["mean_probabilities"].values()) == pytest.approx(1, abs=1e-3)
     rows = list(csv.DictReader((to / "a.wav.csv").read_text().splitlines()))
     assert [float(rows[0]["start"]), float(rows[-1]["end"])] == [0.0, 1.0]
 
@@ -184,7 +227,7 @@ def test_a_folder_is_named_file_by_file_and_what_cannot_be_read_is_told(model, t
 def test_stopped_and_given_again_it_goes_on_with_what_is_not_done(model, takes, tmp_path, monkeypatch, capsys):
     (takes / "broken.wav").unlink()
     whole, again = tmp_path / "whole", tmp_path / "again"
-    command = [f"network={model}", f"input={takes}", "picture=false"]
+    command = [f"network={model}", f"input={takes}", "pictures=false"]
     assert main([*command, f"to={whole}"]) == 0
     computed, predict = [], Predictor.predict
 
@@ -209,10 +252,10 @@ def test_stopped_and_given_again_it_goes_on_with_what_is_not_done(model, takes, 
     files = [path.relative_to(whole) for path in whole.rglob("*") if path.is_file()]
     assert all((whole / name).read_bytes() == (again / name).read_bytes() for name in files)
     assert now_computed() == 0
-    assert now_computed("picture=true") == 3
+    assert now_computed("pictures=true") == 3
     (again / "a.wav.png").unlink()
     assert now_computed() == 0
-    assert now_computed("picture=true") == 1
+    assert now_computed("pictures=true") == 1
     (again / "more" / "a.json").write_text("{")
     assert now_computed() == 1
     soundfile.write(takes / "a.flac", np.zeros(8000), 8000)
@@ -227,7 +270,7 @@ def test_a_moment_of_sound_leaves_the_others_in_peace(model, takes, tmp_path):
     soundfile.write(takes / "click.wav", np.array([0.5]), 48000)
     (takes / "broken.wav").unlink()
     for _ in range(2):
-        assert main([f"network={model}", f"input={takes}", f"to={tmp_path / 'to'}", "picture=false"]) == 0
+        assert main([f"network={model}", f"input={takes}", f"to={tmp_path / 'to'}", "pictures=false"]) == 0
     lines = list(csv.DictReader((tmp_path / "to" / "summary.csv").read_text().splitlines()))
     assert len(lines) == 4
     assert all(line["timeline"] for line in lines)
@@ -240,7 +283,7 @@ def test_no_timeline_takes_the_place_of_anothers(model, takes, tmp_path, capsys)
     noise = np.random.default_rng(0).normal(size=8000) / 10
     soundfile.write(takes / "a_wav.wav", noise, 8000)
     three = ",".join(str(takes / name) for name in ("a_wav.wav", "a.flac", "a.wav"))
-    options = [f"network={model}", f"to={tmp_path / 'to'}", "picture=false"]
+    options = [f"network={model}", f"to={tmp_path / 'to'}", "pictures=false"]
     assert main([*options, f"input=[{three}]"]) == 0
     told = [json.loads(path.read_text())["recording"] for path in (tmp_path / "to").glob("*.json")]
     assert sorted(told) == sorted(three.split(","))
@@ -267,7 +310,7 @@ def test_a_full_disk_is_no_fault_of_a_recording(model, takes, tmp_path, capsys, 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("singtech.cli.predict.write_text", full)
-    assert main([f"network={model}", f"input={takes}", f"to={tmp_path / 'to'}", "picture=false"]) == 1
+    assert main([f"network={model}", f"input={takes}", f"to={tmp_path / 'to'}", "pictures=false"]) == 1
     said = capsys.readouterr().err.splitlines()
     assert [line for line in said if "error" in line] == [
         "error: no room on the disk (No space left on device): no incomplete file was kept; make room there and run "
@@ -279,10 +322,154 @@ def test_from_python_as_from_the_command(model, takes, tmp_path):
     samples, rate = soundfile.read(takes / "a.flac", dtype="float32")
     timeline = load(model).predict(samples, rate)
     to = tmp_path / "heard"
-    assert main([f"network={model}", f"input={takes / 'a.flac'}", f"to={to}", "picture=false"]) == 0
+    assert main([f"network={model}", f"input={takes / 'a.flac'}", f"to={to}", "pictures=false"]) == 0
     told = json.loads((to / "a.json").read_text())
     assert told["technique"] == timeline.technique
     assert not (to / "a.png").exists()
+
+
+def test_headline_summary_json_and_every_timeline_agree(model, takes, tmp_path):
+    """0.6 s of silence, then 1.2 s of noise: all files say so; the TextGrid is read by tgt."""
+    noise = np.random.default_rng(0).normal(size=9600) / 10
+    soundfile.write(takes / "more" / "a.wav", np.concatenate([np.zeros(4800), noise]), 8000)
+    to = tmp_path / "to"
+    assert main([f"network={model}", f"input={takes / 'more'}", f"to={to}", "overlap=0", "pictures=false"]) == 0
+    told = json.loads((to / "a.json").read_text())
+    rows = list(csv.DictReader((to / "a.csv").read_text().splitlines()))
+    segments = [(float(row["start"]), float(row["end"]), row["technique"]) for row in rows]
+    assert segments[0] == (0, 0.6, "silence")
+    assert (rows[0]["probability"], told["segments"][0]["probability"]) == ("", None)
+    (summary,) = csv.DictReader((to / "summary.csv").read_text().splitlines())
+    times = {name: sum(b - a for a, b, other in segments[1:] if other == name) for _, _, name in segments[1:]}
+    assert summary["technique"] == told["technique"] == max(times, key=times.get)
+    assert float(summary["probability"]) == told["probability"]
+    labels = [line.split("\t") for line in (to / "a.txt").read_text().splitlines()]
+    assert [(float(a), float(b), name) for a, b, name in labels] == segments
+    (tier,) = tgt.io.read_textgrid(to / "a.TextGrid").tiers
+    assert [(i.start_time, i.end_time, i.text) for i in tier.intervals] == segments
+    assert (tier.name, tier.start_time, tier.end_time) == ("technique", 0, 1.8)
+
+
+def test_a_text_grid_doubles_quotes_and_has_the_form_that_praat_writes():
+    """The example of Praat's manual (TextGrid file formats), with the technique `say "a"`."""
+    assert format_text_grid([Segment(0, 2.3, 'say "a"', 0.5)]).splitlines() == [
+        'File type = "ooTextFile"',
+        'Object class = "TextGrid"',
+        "",
+        "xmin = 0",
+        "xmax = 2.300000",
+        "tiers? <exists>",
+        "size = 1",
+        "item []:",
+        "    item [1]:",
+        '        class = "IntervalTier"',
+        '        name = "technique"',
+        "        xmin = 0",
+        "        xmax = 2.300000",
+        "        intervals: size = 1",
+        "        intervals [1]:",
+        "            xmin = 0.000000",
+        "            xmax = 2.300000",
+        '            text = "say ""a"""',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype"),
+    [("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("AIFF", "PCM_16"), ("CAF", "ALAC_16")],
+)
+def test_what_libsndfile_reads_is_read(tmp_path, kind, subtype):
+    tone = np.sin(2 * np.pi * 440 * np.arange(48000) / 48000) / 2
+    path = tmp_path / f"tone.{kind.lower()}"
+    soundfile.write(path, np.stack([tone, tone], axis=1), 48000, format=kind, subtype=subtype)
+    assert is_recording(path)
+    samples, rate = read_recording(path)
+    assert (samples.shape, rate) == ((48000, 2), 48000)
+    assert np.corrcoef(samples[1000:-1000, 0], tone[1000:-1000])[0, 1] > 0.99
+
+
+def test_a_damaged_mp3_is_one_sentence_and_its_decoder_is_quiet(tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    path = tmp_path / "take.mp3"
+    soundfile.write(path, np.random.default_rng(0).normal(size=48000) / 9, 48000, format="MP3")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(Damaged, match="it is cut short"):
+        read_recording(path)
+    path.write_bytes(b"ID3" + bytes(range(256)) * 20)
+    with pytest.raises(Damaged, match="libsndfile .* cannot read it; install ffmpeg, which may"):
+        read_recording(path)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.fixture
+def ffmpeg(tmp_path, monkeypatch):
+    """Stand in for ffmpeg: a script that notes its arguments, and does what its test says."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+
+    def write(action):
+        (folder / "ffmpeg").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {folder}/arguments\n{action}\n')
+        (folder / "ffmpeg").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+        return folder / "arguments"
+
+    return write
+
+
+def test_what_libsndfile_does_not_read_is_left_to_ffmpeg(tmp_path, ffmpeg):
+    tone = np.sin(2 * np.pi * 440 * np.arange(8000) / 8000).astype("f4") / 2
+    soundfile.write(tmp_path / "tone.wav", tone, 8000, subtype="FLOAT")
+    data = (tmp_path / "tone.wav").read_bytes()
+    position = data.index(b"data") + 4
+    (tmp_path / "piped.wav").write_bytes(data[:position] + b"\xff" * 4 + data[position + 4 :])  # of unknown length
+    take = tmp_path / "-take.m4a"
+    take.write_bytes(b"\0\0\0 ftypM4A ")
+    arguments = ffmpeg(f"cat {tmp_path / 'piped.wav'}")
+    samples, rate = read_recording(take)
+    np.testing.assert_array_equal(samples[:, 0], tone)
+    assert rate == 8000
+    words = arguments.read_text().splitlines()
+    assert words[words.index("-t") + 1] == "3601"
+    assert words[words.index("-i") + 1] == f"file:{take}"
+    ffmpeg("echo 'take.m4a: Invalid data found when processing input' >&2; exit 1")
+    with pytest.raises(Damaged, match=r"neither .* can read it \(Invalid data found when processing input\)$"):
+        read_recording(take)
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
+def test_ffmpeg_itself(tmp_path):
+    soundfile.write(tmp_path / "tone.wav", np.sin(2 * np.pi * 440 * np.arange(44100) / 44100) / 2, 44100)
+    command = ["ffmpeg", "-v", "error", "-i", tmp_path / "tone.wav", tmp_path / "tone.m4a"]
+    subprocess.run(command, check=True)
+    samples, rate = read_recording(tmp_path / "tone.m4a")
+    assert rate == 44100
+    assert len(samples) == pytest.approx(44100, abs=3000)  # AAC pads
+
+
+def test_many_recordings_have_no_pictures_unless_these_are_wanted(model, takes, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("singtech.cli.predict.MOST_PICTURES", 1)
+    options = [f"network={model}", f"input={takes / 'a.wav'}", f"to={tmp_path / 'to'}"]
+    assert main(options) == 0
+    assert (tmp_path / "to" / "a.png").exists()
+    options[1] = f"input=[{takes / 'a.wav'},{takes / 'more'}]"
+    options[2] += "2"
+    assert main(options) == 0
+    assert "no pictures of more than 1 recordings; draw them with pictures=true" in capsys.readouterr().out
+    assert not list((tmp_path / "to2").rglob("*.png"))
+    assert main([*options, "pictures=[pdf,svg]"]) == 0
+    assert "no pictures" not in capsys.readouterr().out
+    assert {path.suffix for path in (tmp_path / "to2" / "more").iterdir()} >= {".pdf", ".svg"}
+
+
+def test_the_gate_is_an_option(model, takes, tmp_path):
+    """Noise of a tenth of full scale is at -20 dBFS."""
+    for gate, expected in (("-10", {"silence"}), ("-30", {"trill", "straight"}), ("null", {"trill", "straight"})):
+        options = [f"network={model}", f"input={takes / 'a.flac'}", f"to={tmp_path / 'to'}", "pictures=false"]
+        assert main([*options, f"gate={gate}"]) == 0
+        told = json.loads((tmp_path / "to" / "a.json").read_text())
+        assert {told["technique"]} <= expected
+        assert set(told["shares"]) <= expected
+    assert Options(network="", input="").gate == GATE
 
 
 def test_files_globs_and_lists_are_understood(takes, monkeypatch):
@@ -300,6 +487,8 @@ def test_files_globs_and_lists_are_understood(takes, monkeypatch):
         (["network={model}"], "input is not set: give it a value"),
         (["network={model}", "input=nowhere"], "input=nowhere: no recording there"),
         (["network={model}", "input={takes}", "overlap=1"], "overlap=1"),
+        (["network={model}", "input={takes}", "pictures=gif"], "pictures=gif: expected png, pdf, svg"),
+        (["network={model}", "input={takes}", "gate=low"], "gate=low: expected a number"),
         (["network={model}", "input={takes}", "overlap=much"], "overlap=much: expected a number"),
         (["network={model}", "input={takes}", "device=tpu"], "device=tpu"),
         (["network={takes}", "input={takes}"], "no model, because config.json is missing"),

@@ -155,7 +155,7 @@ def test_a_copy_in_another_singers_folder_counts_once_too(sounds, folder_of):
     assert [path for path in recordings["path"] if path in names] == names[:1]
 
 
-def test_what_is_left_out_is_counted(sounds, folder_of):
+def test_what_is_left_out_is_counted(sounds, folder_of, caplog):
     files = sounds.choir() | {
         "male1/scales/belt/m1_a.wav": sounds.wav(pitch=500),
         "male1/scales/straight/notes.txt": b"",
@@ -170,6 +170,7 @@ def test_what_is_left_out_is_counted(sounds, folder_of):
         "left out 1 recording not in a <singer>/…/<technique>/ folder, such as male1/take.wav",
         "left out 1 recording of other techniques: belt 1",
     ]
+    assert "left out 2 recordings such as male1/scales/straight/m1_straight_x.mp3: a corpus takes" in caplog.text
 
 
 def test_without_a_list_all_technique_folders_are_taken_sorted(sounds, folder_of):
