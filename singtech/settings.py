@@ -94,6 +94,7 @@ class LooksSettings:
     hertz: float | None = None
     layer: int | None = None
     split: str = "test"
+    animation: bool = True
 
 
 @dataclass

@@ -1,15 +1,17 @@
 """Draw the sampling points of a trained network's deformable kernels.
 
 It takes the settings of a trained run, and trains nothing. It writes below `<output_dir>/tables/<data>/looks/<run>/`:
-for a clip of each technique, the rigid grid and the sampling points of each deformable layer over the spectrogram; for
-all test clips, size and direction of the offsets (`offsets.csv`, `offsets.png`, `density.png`).
+for a clip of each technique, where the kernels of each deformable layer look on average, all over the spectrogram, and
+the sampling points of one kernel (PNG, PDF); the kernel of the first of these layers as it moves through the clip (GIF,
+at half speed); for all test clips, size and direction of the offsets (`offsets.csv`, `offsets.png`, `density.png`).
 
   looks.recording=NAME  one recording (a part of its name is enough)
   looks.start=3.0       its clip at 3 s
-  looks.layer=3         only this layer in these figures
+  looks.layer=3         only this layer in these figures and animations
   looks.split=all       offsets of all clips, not only of the test clips
   looks.seconds=1.2     time of the kernel in the clip
   looks.hertz=800       frequency of the kernel; default: the loudest point
+  looks.animation=false  no animations
 """
 
 import shlex
@@ -31,6 +33,8 @@ from singtech.errors import InvalidValue, NotThere
 REACH, PIXELS = 32.05, 641  # of the density: cells in each direction, and pixels, one of them at 0
 SPLITS = {"test": "test clips", "all": "all clips"}
 BATCH = 8
+ARROWS = (16, 26)  # in a figure at most, along frequency and time
+KERNELS = 8  # in an animation at most, along frequency
 
 
 def job(cfg: DictConfig) -> None:
@@ -63,8 +67,7 @@ def job(cfg: DictConfig) -> None:
     folder = Path(cfg.output_dir) / "tables" / corpus.name / "looks" / name
     paths = []
     for row in choose_rows(corpus, settings):
-        figure, stem = draw_clip(network, corpus, row, settings)
-        paths += save(figure, folder / stem)
+        paths += draw_clip(network, corpus, row, settings, folder)
     rows = corpus.rows("test") if settings["split"] == "test" else np.flatnonzero(corpus.clips["split"] != "")
     offsets, densities = measure_corpus(network, corpus, rows, cfg.trainer.progress)
     offsets.insert(0, "run", name)
@@ -117,10 +120,15 @@ def choose_rows(corpus, settings: dict) -> list[int]:
     return rows
 
 
-def draw_clip(network, corpus, row: int, settings: dict):
-    """Draw one clip; return the figure and its name."""
+def draw_clip(network, corpus, row: int, settings: dict, folder: Path) -> list[Path]:
+    """Draw one clip, and animate it if the settings say so; return the paths of the files.
+
+    Raises:
+        InvalidValue: the settings name a place outside the clip.
+    """
     from singtech.models.offsets import predict_offsets
-    from singtech.results.look_figure import Sampling, draw_sampling
+    from singtech.results.figures import save
+    from singtech.results.look_figure import animate_sampling, draw_sampling
 
     waveform, front_end = load_waveforms(corpus, [row]), network.front_end
     loudness = front_end(waveform)[0].numpy()[-1]  # the shortest window shows modulation best
@@ -133,20 +141,52 @@ def draw_clip(network, corpus, row: int, settings: dict):
         longest, highest = frames * frame_seconds, bins * bin_hertz
         raise InvalidValue(f"looks.seconds or looks.hertz: expected up to {longest:.2f} s and {highest:,.0f} Hz.")
     unit = np.array([bin_hertz, frame_seconds])
-    samplings = []
-    for layer_look in predict_offsets(network, waveform):
-        if settings["layer"] in (None, layer_look.layer):
-            cell = layer_look.nearest_cell(frequency_bin, frame)
-            rigid, moved, mask = (part.numpy() for part in layer_look.tap_positions(0, cell))
-            valid = layer_look.reaches_map()[0][:, cell[0], cell[1]].numpy()
-            kernel = layer_look.kernel_size
-            samplings.append(Sampling(layer_look.layer, kernel, rigid * unit, moved * unit, mask, valid))
+    layers = [o for o in predict_offsets(network, waveform) if settings["layer"] in (None, o.layer)]
+    samplings = [make_sampling(offsets, offsets.nearest_cell(frequency_bin, frame), unit) for offsets in layers]
     clip = corpus.clips.iloc[row]
     technique = clip["technique"].replace("_", " ")
-    title = f"{technique} — {format_title(corpus)}\n{clip['recording']}, from {clip['start']:g} s; "
-    title += f"the kernels nearest to {frame * frame_seconds:.2f} s and {frequency_bin * bin_hertz:,.0f} Hz"
-    figure = draw_sampling(title, loudness, frame_seconds, bin_hertz, samplings, SMALL_PRINT.get(corpus.name, ""))
-    return figure, clip["technique"] if settings["recording"] is None else clip["recording"].replace("/", "_")
+    title = (
+        f"{technique} — {format_title(corpus)}\n{clip['recording']}, from {clip['start']:g} s; the kernels nearest to "
+    )
+    height = f"{frequency_bin * bin_hertz:,.0f} Hz"
+    picture = loudness, frame_seconds, bin_hertz
+    arrows = [average_offsets(offsets, unit) for offsets in layers]
+    place = f"{frame * frame_seconds:.2f} s and {height}"
+    figure = draw_sampling(title + place, *picture, samplings, arrows, SMALL_PRINT.get(corpus.name, ""))
+    stem = clip["technique"] if settings["recording"] is None else clip["recording"].replace("/", "_")
+    paths = save(figure, folder / stem)
+    if settings["animation"]:
+        rows, columns = layers[0].offset.shape[-2:]
+        kernels = [[make_sampling(layers[0], (row, k), unit) for row in _spread(rows, KERNELS)] for k in range(columns)]
+        paths.append(animate_sampling(folder / f"{stem}.gif", title.partition("; ")[0], *picture, kernels))
+    return paths
+
+
+def make_sampling(offsets, cell: tuple[int, ...], unit: np.ndarray):
+    """Describe what is drawn of the kernel at a cell.
+
+    Args:
+        offsets: of one layer and clip (`singtech.models.offsets.LayerOffsets`).
+        unit: hertz of a bin and seconds of a frame.
+    """
+    from singtech.results.look_figure import Sampling
+
+    rigid, moved, mask = (part.numpy() for part in offsets.tap_positions(0, cell))
+    valid = offsets.reaches_map()[0][:, cell[0], cell[1]].numpy()
+    return Sampling(offsets.layer, offsets.kernel_size, rigid * unit, moved * unit, mask, valid)
+
+
+def average_offsets(offsets, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (N, 2) hertz and seconds: the positions of N cells all over the map, and their taps' mean offsets."""
+    cells = np.ix_(*(_spread(side, most) for side, most in zip(offsets.offset.shape[-2:], ARROWS, strict=True)))
+    positions, shifts = (part.numpy()[cells].reshape(-1, 2) * unit for part in offsets.mean_shifts(0))
+    reaches = ~np.isnan(shifts[:, 0])
+    return positions[reaches], shifts[reaches]
+
+
+def _spread(side: int, most: int) -> range:
+    """Return up to `most` of `side` cells at equal steps."""
+    return range(0, side, -(-side // most))
 
 
 def measure_corpus(network, corpus, rows, progress: bool = True):

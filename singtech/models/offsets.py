@@ -63,6 +63,18 @@ class LayerOffsets:
         moved = rigid + self.offset[clip, :, :, cell[0], cell[1]] * scale
         return rigid, moved, self.mask[clip, :, cell[0], cell[1]]
 
+    def mean_shifts(self, clip: int) -> tuple[Tensor, Tensor]:
+        """Each cell's position and the mean offset of its kernel's taps: both (F', T', 2), in bins and frames.
+
+        Taps that cannot meet the map do not count (see `reaches_map`); NaN where none does.
+        """
+        rows, columns = (torch.arange(side, dtype=torch.float32) for side in self.offset.shape[-2:])
+        cells = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1)
+        valid = self.reaches_map()[clip][:, None]  # (M, 1, F', T')
+        means = (self.offset[clip] * valid).sum(dim=0) / valid.sum(dim=0)
+        scale, origin = torch.tensor(self.scale), torch.tensor(self.origin)
+        return cells * scale + origin, means.permute(1, 2, 0) * scale
+
     def nearest_cell(self, bin_: float, frame: float) -> tuple[int, ...]:
         """Find the cell whose kernel has its middle nearest to a position on the spectrogram."""
         middle = self.grid.mean(dim=0)

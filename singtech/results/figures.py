@@ -87,8 +87,8 @@ def draw_spectrogram(
 
 def caption(figure: "Figure", title: str, small_print: str = "") -> None:
     """Write a title above a figure, and licence, source or notes below it."""
-    figure.suptitle(title, fontsize=9)
-    figure.supxlabel(small_print, fontsize=7, color="0.4")
+    figure.suptitle(title, fontsize=TEXT)
+    figure.supxlabel(small_print, fontsize=SMALL, color="0.4")
 
 
 def entitle(figure: "Figure", answer: Answer) -> None:

@@ -40,6 +40,19 @@ def test_offsets_that_are_set_by_hand_are_reported_frequency_first(network):
     torch.testing.assert_close(mask, torch.tensor([1.0, 2, 0, 1]))
 
 
+def test_the_mean_offset_counts_the_taps_that_meet_the_map(network):
+    """The taps of layer 3 lie at -1, 0, 1 and 2. In its first column the first tap is off the map and stays there."""
+    layer = deformable_layers(network)[3]
+    with torch.no_grad():
+        layer.shift.bias[:8] = torch.tensor([0.0, -1, 0, 2, 0.5, 0, 0, 0.25])
+    seen = predict_offsets(network, torch.randn(1, 4800))[0]
+    cells, shifts = seen.mean_shifts(0)
+    scale, origin = torch.tensor(seen.scale), torch.tensor(seen.origin)
+    torch.testing.assert_close(cells[4, 1], torch.tensor([4.0, 1]) * scale + origin)
+    torch.testing.assert_close(shifts[4, 1], torch.tensor([0.5 / 4, (-1 + 2 + 0.25) / 4]) * scale)
+    torch.testing.assert_close(shifts[4, 0], torch.tensor([0.5 / 3, (2 + 0.25) / 3]) * scale)
+
+
 def test_the_grid_of_an_even_kernel_by_hand():
     assert kernel_grid((1, 4), paddings((1, 4), "same")).tolist() == [[0, -1], [0, 0], [0, 1], [0, 2]]
     assert kernel_grid((2, 2), paddings((2, 2), "same")).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
