@@ -81,14 +81,8 @@ def draw_sampling(
     matplotlib.rcParams.update(PRINT)
     figure = Figure(figsize=(TWO_COLUMNS, 0.9 + 2.1 * len(samplings)), layout="constrained")
     panels = figure.subplots(len(samplings), 1, squeeze=False, sharex=True)[:, 0]
-    style: dict[str, Any] = {
-        "angles": "xy",
-        "scale_units": "xy",
-        "scale": 1,
-        "width": 0.0018,
-        "headwidth": 4.5,
-        "headlength": 5,
-    }
+    style: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1, "color": ARROW, "minlength": 0.3}
+    style |= {"width": 0.0018, "headwidth": 4.5, "headlength": 5}
     for axes, sampling, (tails, shifts) in zip(panels, samplings, arrows, strict=True):
         _draw_panel(axes, spectrogram, frame_seconds, bin_hertz)
         (y, x), (up, right) = (tails / (1000, 1)).T, (shifts / (1000, 1)).T

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 from PIL import Image
 
-from singtech.results.look_figure import Sampling, _interpolate, animate_sampling, draw_density, draw_sampling
+from singtech.results.look_figure import ARROW, Sampling, _interpolate, animate_sampling, draw_density, draw_sampling
 
 
 def sampling(**changed):
@@ -45,6 +46,7 @@ def test_arrows_are_drawn_true_to_scale():
     quiver = axes.collections[0]
     np.testing.assert_allclose(quiver.XY, [[0.2, 1], [0.4, 2]])
     np.testing.assert_allclose([quiver.U, quiver.V], [[-0.1, 0], [0.5, 0]], atol=1e-12)
+    np.testing.assert_allclose(quiver.get_facecolor(), [to_rgba(ARROW)])
     assert (quiver.angles, quiver.scale_units, quiver.scale) == ("xy", "xy", 1)
 
 
