@@ -27,10 +27,8 @@ def cells(table):
 
 
 def test_every_setting_is_listed_with_its_default_and_its_meaning(hooks):
-    rows = {
-        name.strip("`"): (kind, value.strip("`"), meaning)
-        for name, kind, value, meaning in cells(hooks.write_settings())
-    }
+    listed = cells(hooks.write_settings())
+    rows = {name.strip("`"): (value.strip("`"), meaning, kind) for name, value, meaning, kind in listed}
     assert rows["alpha"] == ("0.2", "smoothing of the loss weights (Eq. 2); 0: equal weights", "`float`")
     assert rows["retraining.init"][0] == "scratch"
     assert rows["optimizer.lr"][:2] == ("1.0e-4", "learning rate")
