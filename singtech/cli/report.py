@@ -129,7 +129,8 @@ def read_features(answer: Answer, clips: ClipProbabilities, store: "Corpus") -> 
     rows = dict(
         zip(zip(store.clips["recording"], store.clips["start"], strict=True), range(len(store.clips)), strict=True)
     )
-    table, found = clips.clips, {}
+    table = clips.clips
+    found: dict[Path, ClipFeatures] = {}
     plain_first = sorted(answer.experiment.conditions, key=lambda condition: len(condition.settings.items))
     for condition in plain_first:
         runs = answer.runs_of(condition)
@@ -142,9 +143,11 @@ def read_features(answer: Answer, clips: ClipProbabilities, store: "Corpus") -> 
         if -1 in places:
             continue
         path = _find_features(answer.collated.output_dir, run["phases"].split(), store, places)
+        if path is None:
+            continue
         if path in found:
             found[path] = replace(found[path], conditions=(*found[path].conditions, condition.label))
-        elif path is not None and len(found) < MOST_MAPS:
+        elif len(found) < MOST_MAPS:
             with contextlib.suppress(Damaged, OSError):
                 features = read_file(path)
                 features = features if len(features) == len(places) else features[places]

@@ -4,7 +4,7 @@ The principal components are scikit-learn's, of features standardised over these
 its layout is beside them, with its defaults and the seed 0.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -54,13 +54,13 @@ def lay_out(features: np.ndarray) -> dict[str, tuple[np.ndarray, list[str]]]:
     return layouts
 
 
-def describe_maps(clips: ClipProbabilities, features: Sequence[ClipFeatures]) -> list[Mapping]:
+def describe_maps(clips: ClipProbabilities, features: Sequence[ClipFeatures]) -> list[dict]:
     """Each map for the page: the indices of its conditions, its run, and the layouts.
 
     Points, in thousandths, have the order of the clips in the page's recordings; None for a clip without features.
     """
     order = np.concatenate([rows.index for _, rows in clips.clips.groupby("recording", sort=True)])
-    maps = []
+    maps: list[dict] = []
     for each in features:
         layouts = []
         for name, (points, axes) in lay_out(each.features).items():
