@@ -49,6 +49,7 @@ const openList = (title, groups, conditions = undefined) => {
   dialog.querySelector("h2").textContent = title[0].toUpperCase() + title.slice(1);
   dialog.querySelector("div").replaceChildren(...(parts.length ? parts : [make("p", {}, "No clips.")]));
   dialog.showModal();
+  dialog.querySelector(".thumb:enabled")?.focus();
 };
 if (dialog) {
   dialog.addEventListener("close", hush);

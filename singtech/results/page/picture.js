@@ -6,7 +6,7 @@ const stepOf = (least) => [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300].fin
 const drawPicture = (take, isFull, seek) => {
   const room = document.getElementById("take").clientWidth - SIDE - 4;
   const clip_seconds = data.clip_seconds || take.seconds;
-  const scale = Math.max(Math.min(room / take.seconds, 220), 92 / clip_seconds); // pixels a second
+  const scale = Math.max(Math.min(room / take.seconds, 280), 92 / clip_seconds); // pixels a second
   const width = Math.round(take.seconds * scale), strips = view.against === null ? 1 : 2;
   const top = strips * STRIP + GAP, height = top + TALL + FOOT, most = isFull ? data.khz : data.usual_khz;
   const y = (khz) => top + TALL * (1 - mel(khz) / mel(most || 1));

@@ -4,7 +4,7 @@ if (clips.length) {
   const choice = { singer: "", technique: "", context: "" };
   let found = takes, drawn = null, isFull = false, until = Infinity;
   const player = make("audio", { controls: true, preload: "none" });
-  const title = make("h3"), silent = make("p", { className: "quiet" }, "Not to be heard here.");
+  const title = make("h3"), about = make("p", { className: "quiet" }), silent = make("p", { className: "quiet" }, "Not to be heard here.");
   const figure = make("div", { tabIndex: 0, role: "group", className: "figure" }), table = make("div", { className: "wide", tabIndex: 0, role: "region", "aria-label": "Probabilities, clip by clip" });
   const step = (by) => {
     const next = view.clip.take.clips[view.clip.number + by];
@@ -25,7 +25,7 @@ if (clips.length) {
   full.hidden = !(data.khz > data.usual_khz);
   const play = tool("Play this clip", "space", playClip);
   const tools = make("div", { className: "tools" }, play, tool("◂ clip", "the clip before: left arrow", () => step(-1)), tool("clip ▸", "the next clip: right arrow", () => step(1)), tool("▴ recording", "the recording before: up arrow", () => stepTake(-1)), tool("recording ▾", "the next recording: down arrow", () => stepTake(1)), full);
-  place.append(title, tools, figure, player, silent, table);
+  place.append(title, about, tools, figure, player, silent, table);
   const follow = () => {
     if (player.currentTime >= until) { player.pause(); until = Infinity; }
     if (drawn) drawn.place(player.currentTime);
@@ -72,12 +72,17 @@ if (clips.length) {
     const { clip } = view, { take } = clip, isOther = !before || before.clip.take !== take;
     if (isOther) {
       title.replaceChildren(...broken(take.name));
+      about.textContent = `Sung: ${spoken(take.technique)}, by ${take.singer}${take.context && `, ${spoken(take.context)}`}`;
       player.pause();
       player.hidden = play.hidden = !take.audio;
       silent.hidden = Boolean(take.audio);
       take.audio ? (player.src = take.audio) : player.removeAttribute("src");
       player.setAttribute("aria-label", `Recording ${take.name}`);
-      list.querySelectorAll("button").forEach((button) => button.setAttribute("aria-pressed", button.textContent === take.name));
+      const chosen = [...list.querySelectorAll("button")].filter((button) => {
+        button.setAttribute("aria-pressed", button.textContent === take.name);
+        return button.textContent === take.name;
+      })[0];
+      if (chosen && (chosen.offsetTop < list.scrollTop || chosen.offsetTop > list.scrollTop + list.clientHeight - 40)) list.scrollTop = chosen.offsetTop - 60;
     }
     if (isOther || before.by !== view.by || before.against !== view.against) draw();
     if (!before || before.clip !== clip) {
