@@ -3,16 +3,28 @@
 What else could explain the paper's gains, the contrasts of other experiments, is judged in the same way.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from singtech.metrics import is_higher_better, label
+from singtech.results.conditions import against
 from singtech.results.contrasts import judge_contrasts
 from singtech.results.experiments import Claim, Contrast, Experiment, find_experiment
-from singtech.results.forest_plot import ForestRow, run_rows, shorten
+from singtech.results.forest_plot import ForestRow, run_rows
 from singtech.results.intervals import UNDECIDED
-from singtech.results.pages import NONE, Cell, Line, Page, Table, shown_change, shown_change_interval, shown_ratio
+from singtech.results.pages import (
+    NONE,
+    Cell,
+    Finding,
+    Line,
+    Page,
+    Table,
+    shown_change,
+    shown_change_interval,
+    shown_ratio,
+)
 from singtech.results.summaries import FOLDS, Answer, answer, on_circumstances, progress
 from singtech.results.verdicts import MOST, NOT_RUN, POWER, least_seeds, overall, smallest_effect
 
@@ -21,7 +33,7 @@ if TYPE_CHECKING:
 
 UNITS = {"these singers": "seeds", "new singers": "folds"}  # what a verdict is on -> what differences pair by
 OF_SUMMARY = ("statistic", "interval", "no interval")  # kinds of notes that do not apply to verdicts
-HEADER = ("Comparison", "metric", "on", "pairs", "difference", "95 %", "p", "p, Holm", "d", "verdict", "would need")
+HEADER = ("Comparison", "verdict", "metric", "on", "pairs", "difference", "95 %", "p", "p, Holm", "d", "would need")
 EXPLANATIONS = "What else could explain the gains (not in the paper)"
 EXPLANATIONS_NOTE = (
     "Tested as the claims are, each page's differences together. The pages {pages} have the scores, and intervals for "
@@ -61,6 +73,7 @@ def claims_page(here: Answer) -> Page:
         lead=[sentence(claim, frame) for claim in experiment.claims],
         tables=tables,
         comparisons=forest_rows(experiment.families, frame),
+        findings=[finding(claim, frame) for claim in experiment.claims],
         notes=[note for kind, note in notes.items() if kind not in OF_SUMMARY] + _on_power(experiment, frame),
         missing=missing,
         sweep="",
@@ -103,7 +116,7 @@ def forest_rows(families: Mapping[str, str], frame: "pd.DataFrame") -> list[Fore
         frame: from `verdicts_frame`.
     """
     return run_rows(
-        ForestRow(shorten(row.label), row.difference, row.low, row.high, row.verdict, heading, row.on, row.metric)
+        ForestRow(row.label, row.difference, row.low, row.high, row.verdict, heading, row.on, row.metric)
         for family, heading in families.items()
         for row in frame[frame["family"] == family].itertuples()
     )
@@ -166,6 +179,18 @@ def sentence(claim: Claim, frame: "pd.DataFrame") -> str:
     return f"Section {claim.section}, that {claim.statement}: {'; '.join(ends)}."
 
 
+def finding(claim: Claim, frame: "pd.DataFrame") -> Finding:
+    """Write a claim and its verdicts in a few words."""
+    rows = {(row.better, row.worse, row.metric, row.on): row for row in frame.itertuples()}
+    verdicts = {}
+    was_run = [each for each in claim.comparisons if any(rows[*each, on].verdict != NOT_RUN for on in UNITS)]
+    for ground, unit in UNITS.items():
+        of_claim = [rows[(*comparison, ground)] for comparison in claim.comparisons]
+        verdicts[ground] = (overall([row.verdict for row in of_claim]), _in_few_words(of_claim, unit))
+    anchor = _anchor(rows[*was_run[0], next(iter(UNITS))]) if was_run else ""
+    return Finding(claim.short or claim.statement, claim.section, anchor, verdicts)
+
+
 def explanation_sentence(contrast: Contrast, frame: "pd.DataFrame") -> str:
     """Write a contrast in plain words, and its verdicts: for new singers only if folds were run."""
     ends = []
@@ -201,7 +226,8 @@ def _on_power(experiment: Experiment, frame: "pd.DataFrame") -> list[str]:
 def _contrast(experiment: Experiment, better: str, worse: str, metric: str) -> Contrast:
     """Make the difference that is positive if a claim is right."""
     first, second = (better, worse) if is_higher_better(metric) else (worse, better)
-    return Contrast(f"{experiment.label(first)} − {experiment.label(second)}", (first,), (second,))
+    rows = {each.reference: each for each in experiment.conditions}
+    return Contrast(against(rows[first], rows[second]), (first,), (second,))
 
 
 def _table(families: Mapping[str, str], frame: "pd.DataFrame", **parts: Any) -> Table:
@@ -218,10 +244,11 @@ def _table(families: Mapping[str, str], frame: "pd.DataFrame", **parts: Any) -> 
         for row in rows[rows["family"] == family].itertuples():
             is_first = row.on == next(iter(UNITS))
             if is_first or row.verdict != NOT_RUN:
-                words = [row.label, label(row.metric)] if is_first else ["", ""]
-                lines.append([*map(Cell, [*words, row.on]), *_cells(row, UNITS[row.on])])
+                names = [Cell(row.label, anchor=_anchor(row)), Cell(row.verdict), Cell(label(row.metric))]
+                names = names if is_first else [Cell(), Cell(row.verdict), Cell()]
+                lines.append([*names, Cell(row.on), *_cells(row, UNITS[row.on])])
         groups.append(lines)
-    return Table(list(HEADER), groups, words=3, **parts)
+    return Table(list(HEADER), groups, words=4, **parts)
 
 
 def _explanations_table(explanations: Sequence[Answers], frames: "Sequence[pd.DataFrame]") -> Table:
@@ -241,7 +268,7 @@ def _explanations_table(explanations: Sequence[Answers], frames: "Sequence[pd.Da
 
 def _cells(row: Any, unit: str) -> Line:
     if row.verdict == NOT_RUN:
-        return list(map(Cell, ("0", *[NONE] * 5, row.verdict, "")))
+        return list(map(Cell, ("0", *[NONE] * 5, "")))
     texts = [
         _counted(row.units, unit),
         shown_change(row.difference, row.deviation),
@@ -249,7 +276,6 @@ def _cells(row: Any, unit: str) -> Line:
         _probability(row.p) if row.units > 1 else NONE,
         _probability(row.p_holm) if row.units > 1 else NONE,
         shown_ratio(row.effect),
-        row.verdict,
         _needs(row, unit) if row.verdict == UNDECIDED else "",
     ]
     return list(map(Cell, texts))
@@ -285,6 +311,23 @@ def _shortly(rows: Sequence[Any], unit: str) -> str:
         most = max(undecided, key=lambda row: MOST + 1 if pd.isna(row.needed) else row.needed)
         text += f", it would need {_needs(most, unit)}"
     return f"**{verdict if verdict != NOT_RUN else 'not run whole'}** ({text})"
+
+
+def _in_few_words(rows: Sequence[Any], unit: str) -> str:
+    """Write the difference of a claim's only comparison, or how many of its comparisons have each verdict."""
+    run = [row for row in rows if row.verdict != NOT_RUN]
+    if not run:
+        return ""
+    if len(rows) == 1:
+        return f"{shown_change(run[0].difference)} over {_counted(run[0].units, unit)}"
+    verdicts = [row.verdict for row in rows]
+    counts = ", ".join(f"{verdicts.count(each)} {each}" for each in dict.fromkeys(verdicts))
+    return f"{counts} of {len(rows)} comparisons"
+
+
+def _anchor(row: Any) -> str:
+    """Name the row of a comparison in a table."""
+    return re.sub(r"[^\w.-]+", "-", "-".join([row.artefact, row.family, row.better, row.worse, row.metric]))
 
 
 def _counted(number: int, unit: str) -> str:

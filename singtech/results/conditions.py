@@ -6,6 +6,7 @@ alpha, another strategy, an ablation or other settings of its own is written `la
 """
 
 import functools
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +141,18 @@ def column_heads(conditions: Sequence[Condition]) -> dict[str, str]:
     if len({(c.model, c.alpha, c.strategy, c.settings) for c in conditions}) == 1 < len(conditions):
         return {condition.reference: condition.dc for condition in conditions}
     return {condition.reference: condition.label for condition in conditions}
+
+
+def against(first: Condition, second: Condition) -> str:
+    """Name the comparison of two conditions, and what they share only once: `Late, cRT-WC: α 0.2 against 1`."""
+    if first.series == second.series and first.alpha != second.alpha:
+        return f"{first.series}: α {first.alpha:g} against {second.alpha:g}"
+    sides = [each.label.split(", ") for each in (first, second)]
+    shared = [one for one, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*sides, strict=False))]
+    ends = [", ".join(side[len(shared) :]) for side in sides]
+    if not shared or not all(ends):
+        return f"{first.label} against {second.label}"
+    return f"{', '.join(shared)}: {ends[0]} against {ends[1]}"
 
 
 def describe(model: str, dc: str, strategy: str, alpha: float, settings: Settings) -> tuple[str, Mapping[str, object]]:

@@ -107,13 +107,12 @@ def contrasts_table(answer: Answer, frame: "pd.DataFrame") -> Table:
             shown_change(row["value"]),
             interval,
             f"{row['p_holm']:.3f}" if is_run and row["seeds"] > 1 else NONE,
-            row["verdict"],
         ]
         texts.append(shown_ratio(row["correlation"]))
         values = frame[frame["contrast"] == contrast.label].set_index("metric")["value"]
         more = [shown_change(values[name]) for name in others]
-        lines.append([contrast.label, *(str(row[name]) for name in counts), *texts, *more])
-    outcome = [heading(first), "95 %", "p, Holm", "verdict", "correlation"]
-    table = Table.of(["Difference", *counts.values(), *outcome, *map(heading, others)], lines, title="Differences")
+        lines.append([contrast.label, row["verdict"], *(str(row[name]) for name in counts), *texts, *more])
+    heads = ["Difference", "verdict", *counts.values(), heading(first), "95 %", "p, Holm", "correlation"]
+    table = Table.of([*heads, *map(heading, others)], lines, words=2, title="Differences")
     pairs = "fold and seed" if has_folds else "seed"
     return replace(table, note=NOTE.format(pairs=pairs, unit=answer.experiment.unit, delta=answer.experiment.delta))

@@ -20,6 +20,7 @@ KINDS += ["nested", "layer_scores"]
 NUMBER_OF_METRICS = {"curve": 1, "long_tail": 1, "layer_scores": 1}
 NUMBER_OF_METRICS |= {"selection": 2, "nested": 2}  # those of validation and of test
 REFERENCES = ("chance", "majority")
+PARTS = {"paper": "The paper", "beyond": "Beyond it", "statistics": "Statistics"}  # of the report, as printed
 UNITS = ("seed", "data.fold", "rounding")  # what a sweep repeats conditions over
 ROW_FIELDS = ("condition", "strategy", "alpha", "ablation", "group", "settings")
 _LAST_POSITION = 99  # position of experiments that are not in the paper
@@ -35,6 +36,7 @@ class Claim:
         statement: the claim as a clause that can follow "that".
         metrics: columns of results.csv to compare.
         pairs: references of the better and the worse condition of each comparison, such as late_crt_wc@0.5.
+        short: the claim in a few words; "" for the statement.
     """
 
     family: str
@@ -42,6 +44,7 @@ class Claim:
     statement: str
     metrics: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
+    short: str = ""
 
     @property
     def comparisons(self) -> list[tuple[str, str, str]]:
@@ -109,6 +112,7 @@ class Experiment:
         explanations: names of experiments whose contrasts with a statement are judged beside the claims.
         delta: smallest difference of scores that matters to a claim.
         position: its place in the paper's order.
+        part: the part of the report that shows it, one of `PARTS`.
         swept: references of the conditions that `singtech run -m experiments=<name>` runs.
     """
 
@@ -134,6 +138,7 @@ class Experiment:
     explanations: tuple[str, ...] = ()
     delta: float = DELTA
     position: int = _LAST_POSITION
+    part: str = "beyond"
     swept: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -141,6 +146,7 @@ class Experiment:
         claim_rows = [name for claim in self.claims for pair in claim.pairs for name in pair]
         expected_metrics = NUMBER_OF_METRICS.get(self.kind, len(self.metrics))
         _require([self.kind], KINDS, "kind")
+        _require([self.part], list(PARTS), "part")
         _require(self.references, REFERENCES, "references")
         _require([self.baseline] if self.baseline else [], rows, "baseline")
         _require(claim_rows, rows, "claims")
@@ -239,6 +245,7 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
             families=dict(experiment.get("families", {})),
             delta=float(experiment.get("delta", DELTA)),
             position=int(experiment.get("position", _LAST_POSITION)),
+            part=str(experiment.get("part", "beyond")),
             swept=_swept(file.get("hydra", {}).get("sweeper", {}).get("params", {})),
         )
     except KeyError as error:
@@ -310,4 +317,5 @@ def _contrast(entry: Mapping) -> Contrast:
 def _claim(entry: Mapping) -> Claim:
     pairs = tuple((str(better), str(worse)) for better, worse in entry["pairs"])
     metrics = tuple(entry.get("metrics", ["f1"]))
-    return Claim(str(entry["family"]), str(entry["section"]), str(entry["says"]), metrics, pairs)
+    words = [str(entry[name]) for name in ("family", "section", "says")]
+    return Claim(*words, metrics, pairs, str(entry.get("short", "")))

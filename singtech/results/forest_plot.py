@@ -3,7 +3,6 @@
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from singtech.metrics import label
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ALPHA = "α = "
 BLUE, VERMILION, GREEN, _ = COLOURS
 STYLES = {SUPPORTED: (BLUE, "o"), REFUTED: (VERMILION, "X"), NEGLIGIBLE: (GREEN, "s"), UNDECIDED: ("0.45", "D")}
 BOLD = 0.064  # inches: the mean width of a bold letter
@@ -57,22 +55,6 @@ def contrast_rows(frame: "pd.DataFrame", metric: str) -> list[ForestRow]:
         ForestRow(row["contrast"], row["value"], row["low"], row["high"], row["verdict"], metric=metric)
         for row in of_metric
     ]
-
-
-def shorten(name: str) -> str:
-    """Name once what two conditions have in common: `Late, joint − Late, joint, α = 1` is `Late, joint: α = 0.2 − 1`.
-
-    α is 0.2 where a condition does not name it.
-    """
-    sides = [side.split(", ") for side in name.split(" − ")]
-    common = [each[0] for each in takewhile(lambda each: len(set(each)) == 1, zip(*sides, strict=False))]
-    ends = [", ".join(side[len(common) :]) for side in sides]
-    if all(end.startswith(ALPHA) or not end for end in ends):
-        alphas = [end.removeprefix(ALPHA) or "0.2" for end in ends]
-        ends = [ALPHA + alphas[0], *alphas[1:]]
-    if len(sides) != 2 or not common or not all(ends):
-        return name
-    return f"{', '.join(common)}: {' − '.join(ends)}"
 
 
 def run_rows(rows: Iterable[ForestRow]) -> list[ForestRow]:

@@ -224,15 +224,15 @@ def _table(answer: Answer, gains: "pd.DataFrame") -> Table:
         interval = shown_change_interval(row["low"], row["high"])
         numbers = [shown(row[BALANCED]), shown(row[OVERALL]), shown_change(row["gain"]), interval]
         numbers.append(shown(row["p_holm"]) if row["seeds"] > 1 else NONE)
-        lines.append([row["label"], *(str(row[name]) for name in counts), *numbers, row["verdict"]])
+        lines.append([row["label"], row["verdict"], *(str(row[name]) for name in counts), *numbers])
     heads = [
         answer.experiment.header,
+        "verdict",
         *map(str.title, counts),
         heading(BALANCED),
         heading(OVERALL),
         "gain",
         "95 %",
         "p, Holm",
-        "verdict",
     ]
-    return Table.of(heads, lines)
+    return Table.of(heads, lines, words=2)

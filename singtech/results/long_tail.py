@@ -77,7 +77,7 @@ def gains_frame(answer: Answer) -> "pd.DataFrame":
     gains = [Contrast(own.label, (own.reference,), (base.reference,)) for own, base in rows]
     growth = [
         Contrast(
-            f"{name_of(method[0])}: gain at {ratio_of(method[-1]):g} − gain at {ratio_of(method[0]):g}",
+            f"{name_of(method[0])}: gain at {ratio_of(method[-1]):g} against at {ratio_of(method[0]):g}",
             (method[-1].reference, plain[0].reference),
             (method[0].reference, plain[-1].reference),
         )
@@ -151,7 +151,7 @@ def _table(answer: Answer, gains: "pd.DataFrame") -> Table:
             lines.append(["", "verdict", *of_method["verdict"]])
         groups.append(lines)
     columns = [f"ratio {ratio:g}" for ratio in ratios]
-    return Table.of([answer.experiment.header, "", *columns, f"{ratios[-1]:g} − {ratios[0]:g}"], *groups, words=2)
+    return Table.of([answer.experiment.header, "", *columns, f"{ratios[-1]:g} against {ratios[0]:g}"], *groups, words=2)
 
 
 def _clips(answer: Answer, methods: Sequence[Sequence[Condition]]) -> list[list[str]]:

@@ -129,15 +129,21 @@ def _candidates_table(answer: Answer) -> Table:
     lines = []
     for own, *rest in candidates(answer):
         of_inner = _mean(inner, rest).dropna()
-        line = [own.label, str(len(of_inner)), shown(of_inner.mean()), shown(scores[own.reference].mean())]
+        line = [str(len(of_inner)), shown(of_inner.mean()), shown(scores[own.reference].mean())]
         if each := verdicts.get(own.reference):
             p = f"{each.p_holm:.3f}" if each.seeds > 1 else NONE
-            line += [shown_change(each.difference), shown_change_interval(each.low, each.high), p, each.verdict]
+            line += [shown_change(each.difference), shown_change_interval(each.low, each.high), p]
         else:
-            line += [NONE] * 4
-        lines.append(line)
-    heads = [answer.experiment.header, "folds × seeds", f"{heading(judge_name)}, inner folds", heading(tested)]
-    return Table.of([*heads, "difference", "95 %", "p, Holm", "verdict"], lines, title="Candidates")
+            line += [NONE] * 3
+        lines.append([own.label, each.verdict if each else NONE, *line])
+    heads = [
+        answer.experiment.header,
+        "verdict",
+        "folds × seeds",
+        f"{heading(judge_name)}, inner folds",
+        heading(tested),
+    ]
+    return Table.of([*heads, "difference", "95 %", "p, Holm"], lines, words=2, title="Candidates")
 
 
 def _folds_of(scores: "pd.DataFrame", name: str) -> str:

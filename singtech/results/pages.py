@@ -5,8 +5,9 @@ Sentences of a page (caption, lead, notes) are Markdown. Cells are plain text, a
 
 import base64
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress, pairwise, repeat, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from tabulate import tabulate
 
 from singtech.metrics import heading, is_higher_better, is_metric
 from singtech.results.experiments import PAPER_CORPUS
-from singtech.results.intervals import DELTA
+from singtech.results.intervals import DELTA, NEGLIGIBLE, REFUTED, SUPPORTED, UNDECIDED
 
 if TYPE_CHECKING:
     import jinja2
@@ -24,16 +25,19 @@ if TYPE_CHECKING:
     from singtech.results.forest_plot import ForestRow
 
 NONE = "—"  # a cell without a number
+MARKS = {SUPPORTED: "✓", REFUTED: "✗", NEGLIGIBLE: "=", UNDECIDED: "?"}
+NOTHING_RUN = "on these singers not run; for new singers not run.", "on these singers not run."  # ends of sentences
 TEMPLATES = Path(__file__).parent / "page"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One field of a printed table. A heading names the lines below it."""
+    """One field of a printed table. A heading names the lines below it; an anchor is what links in HTML lead to."""
 
     text: str = ""
     is_bold: bool = False
     is_heading: bool = False
+    anchor: str = ""
 
 
 Line = list[Cell]
@@ -72,6 +76,28 @@ class Table:
         return [line for group in self.groups for line in group]
 
 
+@dataclass(frozen=True)
+class Finding:
+    """A claim of the paper and what became of it.
+
+    Attributes:
+        text: the claim in a few words.
+        section: of the paper.
+        anchor: of the first of its rows that was run, in the table of its page; "" where none was.
+        verdicts: what it is on (these singers, new singers) -> verdict and numbers in a few words.
+    """
+
+    text: str
+    section: str
+    anchor: str
+    verdicts: Mapping[str, tuple[str, str]]
+
+    @property
+    def is_for_new(self) -> bool:
+        """Whether there is a verdict for new singers."""
+        return bool(self.verdicts["new singers"][1])
+
+
 @dataclass(frozen=True, eq=False)
 class Page:
     """What one table or figure shows.
@@ -92,6 +118,8 @@ class Page:
         comparisons: paired differences that were run, for a forest plot; saved as `<name>-forest.png` and `.pdf`, and
             for two columns as `<name>-forest-wide.png` and `.pdf`.
         delta: smaller differences are negligible.
+        part: the part of the report that shows it.
+        findings: the paper's claims that it judges.
     """
 
     name: str
@@ -109,6 +137,8 @@ class Page:
     progress: str = ""
     comparisons: "Sequence[ForestRow]" = ()
     delta: float = DELTA
+    part: str = "beyond"
+    findings: Sequence[Finding] = ()
 
     @property
     def heading(self) -> str:
@@ -180,14 +210,78 @@ def csv(page: Page) -> str:
     return page.frame.round(6).to_csv(index=False, lineterminator="\n")
 
 
-def html(page: Page, folder: Path) -> str:
-    """Render the body of a page as HTML, without its title: tables that can be sorted, its figure of a folder inlined.
+def html(page: Page, folder: Path, elsewhere: Collection[str] = (), is_drawn: bool = False) -> str:
+    """Render the body of a page as HTML, without its title: tables that can be sorted, its figures of a folder inlined.
 
-    HTML in sentences and cells is shown as text.
+    HTML in sentences and cells is shown as text. What was not run has no row, and is only counted.
+
+    Args:
+        folder: holds the page's figures.
+        elsewhere: notes that the report shows once for all its pages.
+        is_drawn: whether the page's figures are elsewhere, too.
     """
-    picture = data_uri((folder / f"{page.name}.png").read_bytes(), "image/png") if page.figure else ""
+    files = {"": bool(page.figure), "-forest-wide": bool(page.comparisons)}
+    names = [f"{page.name}{end}" for end, is_there in files.items() if is_there and not is_drawn]
+    tables = [(filled(table), table) for table in page.tables]
     macros: Any = templates().get_template("results.html").module
-    return macros.body(page, picture)
+    return macros.body(
+        page,
+        [png(folder, name) for name in names],
+        [(shown, _blocks(whole) - _blocks(shown)) for shown, whole in tables if shown.lines or not whole.lines],
+        [each for each in page.lead if not each.endswith(NOTHING_RUN)],
+        [note for note in page.notes if note not in elsewhere],
+        elsewhere,
+    )
+
+
+def png(folder: Path, name: str) -> str:
+    """A figure of a folder as it stands in a page."""
+    return data_uri((folder / f"{name}.png").read_bytes(), "image/png")
+
+
+def filled(table: Table) -> Table:
+    """Leave out lines without a number, as of what was not run, and columns that no line fills."""
+    if table.words < len(table.header):
+        groups = [group for group in map(_filled_lines, table.groups, repeat(table.words)) if group]
+        is_heading = [len(group) == 1 and group[0][0].is_heading for group in groups] + [True]
+        kept = [not (own and following) for own, following in pairwise(is_heading)]
+        table = replace(table, groups=list(compress(groups, kept)))
+    lines = [line for line in table.lines if not line[0].is_heading]
+    if not lines:
+        return table
+    columns = [k for k in range(len(table.header)) if not k or not _is_empty(line[k] for line in lines)]
+    return replace(
+        table,
+        header=[table.header[k] for k in columns],
+        groups=[[[line[k] for k in columns] for line in group] for group in table.groups],
+        words=sum(k < table.words for k in columns),
+        metrics=[table.metrics[k] for k in columns] if table.metrics else (),
+    )
+
+
+def _filled_lines(group: Sequence[Line], words: int) -> list[Line]:
+    """The lines of a group with a number; the first of those below a label bears it and what else names the line."""
+    lines: list[Line] = []
+    names: Line = []
+    for line in group:
+        names = line[:words] if line[0].text else names
+        if line[0].is_heading or not _is_empty(line[words:]):
+            own = [cell if cell.text else name for cell, name in zip_longest(line[:words], names, fillvalue=Cell())]
+            lines.append([*own, *line[words:]])
+            names = []
+    is_heading_alone = bool(lines) and lines[-1][0].is_heading and len(group) > 1
+    return lines[:-1] if is_heading_alone else lines
+
+
+def _is_empty(cells: Iterable[Cell]) -> bool:
+    """Whether cells have no number but the 0 runs that they are of."""
+    texts = {cell.text for cell in cells}
+    return texts <= {"", NONE} or (NONE in texts and texts <= {"", NONE, "0", "not run"})
+
+
+def _blocks(table: Table) -> int:
+    """How many labels a table has."""
+    return sum(bool(line[0].text) and not line[0].is_heading for line in table.lines)
 
 
 @functools.cache
@@ -207,6 +301,7 @@ def templates() -> "jinja2.Environment":
             return ""
         return Markup(f' data-best="{"descending" if is_higher_better(metric) else "ascending"}"')
 
+    environment.globals |= {"marks": MARKS, "no_number": NONE, "nothing_run": NOTHING_RUN}
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     environment.filters |= {"sentence": lambda text: Markup(inline(text)), "heading": heading, "best": best}
     return environment

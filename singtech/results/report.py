@@ -6,6 +6,7 @@ recording, which the page's own script shows. Names that a user chose (corpus, r
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from singtech.io.atomic import write_text
 from singtech.results.clips import HARDEST, ClipProbabilities, Take, compare, describe_takes, wrong_clips
 from singtech.results.collate import Collated
 from singtech.results.conditions import Condition, printed_label
-from singtech.results.experiments import PAPER_CORPUS, Experiment
+from singtech.results.experiments import PAPER_CORPUS, PARTS, Experiment
 from singtech.results.groups import (
     expected_settings,
     experiment_conditions,
@@ -25,7 +26,19 @@ from singtech.results.groups import (
     list_groups,
     main_group,
 )
-from singtech.results.pages import NONE, Page, corpus, html, shown, shown_interval, templates
+from singtech.results.overview import FIGURE, MOST_RANKED, beside_paper, is_drawn, lead, rank, scale
+from singtech.results.pages import (
+    NONE,
+    Page,
+    corpus,
+    html,
+    png,
+    shown,
+    shown_change,
+    shown_change_interval,
+    shown_interval,
+    templates,
+)
 from singtech.results.rows import COMPLETE, SCORED, VARIANT
 from singtech.results.settings import read_settings
 from singtech.results.summaries import Answer, in_order, printed
@@ -110,14 +123,36 @@ def write_report(
     }
     numbers = {c.label: answer.numbers.loc[[(c.reference, name) for name in f1]] for c in answer.experiment.conditions}
     wrong = wrong_clips(clips) if clips else None
+    there = [page for page in pages if page.runs or not page.missing]  # what was not run has no section
+    figure = next((page for page in there if page.name == FIGURE and is_drawn(page)), None)
+    differences = next((page for page in there if page.findings and page.comparisons), None)
+    common, ranks = _said_twice(there), rank(answer)
+    body = functools.partial(html, folder=path.parent, elsewhere=common)
+    parts = {part: [page for page in there if page.part == part] for part in PARTS}
+    links = {part: [(page.name, page.title) for page in of_part] for part, of_part in parts.items()}
+    links["statistics"] += [("notes", "How to read the numbers")] if common else []
     page = templates().get_template("template.html")
     text = page.render(
         corpus="VocalSet" if data == PAPER_CORPUS else data,
         warning="" if data == PAPER_CORPUS else corpus(data)[0].upper() + corpus(data)[1:],
+        ranks=ranks,
+        scale=scale(ranks) if ranks else (0, 1),
+        lead=lead(answer),
+        most_ranked=MOST_RANKED,
+        figure=figure,
+        differences=differences,
+        png=functools.partial(png, path.parent),
+        findings=[finding for page in there for finding in page.findings],
+        beside=beside_paper(pages),
+        is_comparable=answer.is_comparable,
+        parts=parts,
+        part_titles=PARTS,
+        links=links,
+        common=common,
+        missing=[page for page in pages if page.missing],
         facts=_facts(runs[is_used], runs, collated, data),
         run_columns=RUN,
         runs=_runs(runs, is_used),
-        pages=pages,
         has_intervals=answer.frame["low"].notna().any(),
         f1=f1,
         numbers=numbers,
@@ -125,9 +160,16 @@ def write_report(
         wrong=0 if wrong is None else len(wrong),
         payload=payload,
         **{"number": _number, "shown": shown, "interval": shown_interval, "printed": printed, "zip": zip},
-        **{"html": functools.partial(html, folder=path.parent)},
+        **{"change": shown_change, "change_interval": shown_change_interval},
+        **{"html": lambda page: body(page, is_drawn=page in (figure, differences))},
     )
     write_text(path, text)
+
+
+def _said_twice(pages: Sequence[Page]) -> list[str]:
+    """The notes that several pages or tables have, in the order of the pages."""
+    notes = [note for page in pages for note in [*page.notes, *(table.note for table in page.tables)] if note]
+    return [note for note, count in Counter(notes).items() if count > 1]
 
 
 def _facts(used: "pd.DataFrame", runs: "pd.DataFrame", collated: Collated, data: str) -> list[tuple[str, str]]:

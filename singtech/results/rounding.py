@@ -10,6 +10,7 @@ import numpy as np
 
 from singtech.metrics import heading, label
 from singtech.results.commands import command_end, sweep
+from singtech.results.conditions import against
 from singtech.results.experiments import Experiment
 from singtech.results.pages import Page, Table, shown, shown_change, shown_ratio
 from singtech.results.summaries import OF_ROUNDING, Answer, correlation, pooled_deviation
@@ -106,7 +107,7 @@ def changes_frame(answer: Answer, runs: "pd.DataFrame") -> "pd.DataFrame":
             cells = (own - other).dropna().rename(metric).reset_index()
             seeds, _ = pooled_deviation(cells, metric, ["fold"])
             numbers = [len(paired), cells["seed"].nunique(), degrees, np.nan, rounding, seeds, np.nan]
-            label = f"{condition.label} − {experiment.label(experiment.baseline)}"
+            label = against(condition, next(c for c in experiment.conditions if c.reference == experiment.baseline))
             rows.append([condition.reference, label, metric, *numbers, paired[metric].mean(), correlation(both)])
     columns = ["condition", "label", "metric", *COLUMNS, "difference", "correlation"]
     return pd.DataFrame(rows, columns=columns)

@@ -110,7 +110,7 @@ class Answer:
 
     def page(self, **parts) -> Page:
         """Make a page of this answer. `parts` are fields of `Page` to add or replace."""
-        usual = {name: getattr(self.experiment, name) for name in ("name", "title", "caption")}
+        usual = {name: getattr(self.experiment, name) for name in ("name", "title", "caption", "part")}
         usual |= {name: getattr(self, name) for name in ("data", "frame", "missing", "sweep")}
         if is_rehearsal(self.group):
             usual["title"] += " (rehearsal)"

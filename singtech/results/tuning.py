@@ -29,7 +29,7 @@ def tuning_page(answer: Answer) -> Page:
     plain, *others = experiment.methods
     sides = {each: (selected[each.name], selected[plain.name]) for each in others}
     contrasts = tuple(
-        Contrast(f"{each.name} − {plain.name}", *(((rows[0],), (rows[1],)) if all(rows) else ((), ())))
+        Contrast(f"{each.name} against {plain.name}", *(((rows[0],), (rows[1],)) if all(rows) else ((), ())))
         for each, rows in sides.items()
     )
     tested = replace(experiment, metrics=experiment.metrics[1:], contrasts=contrasts)

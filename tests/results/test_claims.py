@@ -144,11 +144,11 @@ def test_what_else_could_explain_the_gains_stands_beside_the_claims(seven_seeds,
     page = paths[0].read_text()
     # 2 / 2**7 times nine differences of the ladder; 2 / 2**9 is the first below 0.05 / 9
     assert (
-        "\n- Re-training improves on joint training when weights are left out (re-trained − joint, α = 0): on these "
+        "\n- Re-training improves on joint training when weights are left out (cRT-WC against joint, α = 0): on these "
         "singers **undecided** (+0.109 ± 0.011 over 7 seeds, adjusted p = 0.14, it would need 9 seeds).\n" in page
     )
     lines = csv.DictReader((tmp_path / "verdicts.csv").read_text().splitlines())
-    row = next(row for row in lines if row["label"] == "interaction: running − recalibrated, of Late − w/o DC")
+    row = next(row for row in lines if row["label"] == "the gain of Late over w/o DC: running against recalibrated")
     assert float(row["difference"]) == pytest.approx(0.2 + 0.01 * 3 / 7, abs=1e-6)
     assert float(row["p_holm"]) == pytest.approx(5 * 2 / 2**7)  # of the five with a sentence
     assert (row["better"], row["worse"]) == ("late+running + none_weighted", "none_weighted+running + late")

@@ -9,7 +9,7 @@ import yaml
 
 from singtech.config_paths import CONF, HOME
 from singtech.results import conditions
-from singtech.results.conditions import column_heads, printed_label, read_condition, retrains
+from singtech.results.conditions import against, column_heads, printed_label, read_condition, retrains
 from singtech.results.experiments import read_experiment
 from singtech.results.settings import Settings
 from singtech.results.summaries import answer
@@ -123,6 +123,20 @@ def test_columns_are_headed_by_what_differs():
     assert heads(["late"], ["late", None, 1]) == ["α = 0.2", "α = 1"]
     assert heads(["last"], ["late"]) == ["last", "late"]
     assert heads(["late"], ["late_joint"]) == ["Late, cRT-WFC", "Late, joint"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "name"),
+    [
+        (["late_crt_wc"], ["late_joint"], "Late: cRT-WC against joint"),
+        (["late_crt_wc"], ["late_crt_wc", None, 1], "Late, cRT-WC: α 0.2 against 1"),
+        (["late_joint", None, 0.5], ["late_joint", None, 1], "Late, joint: α 0.5 against 1"),
+        (["all"], ["none_weighted"], "All (1,2,3,4) against w/o DC weighted"),
+        (["late_joint_balanced_softmax"], ["late_joint"], "Late, joint, balanced softmax against Late, joint"),
+    ],
+)
+def test_what_two_conditions_share_is_named_once(first, second, name):
+    assert against(read_condition(*first), read_condition(*second)) == name
 
 
 def test_only_joint_training_has_no_retraining():

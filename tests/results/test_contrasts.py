@@ -71,7 +71,7 @@ def test_what_was_not_run_says_so_on_the_page(put, collated, tmp_path):
     put({"ann": 5, "ben": 4}, dc="late")
     paths, _ = render(BATCH_NORM, collated(), {}, "vocalset", tmp_path)
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in paths[0].read_text().splitlines()]
-    assert ["Late − w/o DC, recalibrated", "0", "—", "—", "—", "not run", "—", "—", "—"] in lines
+    assert ["Late against w/o DC, recalibrated", "not run", "0", "—", "—", "—", "—", "—", "—"] in lines
 
 
 def test_the_correlation_is_of_the_two_sides_over_seeds(put, values):

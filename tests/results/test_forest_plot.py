@@ -7,7 +7,7 @@ import pytest
 from singtech.config_paths import EXPERIMENTS
 from singtech.results.experiments import read_experiment
 from singtech.results.figures import COLUMN, TWO_COLUMNS
-from singtech.results.forest_plot import STYLES, ForestRow, draw_forest, run_rows, shorten
+from singtech.results.forest_plot import STYLES, ForestRow, draw_forest, run_rows
 from singtech.results.index import PAGES, render
 from singtech.results.summaries import answer
 
@@ -84,21 +84,6 @@ def test_what_was_not_run_and_what_is_repeated_is_left_out():
     assert run_rows([ROWS[0], ForestRow("x", NAN, NAN, NAN, "not run"), ROWS[0], ROWS[2]]) == [ROWS[0], ROWS[2]]
 
 
-@pytest.mark.parametrize(
-    ("name", "short"),
-    [
-        ("Late, cRT-WC − Late, joint", "Late: cRT-WC − joint"),
-        ("Late, joint − Late, joint, α = 1", "Late, joint: α = 0.2 − 1"),
-        ("Late, joint, α = 0.5 − Late, joint, α = 1", "Late, joint: α = 0.5 − 1"),
-        ("All (1,2,3,4) − w/o DC weighted", "All (1,2,3,4) − w/o DC weighted"),
-        ("Late, joint − Late", "Late, joint − Late"),
-        ("a − b − c", "a − b − c"),
-    ],
-)
-def test_what_two_conditions_share_is_named_once(name, short):
-    assert shorten(name) == short
-
-
 def test_a_page_with_verdicts_has_a_plot_of_those_that_were_run(tmp_path, run, collated, undrawn):
     for seed, f1 in enumerate((0.4, 0.6)):
         run(f1, strategy="crt_wc", seed=seed)
@@ -106,7 +91,7 @@ def test_a_page_with_verdicts_has_a_plot_of_those_that_were_run(tmp_path, run, c
     experiment = read_experiment(EXPERIMENTS / "verdicts.yaml")
     there = collated()
     (row,) = PAGES["verdicts"](answer(experiment, there, "vocalset")).comparisons
-    assert (row.label, row.value, row.verdict) == ("Late: cRT-WC − joint", pytest.approx(0.1), "undecided")
+    assert (row.label, row.value, row.verdict) == ("Late: cRT-WC against joint", pytest.approx(0.1), "undecided")
     paths, _ = render(experiment, there, {}, "vocalset", tmp_path / "pages")
     names = {path.name for path in paths}
     assert {f"verdicts-forest{end}.{kind}" for end in ("", "-wide") for kind in ("png", "pdf")} <= names

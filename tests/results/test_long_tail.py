@@ -61,7 +61,7 @@ def test_gains_are_over_plain_re_training_at_the_same_ratio(page, fits_print):
     # at 16 ann gains .4 and ben .2: the error of two singers is half their difference
     half = t.ppf(0.975, 1) * 0.1
     assert (full.loc[16, "low"], full.loc[16, "high"]) == pytest.approx((0.3 - half, 0.3 + half), abs=1e-5)
-    growth = gains[gains["contrast"] == "Late, cRT-WC, α = 1: gain at 16 − gain at 1"].iloc[0]
+    growth = gains[gains["contrast"] == "Late, cRT-WC, α = 1: gain at 16 against at 1"].iloc[0]
     assert (growth["value"], math.isnan(growth["ratio"])) == (pytest.approx(0.3), True)
     lines = lines_of(paths[0])
     first = lines.index(["Late, cRT-WC, α = 1", "Acc.", "0.700", "0.700", "0.700", ""])

@@ -136,7 +136,7 @@ def test_deviations_are_pooled_over_folds_and_seeds(put, page):
             put(0.4, fold, seed, "crt_wfc", run=f"none-{fold}-{seed}-{rounding}", rounding=rounding, dc="none")
     paths, rendered = page(ROUNDING)
     frame = rendered.frame[rendered.frame["metric"] == "f1"].set_index("label")
-    late, change = frame.loc["Late, cRT-WFC"], frame.loc["Late, cRT-WFC − w/o DC weighted"]
+    late, change = frame.loc["Late, cRT-WFC"], frame.loc["Late, cRT-WFC against w/o DC weighted"]
     assert late["rounding"] == change["rounding"] == pytest.approx(math.sqrt((0.0008 + 0.0002) / 4))
     assert late["degrees"] == 4
     assert late["seed"] == change["seed"] == pytest.approx(math.sqrt((0.005 + 0.02) / 2))  # within folds

@@ -1,12 +1,13 @@
 """A page in each format: what a corpus or a run is named is text everywhere, a table's lines keep together."""
 
 import re
+from dataclasses import replace
 
 import pandas as pd
 
 from singtech.metrics import METRICS, Metric
 from singtech.results.latex import latex
-from singtech.results.pages import Cell, Page, Table, csv, html, markdown
+from singtech.results.pages import Cell, Page, Table, csv, filled, html, markdown
 
 TWO = [Table.of(["a", ""], [["x", "1"]]), Table.of(["b"], [["y"]], title="After")]
 
@@ -21,14 +22,40 @@ def test_html_of_names_is_shown_as_text_and_links_lead_nowhere(tmp_path):
         page(caption="Some <b>bold</b> [link](javascript:x)", tables=[table], missing=[("<u>", "run")]), tmp_path
     )
     assert not re.findall("<[biu]>", text)
-    assert "href" not in text
-    assert '<table class="sortable"><caption>Heading</caption>' in text
+    assert re.findall('href="(.*?)"', text) == ["#missing-name"]
+    assert 'role="region" aria-label="Heading"><table class="sortable">' in text
 
 
-def test_tables_of_one_page_have_captions_that_differ_and_no_header_is_empty(tmp_path):
+def test_tables_of_one_page_have_names_that_differ_and_no_header_is_empty(tmp_path):
     text = html(page(tables=TWO), tmp_path)
-    assert re.findall(r"<caption>(.*?)</caption>", text) == ["Heading (1 of 2)", "Heading (2 of 2)"]
-    assert re.findall(r"<tr>(.*?)</tr>", text)[0] == '<th scope="col">a</th><td></td>'
+    assert re.findall(r'aria-label="(.*?)"', text) == ["Heading (1 of 2)", "Heading (2 of 2)"]
+    assert re.findall(r"<tr>(.*?)</tr>", text)[0] == '<th scope="col" class="words">a</th><td></td>'
+
+
+def texts(table):
+    return [[cell.text for cell in line] for line in table.lines]
+
+
+def test_what_was_not_run_has_no_line_and_what_nobody_has_no_column():
+    lines = [["a", "ours", "0", "—", "—"], ["", "paper", "", "0.5", ""], ["b", "ours", "0", "—", "—"]]
+    table = replace(Table.of(["name", "", "seeds", "F1", "AUC"], lines, words=2), metrics=("", "", "", "f1", "auc"))
+    found = filled(table)
+    assert texts(found) == [["a", "paper", "0.5"]]
+    assert (found.header, found.words, list(found.metrics)) == (["name", "", "F1"], 2, ["", "", "f1"])
+
+
+def test_a_heading_without_lines_goes_and_zeros_that_were_counted_stay():
+    heading, other = [[Cell("group", is_heading=True), Cell()]], [[Cell("other", is_heading=True), Cell()]]
+    group = Table.of(["", ""], [["not run", "—"]], [["counted", "0"]]).groups
+    assert texts(filled(Table(["a", "b"], [heading, group[0], other, group[1]]))) == [["other", ""], ["counted", "0"]]
+
+
+def test_notes_that_are_elsewhere_are_not_repeated_and_what_is_left_out_is_counted(tmp_path):
+    table = replace(Table.of(["a", "b"], [["x", "1"], ["y", "—"]]), note="Twice.")
+    text = html(page(tables=[table], notes=["Once.", "Twice."]), tmp_path, elsewhere=["Twice."])
+    assert "Once." in text
+    assert "Twice." not in text
+    assert '<p class="quiet">1 row not run.</p>' in text
 
 
 def test_lines_without_a_name_sort_with_the_line_above(tmp_path):

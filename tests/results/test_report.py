@@ -87,7 +87,7 @@ def test_without_predictions_f1_has_no_interval(run, tmp_path):
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_the_page_begins_with_what_its_tables_rest_on(run, put_corpus, tmp_path):
+def test_the_page_ends_with_what_its_tables_rest_on(run, put_corpus, tmp_path):
     put_corpus("vocalset", {("trill", "train"): (5, 1.5, 30), ("trill", "test"): (2, 0.5, 10)})
     for seed, device in ((0, "cpu"), (1, "H100"), (2, "H100")):
         run(seed=seed, device=device, versions="python 3.12 torch 2.14.1")
@@ -108,6 +108,87 @@ def test_the_page_begins_with_what_its_tables_rest_on(run, put_corpus, tmp_path)
         "Commits": "0012345",
         "State of the corpus": "c",
     }
+
+
+def answer_of(page):
+    """The sentence of the first screen, as text."""
+    words = re.sub("<.*?>", "", re.search(r'<p class="answer">(.*?)</p>', page, re.DOTALL)[1])
+    return " ".join(words.replace("&nbsp;", " ").split())
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_one_seed_decides_nothing(run, tmp_path):
+    run(0.5, strategy="joint")
+    run(0.7, strategy="crt_wc")
+    assert answer_of(report(tmp_path)) == (
+        "Late, cRT-WC is the best of 2 conditions: macro-F1 0.700 (95 %: no interval; 1 seed). Its difference from the "
+        "next best, Late, joint: +0.200 (95 %: no interval; 1 seed), ? undecided: one seed decides nothing."
+    )
+
+
+@pytest.mark.usefixtures("table3_alone")
+def test_a_single_condition_is_compared_with_none(run, tmp_path):
+    run(0.5)
+    page = report(tmp_path)
+    assert answer_of(page) == "Late, cRT-WC is the only condition: macro-F1 0.500 (95 %: no interval; 1 seed)."
+    assert 'class="findings"' not in page
+
+
+@pytest.mark.usefixtures("table3_alone")
+def test_without_a_run_the_page_says_how_to_make_one(run, tmp_path):
+    run(status="failed")
+    page = report(tmp_path)
+    assert answer_of(page).startswith("No run is complete yet.")
+    assert "<code>singtech run" in page[page.index('id="missing-table3"') :]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_claim_leads_to_its_row_and_shows_its_verdict(run, tmp_path):
+    """Nine seeds of cRT-WC less cRT-WFC: +0.1 and all alike but for a little; 2 / 2**9 times three comparisons."""
+    for seed in range(9):
+        run(0.7 + 0.001 * seed, seed=seed)
+        run(0.6, strategy="crt_wfc", seed=seed)
+    page = report(tmp_path)
+    strip = re.search(r'<div class="findings">.*?</div>', page, re.DOTALL)[0]
+    (claim,) = [each for each in re.findall(r"<li>.*?</li>", strip, re.DOTALL) if "cRT-WC beats cRT-WFC" in each]
+    assert 'title="supported" aria-label="supported">✓</span>' in claim
+    assert "5.2 · +0.104 over 9 seeds" in claim
+    anchor = re.search('href="#(.*?)"', claim)[1]
+    row = re.search(f'<tr id="{anchor}">.*?</tr>', page, re.DOTALL)[0]
+    cells = [re.sub("<.*?>", "", cell).strip() for cell in re.findall("<t[hd].*?</t[hd]>", row, re.DOTALL)]
+    assert cells[:3] == ["Late: cRT-WC against cRT-WFC", "✓ supported", "macro-F1"]
+    assert "8 claims not run" in strip
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_ours_stands_beside_the_papers(run, put_predictions, tmp_path):
+    run(0.61)
+    run(0.55, strategy="joint")
+    part = re.search(r'<div class="ours">.*?</div>', report(tmp_path), re.DOTALL)[0]
+    rows = [re.findall(r"<t[hd].*?>(?:<strong>)?(.*?)<", row) for row in re.findall(r"<tr><th scope=.row.*", part)]
+    assert rows == [["Late, joint", "0.559", "0.550", "—", "1 seed"], ["Late, cRT-WC", "0.620", "0.610", "—", "1 seed"]]
+    assert "10 more rows of Tables 2 and 3 not run" in part
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_was_not_run_has_no_section_but_a_command(run, tmp_path):
+    run(0.61)
+    page = report(tmp_path)
+    assert 'id="table3"' in page
+    assert 'id="table2_joint"' not in page
+    lines = page[page.index('id="missing-table2_joint"') :]
+    assert "<code>singtech run -m experiments=table2_joint seed=0" in lines
+    links = set(re.findall(r'href="#(.*?)"', page))
+    assert links <= set(re.findall(r'\bid="(.*?)"', page))
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_note_of_several_pages_is_there_once(run, tmp_path):
+    run(0.61)
+    page = report(tmp_path)
+    note = "Runs made with device cpu; precision 32-true; torch 2.14.1"
+    assert page.count(note) == 1
+    assert page.index('id="notes"') < page.index(note) < page.index('id="part-clips"')
 
 
 @pytest.mark.usefixtures("table3_alone")

@@ -41,7 +41,7 @@ def test_deviations_are_pooled_over_seeds(put, collated, tmp_path):
     assert (late["runs"], late["seeds"], late["degrees"]) == (6, 2, 4)
     assert late["seed"] == pytest.approx(math.sqrt(0.005))  # of 0.5 and 0.6
     assert frame.loc["w/o DC weighted", "rounding"] == pytest.approx(0, abs=1e-12)
-    difference = frame.loc["Late, cRT-WFC − w/o DC weighted"]
+    difference = frame.loc["Late, cRT-WFC against w/o DC weighted"]
     assert difference["rounding"] == pytest.approx(0.02)  # of 0.10, 0.12, 0.14
     assert difference["difference"] == pytest.approx((0.10 + 0.12 + 0.14 + 0.10) / 4)
     assert ["Late, cRT-WFC", "F1", "2", "6", "0.570", "0.028", "0.071", "—"] in lines_of(paths[0])
@@ -88,7 +88,7 @@ def test_a_page_of_a_single_condition_has_no_floor(put, collated):
 def test_perturbed_runs_are_no_seeds_of_a_verdict(put, collated):
     """Late less none is 0.10 with both seeds, and up to 0.14 under perturbations."""
     frame = claims_page(answer(VERDICTS, collated(), "vocalset")).frame.set_index(["label", "on"])
-    for label in ("Late, cRT-WFC − w/o DC weighted", "Late − w/o DC, recalibrated"):
+    for label in ("Late, cRT-WFC against w/o DC weighted", "Late against w/o DC, recalibrated"):
         verdict = frame.loc[(label, "these singers")]
         assert (verdict["units"], verdict["difference"]) == (2, pytest.approx(0.1))
         assert verdict["deviation"] == pytest.approx(0, abs=1e-12)

@@ -105,8 +105,8 @@ def test_the_value_that_is_best_on_the_validation_singers_is_tested(put, collate
         if (cells := line.split("|")[1:-1])
     }
     assert lines["focal"][:6] == ["loss.gamma", "0.5, 1.0, 2.0, 5.0", "1.0", "2", "0.600 ± 0.000", "0.800 ± 0.000"]
-    assert lines["focal − plain"][:2] == ["2", "+0.290"]  # 0.8 less 0.50 and 0.52
-    assert lines["MARC − plain"][4] == "not run"
+    assert lines["focal against plain"][1:3] == ["2", "+0.290"]  # 0.8 less 0.50 and 0.52
+    assert lines["MARC against plain"][0] == "not run"
     chosen = page.frame[page.frame["is_selected"].eq(True)]
     assert set(zip(chosen["method"], chosen["value"], strict=True)) == {("plain", "0.003"), ("focal", "1.0")}
     assert not [note for note in page.notes if "end of its values" in note]
