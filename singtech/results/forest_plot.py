@@ -144,7 +144,7 @@ def _layout(rows: Sequence[ForestRow], width: float, usual: str) -> list[_Line]:
         is_repeated = before is not None and (row.label, row.metric, row.group) == (
             *(before.label, before.metric, before.group),
         )
-        named = named.replace(" − ", " −\u00a0").replace(" = ", "\u00a0=\u00a0")  # no line breaks there
+        named = named.replace("α ", "α\u00a0").replace("= ", "=\u00a0")  # no line breaks there
         text = [""] if is_repeated else textwrap.wrap(named, int(room / LETTER), break_on_hyphens=False)
         size = 0.8 * LINE + GAP if is_repeated else LINE * len(text) + GAP
         lines.append(_Line(text, y + (0.25 * LINE if is_repeated else size / 2), y := y + size, row))

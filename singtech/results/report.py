@@ -28,7 +28,6 @@ from singtech.results.groups import (
 )
 from singtech.results.overview import FIGURE, MOST_RANKED, beside_paper, is_drawn, lead, rank, scale
 from singtech.results.pages import (
-    NONE,
     Page,
     corpus,
     html,
@@ -151,7 +150,7 @@ def write_report(
         common=common,
         missing=[page for page in pages if page.missing],
         facts=_facts(runs[is_used], runs, collated, data),
-        run_columns=RUN,
+        run_columns=[name for name in RUN if name in runs and (runs[name].notna() & (runs[name] != "")).any()],
         runs=_runs(runs, is_used),
         has_intervals=answer.frame["low"].notna().any(),
         f1=f1,
@@ -215,13 +214,13 @@ def _counts(values: "pd.Series", column: str) -> str:
 
 def _runs(runs: "pd.DataFrame", is_used: "pd.Series") -> list[dict]:
     """Every run, in a table or not, what it cost, what it differs in, and the command that makes it again."""
-    rows = runs.assign(used=is_used.map({True: "yes", False: NONE})).to_dict("records")
+    rows = runs.assign(used=is_used.map({True: "yes", False: ""})).to_dict("records")
     return [row | {"differs": read_settings(row["settings"], row[VARIANT]).words} for row in rows]
 
 
 def _number(value: object) -> str:
     if value is None or value != value:
-        return NONE
+        return ""
     if not isinstance(value, float):
         return str(value)
     return f"{value:,.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.3f}"
