@@ -79,8 +79,7 @@ def job(cfg: DictConfig) -> float | None:
     if sweep.is_sweep():
         sweep.record_run(result.folder.name)
     (rebuild_if_due if sweep.is_sweep() else rebuild)(cfg.output_dir)  # a sweep collates at its end
-    reused = "" if any(result.trained) else "  (nothing had to be trained)"
-    say(f"{format_scores(result.row)}{reused}")
+    say(format_scores(result.row) + ("" if any(result.trained) else "\nnothing had to be trained"))
     return result.row.get("validation_f1")
 
 

@@ -98,4 +98,4 @@ def format_table(frame: "pd.DataFrame") -> str:
         "balanced [95 %]": shown("balanced_accuracy"),
         "chance": frame["chance"].map("{:.3f}".format),
     }
-    return format_columns(list(columns), zip(*columns.values(), strict=True))
+    return format_columns(list(columns), zip(*columns.values(), strict=True), words=2)

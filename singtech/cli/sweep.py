@@ -90,11 +90,12 @@ class Outlook:
 
     @contextmanager
     def follow(self, cfg: DictConfig, run: Any, corpus: Any) -> Iterator[Callable[..., None]]:
-        """Measure a run. Yield what the run calls with its result, and after each epoch (see `note_epochs`)."""
+        """Measure a run; yield a function to call with its result."""
         from singtech.training.planning import Forecast
 
         self.forecast = self.forecast or Forecast(Path(cfg.output_dir))
-        name, results = run.name(corpus.fingerprint("test")), []
+        name = run.name(corpus.fingerprint("test"))
+        results: list[Any] = []
         is_new = self.forecast.add(run, corpus)
         if is_new:
             self.corpora[OmegaConf.to_yaml(cfg.data, resolve=True)] = corpus

@@ -30,13 +30,9 @@ def test_a_runs_features_are_probed_and_nothing_is_trained(place, call):
         *(["singer", "same", 3, 18], ["technique", "same", 3, 18], ["technique", "new", 3, 6])
     ]
     lines = done.out.splitlines()
-    assert lines[1].split() == [
-        "target",
-        "singers",
-        "classes",
-        *"accuracy [95 %] majority balanced [95 %] chance".split(),
-    ]
-    assert [line.split()[:3] for line in lines[3:6]] == table[["target", "singers", "classes"]].astype(
+    assert lines[1].split() == "target singers classes accuracy [95 %] majority".split()
+    assert lines[6].split() == "target singers balanced [95 %] chance".split()  # beside the others it is too wide
+    assert [line.split()[:3] for line in lines[2:5]] == table[["target", "singers", "classes"]].astype(
         str
     ).to_numpy().tolist()
     assert lines[-1] == str(path)
