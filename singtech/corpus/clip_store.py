@@ -337,7 +337,8 @@ def report(corpus: Corpus) -> str:
     cells = sums.loc[[*corpus.techniques, "all"], order]
     formats = ["{:,.2f}".format if amount == "minutes" else "{:,.0f}".format for amount, _ in order]
     texts = [[form(cell) for form, cell in zip(formats, line, strict=True)] for line in cells.to_numpy()]
-    header = ["", *(f"{split} {amount}" for amount, split in order)]
+    words = {"recordings": "files", "minutes": "minutes", "clips": "clips"}  # short: three splits fit 80 columns
+    header = ["", *(f"{split}\n{words[amount]}" for amount, split in order)]
     table = format_table(header, [[name, *line] for name, line in zip(cells.index, texts, strict=True)])
     audio = f"clips of {corpus.clip_seconds:g} s at {corpus.sample_rate:,} Hz"
     name = corpus.name if corpus.fold is None else f"{corpus.name}, fold {corpus.fold}"

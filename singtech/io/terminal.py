@@ -1,12 +1,14 @@
 """Text for a terminal of 80 columns, and for a log file: tables without rules, wrapped sentences, progress bars."""
 
+import functools
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 GAP = 2  # spaces between columns
 NARROWEST = 24  # of a column of words that is wrapped
@@ -119,7 +121,7 @@ def progress_bar(
     is_shown: bool = True,
     items: Iterable | None = None,
     **options: Any,
-) -> tqdm:
+) -> "tqdm":
     """Show how far long work is: a bar in a terminal, a line every half minute in a log file.
 
     Args:
@@ -130,28 +132,39 @@ def progress_bar(
         items: what is counted as it is iterated over; None to call `update`.
         options: of tqdm.
     """
+    from tqdm import tqdm
+
     shared = {"desc": title, "unit": unit, "total": total, "disable": not is_shown, **options}
     if sys.stderr.isatty():
         return tqdm(items, mininterval=0.2, dynamic_ncols=True, smoothing=0.05, bar_format=BAR, **shared)
-    return PlainLines(items, bar_format=PLAIN_LINE, **shared)
+    return _plain_lines()(items, bar_format=PLAIN_LINE, **shared)
 
 
 def print_above_bars(text: str, file: TextIO | None = None) -> None:
     """Print a line while a bar may be shown, to the output or to `file`."""
+    from tqdm import tqdm
+
     if sys.stderr.isatty():
         tqdm.write(text, file=file)
     else:
         print(text, file=file, flush=True)
 
 
-class PlainLines(tqdm):
-    """Progress as lines for a log file. Work that takes less than half a minute writes none."""
+@functools.cache
+def _plain_lines() -> "type[tqdm]":
+    """Make the class of progress as lines; importing tqdm takes time that most commands do not need."""
+    from tqdm import tqdm
 
-    def __init__(self, items: Iterable | None = None, **options: Any) -> None:
-        options |= {"mininterval": LINE_SECONDS, "maxinterval": LINE_SECONDS, "miniters": 1, "delay": LINE_SECONDS}
-        super().__init__(items, **options | {"leave": False})
+    class PlainLines(tqdm):
+        """Progress as lines for a log file. Work that takes less than half a minute writes none."""
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        """Write a line; nothing when the bar of a terminal would be cleared."""
-        if msg is None:
-            print(self, file=self.fp, flush=True)
+        def __init__(self, items: Iterable | None = None, **options: Any) -> None:
+            options |= {"mininterval": LINE_SECONDS, "maxinterval": LINE_SECONDS, "miniters": 1, "delay": LINE_SECONDS}
+            super().__init__(items, **options | {"leave": False})
+
+        def display(self, msg: str | None = None, pos: int | None = None) -> None:
+            """Write a line; nothing when the bar of a terminal would be cleared."""
+            if msg is None:
+                print(self, file=self.fp, flush=True)
+
+    return PlainLines
