@@ -30,6 +30,7 @@ import pandas as pd
 from singtech.cli.options import command, option
 from singtech.errors import InvalidValue, NotThere, SingtechError
 from singtech.io.atomic import escape_text, write_text
+from singtech.io.terminal import format_table
 
 SUMMARY_COLUMNS = ("recording", "seconds", "technique", "probability", "timeline", "note", "problem")
 SEGMENT_COLUMNS = ("start", "end", "technique", "probability")
@@ -62,8 +63,6 @@ class Options:
 @command(Options)
 def main(options: Options) -> int:
     """Predict and print a table; return 1 if a recording cannot be read."""
-    from tabulate import tabulate
-
     paths = find_recordings(options.input)
     pictures = choose_pictures(options.pictures, len(paths))
     print(f"{len(paths):,} recording{'s' * (len(paths) > 1)}, loading the network …", flush=True)
@@ -73,7 +72,7 @@ def main(options: Options) -> int:
     folder = Path(options.to or options.output_dir / "predictions")
     lines = predict_recordings(predictor, paths, folder, options.overlap, options.gate, pictures)
     columns = list(SUMMARY_COLUMNS[:5])
-    print(tabulate(lines.loc[lines["problem"] == "", columns].values, columns, disable_numparse=True))
+    print(format_table(columns, lines.loc[lines["problem"] == "", columns].to_numpy(), ends_in_words=True))
     print(*filter(None, lines["note"].unique()), sep="\n")
     print("\nThe network names a technique of all that is no silence. Probabilities are not calibrated.")
     print(f"\ntimelines and summary.csv in {escape_text(folder)}")

@@ -317,5 +317,5 @@ def _contrast(entry: Mapping) -> Contrast:
 def _claim(entry: Mapping) -> Claim:
     pairs = tuple((str(better), str(worse)) for better, worse in entry["pairs"])
     metrics = tuple(entry.get("metrics", ["f1"]))
-    words = [str(entry[name]) for name in ("family", "section", "says")]
-    return Claim(*words, metrics, pairs, str(entry.get("short", "")))
+    family, section, says = (str(entry[name]) for name in ("family", "section", "says"))
+    return Claim(family, section, says, metrics, pairs, str(entry.get("short", "")))

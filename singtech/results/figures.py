@@ -20,8 +20,6 @@ COLUMN, TWO_COLUMNS = 85 / 25.4, 178 / 25.4  # inches: the widths of a figure of
 MOST_IN_A_COLUMN = 12  # techniques; more have two columns
 TEXT, SMALL = 8, 7  # points: of axes; of ticks, legends and notes
 LETTER = 0.056  # inches: the mean width of a letter of small text
-PRINT: Any = {"font.size": TEXT, "axes.titlesize": TEXT, "xtick.labelsize": SMALL, "ytick.labelsize": SMALL}
-PRINT |= {"legend.fontsize": SMALL, "figure.titlesize": TEXT}
 LOUDNESS = "magma"  # brighter is louder, in grey too
 UNDATED = {"png": {"Software": None}, "pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
 UNDATED["svg"] = {"Date": None, "Creator": None}
@@ -44,7 +42,8 @@ def print_style() -> Iterator[None]:
 
     with default_style():
         look: dict[Any, Any] = {"font.size": SMALL, "axes.labelsize": TEXT, "legend.fontsize": SMALL}
-        look |= {"figure.titlesize": SMALL, "axes.linewidth": 0.6, "hatch.linewidth": 0.6, "legend.frameon": False}
+        look |= {"figure.titlesize": SMALL, "axes.titlesize": TEXT, "legend.frameon": False}
+        look |= {"axes.linewidth": 0.6, "hatch.linewidth": 0.6}
         matplotlib.rcParams.update(look)
         yield
 

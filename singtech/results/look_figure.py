@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from singtech.io.atomic import atomic_path
-from singtech.results.figures import COLOURS, PRINT, SMALL, TWO_COLUMNS, caption, default_style, draw_spectrogram
+from singtech.results.figures import COLOURS, SMALL, TWO_COLUMNS, caption, draw_spectrogram, print_style
 from singtech.results.summaries import printed
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Sampling:
         return f"layer {self.layer}, kernel {self.kernel_size[0]}×{self.kernel_size[1]}, {area}{hidden}"
 
 
-@default_style()
+@print_style()
 def draw_sampling(
     title: str,
     spectrogram: np.ndarray,
@@ -75,10 +75,8 @@ def draw_sampling(
         arrows: for each layer, (N, 2) hertz and seconds of where N arrows begin, and of how far they go.
         small_print: licence and source, or "".
     """
-    import matplotlib
     from matplotlib.figure import Figure
 
-    matplotlib.rcParams.update(PRINT)
     figure = Figure(figsize=(TWO_COLUMNS, 0.9 + 2.1 * len(samplings)), layout="constrained")
     panels = figure.subplots(len(samplings), 1, squeeze=False, sharex=True)[:, 0]
     style: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1, "color": ARROW, "minlength": 0.3}
@@ -115,7 +113,7 @@ def _draw_points(axes: "Axes", sampling: Sampling) -> list:
     return [*lines, grid, points]
 
 
-@default_style()
+@print_style()
 def animate_sampling(
     path: Path,
     title: str,
@@ -131,13 +129,11 @@ def animate_sampling(
     Args:
         kernels: of one layer, at each position from left to right, some above each other.
     """
-    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import to_rgb
     from matplotlib.figure import Figure
     from PIL import Image
 
-    matplotlib.rcParams.update(PRINT)
     figure = Figure(figsize=(TWO_COLUMNS, 2.6), dpi=ANIMATION_DPI, layout="constrained")
     canvas, axes = FigureCanvasAgg(figure), figure.subplots()
     _draw_panel(axes, spectrogram, frame_seconds, bin_hertz)
@@ -177,7 +173,7 @@ def _interpolate(one: Sampling, other: Sampling, share: float) -> Sampling:
     return replace(one, matters=one.matters | other.matters if share else one.matters, **between)
 
 
-@default_style()
+@print_style()
 def draw_offsets(title: str, offsets: "pd.DataFrame", techniques: Sequence[str]) -> "Figure":
     """Draw how far kernels reach along frequency and time by technique: a panel a layer, with deviations.
 
@@ -186,10 +182,8 @@ def draw_offsets(title: str, offsets: "pd.DataFrame", techniques: Sequence[str])
         offsets: layer, technique, measure, value, deviation (long form).
         techniques: in order.
     """
-    import matplotlib
     from matplotlib.figure import Figure
 
-    matplotlib.rcParams.update(PRINT)
     layers = sorted(offsets["layer"].unique())
     figure = Figure(figsize=(TWO_COLUMNS, 1.9 * len(layers) + 0.7), layout="constrained")
     for axes, layer in zip(figure.subplots(len(layers), 1, squeeze=False, sharex=True)[:, 0], layers, strict=True):
@@ -211,7 +205,7 @@ def draw_offsets(title: str, offsets: "pd.DataFrame", techniques: Sequence[str])
     return figure
 
 
-@default_style()
+@print_style()
 def draw_density(title: str, densities: dict[int, np.ndarray], reach: float) -> "Figure":
     """Draw how often each offset occurs, a panel a layer: time across, frequency up, in cells of the layer's map.
 
@@ -221,11 +215,9 @@ def draw_density(title: str, densities: dict[int, np.ndarray], reach: float) -> 
             1 where some reach further, which the panel then says.
         reach: in cells; a panel shows as much of it as is reached.
     """
-    import matplotlib
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
 
-    matplotlib.rcParams.update(PRINT)
     figure = Figure(figsize=(TWO_COLUMNS, 0.6 + 0.77 * TWO_COLUMNS / max(len(densities), 2)), layout="constrained")
     panels = figure.subplots(1, len(densities), squeeze=False)[0]
     for axes, (layer, share) in zip(panels, densities.items(), strict=True):

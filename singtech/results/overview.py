@@ -101,7 +101,8 @@ def beside_paper(pages: Sequence[Page]) -> tuple[list[Rank], list[str]]:
         These rows; and the labels of those that were not run.
     """
     named = {page.name: page for page in pages}
-    rows, lacking = {}, []
+    rows: dict = {}
+    lacking: list[str] = []
     for name in BESIDE:
         frame = named[name].frame if name in named else None
         if frame is None or "paper" not in frame:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from singtech.results.figures import COLOURS, LOUDNESS, PRINT, SMALL, TWO_COLUMNS, caption, default_style
+from singtech.results.figures import COLOURS, LOUDNESS, SMALL, TWO_COLUMNS, caption, print_style
 from singtech.results.summaries import printed
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ COLUMNS = 1600  # of the spectrogram at most: the loudest frame of each column i
 RANGE = 80  # dB below the loudest
 
 
-@default_style()
+@print_style()
 def draw_timeline(
     title: str,
     waveform: np.ndarray,
@@ -37,10 +37,8 @@ def draw_timeline(
         silent: (M,) whether it is silent between two edges; None if it never is.
         note: below, in small print.
     """
-    import matplotlib
     from matplotlib.figure import Figure
 
-    matplotlib.rcParams.update(PRINT)
     figure = Figure(figsize=(TWO_COLUMNS, 2.4 + 0.17 * len(techniques)), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 0.6 + 0.24 * len(techniques)])
     loudness, frames = _decibels(waveform, sample_rate)
