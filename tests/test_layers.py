@@ -22,7 +22,9 @@ MAY_IMPORT = {
     "training": FLOOR | {"imbalance", "corpus", "models", "results", "training"},
     "inference": FLOOR | {"corpus", "models", "inference", "results"},
     "run": FLOOR | {"cli", "settings", "imbalance", "corpus", "models", "results", "training"},
-    "cli": FLOOR | {"cli", "run", "settings", "imbalance", "corpus", "models", "results", "training", "inference"},
+    "cli": FLOOR
+    | {"cli", "run", "loading", "settings", "imbalance", "corpus", "models", "results", "training", "inference"},
+    "loading": FLOOR | {"cli", "run", "settings", "corpus", "models", "results", "training"},
     "__main__": {"run", "cli"},
     **dict.fromkeys(FLOOR, FLOOR),
 }

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from singtech.cli.config import allow_own_modules
 from singtech.cli.export import find_run
 from singtech.cli.options import command, option
-from singtech.errors import NotThere
 from singtech.io.terminal import format_table as format_columns
+from singtech.loading import StoredRun
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,47 +39,24 @@ def main(options: Options) -> None:
     from singtech.io.atomic import write_text
 
     allow_own_modules()
-    frame = probe(options.output_dir, row, options.remote_code)
+    frame = probe(StoredRun(row, options.output_dir, remote_code=options.remote_code))
     path = options.output_dir / "tables" / row["data"] / f"probe-{row['run']}.csv"
     frame.insert(0, "run", row["run"])
     write_text(path, frame.to_csv(index=False))
     print(format_table(frame), path, sep="\n\n")
 
 
-def probe(output_dir: Path, row: dict, remote_code: bool = False) -> "pd.DataFrame":
-    """Probe the features of a complete run, see `singtech.training.probe.probe`.
+def probe(run: StoredRun) -> "pd.DataFrame":
+    """Probe the features of a run's training and test clips, see `singtech.training.probe.probe`.
 
     Raises:
         NotThere: its phases or the clips of its corpus are absent.
         SingtechError: its files are damaged or of another version.
     """
-    from omegaconf import OmegaConf
+    from singtech.training.probe import probe
 
-    from singtech.corpus.clip_store import divide, find_store
-    from singtech.corpus.splits import make_split
-    from singtech.run import make_run
-    from singtech.settings import Settings
-    from singtech.training.probe import probe_run
-    from singtech.training.run import CONFIGURATION
-    from singtech.training.trainer import Machine
-
-    stored = OmegaConf.load(output_dir / "runs" / row["run"] / CONFIGURATION)
-    settings: dict = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(Settings), stored))  # type: ignore[assignment]
-    if "name" in settings["model"]:  # an encoder of the Hub
-        settings["model"]["remote_code"] = remote_code
-    data = settings["data"]
-    clips = find_store(output_dir / "data", row["data"], row["corpus_fingerprint"])
-    again = f"make them with `singtech prepare` and the run's settings: {row.get('command') or row['settings']}"
-    if clips is None:
-        raise NotThere(f"{output_dir / 'data'}: the clips of {row['run']} are not here; {again}")
-    split = make_split(*(data[name] for name in ("split", "fold", "folds", "inner_fold", "fold_singers")))
-    changes = ("train_contexts", "test_contexts", *(name for name in data if name.startswith("long_tail")))
-    corpus = divide(clips, split, **{name: data[name] for name in changes})
-    if corpus.identity()["data_fingerprint"] != row["data_fingerprint"]:
-        raise NotThere(f"{clips.folder}: the run's training and test clips are not these; {again}")
-    names = {name: row[name] for name in ("data", "fold", "model", "dc", "strategy", "alpha", "settings")}
-    machine = Machine(precision=settings["precision"])
-    return probe_run(make_run(settings, names, corpus), row["phases"].split(), corpus, output_dir / "phases", machine)
+    subsets = ("train", "test")
+    return probe({name: run.features(name) for name in subsets}, {name: run.corpus.table(name) for name in subsets})
 
 
 def format_table(frame: "pd.DataFrame") -> str:

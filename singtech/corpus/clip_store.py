@@ -18,11 +18,11 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -57,6 +57,9 @@ from singtech.errors import Damaged, InvalidValue, Newer, NotThere, SingtechErro
 from singtech.io.atomic import atomic_folder, hash_file, remove_temporary_files, set_aside
 from singtech.io.lock import hold
 from singtech.io.terminal import format_table, wrap
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WAVEFORMS = "clips.npy"
 TABLES = ("clips.csv", "manifest.csv")
@@ -124,6 +127,17 @@ class Corpus:
         if split not in SPLITS:
             raise InvalidValue(f"{split}: expected a split, one of {', '.join(SPLITS)}.")
         return np.flatnonzero((self.clips["split"] == split).to_numpy())
+
+    def table(self, split: str) -> pd.DataFrame:
+        """Return a row for each clip of a split, in the order of `rows`."""
+        return self.clips.iloc[self.rows(split)].reset_index(drop=True)
+
+    def batches(self, split: str, batch_size: int = 64) -> "Iterator[tuple[Tensor, Tensor]]":
+        """Yield (B, S) waveforms between -1 and 1 and (B,) technique indices of a split's clips, in order."""
+        from singtech.corpus.datamodule import VocalSetDataModule
+
+        data = VocalSetDataModule(self, batch_size)
+        return ((data.waveforms(clips), targets) for clips, targets in data.ordered_loader(split))
 
     def targets(self, split: str) -> np.ndarray:
         """Return the (n,) int64 technique index of each clip of a split."""

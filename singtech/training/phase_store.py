@@ -25,7 +25,7 @@ import json
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +35,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from singtech.errors import Damaged, Newer
+from singtech.errors import Damaged, Newer, NotThere
 from singtech.io.atomic import atomic_folder, hash_file, remove_temporary_files, set_aside, write_bytes
 from singtech.io.lock import get_lock_path, hold
 
@@ -241,6 +241,21 @@ def find_checkpoint(path: Path) -> Path | None:
         log.warning("%s is damaged and set aside as %s: its phase begins again.", path, set_aside(path).name)
         return None
     return path
+
+
+def open_phases(store: Path, keys: Sequence[str]) -> tuple[StoredPhase, ...]:
+    """Open finished phases and check them.
+
+    Raises:
+        NotThere: one is absent.
+        Damaged, Newer: one is damaged, or a newer version wrote it.
+    """
+    phases = tuple(StoredPhase(store / key) for key in keys)
+    for phase in phases:
+        if not phase.folder.is_dir():
+            raise NotThere(f"{phase.folder} is absent: the run's phases are on the machine that trained it.")
+        phase.check()
+    return phases
 
 
 class PhaseStore:

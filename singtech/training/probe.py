@@ -5,23 +5,16 @@ scikit-learn's logistic regression, with its defaults, on features standardised 
 """
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from singtech.errors import Damaged, NotThere
 from singtech.metrics import divide
 from singtech.results.intervals import jackknife, without_each
 from singtech.results.names import read_gender
-from singtech.training.fit import Run, clip_features
-from singtech.training.phase_store import StoredPhase
-from singtech.training.trainer import Machine
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from singtech.corpus.clip_store import Corpus
 
 SPLITS = 5  # of the recordings into halves
 STEPS = 1000  # of the regression, at most
@@ -35,28 +28,6 @@ TARGETS: Mapping[str, Callable[["pd.DataFrame"], "pd.Series"]] = {
     "context": lambda clips: clips["context"],
     "technique": lambda clips: clips["technique"],
 }
-
-
-def probe_run(run: Run, keys: list[str], corpus: "Corpus", phases: Path, machine: Machine) -> "pd.DataFrame":
-    """Probe the features of a run's training and test clips, from its stored phases; see `probe`.
-
-    Args:
-        keys: of its phases.
-        phases: the folder of all phases.
-    Raises:
-        NotThere: a phase is absent.
-        Damaged: a phase is damaged, or they are not those of the run.
-    """
-    stored = tuple(StoredPhase(phases / key) for key in keys)
-    for phase in stored:
-        if not phase.folder.is_dir():
-            raise NotThere(f"{phase.folder} is absent: the run's phases are on the machine that trained it.")
-        phase.check()
-    if len(stored) != len(run.phases):
-        raise Damaged(f"the run has {len(stored)} stored phases, and its configuration {len(run.phases)}.")
-    features = {subset: clip_features(run, stored, corpus, subset, machine) for subset in ("train", "test")}
-    clips = {subset: corpus.clips.iloc[corpus.rows(subset)].reset_index(drop=True) for subset in features}
-    return probe(features, clips)
 
 
 def probe(features: Mapping[str, np.ndarray], clips: Mapping[str, "pd.DataFrame"]) -> "pd.DataFrame":

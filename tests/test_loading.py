@@ -1,0 +1,94 @@
+"""What a notebook needs: a corpus, a run and all results in one line each, equal to what the commands stored."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+
+import singtech
+from singtech.errors import InvalidValue, NotThere
+from tests.conftest import call_command, own_settings, write_corpus
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Outputs of a run on four singers."""
+    place = tmp_path_factory.mktemp("loading")
+    assert call_command("run", *own_settings(write_corpus(place / "corpus"), place / "outputs")) == 0
+    return place / "outputs"
+
+
+@pytest.fixture(scope="module")
+def run(place):
+    return singtech.load_run("late-crt_wc", output_dir=place)
+
+
+def test_a_corpus_of_the_results_is_opened_by_its_name(place, run):
+    corpus = singtech.load_corpus("choir", output_dir=place)
+    assert corpus.identity() == run.corpus.identity()
+    assert not GlobalHydra.instance().is_initialized()  # a notebook may compose configurations of its own
+
+
+def test_settings_are_those_of_the_command_line(place):
+    corpus = singtech.load_corpus("choir", "data.split.test=[ann]", output_dir=place)
+    assert set(corpus.table("test")["singer"]) == {"ann"}
+    with pytest.raises(InvalidValue, match="nowhere"):
+        singtech.load_corpus("nowhere", output_dir=place)
+
+
+def test_batches_are_ready_for_the_network_and_give_the_stored_logits(run):
+    logits, targets = [], []
+    for waveforms, labels in run.corpus.batches("test", batch_size=5):
+        assert waveforms.dtype.is_floating_point
+        assert waveforms.abs().max() <= 1
+        logits.append(run.network(waveforms).detach().numpy())
+        targets.append(labels.numpy())
+    predictions, techniques = run.predictions, np.array(run.corpus.techniques)
+    assert (techniques[np.concatenate(targets)] == predictions["technique"]).all()
+    assert (techniques[np.concatenate(logits).argmax(axis=1)] == predictions["predicted"]).all()
+    shares = predictions[[f"probability_{name}" for name in techniques]]
+    assert shares.sum(axis=1).to_numpy() == pytest.approx(1)
+
+
+def test_predictions_and_results_have_the_runs_score(place, run):
+    assert f1_score(run.predictions["technique"], run.predictions["predicted"], average="macro") == pytest.approx(
+        run.row["f1"]
+    )
+    results = singtech.results(place)
+    assert results["run"].tolist() == [run.row["run"]]
+    assert results["condition"].tolist() == [run.condition]
+
+
+def test_features_train_a_head_of_another_library(run):
+    features = run.features("train")
+    head = LogisticRegression().fit(features, run.corpus.targets("train"))
+    assert features.shape == (len(run.corpus.rows("train")), 30)
+    assert head.predict(run.features()).shape == run.corpus.targets("test").shape
+    same = run.features("test", corpus=run.corpus)
+    assert (same == run.features("test")).all()
+
+
+def test_clips_of_another_length_are_refused(place, run):
+    longer = singtech.load_corpus("choir", "data.clip_seconds=2.0", output_dir=place)
+    with pytest.raises(InvalidValue, match="features of choir: clips of .* samples"):
+        run.features("test", corpus=longer)
+
+
+def test_what_is_absent_is_named(tmp_path):
+    with pytest.raises(NotThere, match="no complete run"):
+        singtech.load_run("late", output_dir=tmp_path)
+    with pytest.raises(NotThere, match="no results yet"):
+        singtech.results(tmp_path)
+    with pytest.raises(AttributeError, match="no attribute 'load_runs'"):
+        singtech.load_runs  # noqa: B018
+
+
+@pytest.mark.parametrize("first", ["import singtech.results.collate", "import singtech"])
+def test_results_can_be_called_before_and_after_a_module_of_the_package_is_imported(first, place):
+    code = f"{first}\nimport singtech\nprint(len(singtech.results({str(place)!r})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
