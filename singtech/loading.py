@@ -141,7 +141,7 @@ class StoredRun:
         sizes = [(each.sample_rate, each.waveforms.shape[1]) for each in (clips, own)]
         if sizes[0] != sizes[1]:
             (rate, samples), (own_rate, own_samples) = sizes
-            text = f"clips of {samples} samples at {rate} Hz, and the network was trained on {own_samples} at {own_rate} Hz"
+            text = f"clips of {samples} samples at {rate} Hz; the network was trained on {own_samples} at {own_rate} Hz"
             raise InvalidValue(f"features of {clips.name}: {text}.")
         phases = open_phases(self.output_dir / "phases", self.row["phases"].split())
         if len(phases) != len(run.phases):

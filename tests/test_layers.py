@@ -12,6 +12,7 @@ from singtech.__main__ import VERBS
 
 PACKAGE = Path(singtech.__file__).parent
 FLOOR = {"techniques", "metrics", "io", "streams", "config_paths", "extras", "components", "errors"}
+ALL = {"imbalance", "corpus", "models", "results", "training", "inference"}
 MAY_IMPORT = {
     "imbalance": FLOOR | {"imbalance"},
     "corpus": FLOOR | {"corpus"},
