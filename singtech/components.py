@@ -42,7 +42,7 @@ def import_component(settings: Any, setting: str) -> Any:
     Returns:
         A partial of the class or function; None if `_target_` is null; values without a `_target_` as they are.
     Raises:
-        InvalidValue: there is no such class or function.
+        InvalidValue: there is no such class or function, or a text where its signature has a number.
         ComponentError: its file raises an exception when it is imported.
     """
     if isinstance(settings, list | tuple):
@@ -55,7 +55,24 @@ def import_component(settings: Any, setting: str) -> Any:
     if "_target_" not in inner:
         return inner
     target = inner.pop("_target_")
-    return None if target is None else functools.partial(import_target(str(target), f"{setting}._target_"), **inner)
+    if target is None:
+        return None
+    component = import_target(str(target), f"{setting}._target_")
+    _require_numbers(component, inner, setting)
+    return functools.partial(component, **inner)
+
+
+def _require_numbers(target: Callable, settings: Mapping, setting: str) -> None:
+    """Require numbers where the defaults are numbers, unless the signature says that text is possible.
+
+    Raises:
+        InvalidValue: a setting is a text.
+    """
+    for name, parameter in list_parameters(target).items():
+        is_number = isinstance(parameter.default, int | float) and "str" not in str(parameter.annotation)
+        if is_number and isinstance(value := settings.get(name), str):
+            expected = "true or false" if isinstance(parameter.default, bool) else "a number"
+            raise InvalidValue(f"{setting}.{name}={value}: expected {expected}, such as {parameter.default}.")
 
 
 def import_target(target: str, setting: str) -> Callable:

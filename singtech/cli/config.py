@@ -7,6 +7,7 @@ read the configuration. The modules below take plain arguments.
 import functools
 import gc
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -83,12 +84,21 @@ def hydra_command(job: Callable[[DictConfig], Any]) -> Callable[[], int]:
     def main() -> int:
         usage.register(sys.modules[job.__module__].__doc__ or "")
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors and prints nothing
+        sys.argv[1:] = map(quote_letters, sys.argv[1:])
         try:
             return run_verb(hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run))
         finally:
             os.environ["HYDRA_FULL_ERROR"] = str(int(SHOW_TRACEBACKS))
 
     return main
+
+
+def quote_letters(word: str) -> str:
+    """Quote each value of a setting that has letters beyond ASCII, which Hydra reads only in quotes."""
+    name, equals, values = word.partition("=")
+    plain = r"""[^,\[\]{}()'"=]*"""
+    letters = rf"""('[^']*'|"[^"]*")|{plain}[^\x00-\x7f,]{plain}"""
+    return name + equals + re.sub(letters, lambda value: value[1] or f"'{value[0].strip()}'", values)
 
 
 def hydra_command_with(schema: type) -> Callable[[Callable[[DictConfig, Any], Any]], Callable[[], int]]:

@@ -17,6 +17,12 @@ from singtech.io.interrupts import OutputClosed, Terminated, catch_signals, rais
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LIBRARIES = ("hydra", "omegaconf", "submitit")  # their errors concern settings or the cluster
 TYPE_NAMES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}  # as OmegaConf names them
+COMMON_NAMES = {  # names of other programs -> what singtech has
+    **dict.fromkeys(("lr", "learning_rate"), "optimizer.lr"),
+    **dict.fromkeys(("epochs", "max_epochs", "num_epochs"), "schedule.features and schedule.classifier"),
+    **dict.fromkeys(("device", "accelerator", "gpus"), "trainer.accelerator, which takes a GPU if there is one"),
+    "num_workers": "not needed: batches come from one memory-mapped file",
+}
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"  # read it before `hydra_command` sets it
 BUG_NOTE = "This is a bug in singtech: report it with this traceback, the command and `pip freeze`."
 RESUME_NOTE = "the same command continues where this one stopped."
@@ -145,6 +151,8 @@ def _describe_unknown_setting(name: str) -> str:
 
     from singtech.settings import Settings, flatten
 
+    if name in COMMON_NAMES:
+        return f"{name}: no such setting; here it is {COMMON_NAMES[name]}."
     schema: Any = OmegaConf.to_container(OmegaConf.structured(Settings))
     suggestion = suggest_name(name, [*schema, *flatten(schema)])
     return f"{name}: no such setting{suggestion}; the same command with --cfg job shows those there are."

@@ -31,18 +31,25 @@ OTHER_SUFFIXES = tuple(
 MAX_BYTES = 1 << 30  # of one recording: 100 minutes of CD sound
 
 
-def fetch_vocalset(root: str | os.PathLike) -> Path:
+def fetch_vocalset(root: str | os.PathLike, default: str | os.PathLike | None = None) -> Path:
     """Return the zip or folder at `root`; download VocalSet's zip if nothing is there.
 
     Args:
         root: a zip, or a folder that holds one or its unpacked content.
+        default: the folder that a download creates; `root` by default. Another must exist: its name may be misspelt.
     Raises:
+        NotThere: nothing is there, and it is not the default.
         NoConnection: nothing is there and the server cannot be reached.
     """
     root = Path(root).expanduser()
     path = find_source(root)
     if path is not None:
         return path
+    if default is not None and root != Path(default).expanduser() and not root.is_dir():
+        raise NotThere(
+            f"data.root={root}: found nothing; expected VocalSet's zip or its unpacked folder. To download it "
+            "(2.1 GB), omit data.root, or create this folder first."
+        )
     target = root if root.suffix == ".zip" else root / ZIPS[0]
     try:
         return download(ZENODO_URL, target, ZENODO_SIZE, ZENODO_MD5)

@@ -18,6 +18,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
@@ -80,8 +81,9 @@ class Machine:
                 num_sanity_val_steps=0,
                 **{"logger": False, **options},
             )
-        except ValueError as problem:
-            raise InvalidValue(f"trainer: {problem}") from None
+        except (ValueError, ModuleNotFoundError, MisconfigurationException) as problem:
+            hint = " Omit trainer.accelerator to compute on what is there." if self.accelerator != "auto" else ""
+            raise InvalidValue(f"trainer.accelerator={self.accelerator}: {problem}{hint}") from None
 
     @property
     def device(self) -> torch.device:

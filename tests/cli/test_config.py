@@ -13,7 +13,7 @@ from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from singtech.cli import config
-from singtech.cli.config import check_settings, drop_neutral, list_differences, read_commit
+from singtech.cli.config import check_settings, drop_neutral, list_differences, quote_letters, read_commit
 from singtech.cli.problems import describe_error
 from singtech.components import build, import_component
 from singtech.config_paths import CONF, EXPERIMENTS
@@ -456,3 +456,19 @@ def test_the_rows_beyond_the_paper_have_front_ends_and_changes_that_can_be_built
         for group in ("front_end", "corruption"):
             component = import_component(settings[group], group)
             assert component is None or build(component, sample_rate=12000) is not None
+
+
+@pytest.mark.parametrize(
+    ("word", "quoted"),
+    [
+        ("output_dir=ergebnisse/höhe", "output_dir='ergebnisse/höhe'"),
+        ("data.root=/山本/Vocal Set", "data.root='/山本/Vocal Set'"),
+        ("data.name=a,ü", "data.name=a,'ü'"),
+        ("data.techniques=[béla, straight, 'trïll']", "data.techniques=['béla', straight, 'trïll']"),
+        ('data.root="/a,ü"', 'data.root="/a,ü"'),
+        ("alpha=0,0.2", "alpha=0,0.2"),
+        ("--multirun", "--multirun"),
+    ],
+)
+def test_letters_beyond_ascii_are_quoted_for_hydra(word, quoted):
+    assert quote_letters(word) == quoted

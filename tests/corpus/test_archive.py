@@ -287,6 +287,19 @@ def test_without_network_one_sentence_says_where_the_zip_belongs(tmp_path, monke
     assert not list((tmp_path / "VocalSet").glob("VocalSet*"))
 
 
+def test_a_misspelt_root_starts_no_download_and_makes_no_folder(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(archive, "download", lambda url, path, *_: asked.append(path))
+    default, other = tmp_path / "default", tmp_path / "misspelt"
+    with pytest.raises(FileNotFoundError, match="misspelt: found nothing; .* create this folder first"):
+        fetch_vocalset(other, default)
+    assert not other.exists()
+    fetch_vocalset(default, default)
+    other.mkdir()
+    fetch_vocalset(other, default)
+    assert asked == [default / "VocalSet11.zip", other / "VocalSet11.zip"]
+
+
 def test_ones_own_recordings_must_be_there(tmp_path):
     with pytest.raises(ValueError, match=r"data\.root is not set"):
         own_recordings(None)
