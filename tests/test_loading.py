@@ -12,6 +12,7 @@ from sklearn.metrics import f1_score
 import singtech
 from singtech.errors import InvalidValue, NotThere
 from tests.conftest import call_command, own_settings, write_corpus
+from tests.pages import ROOT, read_blocks
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +93,12 @@ def test_results_can_be_called_before_and_after_a_module_of_the_package_is_impor
     code = f"{first}\nimport singtech\nprint(len(singtech.results({str(place)!r})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
+
+
+def test_the_page_on_python_runs_as_it_stands(place, monkeypatch, capsys):
+    (block,) = [block for block in read_blocks(ROOT / "docs" / "how-to" / "python.md") if block.language == "python"]
+    monkeypatch.chdir(place.parent)
+    left = {}
+    exec(compile(block.text.replace('"demo"', '"choir"'), "python.md", "exec"), left)
+    assert left["logits"].shape[1] == 3
+    assert left["run"].condition in capsys.readouterr().out
