@@ -65,7 +65,8 @@ class Lead:
 
 def rank(answer: Answer) -> list[Rank]:
     """List the conditions that were run, the highest macro-F1 first."""
-    rows = answer.numbers.xs(METRIC, level="metric").dropna(subset="mean")
+    rows = answer.numbers.reset_index()
+    rows = rows[(rows["metric"] == METRIC) & rows["mean"].notna()].set_index("condition")
     rows = rows.sort_values("mean", ascending=False, kind="stable")
     seeds = answer.runs.groupby("condition")["seed"].nunique()
     return [
@@ -80,10 +81,11 @@ def lead(answer: Answer) -> Lead | None:
     The best is known only after looking, so it is tested against every other condition, with Holm's correction.
     """
     experiment = answer.experiment
-    means = answer.numbers["mean"].xs(METRIC, level="metric").dropna()
-    best, *others = means.sort_values(ascending=False, kind="stable").index
-    if not others:
+    rows = answer.numbers.reset_index()
+    means = rows[rows["metric"] == METRIC].set_index("condition")["mean"].dropna()
+    if len(means) < 2:
         return None
+    best, *others = means.sort_values(ascending=False, kind="stable").index
     contrasts = tuple(Contrast(each, (best,), (each,)) for each in others)
     judged = replace(experiment, contrasts=contrasts, metrics=(METRIC,))
     row = contrasts_frame(replace(answer, experiment=judged)).iloc[0]
@@ -101,7 +103,7 @@ def beside_paper(pages: Sequence[Page]) -> tuple[list[Rank], list[str]]:
         These rows; and the labels of those that were not run.
     """
     named = {page.name: page for page in pages}
-    rows: dict = {}
+    rows: dict[str, Rank] = {}
     lacking: list[str] = []
     for name in BESIDE:
         frame = named[name].frame if name in named else None

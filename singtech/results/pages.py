@@ -92,11 +92,6 @@ class Finding:
     anchor: str
     verdicts: Mapping[str, tuple[str, str]]
 
-    @property
-    def is_for_new(self) -> bool:
-        """Whether there is a verdict for new singers."""
-        return bool(self.verdicts["new singers"][1])
-
 
 @dataclass(frozen=True, eq=False)
 class Page:

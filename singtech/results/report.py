@@ -15,6 +15,7 @@ import numpy as np
 
 from singtech import metrics
 from singtech.io.atomic import write_text
+from singtech.results.claims import UNITS
 from singtech.results.clips import HARDEST, ClipProbabilities, Take, compare, describe_takes, wrong_clips
 from singtech.results.collate import Collated
 from singtech.results.conditions import Condition, printed_label
@@ -126,6 +127,7 @@ def write_report(
     figure = next((page for page in there if page.name == FIGURE and is_drawn(page)), None)
     differences = next((page for page in there if page.findings and page.comparisons), None)
     common, ranks = _said_twice(there), rank(answer)
+    findings = [finding for page in there for finding in page.findings]
     body = functools.partial(html, folder=path.parent, elsewhere=common)
     parts = {part: [page for page in there if page.part == part] for part in PARTS}
     links = {part: [(page.name, page.title) for page in of_part] for part, of_part in parts.items()}
@@ -141,7 +143,8 @@ def write_report(
         figure=figure,
         differences=differences,
         png=functools.partial(png, path.parent),
-        findings=[finding for page in there for finding in page.findings],
+        findings=findings,
+        grounds=[on for on in UNITS if any(finding.verdicts[on][1] for finding in findings)],
         beside=beside_paper(pages),
         is_comparable=answer.is_comparable,
         parts=parts,
