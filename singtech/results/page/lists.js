@@ -89,7 +89,7 @@ const openSinger = (singer) => {
   const own = clips.filter((clip) => clip.take.singer === singer), by = data.conditions[view.by];
   openList(`Singer ${singer}, ${by}`, [["Named wrongly", alone(own.filter((clip) => !isRight(clip, view.by)))], ["Named rightly", alone(own.filter((clip) => isRight(clip, view.by)))]], [view.by]);
 };
-document.querySelectorAll("main td:first-child").forEach((cell) => {
+document.querySelectorAll("main tbody :is(td, th):first-child").forEach((cell) => {
   const singer = cell.textContent.replace(/ \([\d,]+ clips?\)$/, "");
   if (singer !== cell.textContent && singers.includes(singer)) cell.replaceChildren(opener(cell.textContent, `clips of ${singer}`, () => openSinger(singer)));
 });
