@@ -63,26 +63,27 @@ CIRCUMSTANCES = {
 def answer_everything(collated: Collated, data: str) -> Answer:
     """Answer with all conditions that were run with the settings of the most runs, on the corpus's own split.
 
-    If no run is on it, on the corpus's folds.
+    If no run is on it, on the corpus's folds. The conditions with the best macro-F1 come first.
     """
     group = main_group(collated, data)
     runs = collated.results[collated.results["data"] == data]
     has_folds = has_folds_alone(collated, data, group)
     runs = runs[((runs["fold"] != "") == has_folds) & (runs["status"] == COMPLETE) & (runs["strategy"] != SCORED)]
     names = ["model", "dc", "strategy", "alpha", "settings", VARIANT]
-    conditions: dict[str, Condition] = {}
+    conditions: dict[str, tuple[float, Condition]] = {}  # label -> negative macro-F1, condition
     named = sorted(experiment_conditions(), key=lambda condition: len(condition.settings.items))
     for model, dc, strategy, alpha, *texts in runs[names].drop_duplicates().sort_values(names).itertuples(index=False):
         label, settings = printed_label(model, dc, strategy, alpha), read_settings(*texts)
         unnamed = Condition("", label, model, dc, strategy, alpha, reference=label, series=label)
         alike = [condition for condition in [*named, unnamed] if condition.key == unnamed.key]
         fitting = [condition for condition in alike if expected_settings(condition, group) == settings]
-        if fitting:
-            conditions.setdefault(fitting[0].label, fitting[0])
+        if fitting and fitting[0].label not in conditions:
+            same = (runs[names] == [model, dc, strategy, alpha, *texts]).all(axis=1)
+            conditions[fitting[0].label] = (-runs.loc[same, "f1"].mean(), fitting[0])
     everything = Experiment(
         *("runs", "table", "Runs", "", "Condition"),
         metrics=(*metrics.list_overall(), "f1_*"),
-        conditions=tuple(conditions[label] for label in sorted(conditions)),
+        conditions=tuple(condition for _, condition in sorted(conditions.values(), key=lambda pair: pair[0])),
     )
     return answer_experiment(everything, collated, data, group)
 
