@@ -217,9 +217,10 @@ def _predict_recording(
     from singtech.corpus.audio import mix_to_mono
     from singtech.inference.labels import format_labels, format_text_grid
     from singtech.inference.predictor import technique_shares
-    from singtech.inference.recordings import read_recording
+    from singtech.inference.recordings import read_recording, require_readable_size
 
     try:
+        require_readable_size(path)
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as problem:

@@ -15,10 +15,11 @@ import numpy as np
 import soundfile
 
 from singtech.corpus.archive import OTHER_SUFFIXES, SUFFIXES
-from singtech.corpus.audio import MAGIC_BYTES, MAX_SECONDS, decode_channels, read_channels
+from singtech.corpus.audio import MAGIC_BYTES, MAX_SAMPLES, MAX_SECONDS, decode_channels, read_channels
 from singtech.errors import Damaged
 from singtech.io.atomic import escape_text
 
+MAX_BYTES = 4 * MAX_SAMPLES  # of a file
 FFMPEG_SECONDS = 600  # after which ffmpeg is stopped
 # dBFS; number and block length of the absolute gate in ITU-R BS.1770. In VocalSet's breathy arpeggios the quietest
 # 3 s are at -56 dBFS, the quietest 1.5 s, most of it a pause, at -63, and the pauses themselves at -71 to -78.
@@ -29,6 +30,18 @@ GATE_SECONDS = 0.4
 def is_recording(path: Path) -> bool:
     """Whether the name of a file in a folder is that of a recording; a file that is named itself is always tried."""
     return path.suffix.lower() in (*SUFFIXES, *OTHER_SUFFIXES) and not path.name.startswith("._") and path.is_file()
+
+
+def require_readable_size(path: Path) -> None:
+    """Check the size of a file before anything of it is read.
+
+    Raises:
+        Damaged: the file is larger than the longest recording that can be read.
+        OSError: the file is not there.
+    """
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise Damaged(f"it has {size / 1e9:.1f} GB, and at most {MAX_BYTES / 1e9:.1f} GB are read; cut it into parts")
 
 
 def read_recording(path: Path) -> tuple[np.ndarray, int]:

@@ -224,6 +224,21 @@ def test_a_folder_is_named_file_by_file_and_what_cannot_be_read_is_told(model, t
     assert [float(rows[0]["start"]), float(rows[-1]["end"])] == [0.0, 1.0]
 
 
+def test_a_file_of_20_gb_is_skipped_before_anything_of_it_is_read(model, takes, tmp_path, capsys, monkeypatch):
+    huge = takes / "huge.wav"
+    with huge.open("wb") as file:
+        file.write(b"RIFF")
+        file.truncate(20_000_000_000)  # without a block on the disk
+    opened, path_open = [], Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda path, *args, **kw: (opened.append(path.name), path_open(path, *args, **kw))[1]
+    )
+    assert main([f"network={model}", f"input={takes}", f"to={tmp_path / 'heard'}"]) == 1
+    assert "huge.wav: it has 20.0 GB, and at most 2.1 GB are read; cut it into parts" in capsys.readouterr().err
+    assert "a.wav" in opened
+    assert "huge.wav" not in opened
+
+
 def test_stopped_and_given_again_it_goes_on_with_what_is_not_done(model, takes, tmp_path, monkeypatch, capsys):
     (takes / "broken.wav").unlink()
     whole, again = tmp_path / "whole", tmp_path / "again"
