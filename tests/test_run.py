@@ -391,7 +391,7 @@ def test_a_row_says_what_made_it(call, own, tmp_path):
         ("trainer.accelerator=gpu", "No supported gpu backend"),
         ("precision=16-mixed", "precision=16-mixed needs an NVIDIA GPU"),
         ("front_end.hop_length=0", "front_end.hop_length=0: expected whole samples from 1 up"),
-        ("model.hidden=abc", "model OblongExtractor: TypeError"),
+        ("model.hidden=abc", "model.hidden=abc: expected a number, such as 50."),
         ("+optimizer.foo=1", "optimizer Adam: TypeError: "),
         ("strategy.phases=[abc]", "strategy.phases[0]: expected a phase with a _target_"),
         ("data.name=vocalset", "data.name=vocalset: this name belongs to data=vocalset"),

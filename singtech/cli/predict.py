@@ -72,7 +72,10 @@ def main(options: Options) -> int:
     folder = Path(options.to or options.output_dir / "predictions")
     lines = predict_recordings(predictor, paths, folder, options.overlap, options.gate, pictures)
     columns = list(SUMMARY_COLUMNS[:5])
-    print(format_table(columns, lines.loc[lines["problem"] == "", columns].to_numpy(), ends_in_words=True))
+    shown = lines.loc[lines["problem"] == "", columns]
+    folder = os.path.commonpath([path.absolute().parent for path in paths])
+    shown = shown.assign(recording=[os.path.relpath(name, folder) for name in shown["recording"]])
+    print(format_table(columns, shown.to_numpy(), ends_in_words=True))
     print(*filter(None, lines["note"].unique()), sep="\n")
     print("\nThe network names a technique of all that is no silence. Probabilities are not calibrated.")
     print(f"\ntimelines and summary.csv in {escape_text(folder)}")

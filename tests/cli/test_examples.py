@@ -71,7 +71,7 @@ def test_where_no_training_singer_sings_all_it_is_the_first_training_clip(call, 
 @pytest.mark.parametrize(
     ("choice", "corpus", "small_print", "unused"),
     [
-        ("vocalset", "VocalSet", "CC BY 4.0", ()),
+        ("vocalset", "VocalSet", "CC BY 4.0", ("~data.source.default",)),
         (
             "demo",
             "demo corpus (synthetic voices)",

@@ -84,7 +84,7 @@ def test_a_corpus_from_outside_is_prepared_verified_and_trained_on(nursery, tmp_
 
     done = nursery("verify")
     assert done.status == 0, done.err
-    assert "24 of 24 recordings can be used" in done.out
+    assert "24 of 24 recordings can be used" in " ".join(done.out.split())
 
     done = nursery("run", "dc=late", "schedule=smoke")
     assert done.status == 0, done.err

@@ -167,6 +167,6 @@ def test_the_card_and_the_report_have_it(undrawn, older, added, collated):
     row = next(row for row in there.results.to_dict("records") if row["strategy"] == "crt_wc")
     card = model_card(row | {"command": "", "commit": ""}, metrics_of(), 44100, 3.0, there)
     assert re.search(r"\| Cohen's kappa +\| +1\.000", card)
-    assert card.split("\n# ")[1].startswith("Late, cRT-WC: which singing technique")
+    assert card.split("\n# ")[1].startswith("Singing technique classification: Late, cRT-WC (singtech)")
     assert report([f"output_dir={older}", "audio=none"]) == 0
     assert ">κ</th>" in (older / "tables" / "vocalset" / "report.html").read_text()

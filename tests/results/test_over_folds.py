@@ -119,7 +119,7 @@ def test_contrasts_over_folds_are_printed_with_their_folds(put, page):
         put(0.4, fold, strategy="joint")
         put(0.5 + fold / 10, fold)
     paths, _ = page(replace(TABLE3, metrics=("f1",), contrasts=(Contrast("gain", ("late_crt_wc",), ("late_joint",)),)))
-    assert ["gain", "3", "1", "+0.200", "-0.048 to +0.448", "—", "undecided", "—"] in lines_of(paths[0])
+    assert ["gain", "undecided", "3", "1", "+0.200", "-0.048 to +0.448", "—", "—"] in lines_of(paths[0])
     assert "Each difference is paired by fold and seed." in paths[0].read_text()
 
 
@@ -179,7 +179,7 @@ def test_gains_over_the_frontier_are_of_each_fold_and_seed(put_logits, page):
     assert (row["gain"], row["folds"], row["seeds"]) == (pytest.approx(0.1), 3, 2)
     variances = statistics.variance([0.075, 0.025, 0.2]) / 3, statistics.variance([0.1, 0.1]) / 2
     assert row["high"] - row["gain"] == pytest.approx(t.ppf(0.975, 2) * math.sqrt(sum(variances)), rel=1e-6)
-    assert any(line[1:3] == ["3", "2"] for line in lines_of(paths[0]) if line)
+    assert any(line[2:4] == ["3", "2"] for line in lines_of(paths[0]) if line)
 
 
 def test_a_confusion_pools_the_folds_of_a_seed(put_logits, page):

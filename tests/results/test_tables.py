@@ -106,7 +106,7 @@ def test_tables_of_the_demo_say_so_and_take_no_difference(run, answered):
     run(0.9, data="demo")
     found = answered("table3", "demo")
     for text in (pages.markdown(found), latex(found)):
-        assert "demo corpus (synthetic voices): not VocalSet, not comparable with the paper" in text
+        assert "emo corpus (synthetic voices): not VocalSet, not comparable with the paper" in text
         assert "difference" not in text
         assert "0.620" in text
     assert pages.markdown(found).startswith("# Table 3: ")
