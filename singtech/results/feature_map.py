@@ -57,11 +57,15 @@ def lay_out(features: np.ndarray) -> dict[str, tuple[np.ndarray, list[str]]]:
 def describe_maps(clips: ClipProbabilities, features: Sequence[ClipFeatures]) -> list[dict]:
     """Each map for the page: the indices of its conditions, its run, and the layouts.
 
+    One clip has no map, nor have features that are not finite.
+
     Points, in thousandths, have the order of the clips in the page's recordings; None for a clip without features.
     """
     order = np.concatenate([rows.index for _, rows in clips.clips.groupby("recording", sort=True)])
     maps: list[dict] = []
     for each in features:
+        if len(each.features) < 2 or not np.isfinite(each.features).all():
+            continue
         layouts = []
         for name, (points, axes) in lay_out(each.features).items():
             by_clip: dict[int, list[int]] = dict(

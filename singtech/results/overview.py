@@ -121,8 +121,8 @@ def beside_paper(pages: Sequence[Page]) -> tuple[list[Rank], list[str]]:
 def scale(ranks: Sequence[Rank]) -> tuple[float, float]:
     """The ends of an axis from 0 to 1, in tenths, that holds all numbers and intervals of conditions."""
     numbers = [number for each in ranks for number in (each.mean, each.low, each.high) if number == number]
-    low, high = math.floor(10 * min(numbers)) / 10, math.ceil(10 * max(numbers)) / 10
-    return max(0.0, low), min(1.0, max(high, low + 0.1))
+    low = min(max(0.0, math.floor(10 * min(numbers)) / 10), 0.9)  # if all are 1, the axis still has a length
+    return low, min(1.0, max(math.ceil(10 * max(numbers)) / 10, low + 0.1))
 
 
 def is_drawn(page: Page) -> bool:

@@ -29,6 +29,13 @@ def test_few_features_or_equal_clips_have_a_map_too(shape):
     assert axes[0] == "component 1: 0 % of the variance"
 
 
+@pytest.mark.parametrize("features", [[[1.0, 2.0]], [[1.0, 2.0], [np.nan, 1.0]], [[1.0, 2.0], [np.inf, 1.0]]])
+def test_one_clip_and_features_that_are_no_numbers_have_no_map(features):
+    clips = pd.DataFrame({"recording": ["a", "b"], "start": [0.0, 0.0]})
+    table = ClipProbabilities(("one",), clips, ("belt",), np.ones((1, 2, 1)), ())
+    assert describe_maps(table, [ClipFeatures(("one",), "a run", np.arange(len(features)), np.array(features))]) == []
+
+
 def test_points_have_the_order_of_the_pages_clips():
     clips = pd.DataFrame({"recording": ["b", "a", "b"], "start": [0.0, 0.0, 3.0]})
     table = ClipProbabilities(("one", "two"), clips, ("belt",), np.ones((2, 3, 1)), ())

@@ -81,3 +81,4 @@ def test_a_scale_holds_all_intervals_in_tenths():
     assert scale([Rank("a", 0.42, 0.33, 0.55, ""), Rank("b", 0.3, NAN, NAN, "")]) == (0.3, 0.6)
     assert scale([Rank("a", 0.5, -0.2, 1.3, "")]) == (0.0, 1.0)
     assert scale([Rank("a", 0.5, NAN, NAN, "")]) == (0.5, 0.6)
+    assert scale([Rank("a", 1.0, NAN, NAN, "")]) == (0.9, 1.0)
