@@ -223,7 +223,7 @@ class SweepEnd(Callback):
         _postponed.clear()
         _outlook = Outlook(config, _list_jobs(config.hydra))
         for path in (*_folder(config.hydra, FAILED).glob("*.json"), *_folder(config.hydra, MADE).glob("*.txt")):
-            path.unlink()
+            path.unlink(missing_ok=True)
 
     def on_multirun_end(self, config: DictConfig, **_) -> None:
         """Run the postponed runs, collate, print a table of the runs, and list the failed ones.

@@ -165,6 +165,7 @@ class Forecast:
         """Add a run, unless it is complete; return whether it was added."""
         name = run.name(corpus.fingerprint("test"))
         if is_complete(self.output_dir / "runs" / name):
+            self.runs.pop(name, None)  # another process has made it meanwhile
             return False
         clips, network = len(corpus.rows("train")), _network_digest(run)
         kinds = [Kind(network, phase.trains, phase.changes_extractor) for phase in run.phases]

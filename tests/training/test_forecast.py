@@ -56,3 +56,15 @@ def test_a_network_without_a_pace_has_that_of_the_others(stored, tmp_path):
     stored |= {"F": 50.0, "1": 0.0}
     forecast.finish("a", SimpleNamespace(trained=(True, True)), 50.0)
     assert forecast.seconds_left() == pytest.approx(50)
+
+
+def test_a_run_that_another_process_has_made_takes_no_time(stored, tmp_path, monkeypatch):
+    forecast = Forecast(tmp_path)
+    for name, keys in {"a": "F1", "b": "F2"}.items():
+        forecast.add(make_run(name, *keys), CORPUS)
+    stored |= {"F": 100.0, "1": 8.0, "2": 8.0}
+    forecast.finish("a", SimpleNamespace(trained=(True, True)), 113.0)
+    assert forecast.seconds_left() == pytest.approx(5)
+    monkeypatch.setattr(planning, "is_complete", lambda folder: True)
+    assert not forecast.add(make_run("b", "F", "2"), CORPUS)
+    assert forecast.seconds_left() == 0
