@@ -172,7 +172,7 @@ def make_sampling(offsets, cell: tuple[int, ...], unit: np.ndarray):
     from singtech.results.look_figure import Sampling
 
     rigid, moved, mask = (part.numpy() for part in offsets.tap_positions(0, cell))
-    valid = offsets.reaches_map()[0][:, cell[0], cell[1]].numpy()
+    valid = offsets.reaches_map[0][:, cell[0], cell[1]].numpy()
     return Sampling(offsets.layer, offsets.kernel_size, rigid * unit, moved * unit, mask, valid)
 
 
@@ -220,7 +220,7 @@ def measure_corpus(network, corpus, rows, progress: bool = True):
             batch = rows[first : first + BATCH]
             for layer_look in predict_offsets(network, load_waveforms(corpus, batch)):
                 offsets = layer_look.offset.permute(0, 2, 1, 3, 4).numpy()  # (B, 2, M, F', T')
-                valid = layer_look.reaches_map().numpy()
+                valid = layer_look.reaches_map.numpy()
                 counts, _, _ = np.histogram2d(offsets[:, 0][valid], offsets[:, 1][valid], bins=(edges, edges))
                 densities[layer_look.layer] = densities.get(layer_look.layer, 0) + counts
                 taps[layer_look.layer] = taps.get(layer_look.layer, 0) + valid.sum()

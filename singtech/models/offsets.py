@@ -6,6 +6,7 @@ middle of a kernel of k taps that starts b cells before its own position. (The m
 side, is half a cell after its position.)
 """
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +40,7 @@ class LayerOffsets:
     origin: tuple[float, ...]
     map_size: tuple[int, ...]
 
+    @functools.cached_property
     def reaches_map(self) -> Tensor:
         """(B, M, F', T') whether a tap samples the map, with or without its offset.
 
@@ -70,7 +72,7 @@ class LayerOffsets:
         """
         rows, columns = (torch.arange(side, dtype=torch.float32) for side in self.offset.shape[-2:])
         cells = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1)
-        valid = self.reaches_map()[clip][:, None]  # (M, 1, F', T')
+        valid = self.reaches_map[clip][:, None]  # (M, 1, F', T')
         means = (self.offset[clip] * valid).sum(dim=0) / valid.sum(dim=0)
         scale, origin = torch.tensor(self.scale), torch.tensor(self.origin)
         return cells * scale + origin, means.permute(1, 2, 0) * scale

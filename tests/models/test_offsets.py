@@ -98,14 +98,14 @@ def test_a_tap_matters_that_meets_the_map_with_or_without_its_offset(network):
     layer = deformable_layers(network)[4]
     seen = predict_offsets(network, torch.randn(1, 4800))[1]
     assert seen.map_size == tuple(seen.offset.shape[-2:]) == (2, 2)
-    assert seen.reaches_map()[0, :, 0, 0].nonzero().flatten().tolist() == [7, 8]
-    assert seen.reaches_map()[0, :, 1, 1].nonzero().flatten().tolist() == [6, 7]
+    assert seen.reaches_map[0, :, 0, 0].nonzero().flatten().tolist() == [7, 8]
+    assert seen.reaches_map[0, :, 1, 1].nonzero().flatten().tolist() == [6, 7]
     with torch.no_grad():
         layer.shift.bias[0:2] = torch.tensor([0.0, 6.5])  # tap 0 of cell (0, 0): from -7 to -0.5, half on the map
         layer.shift.bias[14:16] = torch.tensor([50.0, 0.0])  # tap 7: off the map, where it looked at the cell itself
         layer.shift.bias[2:4] = torch.tensor([0.0, 5.0])  # tap 1: from -6 to -1, just off
     moved = predict_offsets(network, torch.randn(1, 4800))[1]
-    assert moved.reaches_map()[0, :, 0, 0].nonzero().flatten().tolist() == [0, 7, 8]
+    assert moved.reaches_map[0, :, 0, 0].nonzero().flatten().tolist() == [0, 7, 8]
 
 
 def test_networks_without_deformable_layers_have_nothing_to_show():
