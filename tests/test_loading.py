@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
 import singtech
-from singtech.errors import InvalidValue, NotThere
+from singtech.errors import Damaged, InvalidValue, NotThere
 from tests.conftest import call_command, own_settings, write_corpus
 from tests.pages import ROOT, read_blocks
 
@@ -77,6 +77,18 @@ def test_clips_of_another_length_are_refused(place, run):
     longer = singtech.load_corpus("choir", "data.clip_seconds=2.0", output_dir=place)
     with pytest.raises(InvalidValue, match="features of choir: clips of .* samples"):
         run.features("test", corpus=longer)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "a: 1", "model: 3", "x: ["])
+def test_a_damaged_configuration_is_named_with_the_command_that_makes_it_again(place, text):
+    (path,) = (place / "runs").glob("*/config.yaml")
+    whole = path.read_bytes()
+    try:
+        path.write_text(text)
+        with pytest.raises(Damaged, match=r"config\.yaml is damaged .*make the run again: singtech run"):
+            singtech.load_run("late", output_dir=place).corpus  # noqa: B018
+    finally:
+        path.write_bytes(whole)
 
 
 def test_what_is_absent_is_named(tmp_path):

@@ -21,7 +21,7 @@ from scipy.special import softmax
 
 from singtech.components import import_file
 from singtech.corpus.audio import SAMPLE_RATES, mix_to_mono
-from singtech.errors import InvalidValue
+from singtech.errors import Damaged, InvalidValue
 from singtech.inference.recordings import GATE, measure_levels
 from singtech.inference.saved import Description, read_model
 from singtech.models.network import Network
@@ -176,6 +176,7 @@ class Predictor:
             progress: is called with the share of windows that each batch has.
         Raises:
             InvalidValue: no samples, samples that are not finite, or an argument out of range.
+            Damaged: the network's logits are not finite.
         """
         mono = _check_waveform(waveform)
         samples = self._resample(mono, sample_rate)
@@ -187,6 +188,8 @@ class Predictor:
             for first in range(0, len(starts), self.batch_size):
                 windows = np.stack([padded[start : start + size] for start in starts[first : first + self.batch_size]])
                 logits.append(self.network(torch.from_numpy(windows).to(self.device)).float().cpu().numpy())
+                if not np.isfinite(logits[-1]).all():
+                    raise Damaged("the network gives NaN or infinite logits: it names nothing")
                 progress(len(windows) / len(starts))
         seconds = len(waveform) / sample_rate  # resampling may add or lose a sample
         begins = np.array(starts)  # in samples, so that equal times are equal numbers

@@ -183,6 +183,13 @@ def test_what_is_no_waveform_is_one_sentence(predictor, waveform, options, why):
         predictor.predict(waveform, **({"sample_rate": RATE} | options))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_network_whose_logits_are_no_numbers_names_nothing(predictor, value):
+    predictor.network.register_forward_hook(lambda module, inputs, output: output * value)
+    with pytest.raises(Damaged, match="NaN or infinite logits"):
+        predictor.predict(np.full(400, 0.5, "f4"), RATE)
+
+
 @pytest.fixture
 def model(tmp_path):
     folder = tmp_path / "model"
