@@ -40,7 +40,8 @@ def load_corpus(name: str = "demo", *settings: str, output_dir: str | Path = "ou
     from singtech.config_paths import CONF
 
     stored = shlex.split(read_collated(output_dir).settings(name))
-    overrides = [*(stored or [f"data={name}"]), *settings, f"output_dir='{output_dir}'"]
+    quoted = str(output_dir).replace("'", r"\'")
+    overrides = [*(stored or [f"data={name}"]), *settings, f"output_dir='{quoted}'"]
     before = HydraConfig.instance().cfg
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:

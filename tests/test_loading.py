@@ -34,6 +34,11 @@ def test_a_corpus_of_the_results_is_opened_by_its_name(place, run):
     assert not GlobalHydra.instance().is_initialized()  # a notebook may compose configurations of its own
 
 
+def test_an_apostrophe_may_stand_in_the_path_of_the_results(tmp_path):
+    corpus = singtech.load_corpus("demo", output_dir=tmp_path / "ann's")
+    assert corpus.folder.is_relative_to(tmp_path / "ann's")
+
+
 def test_settings_are_those_of_the_command_line(place):
     corpus = singtech.load_corpus("choir", "data.split.test=[ann]", output_dir=place)
     assert set(corpus.table("test")["singer"]) == {"ann"}

@@ -67,7 +67,7 @@ def main(options: Options) -> int:
     pictures = choose_pictures(options.pictures, len(paths))
     print(f"{len(paths):,} recording{'s' * (len(paths) > 1)}, loading the network …", flush=True)
     if not (pictures or options.pictures):
-        print(f"no pictures of more than {MOST_PICTURES} recordings; draw them with pictures=true.", flush=True)
+        print(f"more than {MOST_PICTURES} recordings: no pictures; pictures=true draws them.", flush=True)
     predictor = load_predictor(options.network, options.output_dir, options.device, options.code)
     folder = Path(options.to or options.output_dir / "predictions")
     lines = predict_recordings(predictor, paths, folder, options.overlap, options.gate, pictures)
@@ -77,7 +77,7 @@ def main(options: Options) -> int:
     shown = shown.assign(recording=[os.path.relpath(name, folder) for name in shown["recording"]])
     print(format_table(columns, shown.to_numpy(), ends_in_words=True))
     print(*filter(None, lines["note"].unique()), sep="\n")
-    print("\nThe network names a technique of all that is no silence. Probabilities are not calibrated.")
+    print("\nWherever there is sound, the network names a technique. Probabilities are not calibrated.")
     print(f"\ntimelines and summary.csv in {escape_text(folder)}")
     unreadable = lines[lines["problem"] != ""]
     if unreadable.empty:

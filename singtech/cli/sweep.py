@@ -233,7 +233,7 @@ class SweepEnd(Callback):
         """
         from singtech.cli.problems import describe_error, is_fixable, print_traceback
         from singtech.results.collate import collate
-        from singtech.results.ranking import rank
+        from singtech.results.ranking import format_ranking
 
         is_whole = False
         try:
@@ -241,7 +241,7 @@ class SweepEnd(Callback):
             collated = collate(config.output_dir)
             is_whole = True
             paths = _folder(config.hydra, MADE).glob("*.txt")
-            if table := rank(collated, {path.read_text(encoding="utf-8") for path in paths}):
+            if table := format_ranking(collated, {path.read_text(encoding="utf-8") for path in paths}):
                 print(table, flush=True)
         except Exception as problem:  # Hydra would turn it into a warning
             if not is_fixable(problem):

@@ -12,10 +12,7 @@ from itertools import pairwise
 from singtech.results.experiments import PAPER_CORPUS
 from singtech.results.pages import NONE, Cell, Line, Page, Table, corpus
 
-COLUMN, PAGE = (
-    222.0,
-    478.0,
-)  # points: the width of one column, and of both, of 80 and 170 mm with a margin for other fonts
+COLUMN, PAGE = 222.0, 478.0  # points: widths of one column (80 mm) and of both (170 mm), less a margin for other fonts
 SMALL, SIZES = 7, (8, 7)  # points: of intervals and notes; of a table, the first that fits
 GAP = 5  # points between columns
 LINES = 42  # that a page holds

@@ -20,7 +20,7 @@ VARYING = ("data", "fold", "seed", "rounding")  # columns that the table has whe
 INTERVAL = "95 %: for other singers, by the jackknife over the test singers; one training each."
 
 
-def rank(collated: Collated, names: Collection[str]) -> str:
+def format_ranking(collated: Collated, names: Collection[str]) -> str:
     """Write a table of complete runs, the highest macro-F1 first, and where to see them; "" if none is complete.
 
     Args:

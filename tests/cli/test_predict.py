@@ -476,7 +476,7 @@ def test_many_recordings_have_no_pictures_unless_these_are_wanted(model, takes, 
     options[1] = f"input=[{takes / 'a.wav'},{takes / 'more'}]"
     options[2] += "2"
     assert main(options) == 0
-    assert "no pictures of more than 1 recordings; draw them with pictures=true" in capsys.readouterr().out
+    assert "more than 1 recordings: no pictures; pictures=true draws them" in capsys.readouterr().out
     assert not list((tmp_path / "to2").rglob("*.png"))
     assert main([*options, "pictures=[pdf,svg]"]) == 0
     assert "no pictures" not in capsys.readouterr().out

@@ -4,7 +4,7 @@ if (clips.length) {
   const choice = { singer: "", technique: "", context: "" };
   let found = takes, drawn = null, isFull = false, until = Infinity;
   const player = make("audio", { controls: true, preload: "none" });
-  const title = make("h3"), about = make("p", { className: "quiet" }), silent = make("p", { className: "quiet" }, "Not to be heard here.");
+  const title = make("h3"), about = make("p", { className: "quiet" }), silent = make("p", { className: "quiet" }, "This page does not hold its sound.");
   const figure = make("div", { tabIndex: 0, role: "group", className: "figure" }), table = make("div", { className: "wide", tabIndex: 0, role: "region", "aria-label": "Probabilities, clip by clip" });
   const step = (by) => {
     const next = view.clip.take.clips[view.clip.number + by];
