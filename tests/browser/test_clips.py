@@ -186,7 +186,7 @@ def test_keys_step_and_a_click_seeks(opened):
 
 def test_a_hard_clip_opens_at_its_second(opened):
     """With a logit of 1, 0.232 of what a seed names is sure, with 0.5 0.155: late_joint wins where they differ."""
-    assert "The 4 clips that the mean over all conditions names wrongly" in find(opened, "#hardest caption").text
+    assert "The 4 clips that the mean over all conditions names wrongly" in find(opened, "#hardest .caption").text
     click(opened, "#hardest a[href*='one']")
     wait(opened, "view.clip.start === 3")
     wait(opened, "document.querySelector('#take audio').currentTime === 3")

@@ -212,7 +212,7 @@ def test_rows_that_belong_together_stay_together(opened):
     late = next(group for group in groups if group.text.startswith("Late"))
     rows = late.find_elements(By.TAG_NAME, "tr")
     kinds = [row.find_elements(By.CSS_SELECTOR, "th, td")[1].text for row in rows]
-    assert kinds == ["ours", "95 %", "paper"]
+    assert kinds == ["ours", "paper"]  # no interval: one singer is tested
 
 
 def test_rows_stay_below_their_heading(studied):
