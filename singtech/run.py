@@ -45,6 +45,10 @@ def job(cfg: DictConfig) -> float | None:
     import_components(
         {group: resolve(cfg[group]) for group in COMPONENTS}
     )  # find a wrong name before a corpus is downloaded
+    hydra = HydraConfig.get()
+    given = {override.partition("=")[0] for override in hydra.overrides.task}
+    if swept := [name for name in hydra.sweeper.get("params") or {} if name not in given and not sweep.is_sweep()]:
+        raise InvalidValue(f"experiments={choices['experiments']}: it sweeps {' and '.join(swept)}; add -m to run all.")
     machine = build_machine(cfg)
     try:
         corpus = prepare_corpus(cfg)

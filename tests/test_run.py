@@ -399,6 +399,7 @@ def test_a_row_says_what_made_it(call, own, tmp_path):
         ("front_end.scale=mel", "front_end.scale=mel: expected log or linear"),
         ("trainer.accelerator=abacus", "accelerator='abacus'"),
         ("trainer.accelerator=mps", "Omit trainer.accelerator to compute on what is there."),
+        ("experiments=figure3", "experiments=figure3: it sweeps condition and alpha; add -m to run all."),
         ("optimizer.lr=abc", "optimizer.lr=abc: expected a number, such as 0.001."),
         ("lr=1e-3", "lr: no such setting; here it is optimizer.lr."),
         ("epochs=5", "epochs: no such setting; here it is schedule.features and"),
