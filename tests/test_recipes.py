@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -616,6 +617,16 @@ def test_tables_show_the_runs_under_their_settings_and_suggest_commands_that_rep
         for group in ("loss", "sampler", "optimizer", "front_end", "schedule", "batch_size"):
             assert asked[group] == plain[group]
         assert asked["strategy"] != plain["strategy"]  # cRT-WFC is missing, cRT-WC is there
+
+
+def test_an_encoder_of_the_hub_is_one_file(call, folder):
+    RECIPES["A frozen encoder"].write(folder)
+    done = call("run", "--config-dir", "my", "model=my_encoder", "--cfg", "job")
+    assert done.status == 0, done.err
+    settings = yaml.safe_load(done.out)
+    assert settings["model"]["name"] == "facebook/hubert-base-ls960"
+    assert settings["front_end"]["_target_"] == "singtech.models.cnn1d.Waveform"
+    assert [phase["_target_"].rpartition(".")[2] for phase in settings["strategy"]["phases"]] == ["TrainHead"]
 
 
 @pytest.mark.usefixtures("undrawn")
