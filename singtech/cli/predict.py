@@ -229,7 +229,7 @@ def _predict_recording(
     except OSError as problem:
         raise InvalidValue(problem.strerror or str(problem)) from None
     origin = {"sha256": sha256, "network": predictor.fingerprint, **settings}
-    earlier = _read_result(stem)
+    earlier = _read_result(stem, (*TIMELINES, *pictures))
     if earlier and Path(earlier["recording"]).absolute() != Path(escape_text(path)).absolute():
         raise InvalidValue(
             f"{escape_text(_add_suffix(stem, 'json'))} is of {earlier['recording']}; name another folder with to=FOLDER"
@@ -244,6 +244,8 @@ def _predict_recording(
     segments = timeline.segments()
     note = _write_note(predictor, timeline.seconds)
     rows = [(round(s.start, 3), round(s.end, 3), s.technique, _round(s.probability)) for s in segments]
+    if not earlier:  # so that the files of an interrupted command are known as ours
+        write_text(_add_suffix(stem, "json"), json.dumps({"recording": escape_text(path), "made_of": None}))
     write_text(_add_suffix(stem, "csv"), pd.DataFrame(rows, columns=list(SEGMENT_COLUMNS)).to_csv(index=False))
     write_text(_add_suffix(stem, "txt"), format_labels(segments))
     write_text(_add_suffix(stem, "TextGrid"), format_text_grid(segments))
@@ -290,12 +292,25 @@ def _write_title(path: Path, timeline) -> str:
     )
 
 
-def _read_result(stem: Path) -> dict:
-    """Read the stored JSON of a recording; empty if it is absent or damaged."""
+def _read_result(stem: Path, suffixes: Sequence[str]) -> dict:
+    """Read the stored JSON of a recording; empty if it is absent or damaged.
+
+    Args:
+        suffixes: of the other files that will be written.
+    Raises:
+        InvalidValue: a file to be written exists, and predict did not write it.
+    """
+    path = _add_suffix(stem, "json")
+    others = [] if path.exists() else [_add_suffix(stem, suffix) for suffix in suffixes]
     try:
-        return json.loads(_add_suffix(stem, "json").read_text(encoding="utf-8"))
+        result = json.loads(path.read_text(encoding="utf-8"))
+        others += [] if isinstance(result, dict) and {"recording", "made_of"} <= result.keys() else [path]
     except (OSError, ValueError):
-        return {}
+        result = {}
+    if taken := [other for other in others if other.exists()]:
+        name = escape_text(taken[0])
+        raise InvalidValue(f"{name} exists, and predict did not write it; name another folder with to=FOLDER")
+    return result
 
 
 def _write_note(predictor, seconds: float) -> str:

@@ -231,6 +231,17 @@ def test_a_folder_is_named_file_by_file_and_what_cannot_be_read_is_told(model, t
     assert [float(rows[0]["start"]), float(rows[-1]["end"])] == [0.0, 1.0]
 
 
+@pytest.mark.parametrize("name", ["a.TextGrid", "a.txt", "a.json"])
+def test_what_a_person_wrote_beside_a_recording_stays(model, takes, tmp_path, capsys, name):
+    (takes / "a.flac").unlink()
+    mine = takes / name
+    mine.write_text('{"mine": 1}')
+    for _ in range(2):
+        assert main([f"network={model}", f"input={takes / 'a.wav'}", f"to={takes}"]) == 1
+        assert f"{name} exists, and predict did not write it" in capsys.readouterr().err
+    assert mine.read_text() == '{"mine": 1}'
+
+
 def test_a_file_of_20_gb_is_skipped_before_anything_of_it_is_read(model, takes, tmp_path, capsys, monkeypatch):
     huge = takes / "huge.wav"
     with huge.open("wb") as file:
