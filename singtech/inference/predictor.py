@@ -178,6 +178,8 @@ class Predictor:
             InvalidValue: no samples, samples that are not finite, or an argument out of range.
             Damaged: the network's logits are not finite.
         """
+        if gate is not None and not math.isfinite(gate):
+            raise InvalidValue(f"gate={gate}: expected a level in dBFS, such as {GATE:g}, or None for no gate.")
         mono = _check_waveform(waveform)
         samples = self._resample(mono, sample_rate)
         size, rate = self.description.samples, self.description.sample_rate

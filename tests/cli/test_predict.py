@@ -175,6 +175,7 @@ def test_zeros_follow_a_short_recording(predictor):
         (np.array([np.nan], "f4"), {}, "NaN"),
         (np.zeros(9, "f4"), {"sample_rate": 0}, "sample_rate=0"),
         (np.zeros(9, "f4"), {"overlap": 1}, "overlap=1"),
+        (np.zeros(9, "f4"), {"gate": np.nan}, "gate=nan: expected a level in dBFS"),
         (np.zeros(9, "f4"), {"overlap": 0.9999}, "from 0 to 0.99"),
     ],
 )
