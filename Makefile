@@ -13,10 +13,15 @@ $(foreach name,data seed alpha schedule trainer output_dir experiments only,$(if
 	pictures report wheel clean test-browser test-docs test-extras docs
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { line = sprintf("  make %-12s", $$1); number = split($$2, words, " "); \
+		for (i = 1; i <= number; i++) { \
+			if (length(line) + length(words[i]) > 78) { print line; line = sprintf("%19s", "") } \
+			line = line " " words[i] } \
+		print line }' $(MAKEFILE_LIST)
 	@echo "  or one table or figure, with its missing runs:"
-	@echo "    make $(EXPERIMENTS)" | fold -s -w 110
-	@echo "  ARGS=\"…\" is passed to the commands, as in: make table3 ARGS=\"data=demo schedule=demo seed=0,1\""
+	@echo "    make $(EXPERIMENTS)" | fold -s -w 78
+	@echo "  ARGS=\"…\" is passed to the commands:"
+	@echo "    make table3 ARGS=\"data=demo schedule=demo seed=0,1\""
 
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
