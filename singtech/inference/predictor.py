@@ -20,7 +20,7 @@ import torch
 from scipy.special import softmax
 
 from singtech.components import import_file
-from singtech.corpus.audio import SAMPLE_RATES, mix_to_mono
+from singtech.corpus.audio import MAX_AMPLITUDE, SAMPLE_RATES, mix_to_mono
 from singtech.errors import Damaged, InvalidValue
 from singtech.inference.recordings import GATE, measure_levels
 from singtech.inference.saved import Description, read_model
@@ -169,7 +169,8 @@ class Predictor:
         A shorter recording is padded with zeros. The last window ends with the recording.
 
         Args:
-            waveform: (S,), or (S, C) with channels as soundfile reads them; floats with full scale at 1.
+            waveform: (S,), (S, C) as soundfile reads it, or (C, S) as torchaudio does; the longer axis holds the
+                samples. Floats with full scale at 1.
             sample_rate: in Hz.
             overlap: share of a window that the next one repeats, from 0 to 0.99.
             gate: level in dBFS (RMS; a full-scale square wave has 0) below which a piece is silence; None for no gate.
@@ -193,7 +194,7 @@ class Predictor:
                 if not np.isfinite(logits[-1]).all():
                     raise Damaged("the network gives NaN or infinite logits: it names nothing")
                 progress(len(windows) / len(starts))
-        seconds = len(waveform) / sample_rate  # resampling may add or lose a sample
+        seconds = len(mono) / sample_rate  # resampling may add or lose a sample
         begins = np.array(starts)  # in samples, so that equal times are equal numbers
         ends = np.where(begins + size < len(samples), (begins + size) / rate, seconds)
         begins = begins / rate
@@ -243,16 +244,21 @@ def find_edges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 def _check_waveform(waveform: np.ndarray | torch.Tensor) -> np.ndarray:
     """Check a waveform, and return (S,) float32 samples, mixed to one channel."""
-    samples = waveform.detach().cpu().numpy() if isinstance(waveform, torch.Tensor) else np.asarray(waveform)
+    if isinstance(waveform, torch.Tensor):
+        waveform = waveform.detach().cpu()
+        waveform = waveform.float() if waveform.is_floating_point() else waveform  # NumPy has no bfloat16
+    samples = np.asarray(waveform)
     if samples.ndim not in (1, 2) or not samples.size:
-        raise InvalidValue(f"waveform of shape {samples.shape}: expected (S,) or (S, channels) with samples in it.")
-    if samples.ndim == 2 and samples.shape[1] > samples.shape[0]:
-        raise InvalidValue(f"waveform of shape {samples.shape}: expected (S, channels), samples first; transpose it.")
+        raise InvalidValue(f"waveform of shape {samples.shape}: expected (S,), (S, channels) or (channels, S).")
     if not np.issubdtype(samples.dtype, np.floating):
         raise InvalidValue(f"waveform of {samples.dtype}: expected floats with full scale at 1.")
+    if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
+        samples = samples.T  # as torchaudio reads them
     samples = samples.astype(np.float32)
     if not np.isfinite(samples).all():
         raise InvalidValue("waveform holds NaN or infinite samples.")
+    if np.abs(samples).max() > MAX_AMPLITUDE:
+        raise InvalidValue(f"waveform reaches {np.abs(samples).max():.3g}: expected floats with full scale at 1.")
     return mix_to_mono(samples) if samples.ndim == 2 else samples
 
 

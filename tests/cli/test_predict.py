@@ -151,6 +151,15 @@ def test_another_rate_is_resampled_and_channels_are_mixed(predictor):
     assert timeline.starts.tolist() == [0, pytest.approx(0.2)]
 
 
+def test_channels_come_first_or_last_and_halves_are_read(predictor):
+    tone = np.sin(2 * np.pi * 50 * np.arange(4096) / RATE).astype("f4")
+    both = np.stack([tone, tone], axis=1)
+    for waveform in (both.T, torch.from_numpy(both.T), torch.from_numpy(both).bfloat16()):
+        timeline = predictor.predict(waveform, RATE)
+        assert timeline.seconds == pytest.approx(4096 / RATE)
+        np.testing.assert_allclose(timeline.logits, predictor.predict(both, RATE).logits, atol=0.05)
+
+
 def test_a_short_recording_is_padded_and_ends_where_it_ends(predictor):
     timeline = predictor.predict(torch.full((400,), 0.5), RATE)
     (segment,) = timeline.segments()
@@ -168,9 +177,9 @@ def test_zeros_follow_a_short_recording(predictor):
 @pytest.mark.parametrize(
     ("waveform", "options", "why"),
     [
-        (np.zeros(0, "f4"), {}, "with samples in it"),
-        (np.zeros((2, 2, 2), "f4"), {}, "with samples in it"),
-        (np.zeros((2, 4000), "f4"), {}, "samples first; transpose it"),
+        (np.zeros(0, "f4"), {}, "or .channels, S."),
+        (np.zeros((2, 2, 2), "f4"), {}, "or .channels, S."),
+        (np.full(9, 1e30, "f4"), {}, "reaches 1e[+]30: expected floats with full scale at 1"),
         (np.zeros(9, "i2"), {}, "floats with full scale at 1"),
         (np.array([np.nan], "f4"), {}, "NaN"),
         (np.zeros(9, "f4"), {"sample_rate": 0}, "sample_rate=0"),
