@@ -98,7 +98,11 @@ def quote_letters(word: str) -> str:
     name, equals, values = word.partition("=")
     plain = r"""[^,\[\]{}()'"=]*"""
     letters = rf"""('[^']*'|"[^"]*")|{plain}[^\x00-\x7f,]{plain}"""
-    return name + equals + re.sub(letters, lambda value: value[1] or f"'{value[0].strip()}'", values)
+    return name + equals + re.sub(letters, _quote, values)
+
+
+def _quote(value: re.Match[str]) -> str:
+    return value[1] or f"'{value[0].strip()}'"
 
 
 def hydra_command_with(schema: type) -> Callable[[Callable[[DictConfig, Any], Any]], Callable[[], int]]:

@@ -73,8 +73,8 @@ def main(options: Options) -> int:
     lines = predict_recordings(predictor, paths, folder, options.overlap, options.gate, pictures)
     columns = list(SUMMARY_COLUMNS[:5])
     shown = lines.loc[lines["problem"] == "", columns]
-    folder = os.path.commonpath([path.absolute().parent for path in paths])
-    shown = shown.assign(recording=[os.path.relpath(name, folder) for name in shown["recording"]])
+    common = os.path.commonpath([path.absolute().parent for path in paths])
+    shown = shown.assign(recording=[os.path.relpath(name, common) for name in shown["recording"]])
     print(format_table(columns, shown.to_numpy(), ends_in_words=True))
     print(*filter(None, lines["note"].unique()), sep="\n")
     print("\nWherever there is sound, the network names a technique. Probabilities are not calibrated.")
