@@ -75,7 +75,7 @@ class FeaturesThere:
 
     key = "0" * 16
 
-    def load_into(self, network: object) -> None:
+    def load_into(self, network: object, running: bool = False) -> None:
         """The initial weights do."""
 
     def features(self, clips: str, compute: object) -> np.ndarray:
