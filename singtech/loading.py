@@ -36,12 +36,13 @@ def load_corpus(name: str = "demo", *settings: str, output_dir: str | Path = "ou
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
 
+    from singtech.cli.config import quote_letters
     from singtech.cli.prepare import prepare_corpus
     from singtech.config_paths import CONF
 
     stored = shlex.split(read_collated(output_dir).settings(name))
     quoted = str(output_dir).replace("'", r"\'")
-    overrides = [*(stored or [f"data={name}"]), *settings, f"output_dir='{quoted}'"]
+    overrides = [*(stored or [f"data={name}"]), *map(quote_letters, settings), f"output_dir='{quoted}'"]
     before = HydraConfig.instance().cfg
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:

@@ -46,6 +46,14 @@ def test_settings_are_those_of_the_command_line(place):
         singtech.load_corpus("nowhere", output_dir=place)
 
 
+def test_settings_may_have_letters_beyond_ascii(place, tmp_path):
+    folder = tmp_path / "chœur"
+    folder.symlink_to(place.parent / "corpus")
+    names = ("data.name=chœur", f"data.root={folder}", "data.split.test=[dot]", "data.sample_rate=8000")
+    corpus = singtech.load_corpus("folder", *names, "data.clip_seconds=0.6", output_dir=tmp_path / "outputs")
+    assert corpus.name == "chœur"
+
+
 def test_batches_are_ready_for_the_network_and_give_the_stored_logits(run):
     logits, targets = [], []
     for waveforms, labels in run.corpus.batches("test", batch_size=5):
