@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from singtech import metrics
 from singtech.results.collate import STATE, Collated
 from singtech.results.conditions import printed_label
-from singtech.results.confusions import confusion
+from singtech.results.confusions import confusion, draw_shares
 from singtech.results.experiments import PAPER_CORPUS
-from singtech.results.figures import default_style
+from singtech.results.figures import plot, print_style
 from singtech.results.pages import Table, corpus, pipes, shown, shown_interval
 from singtech.results.rows import VARIANT
 from singtech.results.settings import read_settings
@@ -72,25 +72,13 @@ def has_confusion(row: Mapping, collated: Collated) -> bool:
     return bool((collated.confusions["run"] == row["run"]).any())
 
 
-@default_style()
+@print_style()
 def draw_confusion(row: Mapping, collated: Collated) -> "Figure":
     """Draw the confusion matrix of one run, in percent of each technique's test clips."""
-    import numpy as np
-    from matplotlib.figure import Figure
-
     techniques, (shares, *_) = confusion(collated.confusions, (row["run"],))
     size = 2.2 + 0.4 * max(len(techniques), 4)
-    figure = Figure(figsize=(size, size), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (true, named), share in np.ndenumerate(shares):
-        if share >= 0.005:
-            colour = "white" if share > 0.55 else "black"
-            axes.text(named, true, f"{100 * share:.0f}", ha="center", va="center", fontsize=8, color=colour)
-    names = list(map(printed, techniques))
-    axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="named by the network", ylabel="sung")
+    figure, axes = plot(size, size)
+    draw_shares(axes, techniques, shares)
     title = "Percent of the test clips of a technique"
     axes.set_title(title + ("" if row["data"] == PAPER_CORPUS else f"\n{_corpus_name(row['data'])}"), fontsize=9)
     return figure
@@ -107,17 +95,11 @@ def _metadata(row: Mapping, label: str, is_deformable: bool) -> str:
     import yaml
 
     is_vocalset = row["data"] == PAPER_CORPUS
-    split = (
-        "the paper's split"
-        if is_vocalset and not row["fold"]
-        else f"fold {row['fold']}"
-        if row["fold"]
-        else "its split"
-    )
+    own_split = "the paper's split" if is_vocalset else "its split"
     dataset = {
         "type": "singtech-demo" if row["data"] == "demo" else row["data"],
         "name": _corpus_name(row["data"]),
-        "config": split,
+        "config": f"fold {row['fold']}" if row["fold"] else own_split,
         "split": "test",
     }
     scores = [

@@ -29,6 +29,7 @@ from singtech.results.summaries import Answer, in_order, printed
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -131,17 +132,34 @@ def draw(answer: Answer, techniques: list[str], shares: np.ndarray) -> "Figure":
         is_elsewhere = len(answer.runs) > 0
         return blank(f"not in {CONFUSIONS}, see {answer.experiment.name}.md" if is_elsewhere else without_runs(answer))
     mean = shares.mean(axis=0)
-    has_clips = ~np.isnan(mean).all(axis=1)
-    mean, rows = mean[has_clips], [name for name, known in zip(techniques, has_clips, strict=True) if known]
+    rows = sung(techniques, mean)
     width = COLUMN if len(techniques) <= MOST_IN_A_COLUMN else TWO_COLUMNS
     field = (width - LABELS) / max(len(techniques), 4)
     figure, axes = plot(width, LABELS + 0.25 + min(field, 0.3) * max(len(rows), 4))
     entitle(figure, answer)
-    axes.imshow(mean, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for (k, j), share in np.ndenumerate(mean):
+    draw_shares(axes, techniques, mean)
+    for labels, names in ((axes.get_xticklabels(), techniques), (axes.get_yticklabels(), rows)):
+        for label, name in zip(labels, names, strict=True):
+            label.set_fontweight("bold" if name in answer.experiment.techniques else "normal")
+    if not_rows := [printed(name) for name in techniques if name not in rows]:
+        figure.supxlabel(textwrap.fill(f"no test clips: {', '.join(not_rows)}", int(width / LETTER)), fontsize=SMALL)
+    return figure
+
+
+def sung(techniques: Sequence[str], shares: np.ndarray) -> list[str]:
+    """List the techniques with test clips; the rows of the others in (K, K) shares are nan."""
+    return [name for name, row in zip(techniques, shares, strict=True) if not np.isnan(row).all()]
+
+
+def draw_shares(axes: "Axes", techniques: Sequence[str], shares: np.ndarray) -> None:
+    """Draw (K, K) shares of each true technique's clips, in percent, without the rows that are nan."""
+    rows = sung(techniques, shares)
+    shares = shares[[name in rows for name in techniques]]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (true, named), share in np.ndenumerate(shares):
         if share >= 0.005:
-            text = f"{100 * share:.0f}"
-            axes.text(j, k, text, ha="center", va="center", fontsize=SMALL, color="white" if share > 0.55 else "black")
+            colour = "white" if share > 0.55 else "black"
+            axes.text(named, true, f"{100 * share:.0f}", ha="center", va="center", fontsize=SMALL, color=colour)
     axes.set_xticks(range(len(techniques)), map(printed, techniques), rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(rows)), map(printed, rows))
     axes.set(xlabel="predicted, % of the true technique's clips", ylabel="true")
@@ -150,12 +168,6 @@ def draw(answer: Answer, techniques: list[str], shares: np.ndarray) -> "Figure":
     axes.grid(which="minor", color="0.85", linewidth=0.6)
     axes.tick_params(which="minor", length=0)
     axes.spines[:].set_visible(True)
-    for labels, names in ((axes.get_xticklabels(), techniques), (axes.get_yticklabels(), rows)):
-        for label, name in zip(labels, names, strict=True):
-            label.set_fontweight("bold" if name in answer.experiment.techniques else "normal")
-    if not_rows := [printed(name) for name in techniques if name not in rows]:
-        figure.supxlabel(textwrap.fill(f"no test clips: {', '.join(not_rows)}", int(width / LETTER)), fontsize=SMALL)
-    return figure
 
 
 def _tables(answer: Answer, techniques: list[str], shares: np.ndarray, without: list[np.ndarray]) -> list[Table]:
