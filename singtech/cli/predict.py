@@ -30,7 +30,7 @@ import pandas as pd
 from singtech.cli.options import command, option
 from singtech.errors import InvalidValue, NotThere, SingtechError
 from singtech.io.atomic import escape_text, write_text
-from singtech.io.terminal import format_table
+from singtech.io.terminal import format_table, progress_bar
 
 SUMMARY_COLUMNS = ("recording", "seconds", "technique", "probability", "timeline", "note", "problem")
 SEGMENT_COLUMNS = ("start", "end", "technique", "probability")
@@ -173,19 +173,16 @@ def predict_recordings(
 
     Stored results of the same network are reused.
     """
-    from tqdm import tqdm
-
     from singtech.inference.predictor import find_window_starts
 
     find_window_starts(1, 1, overlap)  # finds a wrong overlap before the first recording
     lines: list[dict] = []
     names, settings = _output_names(paths), {"overlap": overlap, "gate": gate}
     sizes = [_read_size(path) for path in paths]
-    layout = "{desc}: {percentage:3.0f}%|{bar:20}| [{elapsed}, {remaining} left]"
-    bar = tqdm(total=sum(sizes), disable=None, dynamic_ncols=True, bar_format=layout)  # none outside a terminal
+    bar = progress_bar("recordings", "bytes", total=sum(sizes), unit_scale=True)
     try:
         for number, (path, size) in enumerate(zip(paths, sizes, strict=True), 1):
-            bar.set_description(f"recording {number:,} of {len(paths):,}")
+            bar.set_description_str(f"recording {number:,} of {len(paths):,}", refresh=False)
             done = bar.n
             line = dict.fromkeys(SUMMARY_COLUMNS, "") | {"recording": escape_text(path)}
             try:

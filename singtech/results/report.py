@@ -251,19 +251,18 @@ def _curves(answer: Answer) -> list[dict]:
     """Loss and F1 of every epoch of each run's phases, where the phases are stored."""
     import pandas as pd
 
-    curves = []
-    for run, keys in zip(answer.runs["run"], answer.runs["phases"], strict=True):
-        phases = []
-        for key in keys.split():
-            folder = answer.collated.output_dir / "phases" / key
-            try:
-                log = pd.read_csv(folder / "log.csv")
-                name = json.loads((folder / "phase.json").read_text(encoding="utf-8"))["phase"]["name"]
-                columns = {c: [round(float(v), 4) for v in log[c]] for c in CURVE if c in log}
-            except (OSError, ValueError, KeyError, TypeError):  # a phase that is absent or damaged has no curve
-                continue
-            if {"epoch", "loss", "f1"} <= set(columns) and all(np.isfinite(v).all() for v in columns.values()):
-                phases.append({"name": str(name), **columns})
-        if phases:
-            curves.append({"run": run, "phases": phases})
-    return curves
+    @functools.cache  # runs share phases
+    def read(key: str) -> dict | None:
+        folder = answer.collated.output_dir / "phases" / key
+        try:
+            log = pd.read_csv(folder / "log.csv")
+            name = json.loads((folder / "phase.json").read_text(encoding="utf-8"))["phase"]["name"]
+            columns = {c: [round(float(v), 4) for v in log[c]] for c in CURVE if c in log}
+        except (OSError, ValueError, KeyError, TypeError):  # a phase that is absent or damaged has no curve
+            return None
+        is_whole = {"epoch", "loss", "f1"} <= set(columns) and all(np.isfinite(v).all() for v in columns.values())
+        return {"name": str(name), **columns} if is_whole else None
+
+    pairs = zip(answer.runs["run"], answer.runs["phases"], strict=True)
+    curves = [(run, [curve for key in keys.split() if (curve := read(key))]) for run, keys in pairs]
+    return [{"run": run, "phases": phases} for run, phases in curves if phases]
