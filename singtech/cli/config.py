@@ -10,21 +10,30 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from singtech import settings
 from singtech.cli import sweep, usage
 from singtech.cli.options import format_help, parse_options
-from singtech.cli.problems import SHOW_TRACEBACKS, describe_error, is_disk_full, is_fixable, print_traceback, run_verb
+from singtech.cli.problems import (
+    SHOW_TRACEBACKS,
+    describe_error,
+    is_disk_full,
+    is_fixable,
+    print_traceback,
+    run_verb,
+    suggest_setting,
+)
 from singtech.config_paths import CONF, register_home
-from singtech.errors import InvalidValue, MissingExtra, SingtechError
+from singtech.errors import InvalidValue, SingtechError
 from singtech.io.interrupts import raise_if_signalled
 from singtech.io.lock import Busy
 from singtech.settings import flatten
@@ -58,8 +67,8 @@ DIFFERENCE_GROUPS = ("front_end", "loss", "sampler", "augment", "optimizer", "he
 def hydra_command(job: Callable[[DictConfig], Any]) -> Callable[[], int]:
     """Turn a function of the configuration into a program that returns its exit status.
 
-    In a sweep, a failed run does not stop the others, unless they would fail too: the corpus or a package is missing,
-    or the disk is full. At its end, the sweep lists the failed runs.
+    In a sweep, a failed run does not stop the others, unless they would fail too: the corpus is missing, or the disk is
+    full. At its end, the sweep lists the failed runs.
     """
 
     @functools.wraps(job)
@@ -81,16 +90,38 @@ def hydra_command(job: Callable[[DictConfig], Any]) -> Callable[[], int]:
                 gc.collect()  # free the memory of the run
         return None
 
+    def start() -> Any:
+        sys.argv[1:] = read_words(sys.argv[1:])
+        return hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run)()
+
     def main() -> int:
         usage.register(sys.modules[job.__module__].__doc__ or "")
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors and prints nothing
-        sys.argv[1:] = map(quote_letters, sys.argv[1:])
         try:
-            return run_verb(hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run))
+            return run_verb(start)
         finally:
             os.environ["HYDRA_FULL_ERROR"] = str(int(SHOW_TRACEBACKS))
 
     return main
+
+
+def read_words(words: Sequence[str]) -> list[str]:
+    """Check that each word of a command is a setting or a flag of Hydra; return them with `quote_letters`.
+
+    Raises:
+        InvalidValue: one is neither.
+    """
+    parser = get_args_parser()
+    parser.error = _refuse_words  # type: ignore[method-assign]
+    flags, unknown = parser.parse_known_args([*words])
+    for word in [*unknown, *(each for each in flags.overrides if not re.match(r"~|[^\s=]+=", each))]:
+        name = re.sub(r"^\W+|[\s=:].*", "", word).replace("-", "_")
+        raise InvalidValue(f"{word}: a setting is written name=value, such as seed=1{suggest_setting(name)}.")
+    return [*map(quote_letters, words)]
+
+
+def _refuse_words(message: str) -> NoReturn:
+    raise InvalidValue(f"{message}; a setting is written name=value, such as seed=1.")
 
 
 def quote_letters(word: str) -> str:
@@ -143,7 +174,7 @@ def _handle_failure(problem: Exception) -> None:
         raise problem if needs_traceback else SystemExit(error)
     if needs_traceback or not sweep.is_local():  # the output of a job is a log
         print_traceback(problem)
-    if sweep.is_local() and (isinstance(problem, CorpusProblem | MissingExtra) or is_disk_full(problem)):
+    if sweep.is_local() and (isinstance(problem, CorpusProblem) or is_disk_full(problem)):
         sweep.report_failures(HydraConfig.get())  # those so far, because the sweep stops here
         raise SystemExit(error)
     sweep.record_failure(describe_error(problem))

@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from singtech.cli.config import allow_own_modules, check_settings, hydra_command, quote_letters
+from singtech.cli.config import allow_own_modules, check_settings, hydra_command, read_words
 from singtech.cli.problems import run_verb
 from singtech.cli.sweep import split_sweep
 from singtech.config_paths import CONF, EXPERIMENTS
@@ -29,10 +29,9 @@ HYDRA_FLAGS = {"-h", "--help", "--hydra-help", "--cfg", "-c", "--info", "-i"}
 
 def main() -> int:
     """Print the plan, or let Hydra print the help or the configuration."""
-    arguments = [*map(quote_letters, sys.argv[1:])]
-    if HYDRA_FLAGS & set(arguments):
+    if HYDRA_FLAGS & set(sys.argv[1:]):
         return hydra_command(lambda cfg: None)()
-    return run_verb(lambda: job(arguments))
+    return run_verb(lambda: job(read_words(sys.argv[1:])))
 
 
 def job(arguments: Sequence[str]) -> None:

@@ -18,10 +18,25 @@ DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LIBRARIES = ("hydra", "omegaconf", "submitit")  # their errors concern settings or the cluster
 TYPE_NAMES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}  # as OmegaConf names them
 COMMON_NAMES = {  # names of other programs -> what singtech has
-    **dict.fromkeys(("lr", "learning_rate"), "optimizer.lr"),
-    **dict.fromkeys(("epochs", "max_epochs", "num_epochs"), "schedule.features and schedule.classifier"),
-    **dict.fromkeys(("device", "accelerator", "gpus"), "trainer.accelerator, which takes a GPU if there is one"),
-    "num_workers": "not needed: batches come from one memory-mapped file",
+    "lr learning_rate": "optimizer.lr",
+    "epochs max_epochs num_epochs n_epochs": "schedule.features and schedule.classifier",
+    "device accelerator gpu gpus cuda": "trainer.accelerator, which takes a GPU if there is one",
+    "fp16 amp half": "precision",
+    "workers num_workers n_workers": "not needed: batches come from one memory-mapped file",
+    "resume checkpoint ckpt": "not needed: the same command continues where it stopped",
+    "batch bs": "batch_size",
+    "wd weight_decay": "optimizer.weight_decay, with optimizer=adamw",
+    "optim": "optimizer",
+    "scheduler": "schedule.decay",
+    "split val_split test_split": "data.split.test and data.split.validation",
+    "early_stopping patience": "selection=best",
+    "model_name arch architecture network": "model",
+    "dataset corpus": "data",
+    "path data_path data_dir data_root dataset_path": "data.root",
+    "sr": "data.sample_rate",
+    "classes labels num_classes": "data.techniques",
+    "out output outdir save_dir log_dir": "output_dir",
+    "random_seed manual_seed": "seed",
 }
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"  # read it before `hydra_command` sets it
 BUG_NOTE = "This is a bug in singtech: report it with this traceback, the command and `pip freeze`."
@@ -120,9 +135,12 @@ def _describe_settings_error(problem: BaseException) -> str:
 
     if isinstance(problem, MissingConfigException) and "submitit" in str(problem.missing_cfg_file):
         return 'hydra/launcher=slurm: its extra is not installed here; do so with pip install "singtech[slurm]".'
-    if isinstance(problem, MissingConfigException) and problem.options:
-        group, _, choice = str(problem.missing_cfg_file).rpartition("/")
-        return f"{group}={choice}: no such choice; there are {', '.join(sorted(problem.options))}."
+    choice_match = re.match("((?:hydra/)?[^/]+)/(.*)", str(getattr(problem, "missing_cfg_file", "")))
+    if choice_match and isinstance(problem, MissingConfigException) and problem.options:
+        group, choice = choice_match.groups()
+        own = f"; {group}=own takes any class, by {group}._target_" * ("own" in problem.options)
+        similar = suggest_name(choice.lower(), problem.options)
+        return f"{group}={choice}: no such choice{similar}; there are {', '.join(sorted(problem.options))}{own}."
     if isinstance(problem, OverrideParseException):
         return (
             f"{problem.override}: not understood as name=value; does a space, a bracket or a comma in it want quotes, "
@@ -146,16 +164,36 @@ def _describe_settings_error(problem: BaseException) -> str:
 
 
 def _describe_unknown_setting(name: str) -> str:
-    """Say that a setting does not exist, and name the most similar one."""
+    """Say that a setting does not exist, and what is meant if that is known."""
+    from singtech.settings import COMPONENTS
+
+    group = name.partition(".")[0]
+    argument = f"; +{name} passes it to the class" * (group in COMPONENTS and group != name)
+    return f"{name}: no such setting{suggest_setting(name)}{argument}; --cfg job shows those there are."
+
+
+def suggest_setting(name: str) -> str:
+    """Say what is meant by the name of a setting that does not exist; "" if that is not known."""
     from omegaconf import OmegaConf
 
-    from singtech.settings import Settings, flatten
+    from singtech.config_paths import CONF
+    from singtech.settings import COMPONENTS, Settings, flatten
 
-    if name in COMMON_NAMES:
-        return f"{name}: no such setting; here it is {COMMON_NAMES[name]}."
+    group, _, leaf = name.rpartition(".")
+    for names, ours in COMMON_NAMES.items():
+        if leaf in names.split() and ours != name:
+            return f"; here {leaf} is {ours}"
     schema: Any = OmegaConf.to_container(OmegaConf.structured(Settings))
-    suggestion = suggest_name(name, [*schema, *flatten(schema)])
-    return f"{name}: no such setting{suggestion}; the same command with --cfg job shows those there are."
+    known = [*schema, *flatten(schema)]
+    for component in COMPONENTS:
+        for path in sorted(CONF.glob(f"{component}/*.yaml")):
+            settings = flatten(OmegaConf.to_container(OmegaConf.load(path)))
+            known += [each if each.startswith(f"{component}.") else f"{component}.{each}" for each in settings]
+    inside = [each.removeprefix(f"{group}.") for each in known if group and each.startswith(f"{group}.")]
+    if inside:
+        return suggest_name(leaf, inside).replace("is ", f"is {group}.")
+    same = [each for each in known if each.rpartition(".")[2] == name]
+    return f" (is {same[0]} meant?)" if same else suggest_name(name, known)
 
 
 def suggest_name(name: str, names: Iterable[str]) -> str:

@@ -382,7 +382,7 @@ def test_smoke_shortens_the_schedule_of_every_corpus():
         (["dc.layers=[3,x]"], "dc.layers[1]=x: expected a whole number."),
         (["data.split.tset=[ann]"], "data.split.tset: no such setting (is data.split.test meant?)"),
         (["trainer.devcies=2"], "trainer.devcies: no such setting (is trainer.devices meant?)"),
-        (["model.dropuot=0.1"], "model.dropuot: no such setting; the same command with --cfg job shows"),
+        (["model.dropuot=0.1"], "model.dropuot: no such setting (is model.dropout meant?); +model.dropuot passes it"),
         (["loss.gamma=2"], "loss.gamma: no such setting"),
         (["alhpa=0.1"], "alhpa: no such setting (is alpha meant?)"),
     ],

@@ -5,7 +5,7 @@ import traceback
 
 import pytest
 
-from singtech.cli.problems import BUG_NOTE, run_verb
+from singtech.cli.problems import BUG_NOTE, run_verb, suggest_setting
 from singtech.errors import InvalidValue
 
 
@@ -43,3 +43,78 @@ def test_anything_else_is_a_bug_that_says_how_to_report_it(problem):
 @pytest.mark.parametrize(("status", "result"), [(0, None), (0, 0), (3, 3)])
 def test_a_commands_status_is_what_it_returns(status, result):
     assert run_verb(lambda: result) == status
+
+
+@pytest.mark.parametrize(
+    ("names", "ours"),
+    [
+        ("lr learning_rate train.lr optimizer.learning_rate", "optimizer.lr"),
+        (
+            "epochs max_epochs num_epochs trainer.max_epochs",
+            "schedule.features and schedule.classifier",
+        ),
+        ("device gpu gpus cuda trainer.gpus", "trainer.accelerator, which takes a GPU if there is one"),
+        ("num_workers workers", "not needed: batches come from one memory-mapped file"),
+        ("batch bs", "batch_size"),
+        ("wd weight_decay optimizer.weight_decay", "optimizer.weight_decay, with optimizer=adamw"),
+        ("data.path data_dir path", "data.root"),
+        ("dataset", "data"),
+        ("out output save_dir", "output_dir"),
+        ("random_seed", "seed"),
+    ],
+)
+def test_the_names_of_other_programs_point_to_ours(names, ours):
+    for name in names.split():
+        assert suggest_setting(name) == f"; here {name.rpartition('.')[2]} is {ours}"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("n_fft", "front_end.n_fft"), ("fold", "data.fold"), ("alhpa", "alpha"), ("model.dropuot", "model.dropout")],
+)
+def test_a_name_without_its_group_or_misspelt_is_recognised(name, meant):
+    assert suggest_setting(name) == f" (is {meant} meant?)"
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "prepare"])
+@pytest.mark.parametrize(
+    "words", ["--lr 1e-3", "--lr=1e-3", "-lr 1e-3", "lr 1e-3", "lr = 1e-3", "lr: 1e-3", "lr =1e-3"]
+)
+def test_a_setting_in_the_form_of_another_program_is_one_sentence(call, command, words):
+    done = call(command, "data=demo", *words.split())
+    assert done.status == 1
+    assert done.err.strip().endswith(": a setting is written name=value, such as seed=1; here lr is optimizer.lr.")
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("lr=1e-3", "lr: no such setting; here lr is optimizer.lr; --cfg job shows those there are."),
+        ("optimizer=sgd", "adamw, own, rmsprop; optimizer=own takes any class, by optimizer._target_."),
+        ("model=resnet", "wavlm, whisper; model=own takes any class, by model._target_."),
+        ("data=/x", "data=/x: no such choice; there are demo, folder, table, vocalset."),
+        ("hydra/launcher=basci", "hydra/launcher=basci: no such choice (is basic meant?); there are basic"),
+        ("optimizer.momentum=0.9", "optimizer.momentum: no such setting; +optimizer.momentum passes it to the class"),
+        ("--config=x.yaml", "could match --config-path"),
+        ("trainer.accelerator=cuda:0", "Omit trainer.accelerator to compute on what is there."),
+    ],
+)
+def test_what_is_not_here_is_told_with_what_is(call, tmp_path, setting, said):
+    done = call("run", setting, f"output_dir={tmp_path / 'outputs'}")
+    assert done.status == 1
+    assert said in done.err
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_information_needs_no_setting(call):
+    assert call("run", "--info").status == 0
+    assert call("plan", "--info", "searchpath").status == 0
+
+
+def test_a_root_that_is_not_there_is_not_made(call, tmp_path):
+    done = call("run", f"data.root={tmp_path / 'nope'}", f"output_dir={tmp_path / 'outputs'}")
+    assert done.status == 1
+    assert "found nothing; expected VocalSet's zip or its unpacked folder." in done.err
+    assert not (tmp_path / "nope").exists()
