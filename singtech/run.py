@@ -6,13 +6,23 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from singtech.cli import sweep
-from singtech.cli.config import CorpusProblem, drop_neutral, hydra_command, list_differences, read_commit, resolve
-from singtech.cli.prepare import prepare_corpus, write_lengths
+from singtech.cli.config import (
+    CorpusProblem,
+    allow_own_modules,
+    check_settings,
+    drop_neutral,
+    hydra_command,
+    list_differences,
+    read_commit,
+    resolve,
+)
+from singtech.cli.prepare import check_corpus, prepare_corpus, write_lengths
 from singtech.cli.problems import describe_error, is_fixable
 from singtech.errors import InvalidValue
 from singtech.extras import check_installed
@@ -32,23 +42,16 @@ def job(cfg: DictConfig) -> float | None:
         The macro-F1 on the validation singers, which Hydra's sweepers can maximise; None without such singers.
     """
     choices = HydraConfig.get().runtime.choices
-    outlook, title = sweep.outlook(), f"{choices['model']} dc={choices['dc']} strategy={choices['strategy']}"
-    place = f"{outlook.place()}: " if outlook else ""
+    progress, title = sweep.get_progress(), f"{choices['model']} dc={choices['dc']} strategy={choices['strategy']}"
+    place = f"{progress.place()}: " if progress else ""
     corpus_name = choices["data"] if OmegaConf.is_missing(cfg.data, "name") else cfg.data.name
     corpus_name += "" if cfg.data.fold is None else f", fold {cfg.data.fold}"
     title = f"{cfg.label or title}, alpha {cfg.alpha:g}, seed {cfg.seed}, on {corpus_name}"
-    say("\n" + wrap(place + title))  # the imports take seconds
+    say("\n" + wrap(place + title))
     from singtech.io.lock import Busy
     from singtech.results.collate import rebuild, rebuild_if_due
     from singtech.training.run import execute
 
-    import_components(
-        {group: resolve(cfg[group]) for group in COMPONENTS}
-    )  # find a wrong name before a corpus is downloaded
-    hydra = HydraConfig.get()
-    given = {override.partition("=")[0] for override in hydra.overrides.task}
-    if swept := [name for name in hydra.sweeper.get("params") or {} if name not in given and not sweep.is_sweep()]:
-        raise InvalidValue(f"experiments={choices['experiments']}: it sweeps {' and '.join(swept)}; add -m to run all.")
     machine = build_machine(cfg)
     try:
         corpus = prepare_corpus(cfg)
@@ -60,7 +63,7 @@ def job(cfg: DictConfig) -> float | None:
     write_lengths(cfg, corpus)
     say(f"== {run.name(corpus.fingerprint('test'))}")
     try:
-        with outlook.follow(cfg, run, corpus) if outlook else contextlib.nullcontext(lambda result: None) as note:
+        with progress.follow(cfg, run, corpus) if progress else contextlib.nullcontext(lambda result: None) as note:
             result = execute(
                 run,
                 corpus,
@@ -71,7 +74,7 @@ def job(cfg: DictConfig) -> float | None:
                 say=say,
                 wait=not sweep.can_postpone(),
                 explain=describe_error,
-                after_epoch=outlook.note_epochs if outlook else None,
+                after_epoch=progress.note_epochs if progress else None,
             )
             note(result)
     except Busy:
@@ -85,6 +88,25 @@ def job(cfg: DictConfig) -> float | None:
     (rebuild_if_due if sweep.is_sweep() else rebuild)(cfg.output_dir)  # a sweep collates at its end
     say(format_scores(result.row) + ("" if any(result.trained) else "\nnothing had to be trained"))
     return result.row.get("validation_f1")
+
+
+def check_run(cfg: DictConfig) -> None:
+    """Do all of a run that needs no corpus and writes nothing, up to a test of its components on noise.
+
+    Raises:
+        SingtechError, OmegaConfBaseException: a setting is wrong.
+    """
+    from singtech.training.run import runnable
+
+    allow_own_modules()
+    check_settings(cfg)
+    hydra = HydraConfig.get()
+    given = {override.partition("=")[0] for override in hydra.overrides.task}
+    if swept := [name for name in hydra.sweeper.get("params") or {} if name not in given and not sweep.is_sweep()]:
+        choice = hydra.runtime.choices["experiments"]
+        raise InvalidValue(f"experiments={choice}: it sweeps {' and '.join(swept)}; add -m to run all.")
+    corpus: Any = check_corpus(cfg)
+    runnable(build_run(cfg, corpus), corpus, build_machine(cfg))
 
 
 def import_components(settings: Mapping) -> dict:

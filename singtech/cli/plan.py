@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from singtech.cli.config import allow_own_modules, check_settings, hydra_command, read_words
+from singtech.cli.prepare import UnpreparedCorpus, prepare_corpus
 from singtech.cli.problems import run_verb
-from singtech.cli.sweep import split_sweep
+from singtech.cli.sweep import list_axes
 from singtech.config_paths import CONF, EXPERIMENTS
 from singtech.corpus.download import format_bytes
 from singtech.io.terminal import format_seconds, format_table, wrap
@@ -100,7 +102,7 @@ def compose_runs(experiments: Sequence[str], overrides: Sequence[str]) -> Iterat
         for experiment in experiments:
             choice = [f"experiments={experiment}"]
             params = compose("config", choice, return_hydra_config=True).hydra.sweeper.params
-            for run in split_sweep(params, overrides):
+            for run in product(*list_axes(params, overrides)):
                 cfg = compose("config", [*choice, *run], return_hydra_config=True)
                 HydraConfig.instance().set_config(cfg)  # as `hydra.main` does
                 with open_dict(cfg):
@@ -109,39 +111,8 @@ def compose_runs(experiments: Sequence[str], overrides: Sequence[str]) -> Iterat
                 yield experiment, cfg
 
 
-class UnpreparedCorpus:
-    """Stand-in for a corpus that is not prepared, with VocalSet's numbers of clips, for a plan or a launcher."""
-
-    state = "not prepared"
-
-    def __init__(self, cfg: DictConfig, is_here: bool) -> None:
-        import numpy as np
-
-        from singtech.corpus.vocalset import CLIPS
-
-        data = cfg.data
-        self.name = data.name
-        self.clips = {split: sum(clips.values()) for split, clips in CLIPS.items()}
-        self.techniques, self.fold, self.sample_rate = tuple(data.techniques or ()), data.fold, data.sample_rate
-        self.waveforms = np.empty((0, round(data.clip_seconds * data.sample_rate)), np.int16)
-        self.bytes_needed = self.waveforms.itemsize * self.waveforms.shape[1] * sum(self.clips.values())
-        self.is_here, self.settings = is_here, OmegaConf.to_yaml(data, resolve=True)
-        state = "is not prepared, `make data` does it" if is_here else "is absent, `make data` downloads it (2.1 GB)"
-        clips = f"{self.clips['train']:,} training and {self.clips['test']:,} test clips"
-        self.note = f"VocalSet {state}: counted with the {clips} of its official split."
-
-    def rows(self, split: str) -> range:
-        """Return an index for each clip of the split."""
-        return range(self.clips.get(split, 0))
-
-    def fingerprint(self, split: str) -> str:
-        """Return a fingerprint that no prepared corpus has."""
-        return f"{split} clips of {self.settings}"
-
-
 def _find_corpus(cfg: DictConfig) -> object:
     """Prepare the corpus, or open it. VocalSet, which takes minutes and gigabytes, is only opened."""
-    from singtech.cli.prepare import prepare_corpus
     from singtech.corpus.archive import find_source
 
     if HydraConfig.get().runtime.choices["data"] != "vocalset":

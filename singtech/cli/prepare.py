@@ -4,13 +4,15 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from singtech.cli.config import hydra_command, list_differences, resolve
 from singtech.config_paths import CONF
 from singtech.corpus.clip_store import Corpus, prepare, report
-from singtech.corpus.sources import make_source
+from singtech.corpus.sources import import_source, make_source
+from singtech.corpus.vocalset import CLIPS
 from singtech.errors import InvalidValue
 from singtech.io.atomic import remove_temporary_files, write_text
 from singtech.io.lock import hold, is_held
@@ -20,8 +22,27 @@ def prepare_corpus(cfg: DictConfig, make: bool = True) -> Corpus:
     """Prepare the corpus that `data=…` describes, or open it. With `make=False`, only open it, or return None.
 
     Raises:
-        SingtechError: its name is missing or not free, or its source or `prepare` fails.
+        SingtechError: a setting is wrong, or its source or `prepare` fails.
     """
+    settings = _read_settings(cfg)
+    source = make_source(settings.pop("source"))
+    return prepare(source, Path(cfg.output_dir) / "data", **settings, make=make)  # type: ignore[return-value]
+
+
+def check_corpus(cfg: DictConfig) -> "UnpreparedCorpus":
+    """Check the settings of a corpus without reading or making anything; return a stand-in for it.
+
+    Raises:
+        SingtechError: a setting is wrong.
+    """
+    settings = _read_settings(cfg)
+    import_source(settings.pop("source"))
+    prepare(None, Path(cfg.output_dir) / "data", **settings)
+    return UnpreparedCorpus(cfg)
+
+
+def _read_settings(cfg: DictConfig) -> dict:
+    """Return the settings of a corpus, without those that its source uses."""
     if OmegaConf.is_missing(cfg.data, "name"):
         raise InvalidValue(
             "data.name is not set: results are stored under the name of the corpus, so set one, say data.name=choir."
@@ -32,9 +53,39 @@ def prepare_corpus(cfg: DictConfig, make: bool = True) -> Corpus:
         raise InvalidValue(
             f"data.name={name}: this name belongs to data={name}; choose another for data={choice}, such as choir."
         )
-    source = make_source(settings.pop("source"))
-    del settings["root"], settings["labels"]  # the source uses them
-    return prepare(source, Path(cfg.output_dir) / "data", **settings, make=make)  # type: ignore[return-value]
+    del settings["root"], settings["labels"]
+    return settings
+
+
+class UnpreparedCorpus:
+    """Stand-in for a corpus that is not prepared, with VocalSet's numbers of clips.
+
+    If the settings name no techniques, it has two.
+    """
+
+    state = "not prepared"
+
+    def __init__(self, cfg: DictConfig, is_here: bool = False) -> None:
+        data = cfg.data
+        self.name = data.name
+        self.clips = {split: sum(clips.values()) for split, clips in CLIPS.items()}
+        self.clips["validation"] = int(bool(data.split.validation) or data.inner_fold is not None)
+        self.techniques = tuple(data.techniques or ("a", "b"))
+        self.fold, self.sample_rate = data.fold, data.sample_rate
+        self.waveforms = np.empty((0, round(data.clip_seconds * data.sample_rate)), np.int16)
+        self.bytes_needed = self.waveforms.itemsize * self.waveforms.shape[1] * sum(self.clips.values())
+        self.is_here, self.settings = is_here, OmegaConf.to_yaml(data, resolve=True)
+        state = "is not prepared, `make data` does it" if is_here else "is absent, `make data` downloads it (2.1 GB)"
+        clips = f"{self.clips['train']:,} training and {self.clips['test']:,} test clips"
+        self.note = f"VocalSet {state}: counted with the {clips} of its official split."
+
+    def rows(self, split: str) -> range:
+        """Return an index for each clip of the split."""
+        return range(self.clips[split])
+
+    def fingerprint(self, split: str) -> str:
+        """Return a fingerprint that no prepared corpus has."""
+        return f"{split} clips of {self.settings}"
 
 
 def write_lengths(cfg: DictConfig, corpus: Corpus) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 from hydra.core.singleton import Singleton
 from omegaconf import DictConfig
 
-from singtech.cli.plan import UnpreparedCorpus
-from singtech.cli.problems import is_fixable
+from singtech.cli.prepare import UnpreparedCorpus
 from singtech.cli.sweep import composed
+from singtech.errors import SingtechError
 
 
 def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list:
@@ -72,8 +72,6 @@ def first_phase_key(cfg: DictConfig) -> str | None:
 
     try:
         with composed(cfg) as settings:
-            return build_run(settings, UnpreparedCorpus(settings, False)).keys[0]
-    except Exception as problem:
-        if not is_fixable(problem):
-            raise
-        return None  # the job of the run reports the error
+            return build_run(settings, UnpreparedCorpus(settings)).keys[0]
+    except SingtechError:  # wrong together: the job of the run reports it
+        return None

@@ -1,11 +1,15 @@
-"""Tell how far a sweep is, postpone its runs that wait for another process, and list its runs at the end.
+"""Check a command's settings, tell how far a sweep is, postpone runs that wait, and list its runs at the end.
+
+Before a sweep's first run, each value of each setting is checked in one run. If a value is wrong, nothing is run.
 
 If another process trains a phase of a run, the run is postponed until the others have ended. Each process or job
 records in the sweep's folder which runs it has made and which failed. At its end, the sweep prints a table of its runs,
 and lists the failed ones with the commands that repeat them.
 """
 
+import copy
 import functools
+import itertools
 import json
 import shlex
 import sys
@@ -25,6 +29,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from singtech.cli.problems import SHOW_TRACEBACKS, describe_error, is_fixable, print_traceback
+from singtech.errors import SingtechError
 from singtech.io.atomic import write_text
 from singtech.io.interrupts import raise_if_signalled
 from singtech.io.lock import Busy, is_held
@@ -32,9 +38,10 @@ from singtech.io.terminal import format_seconds, print_above_bars
 
 ROUND_SECONDS = 2.0  # between two checks of the locks of other processes
 FAILED, MADE = "failed", "made"  # folders of the sweep's
+CHECKING = "checking the settings …"  # the imports take seconds
 PLAN_SECONDS = 5.0  # before a run, to compose those after it
 
-_outlook: "Outlook | None" = None  # of the sweep that this process runs
+_progress: "SweepProgress | None" = None  # of the sweep that this process runs
 _postponed: list[tuple[Path, Any, Callable[[], None]]] = []  # path of the lock, Hydra's configuration, the run
 
 
@@ -53,12 +60,12 @@ def can_postpone() -> bool:
     return is_sweep() and is_local()
 
 
-def outlook() -> "Outlook | None":
+def get_progress() -> "SweepProgress | None":
     """How far the sweep is; None for a single run, and in the job of a launcher, which knows its own run only."""
-    return _outlook if can_postpone() else None
+    return _progress if can_postpone() else None
 
 
-class Outlook:
+class SweepProgress:
     """The place of the current run in its sweep, and the time that all runs still take.
 
     Args:
@@ -142,7 +149,7 @@ class Outlook:
                         del self.corpora[data]
                         continue
                     self.forecast.add(build_run(cfg, self.corpora[data]), self.corpora[data])
-            except Exception:  # the run itself reports it
+            except SingtechError:  # wrong together, or a damaged corpus: the run itself reports it
                 continue
         self.unplanned.extend(later)
 
@@ -161,8 +168,8 @@ def composed(cfg: DictConfig) -> Iterator[DictConfig]:
         hydra_config.cfg = previous
 
 
-def split_sweep(params: Any, settings: Sequence[str]) -> list[list[str]]:
-    """List the overrides of each run of a sweep, as Hydra's own sweeper does.
+def list_axes(params: Any, settings: Sequence[str]) -> list[list[str]]:
+    """List the overrides of each setting of a sweep; its runs are their product, as Hydra's own sweeper makes it.
 
     Args:
         params: the sweeper's: name -> values.
@@ -171,19 +178,59 @@ def split_sweep(params: Any, settings: Sequence[str]) -> list[list[str]]:
         HydraException: they are not understood.
     """
     words = [*(f"{name}={values}" for name, values in (params or {}).items()), *settings]
-    overrides = OverridesParser.create().parse_overrides(words)
-    (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    return jobs
+    overrides = {each.get_key_element(): each for each in OverridesParser.create().parse_overrides(words)}
+    jobs = (BasicSweeper.split_arguments([each], max_batch_size=None)[0] for each in overrides.values())
+    return [[override for (override,) in each] for each in jobs]
 
 
-def _list_jobs(hydra: Any) -> list[list[str]]:
-    """List the overrides of each run of a sweep; none if another sweeper than Hydra's own chooses them."""
-    if hydra.sweeper._target_.rpartition(".")[2] != BasicSweeper.__name__:
-        return []
+def find_wrong_values(axes: Sequence[Sequence[str]], check: Callable[[Sequence[str]], str]) -> list[str]:
+    """Check each value of a sweep, and describe those with which no run can begin.
+
+    One run checks a value of each axis. A value that fails is tried beside others, best beside right ones, because it
+    may be wrong only together with one of them.
+
+    Args:
+        axes: the overrides of each setting.
+        check: tells what is wrong with a run's overrides; "" if nothing is.
+    Returns:
+        A sentence for each.
+    """
+    right: set[str] = set()
+    problems: dict[str, str] = {}
+    check = functools.cache(check)
+    for shift in range(max(map(len, axes), default=0) + 1):
+        for place, axis in enumerate(axes):
+            for number, value in enumerate(axis):
+                if value in right:
+                    continue
+                beside = axes
+                if any(problems.values()):
+                    named = {text.partition(":")[0] for text in problems.values()}
+                    ranked = [([v for v in each if v in right], [v for v in each if v not in named]) for each in axes]
+                    beside = [best or good or each for (best, good), each in zip(ranked, axes, strict=True)]
+                job = [values[(number + shift) % len(values)] for values in beside]
+                job[place] = value
+                problems[value] = check(tuple(job))
+                right |= set() if problems[value] else set(job)
+        if shift and not right:
+            break
+    wrong = {value: problems[value] for axis in axes for value in axis if value not in right}
+    if right:  # no setting of all runs is wrong, so each sentence is about its value
+        wrong = {v: text if v.partition("=")[0] in text else f"{v}: {text}" for v, text in wrong.items()}
+    return list(dict.fromkeys(wrong.values()))
+
+
+def describe_problem(compose: Callable[[], DictConfig]) -> str:
+    """Check the run of a composed configuration; return what is wrong with its settings, "" if nothing is."""
+    from singtech.run import check_run
+
     try:
-        return split_sweep(hydra.sweeper.params, hydra.overrides.task)
-    except HydraException:  # the sweeper reports it
-        return []
+        with composed(compose()) as cfg:
+            check_run(cfg)
+    except Exception as problem:
+        if is_fixable(problem) and not SHOW_TRACEBACKS:  # else the run itself shows its traceback
+            return describe_error(problem)
+    return ""
 
 
 def postpone(job: Callable[[DictConfig], None], cfg: DictConfig, problem: Busy) -> None:
@@ -214,15 +261,47 @@ def record_failure(reason: str) -> None:
     write_text(_folder(hydra, FAILED) / f"{hydra.job.num}.json", json.dumps(failure))
 
 
-class SweepEnd(Callback):
-    """Hydra calls it before and after a sweep; `conf/config.yaml` names it."""
+class RunCallback(Callback):
+    """Hydra calls it before a run, and before and after a sweep; `conf/config.yaml` names it."""
+
+    def on_run_start(self, config: DictConfig, **_) -> None:
+        """Check the settings of a single run.
+
+        Raises:
+            SystemExit: with a sentence, if they are wrong.
+        """
+        if config.hydra.job.name == "run":
+            print(CHECKING, flush=True)
+            if problem := describe_problem(lambda: copy.deepcopy(config)):
+                raise SystemExit(f"error: {problem}")
 
     def on_multirun_start(self, config: DictConfig, **_) -> None:
-        """Remove the records of an earlier sweep in the same folder, which is repeated."""
-        global _outlook
+        """Check each value of the sweep, and remove the records of an earlier sweep in the same folder.
+
+        Raises:
+            SystemExit: with a sentence for each wrong value.
+        """
+        global _progress
+        hydra, axes = config.hydra, []
+        if hydra.sweeper._target_.rpartition(".")[2] == BasicSweeper.__name__:  # others choose values as they go
+            try:
+                axes = list_axes(hydra.sweeper.params, hydra.overrides.task)
+            except HydraException as problem:
+                raise SystemExit(f"error: {describe_error(problem)}") from None
+        if hydra.job.name == "run":
+            load = GlobalHydra.instance().config_loader().load_sweep_config
+
+            def check(overrides: Sequence[str]) -> str:
+                return describe_problem(lambda: load(config, list(overrides)))
+
+            print(CHECKING, flush=True)
+            if problems := find_wrong_values(axes, check):
+                raise SystemExit(f"error: {' '.join(problems)}")
+            # Hydra would compose each run once more before the first, which takes minutes for 1,000 runs
+            BasicSweeper.validate_batch_is_legal = lambda *_: None  # type: ignore[method-assign]
         _postponed.clear()
-        _outlook = Outlook(config, _list_jobs(config.hydra))
-        for path in (*_folder(config.hydra, FAILED).glob("*.json"), *_folder(config.hydra, MADE).glob("*.txt")):
+        _progress = SweepProgress(config, list(itertools.product(*axes)) if axes else [])
+        for path in (*_folder(hydra, FAILED).glob("*.json"), *_folder(hydra, MADE).glob("*.txt")):
             path.unlink(missing_ok=True)
 
     def on_multirun_end(self, config: DictConfig, **_) -> None:
@@ -231,7 +310,6 @@ class SweepEnd(Callback):
         Raises:
             SystemExit: with status 1, if a run failed.
         """
-        from singtech.cli.problems import describe_error, is_fixable, print_traceback
         from singtech.results.collate import collate
         from singtech.results.ranking import format_ranking
 

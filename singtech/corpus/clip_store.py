@@ -183,7 +183,7 @@ class Corpus:
 
 
 def prepare(
-    source: str | os.PathLike | LabelledSource,
+    source: str | os.PathLike | LabelledSource | None,
     folder: str | os.PathLike,
     *,
     split: Mapping[str, object],
@@ -206,7 +206,8 @@ def prepare(
     Opening needs no lock and writes nothing.
 
     Args:
-        source: a folder or zip whose folders name singer and technique, or an object with its own labels.
+        source: a folder or zip whose folders name singer and technique, or an object with its own labels. None only
+            checks the settings.
         folder: the store is `folder/<name>-<key>`.
         split: singers, or recordings, of each subset (see `make_split`).
         fold: None, or one of `folds` folds, whose singers test instead of those of `split` (see `choose_fold_singers`).
@@ -230,6 +231,8 @@ def prepare(
         "long_tail_seed": long_tail_seed,
     }
     settings = normalise_settings(**form)
+    if source is None:
+        return None
     with open_recordings(source) as reader:
         key = hashlib.sha256(json.dumps([SCHEMA, settings, reader.signature()]).encode()).hexdigest()
         path = Path(folder) / f"{settings['name']}-{key[:8]}"

@@ -196,12 +196,12 @@ def _name_user_line(exempt: tuple[type[Exception], ...] = ()) -> Iterator[None]:
         raise ComponentError(f"data.source: {line}: {type(problem).__name__}: {problem}") from problem
 
 
-def make_source(settings: Mapping) -> str | os.PathLike | LabelledSource:
-    """Build the source that `data.source` names.
+def import_source(settings: Mapping) -> Callable[[], str | os.PathLike | LabelledSource]:
+    """Import the source that `data.source` names. Calling it builds it, which may download or synthesise recordings.
 
     Raises:
         InvalidValue: there is no such class, or it has other arguments.
-        ComponentError: your own source raises an exception.
+        ComponentError: your own file raises an exception.
     """
     component: Callable | None = import_component(settings, "data.source") if settings.get("_target_") else None
     if component is None:
@@ -211,8 +211,13 @@ def make_source(settings: Mapping) -> str | os.PathLike | LabelledSource:
         signature(target).bind(**arguments)
     except TypeError as problem:
         raise InvalidValue(f"data.source: {target.__name__}: {problem}.") from None
+    return component
+
+
+def make_source(settings: Mapping) -> str | os.PathLike | LabelledSource:
+    """Build the source that `data.source` names, see `import_source`."""
     with _name_user_line():
-        return component()
+        return import_source(settings)()
 
 
 def open_recordings(source: str | os.PathLike | LabelledSource) -> Source:
