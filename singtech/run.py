@@ -109,13 +109,6 @@ def check_run(cfg: DictConfig) -> None:
     runnable(build_run(cfg, corpus), corpus, build_machine(cfg))
 
 
-def import_components(settings: Mapping) -> dict:
-    """Import the component that each group of plain settings names, without building it; None if it names none."""
-    from singtech.components import import_component
-
-    return {group: import_component(settings[group], group) for group in COMPONENTS}
-
-
 def build_run(cfg: DictConfig, corpus):
     """Build the run that a configuration describes, on a corpus.
 
@@ -148,12 +141,14 @@ def make_run(settings: Mapping, names: Mapping, corpus):
     Raises:
         InvalidValue, ComponentError: see `build_run`.
     """
+    from singtech.components import import_component
     from singtech.models.network import Architecture
     from singtech.training.fit import Run, Scoring, Setup
     from singtech.training.forest import Forest
     from singtech.training.phases import read_phases
 
-    forest, components = settings["forest"], import_components(settings)
+    forest = settings["forest"]
+    components = {group: import_component(settings[group], group) for group in COMPONENTS}
     setup = Setup(
         network=Architecture(components["front_end"], components["model"], components["head"]),
         seed=settings["seed"],

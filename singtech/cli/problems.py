@@ -140,7 +140,7 @@ def _describe_settings_error(problem: BaseException) -> str:
         group, choice = choice_match.groups()
         own = f"; {group}=own takes any class, by {group}._target_" * ("own" in problem.options)
         similar = suggest_name(choice.lower(), problem.options)
-        return f"{group}={choice}: no such choice{similar}; there are {', '.join(sorted(problem.options))}{own}."
+        return f"{group}={choice}: no such choice; there are {', '.join(sorted(problem.options))}{similar}{own}."
     if isinstance(problem, OverrideParseException):
         return (
             f"{problem.override}: not understood as name=value; does a space, a bracket or a comma in it want quotes, "

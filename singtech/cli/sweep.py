@@ -142,13 +142,11 @@ class SweepProgress:
             try:
                 with composed(loader.load_sweep_config(self.config, list(overrides))) as cfg:
                     data = OmegaConf.to_yaml(cfg.data, resolve=True)
-                    if data not in self.corpora:
-                        self.corpora[data] = prepare_corpus(cfg, make=False)
-                    if self.corpora[data] is None:
+                    corpus = self.corpora[data] = self.corpora.get(data) or prepare_corpus(cfg, make=False)
+                    if corpus:
+                        self.forecast.add(build_run(cfg, corpus), corpus)
+                    else:
                         later.append((place, overrides))
-                        del self.corpora[data]
-                        continue
-                    self.forecast.add(build_run(cfg, self.corpora[data]), self.corpora[data])
             except SingtechError:  # wrong together, or a damaged corpus: the run itself reports it
                 continue
         self.unplanned.extend(later)
@@ -203,12 +201,12 @@ def find_wrong_values(axes: Sequence[Sequence[str]], check: Callable[[Sequence[s
             for number, value in enumerate(axis):
                 if value in right:
                     continue
-                beside = axes
-                if any(problems.values()):
-                    named = {text.partition(":")[0] for text in problems.values()}
-                    ranked = [([v for v in each if v in right], [v for v in each if v not in named]) for each in axes]
-                    beside = [best or good or each for (best, good), each in zip(ranked, axes, strict=True)]
-                job = [values[(number + shift) % len(values)] for values in beside]
+                known = right if any(problems.values()) else set()
+                named = {text.partition(":")[0] for text in problems.values()}
+                job = []
+                for values in axes:
+                    best = [v for v in values if v in known] or [v for v in values if v not in named] or values
+                    job.append(best[(number + shift) % len(best)])
                 job[place] = value
                 problems[value] = check(tuple(job))
                 right |= set() if problems[value] else set(job)
