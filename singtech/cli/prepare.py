@@ -101,7 +101,7 @@ def write_lengths(cfg: DictConfig, corpus: Corpus) -> None:
     settings = " ".join(shlex.quote(override) for override in overrides if re.match(r"data[.=]", override))
     path = Path(cfg.output_dir) / "corpora" / f"{corpus.name}{fold}.csv"
     text = corpus.lengths().assign(**corpus.identity(), settings=settings).to_csv(index=False)
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
+    if path.is_file() and path.read_bytes() == text.encode():
         is_held(path)  # removes the lock of a killed process
     else:
         with hold(path, f"{path} is being written"):

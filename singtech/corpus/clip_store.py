@@ -249,7 +249,7 @@ def prepare(
         if store is None:
             return None
         if strict and store.unusable:
-            raise Damaged(f"{store.unusable[0]}; repair or remove it, or omit it with data.strict=false.")
+            raise Damaged(f"{store.unusable[0]}; repair it, or omit it with data.strict=false.")
         names = list_recordings(reader).names() if clip_split.by == "recording" else store.singers
     return divide(store, clip_split, names, train_contexts, test_contexts, long_tail, **tail)
 

@@ -188,7 +188,7 @@ def describe_unusable(path: str, problem: Exception, strict: bool) -> str:
     """
     line = f"{escape(path)}: {str(problem) or type(problem).__name__}"
     if strict:
-        raise Damaged(f"{line}; repair or remove it, or omit it with data.strict=false.")
+        raise Damaged(f"{line}; repair it, or omit it with data.strict=false.")
     return line
 
 

@@ -6,6 +6,7 @@ folds (`<data>.csv`, `<data>-fold_<k>.csv`). Tables and figures need nothing els
 come from them; the three files are read only if they were copied without runs.
 """
 
+import codecs
 import csv
 import errno
 import functools
@@ -394,9 +395,12 @@ def _read_csv(
     try:
         if digest not in ("", _short_digest(content)):
             raise ValueError("it has changed since the run ended")
+        if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise ValueError("it is UTF-16, as some spreadsheets write, expected UTF-8")
         names = pd.read_csv(io.BytesIO(content), nrows=0).columns
         if missing_names := [name for name in required if name not in names]:
-            why = " (its fields are separated by semicolons, expected commas)" * (";" in names[0])
+            signs = [name for name, sign in {"semicolons": ";", "tabs": "\t"}.items() if sign in names[0]]
+            why = "".join(f" (its fields are separated by {sign}, expected commas)" for sign in signs)
             raise ValueError(f"it has no column {', '.join(missing_names)}{why}")
         types = {name: schema.DTYPES.get(column_type(name) or "", str) for name in names}
         unknown = {name: [""] for name in names if types[name] == "float64"}
@@ -413,5 +417,5 @@ def _read_csv(
 def _damage_error(path: Path, why: ValueError) -> Damaged:
     advice = "copy it again from where it was made"
     if path.parent.name == CORPORA:
-        advice = "remove it and run `singtech prepare` to rebuild it"
+        advice = "run `singtech prepare` to write it again"
     return Damaged(f"{path} is damaged ({' '.join(str(why).split())[:300]}); {advice}.")

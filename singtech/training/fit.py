@@ -320,7 +320,7 @@ def _load_previous(task: Task, network: Network) -> None:
     if isinstance(task.phase, RunningStatistics) and has_batch_norm(network) and not previous.has_running_statistics:
         raise InvalidValue(
             f"batch_norm=running: an earlier version trained {previous.folder} and stored no running statistics; "
-            "delete this folder to train it again."
+            "give another output_dir to train it again."
         )
 
 

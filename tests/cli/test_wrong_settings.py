@@ -23,7 +23,7 @@ WRONG = [
     (
         "optimizer=adam",
         "optimizer=AdamX",
-        "optimizer=AdamX: no such choice; there are adam, adamw, own, rmsprop (is adam meant?);",
+        "optimizer=AdamX: no such choice; there are adam, adamw,",
     ),
     ("optimizer=adamw", "optimizer.name=AdamX", "optimizer.name: no such setting"),
     ("strategy=crt_wc", "strategy=crt_wx", "strategy=crt_wx: no such choice; there are crt_minimum,"),

@@ -223,7 +223,7 @@ def test_one_bad_recording_is_named_and_left_out_or_stops_if_strict(kind, sounds
     assert len(found.recordings) == len(sounds.choir())
     (line,) = found.unusable
     assert pd.Series([line]).str.match(rf"male1/scales/straight/m1_bad\.wav: {said}").all()
-    with pytest.raises(ValueError, match=rf"m1_bad\.wav: {said}.*; repair or remove it, or .* data\.strict=false"):
+    with pytest.raises(ValueError, match=rf"m1_bad\.wav: {said}.*; repair it, or .* data\.strict=false"):
         prepared(root, tmp_path, strict=True)
 
 

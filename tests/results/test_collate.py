@@ -141,10 +141,27 @@ def test_a_missing_or_damaged_file_says_what_to_do(tmp_path):
             read_results(tmp_path)
 
 
-def test_a_file_that_a_spreadsheet_saved_with_semicolons_is_named_so(brought):
-    brought.write_text(brought.read_text().replace(",", ";"))
-    with pytest.raises(Damaged, match="separated by semicolons, expected commas"):
+@pytest.mark.parametrize(
+    ("separator", "decimal", "encoding", "said"),
+    [
+        (";", ".", "utf-8", "separated by semicolons, expected commas"),
+        (";", ",", "utf-8-sig", "separated by semicolons, expected commas"),
+        ("\t", ".", "utf-8", "separated by tabs, expected commas"),
+        ("\t", ",", "utf-16", "it is UTF-16, as some spreadsheets write, expected UTF-8"),
+        (",", ".", "utf-16-be", "can't decode|no column|damaged"),
+    ],
+)
+def test_a_file_that_a_spreadsheet_saved_otherwise_is_named_so(brought, separator, decimal, encoding, said):
+    text = brought.read_text().replace(",", separator).replace(".", decimal)
+    brought.write_bytes(text.encode(encoding))
+    with pytest.raises(Damaged, match=rf"results\.csv is damaged \(.*({said}).*; copy it again from where it was made"):
         read_results(brought.parent)
+
+
+def test_a_byte_order_mark_is_no_damage(brought):
+    before = read_results(brought.parent)
+    brought.write_bytes(brought.read_text().encode("utf-8-sig"))
+    assert read_results(brought.parent).equals(before)
 
 
 @pytest.fixture

@@ -171,7 +171,7 @@ def test_running_statistics_of_a_phase_that_lacks_them_are_not_made_up(corpus, t
     del record["files"]["running.safetensors"], record["sha256"]
     record["sha256"] = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
     (folder / "phase.json").write_text(json.dumps(record))
-    with pytest.raises(InvalidValue, match="stored no running statistics; delete this folder to train it again"):
+    with pytest.raises(InvalidValue, match="stored no running statistics; give another output_dir to"):
         run(corpus, tmp_path, with_running_statistics([network()]))
     assert run(corpus, tmp_path, [network(), classifier()]).trained == (False, True)
 
