@@ -24,15 +24,13 @@ from singtech.cli.config import (
 )
 from singtech.cli.prepare import check_corpus, prepare_corpus, write_lengths
 from singtech.cli.problems import describe_error, is_fixable
+from singtech.cli.sweep import say
 from singtech.errors import InvalidValue
 from singtech.extras import check_installed
 from singtech.imbalance.smoothing import require_alpha
-from singtech.io.interrupts import raise_if_output_closed
 from singtech.io.terminal import wrap
 from singtech.metrics import format_scores
 from singtech.settings import COMPONENTS
-
-say = raise_if_output_closed()(print)
 
 
 def job(cfg: DictConfig) -> float | None:
@@ -44,8 +42,7 @@ def job(cfg: DictConfig) -> float | None:
     choices = HydraConfig.get().runtime.choices
     progress, title = sweep.get_progress(), f"{choices['model']} dc={choices['dc']} strategy={choices['strategy']}"
     place = f"{progress.place()}: " if progress else ""
-    corpus_name = choices["data"] if OmegaConf.is_missing(cfg.data, "name") else cfg.data.name
-    corpus_name += "" if cfg.data.fold is None else f", fold {cfg.data.fold}"
+    corpus_name = cfg.data.name + ("" if cfg.data.fold is None else f", fold {cfg.data.fold}")
     title = f"{cfg.label or title}, alpha {cfg.alpha:g}, seed {cfg.seed}, on {corpus_name}"
     say("\n" + wrap(place + title))
     from singtech.io.lock import Busy
@@ -97,6 +94,7 @@ def check_run(cfg: DictConfig) -> None:
         SingtechError, OmegaConfBaseException: a setting is wrong.
     """
     from singtech.training.run import runnable
+    from singtech.training.trial import try_components
 
     allow_own_modules()
     check_settings(cfg)
@@ -106,7 +104,11 @@ def check_run(cfg: DictConfig) -> None:
         choice = hydra.runtime.choices["experiments"]
         raise InvalidValue(f"experiments={choice}: it sweeps {' and '.join(swept)}; add -m to run all.")
     corpus: Any = check_corpus(cfg)
-    runnable(build_run(cfg, corpus), corpus, build_machine(cfg))
+    run, machine = build_run(cfg, corpus), build_machine(cfg)
+    if sweep.is_sweep() and not sweep.is_local():  # the jobs may have a GPU where this machine has none
+        try_components(run)
+    else:
+        runnable(run, corpus, machine)
 
 
 def build_run(cfg: DictConfig, corpus):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -123,17 +124,13 @@ def _find_corpus(cfg: DictConfig) -> object:
 
 def _split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Split the arguments into experiments, by default the paper's, and settings."""
-    experiments, settings = list(PAPER_EXPERIMENTS), []
-    words = iter(arguments)
-    for word in words:
-        name, _, value = word.partition("=")
-        if name == "experiments":
-            experiments = value.split(",")
-        elif name in ("--config-dir", "-cd"):
-            folders = [Path(value or next(words, ".")).resolve(), EXPERIMENTS.parent]
-            settings.append(f"hydra.searchpath=[{','.join(repr(f'file://{folder}') for folder in folders)}]")
-        elif word not in ("-m", "--multirun"):
-            settings.append(word)
+    flags = get_args_parser().parse_args(arguments)
+    names = [word for word in flags.overrides if word.startswith("experiments=")]
+    experiments = names[-1].partition("=")[2].split(",") if names else list(PAPER_EXPERIMENTS)
+    settings = [word for word in flags.overrides if word not in names]
+    if flags.config_dir:
+        folders = [Path(flags.config_dir).resolve(), EXPERIMENTS.parent]
+        settings.append(f"hydra.searchpath=[{','.join(repr(f'file://{folder}') for folder in folders)}]")
     return experiments, settings
 
 

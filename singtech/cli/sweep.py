@@ -32,7 +32,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from singtech.cli.problems import SHOW_TRACEBACKS, describe_error, is_fixable, print_traceback
 from singtech.errors import SingtechError
 from singtech.io.atomic import write_text
-from singtech.io.interrupts import raise_if_signalled
+from singtech.io.interrupts import raise_if_output_closed, raise_if_signalled
 from singtech.io.lock import Busy, is_held
 from singtech.io.terminal import format_seconds, print_above_bars
 
@@ -41,6 +41,7 @@ FAILED, MADE = "failed", "made"  # folders of the sweep's
 CHECKING = "checking the settings …"  # the imports take seconds
 PLAN_SECONDS = 5.0  # before a run, to compose those after it
 
+say = raise_if_output_closed()(print)
 _progress: "SweepProgress | None" = None  # of the sweep that this process runs
 _postponed: list[tuple[Path, Any, Callable[[], None]]] = []  # path of the lock, Hydra's configuration, the run
 
@@ -269,7 +270,7 @@ class RunCallback(Callback):
             SystemExit: with a sentence, if they are wrong.
         """
         if config.hydra.job.name == "run":
-            print(CHECKING, flush=True)
+            say(CHECKING)
             if problem := describe_problem(lambda: copy.deepcopy(config)):
                 raise SystemExit(f"error: {problem}")
 
@@ -292,7 +293,7 @@ class RunCallback(Callback):
             def check(overrides: Sequence[str]) -> str:
                 return describe_problem(lambda: load(config, list(overrides)))
 
-            print(CHECKING, flush=True)
+            say(CHECKING)
             if problems := find_wrong_values(axes, check):
                 raise SystemExit(f"error: {' '.join(problems)}")
             # Hydra would compose each run once more before the first, which takes minutes for 1,000 runs

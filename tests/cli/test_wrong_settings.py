@@ -87,6 +87,10 @@ def test_the_values_are_checked_whatever_launches_the_runs(call, own, tmp_path, 
     line = refused(call, tmp_path / "outputs", "-m", *own, "alpha=nan,0,inf", "seed=0,abc,1.5")
     values = ("alpha=nan: ", "alpha=inf: ", "seed=abc: ", "seed=1.5: ", "alpha=0", "seed=0")
     assert [line.count(value) for value in values] == [1, 1, 1, 1, 0, 0]
+    line = refused(
+        call, tmp_path / "outputs", "-m", *own, "trainer.accelerator=gpu", "precision=16-mixed", "seed=0,abc"
+    )
+    assert line == "error: seed=abc: expected a whole number."  # the jobs may have the GPU that is not here
 
 
 def test_the_sweep_of_an_experiment_is_checked_with_the_settings_of_the_command(call, own, tmp_path):
