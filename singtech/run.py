@@ -11,17 +11,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from singtech.cli import sweep
-from singtech.cli.config import (
-    CorpusProblem,
-    allow_own_modules,
-    check_settings,
-    drop_neutral,
-    hydra_command,
-    list_differences,
-    read_commit,
-    resolve,
-)
+from singtech.cli import config, sweep
 from singtech.cli.prepare import check_corpus, prepare_corpus, write_lengths
 from singtech.cli.problems import describe_error, is_fixable
 from singtech.cli.sweep import say
@@ -55,7 +45,7 @@ def job(cfg: DictConfig) -> float | None:
     except Exception as problem:
         if not is_fixable(problem):
             raise
-        raise CorpusProblem(describe_error(problem)) from problem
+        raise config.CorpusProblem(describe_error(problem)) from problem
     run = build_run(cfg, corpus)
     write_lengths(cfg, corpus)
     say(f"== {run.name(corpus.fingerprint('test'))}")
@@ -66,8 +56,8 @@ def job(cfg: DictConfig) -> float | None:
                 corpus,
                 Path(cfg.output_dir),
                 machine,
-                provenance={"commit": read_commit(), "command": sweep.format_command()},
-                configuration=OmegaConf.to_yaml(OmegaConf.create(drop_neutral(resolve(cfg)))),
+                provenance={"commit": config.read_commit(), "command": sweep.format_command()},
+                configuration=OmegaConf.to_yaml(OmegaConf.create(config.drop_neutral(config.resolve(cfg)))),
                 say=say,
                 wait=not sweep.can_postpone(),
                 explain=describe_error,
@@ -96,8 +86,8 @@ def check_run(cfg: DictConfig) -> None:
     from singtech.training.run import runnable
     from singtech.training.trial import try_components
 
-    allow_own_modules()
-    check_settings(cfg)
+    config.allow_own_modules()
+    config.check_settings(cfg)
     hydra = HydraConfig.get()
     given = {override.partition("=")[0] for override in hydra.overrides.task}
     if swept := [name for name in hydra.sweeper.get("params") or {} if name not in given and not sweep.is_sweep()]:
@@ -118,7 +108,7 @@ def build_run(cfg: DictConfig, corpus):
         InvalidValue: settings contradict each other (see `Setup`, the phases and the components).
         ComponentError: one of the user's own components cannot be imported.
     """
-    settings, choices = resolve(cfg), HydraConfig.get().runtime.choices
+    settings, choices = config.resolve(cfg), HydraConfig.get().runtime.choices
     experiment = settings["experiment"]
     if experiment and not {"rows", "series"} & set(experiment):
         raise InvalidValue(f"{experiment['title']}: it asks for no run; `make figure2` renders it.")
@@ -129,7 +119,7 @@ def build_run(cfg: DictConfig, corpus):
         "fold": "" if corpus.fold is None else str(corpus.fold),
         **{group: choices[group] for group in ("model", "dc", "strategy")},
         "alpha": require_alpha(settings["alpha"]),
-        "settings": json.dumps(list_differences(cfg)),
+        "settings": json.dumps(config.list_differences(cfg)),
     }
     return make_run(settings, names, corpus)
 
@@ -182,7 +172,7 @@ def build_machine(cfg: DictConfig):
 
     from singtech.training.trainer import Machine
 
-    settings = resolve(cfg)
+    settings = config.resolve(cfg)
     if extra := settings["logger"]["needs"]:
         check_installed(f"logger={extra}", extra, extra)
 
@@ -193,7 +183,7 @@ def build_machine(cfg: DictConfig):
     return Machine(precision=cfg.precision, loggers=loggers, **settings["trainer"])
 
 
-main = hydra_command(job)
+main = config.hydra_command(job)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -111,17 +111,17 @@ def read_words(words: Sequence[str]) -> list[str]:
     Raises:
         InvalidValue: one is neither.
     """
+
+    def refuse(message: str) -> NoReturn:
+        raise InvalidValue(f"{message}; a setting is written name=value, such as seed=1.")
+
     parser = get_args_parser()
-    parser.error = _refuse_words  # type: ignore[method-assign]
+    parser.error = refuse  # type: ignore[method-assign]
     flags, unknown = parser.parse_known_args([*words])
     for word in [*unknown, *(each for each in flags.overrides if not re.match(r"~|[^\s=]+=", each))]:
         name = re.sub(r"^\W+|[\s=:].*", "", word).replace("-", "_")
-        raise InvalidValue(f"{word}: a setting is written name=value, such as seed=1{suggest_setting(name)}.")
+        refuse(f"{word}: no setting{suggest_setting(name)}")
     return [*map(quote_letters, words)]
-
-
-def _refuse_words(message: str) -> NoReturn:
-    raise InvalidValue(f"{message}; a setting is written name=value, such as seed=1.")
 
 
 def quote_letters(word: str) -> str:

@@ -7,7 +7,6 @@ records in the sweep's folder which runs it has made and which failed. At its en
 and lists the failed ones with the commands that repeat them.
 """
 
-import copy
 import functools
 import itertools
 import json
@@ -219,12 +218,16 @@ def find_wrong_values(axes: Sequence[Sequence[str]], check: Callable[[Sequence[s
     return list(dict.fromkeys(wrong.values()))
 
 
-def describe_problem(compose: Callable[[], DictConfig]) -> str:
-    """Check the run of a composed configuration; return what is wrong with its settings, "" if nothing is."""
+def describe_problem(config: DictConfig, overrides: Sequence[str]) -> str:
+    """Check the run with these overrides; return what is wrong with its settings, "" if nothing is.
+
+    Args:
+        config: Hydra's configuration of the command.
+    """
     from singtech.run import check_run
 
     try:
-        with composed(compose()) as cfg:
+        with composed(GlobalHydra.instance().config_loader().load_sweep_config(config, list(overrides))) as cfg:
             check_run(cfg)
     except Exception as problem:
         if is_fixable(problem) and not SHOW_TRACEBACKS:  # else the run itself shows its traceback
@@ -271,7 +274,7 @@ class RunCallback(Callback):
         """
         if config.hydra.job.name == "run":
             say(CHECKING)
-            if problem := describe_problem(lambda: copy.deepcopy(config)):
+            if problem := describe_problem(config, config.hydra.overrides.task):
                 raise SystemExit(f"error: {problem}")
 
     def on_multirun_start(self, config: DictConfig, **_) -> None:
@@ -288,13 +291,8 @@ class RunCallback(Callback):
             except HydraException as problem:
                 raise SystemExit(f"error: {describe_error(problem)}") from None
         if hydra.job.name == "run":
-            load = GlobalHydra.instance().config_loader().load_sweep_config
-
-            def check(overrides: Sequence[str]) -> str:
-                return describe_problem(lambda: load(config, list(overrides)))
-
             say(CHECKING)
-            if problems := find_wrong_values(axes, check):
+            if problems := find_wrong_values(axes, functools.partial(describe_problem, config)):
                 raise SystemExit(f"error: {' '.join(problems)}")
             # Hydra would compose each run once more before the first, which takes minutes for 1,000 runs
             BasicSweeper.validate_batch_is_legal = lambda *_: None  # type: ignore[method-assign]

@@ -83,7 +83,9 @@ def test_a_name_without_its_group_or_misspelt_is_recognised(name, meant):
 def test_a_setting_in_the_form_of_another_program_is_one_sentence(call, command, words):
     done = call(command, "data=demo", *words.split())
     assert done.status == 1
-    assert done.err.strip().endswith(": a setting is written name=value, such as seed=1; here lr is optimizer.lr.")
+    assert done.err.strip().endswith(
+        ": no setting; here lr is optimizer.lr; a setting is written name=value, such as seed=1."
+    )
     assert done.err.count("\n") == 1
 
 
