@@ -1,5 +1,7 @@
 """Download a corpus, cut it into clips, and print its content."""
 
+import functools
+import json
 import re
 import shlex
 from pathlib import Path
@@ -11,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from singtech.cli.config import hydra_command, list_differences, resolve
 from singtech.config_paths import CONF
 from singtech.corpus.clip_store import Corpus, prepare, report
-from singtech.corpus.sources import import_source, make_source
+from singtech.corpus.manifest import list_recordings
+from singtech.corpus.sources import import_source, make_source, open_recordings
 from singtech.corpus.vocalset import CLIPS
 from singtech.errors import InvalidValue
 from singtech.io.atomic import remove_temporary_files, write_text
@@ -30,15 +33,26 @@ def prepare_corpus(cfg: DictConfig, make: bool = True) -> Corpus:
 
 
 def check_corpus(cfg: DictConfig) -> "UnpreparedCorpus":
-    """Check the settings of a corpus without reading or making anything; return a stand-in for it.
+    """Check the settings of a corpus without making anything; return a stand-in for it.
+
+    Its source is listed only if the settings name no techniques.
 
     Raises:
         SingtechError: a setting is wrong.
     """
     settings = _read_settings(cfg)
-    import_source(settings.pop("source"))
+    source = settings.pop("source")
+    import_source(source)
     prepare(None, Path(cfg.output_dir) / "data", **settings)
-    return UnpreparedCorpus(cfg)
+    corpus = UnpreparedCorpus(cfg)
+    corpus.techniques = corpus.techniques or _list_techniques(json.dumps(source))
+    return corpus
+
+
+@functools.cache  # the runs of a sweep share it
+def _list_techniques(source: str) -> tuple[str, ...]:
+    with open_recordings(make_source(json.loads(source))) as reader:
+        return tuple(sorted(set(list_recordings(reader).recordings["technique"])))
 
 
 def _read_settings(cfg: DictConfig) -> dict:
@@ -58,10 +72,7 @@ def _read_settings(cfg: DictConfig) -> dict:
 
 
 class UnpreparedCorpus:
-    """Stand-in for a corpus that is not prepared, with VocalSet's numbers of clips.
-
-    If the settings name no techniques, it has two.
-    """
+    """Stand-in for a corpus that is not prepared, with VocalSet's numbers of clips."""
 
     state = "not prepared"
 
@@ -70,7 +81,7 @@ class UnpreparedCorpus:
         self.name = data.name
         self.clips = {split: sum(clips.values()) for split, clips in CLIPS.items()}
         self.clips["validation"] = int(bool(data.split.validation) or data.inner_fold is not None)
-        self.techniques = tuple(data.techniques or ("a", "b"))
+        self.techniques = tuple(data.techniques or ())
         self.fold, self.sample_rate = data.fold, data.sample_rate
         self.waveforms = np.empty((0, round(data.clip_seconds * data.sample_rate)), np.int16)
         self.bytes_needed = self.waveforms.itemsize * self.waveforms.shape[1] * sum(self.clips.values())
