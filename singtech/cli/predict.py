@@ -15,21 +15,21 @@ remaining recordings.
 
 import contextlib
 import functools
-import hashlib
 import json
 import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from singtech.cli.options import command, option
 from singtech.errors import InvalidValue, NotThere, SingtechError
-from singtech.io.atomic import escape_text, write_text
+from singtech.io.atomic import escape_text, hash_file, write_text
 from singtech.io.terminal import format_table, progress_bar
 
 SUMMARY_COLUMNS = ("recording", "seconds", "technique", "probability", "timeline", "note", "problem")
@@ -173,9 +173,9 @@ def predict_recordings(
 
     Stored results of the same network are reused.
     """
-    from singtech.inference.predictor import find_window_starts
+    from singtech.inference.predictor import count_hop
 
-    find_window_starts(1, 1, overlap)  # finds a wrong overlap before the first recording
+    count_hop(1, overlap)  # finds a wrong overlap before the first recording
     lines: list[dict] = []
     names, settings = _output_names(paths), {"overlap": overlap, "gate": gate}
     sizes = [_read_size(path) for path in paths]
@@ -214,30 +214,26 @@ def _predict_recording(
         SingtechError: it cannot be read, or the timeline of another recording has its name.
         OSError: a file cannot be written.
     """
-    from singtech.corpus.audio import mix_to_mono
     from singtech.inference.labels import format_labels, format_text_grid
     from singtech.inference.predictor import technique_shares
-    from singtech.inference.recordings import read_recording, require_readable_size
+    from singtech.inference.recordings import open_recording
 
-    try:
-        require_readable_size(path)
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as problem:
-        raise InvalidValue(problem.strerror or str(problem)) from None
-    origin = {"sha256": sha256, "network": predictor.fingerprint, **settings}
     earlier = _read_result(stem, (*TIMELINES, *pictures))
     if earlier and Path(earlier["recording"]).absolute() != Path(escape_text(path)).absolute():
         raise InvalidValue(
             f"{escape_text(_add_suffix(stem, 'json'))} is of {earlier['recording']}; name another folder with to=FOLDER"
         )
-    if earlier and earlier["made_of"] == origin:
-        kinds = pictures if earlier["seconds"] <= LONGEST_PICTURE else ()
-        if all(_add_suffix(stem, suffix).is_file() for suffix in (*TIMELINES, *kinds)):
-            return earlier
-    channels, sample_rate = read_recording(path)
-    waveform = mix_to_mono(channels)
-    timeline = predictor.predict(waveform, sample_rate, settings["overlap"], settings["gate"], advance)
+    try:
+        if earlier and earlier["made_of"] == _describe_origin(predictor, path, settings):
+            kinds = pictures if earlier["seconds"] <= LONGEST_PICTURE else ()
+            if all(_add_suffix(stem, suffix).is_file() for suffix in (*TIMELINES, *kinds)):
+                return earlier
+        with open_recording(path) as recording:  # a wrong header is found before all is read
+            origin = _describe_origin(predictor, path, settings)
+            blocks = _watch(recording, advance)
+            timeline = predictor.predict(blocks, recording.sample_rate, settings["overlap"], settings["gate"])
+    except OSError as problem:
+        raise InvalidValue(problem.strerror or str(problem)) from None
     segments = timeline.segments()
     note = _write_note(predictor, timeline.seconds)
     rows = [(round(s.start, 3), round(s.end, 3), s.technique, _round(s.probability)) for s in segments]
@@ -251,9 +247,10 @@ def _predict_recording(
         from singtech.results.timeline_figure import draw_timeline
 
         title, (edges, values) = _write_title(path, timeline), timeline.pieces()
-        figure = draw_timeline(
-            title, waveform, sample_rate, timeline.techniques, edges, values, timeline.silent, note=note
-        )
+        with open_recording(path) as (sample_rate, _, blocks):
+            figure = draw_timeline(
+                title, blocks, sample_rate, timeline.techniques, edges, values, timeline.silent, note=note
+            )
         save(figure, stem, kinds=pictures)
     result = {
         "recording": escape_text(path),
@@ -277,6 +274,18 @@ def _predict_recording(
     }
     write_text(_add_suffix(stem, "json"), json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     return result
+
+
+def _describe_origin(predictor, path: Path, settings: dict) -> dict:
+    """Return all that decides what is written about a recording."""
+    return {"sha256": hash_file(path), "network": predictor.fingerprint, **settings}
+
+
+def _watch(recording, advance: Callable[[float], object]) -> Iterator[np.ndarray]:
+    """Yield the blocks of a recording, and tell the share of each."""
+    for block in recording.blocks:
+        yield block
+        advance(len(block) / recording.samples)
 
 
 def _write_title(path: Path, timeline) -> str:

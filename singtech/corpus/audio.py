@@ -4,8 +4,9 @@ Waveforms are (S,) float32, full scale at 1. Error messages do not name the file
 """
 
 import io
-from collections.abc import Mapping
-from typing import NamedTuple
+import os
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
@@ -28,53 +29,99 @@ class Header(NamedTuple):
     ends_early: bool
 
 
+class Stream(soundfile.SoundFile):
+    """A recording that is read from its beginning to its end."""
+
+    def seekable(self) -> bool:
+        """Say no: soundfile would seek after each block, and libsndfile then finds only zeros in an MP3."""
+        return False
+
+
 def read_channels(data: bytes) -> tuple[np.ndarray, Header]:
     """Decode a WAV or FLAC recording to (S, C) float32 samples; return them and the header.
 
     Raises:
-        Damaged: it is no such recording, is cut short or too long, or holds NaN, infinity or sounds louder than
-            `MAX_AMPLITUDE`.
+        Damaged: see `open_recording` and `read_blocks`; or it is too long.
     """
-    if not data:
+    recording, header = open_recording(io.BytesIO(data))
+    hours = header.samples / header.sample_rate / 3600
+    if hours > MAX_SECONDS / 3600 or header.samples * header.channels > MAX_SAMPLES:
+        raise Damaged(
+            f"its header has {header.channels} x {header.samples:,} samples ({hours:,.1f} h); "
+            f"at most {MAX_SECONDS // 3600} h and {MAX_SAMPLES:,} samples are read at once"
+        )
+    (channels,) = read_blocks(recording, header, header.samples)
+    return channels, header
+
+
+def open_recording(file: BinaryIO) -> tuple[soundfile.SoundFile, Header]:
+    """Open a WAV or FLAC recording, and read its header.
+
+    Raises:
+        Damaged: it is no such recording, or is cut short, or `check_header` refuses it.
+    """
+    magic = file.read(4)
+    if not magic:
         raise Damaged("it is empty (0 bytes)")
-    if not data.startswith(MAGIC_BYTES):  # other decoders write to the terminal
+    if magic not in MAGIC_BYTES:  # other decoders write to the terminal
         raise Damaged("it is no readable WAV or FLAC recording")
-    missing_bytes, promised_bytes = _count_missing_bytes(data)
+    file.seek(0)
     try:
-        recording = soundfile.SoundFile(io.BytesIO(data))
+        recording = Stream(file)
     except RuntimeError as error:
         raise Damaged("it is no readable WAV or FLAC recording") from error
+    missing_bytes, promised_bytes = _count_missing_bytes(file)
     if missing_bytes > promised_bytes / 100:
         raise Damaged(f"it is cut short: {missing_bytes:,} of its {promised_bytes:,} bytes of sound are missing")
-    return decode_channels(recording, ends_early=missing_bytes > 0)
+    return recording, check_header(recording, missing_bytes > 0)
 
 
-def decode_channels(
-    recording: soundfile.SoundFile, ends_early: bool = False, may_miss: float = 0.0
-) -> tuple[np.ndarray, Header]:
-    """Decode an opened recording to (S, C) float32 samples; return them and the header.
+def check_header(recording: soundfile.SoundFile, ends_early: bool = False) -> Header:
+    """Return the header of an opened recording.
 
     Args:
         ends_early: see `Header`.
-        may_miss: the share of the header's samples that may be absent.
     Raises:
-        Damaged: see `read_channels`.
+        Damaged: it has no samples, or a sample rate outside `SAMPLE_RATES`.
     """
     header = Header(recording.frames, recording.samplerate, recording.channels, ends_early)
-    _check_header(header)
-    try:
-        channels = recording.read(header.samples, dtype="float32", always_2d=True)
-    except (RuntimeError, ValueError) as error:
-        raise Damaged("it is damaged or cut short: it cannot be decoded to its end") from error
-    missing_samples = header.samples - len(channels)
-    if not len(channels) or missing_samples > may_miss * header.samples:
-        raise Damaged(f"it is cut short: {missing_samples:,} of its {header.samples:,} samples miss")
-    peak = max(channels.max(), -channels.min())  # NaN if one sample is NaN
-    if not np.isfinite(peak):
-        raise Damaged("it holds NaN or infinite samples")
-    if peak > MAX_AMPLITUDE:
-        raise Damaged(f"its loudest sample is {peak:.0e} times full scale")
-    return channels, header
+    if header.samples == 0:
+        raise Damaged("it holds no samples")
+    if header.sample_rate not in SAMPLE_RATES:
+        raise Damaged(
+            f"its header has {header.sample_rate:,} samples a second; "
+            f"{SAMPLE_RATES[0]:,} to {SAMPLE_RATES[-1]:,} are read"
+        )
+    return header
+
+
+def read_blocks(
+    recording: soundfile.SoundFile, header: Header, block_samples: int, may_miss: float = 0.0
+) -> Iterator[np.ndarray]:
+    """Decode an opened recording; yield blocks of (`block_samples`, C) float32 samples, of which the last is shorter.
+
+    Args:
+        may_miss: the share of the header's samples that may be absent.
+    Raises:
+        Damaged: it is cut short, or holds NaN, infinity or sounds louder than `MAX_AMPLITUDE`.
+    """
+    missing, is_whole = header.samples, True
+    while missing and is_whole:
+        wanted = min(block_samples, missing)
+        try:
+            channels = recording.read(wanted, dtype="float32", always_2d=True)
+        except (RuntimeError, ValueError) as error:
+            raise Damaged("it is damaged or cut short: it cannot be decoded to its end") from error
+        missing, is_whole = missing - len(channels), len(channels) == wanted
+        peak = max(channels.max(initial=0), -channels.min(initial=0))  # NaN if one sample is NaN
+        if not np.isfinite(peak):
+            raise Damaged("it holds NaN or infinite samples")
+        if peak > MAX_AMPLITUDE:
+            raise Damaged(f"its loudest sample is {peak:.0e} times full scale")
+        if len(channels):
+            yield channels
+    if missing > may_miss * header.samples:
+        raise Damaged(f"it is cut short: {missing:,} of its {header.samples:,} samples miss")
 
 
 def mix_to_mono(channels: np.ndarray) -> np.ndarray:
@@ -146,35 +193,20 @@ def count_clip_samples(settings: Mapping) -> int:
     return round(settings["clip_seconds"] * settings["sample_rate"])
 
 
-def _check_header(header: Header) -> None:
-    """Check that a header has samples, not more than fit the memory, at a possible sample rate."""
-    if header.samples == 0:
-        raise Damaged("it holds no samples")
-    hours = header.samples / max(header.sample_rate, 1) / 3600
-    if hours > MAX_SECONDS / 3600 or header.samples * header.channels > MAX_SAMPLES:
-        raise Damaged(
-            f"its header has {header.channels} x {header.samples:,} samples ({hours:,.1f} h); "
-            f"at most {MAX_SECONDS // 3600} h and {MAX_SAMPLES:,} samples are read at once"
-        )
-    if header.sample_rate not in SAMPLE_RATES:
-        raise Damaged(
-            f"its header has {header.sample_rate:,} samples a second; "
-            f"{SAMPLE_RATES[0]:,} to {SAMPLE_RATES[-1]:,} are read"
-        )
-
-
-def _count_missing_bytes(data: bytes) -> tuple[int, int]:
+def _count_missing_bytes(file: BinaryIO) -> tuple[int, int]:
     """Return the bytes of sound that are missing at the end of a WAV file, and the bytes in its header.
 
     libsndfile reads a shortened WAV as if it were whole. A program that streams sound does not know the length and
     writes an impossible one into the header; then nothing is missing.
     """
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        return 0, 0
-    position = 12
-    while position + 8 <= len(data):
-        length = int.from_bytes(data[position + 4 : position + 8], "little")
-        if data[position : position + 4] == b"data":
-            return (max(0, position + 8 + length - len(data)), length) if length < 0x7FFF0000 else (0, length)
+    place, size = file.tell(), file.seek(0, os.SEEK_END)  # the decoder goes on at its place
+    file.seek(0)
+    start, position, name, length = file.read(12), 12, b"", 0
+    while start[:4] == b"RIFF" and start[8:] == b"WAVE" and name != b"data" and position + 8 <= size:
+        file.seek(position)
+        name, length = file.read(4), int.from_bytes(file.read(4), "little")
         position += 8 + length + length % 2
-    return 0, 0
+    file.seek(place)
+    if name != b"data":
+        return 0, 0
+    return (max(0, position - length % 2 - size) if length < 0x7FFF0000 else 0), length

@@ -10,9 +10,9 @@ import functools
 import hashlib
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from scipy.special import softmax
 from singtech.components import import_file
 from singtech.corpus.audio import MAX_AMPLITUDE, SAMPLE_RATES, mix_to_mono
 from singtech.errors import Damaged, InvalidValue
-from singtech.inference.recordings import GATE, measure_levels
+from singtech.inference.recordings import BLOCK, GATE, GATE_SECONDS, LevelMeter
 from singtech.inference.saved import Description, read_model
 from singtech.models.network import Network
 
@@ -157,11 +157,10 @@ class Predictor:
 
     def predict(
         self,
-        waveform: np.ndarray | torch.Tensor,
+        waveform: np.ndarray | torch.Tensor | Iterator[np.ndarray],
         sample_rate: int,
         overlap: float = OVERLAP,
         gate: float | None = GATE,
-        progress: Callable[[float], object] = lambda share: None,
     ) -> Timeline:
         """Predict the timeline of a waveform.
 
@@ -170,47 +169,41 @@ class Predictor:
 
         Args:
             waveform: (S,), (S, C) as soundfile reads it, or (C, S) as torchaudio does; the longer axis holds the
-                samples. Floats with full scale at 1.
+                samples. Floats with full scale at 1. Or an iterator of blocks of (n,) samples, for a recording that
+                the memory does not hold.
             sample_rate: in Hz.
             overlap: share of a window that the next one repeats, from 0 to 0.99.
             gate: level in dBFS (RMS; a full-scale square wave has 0) below which a piece is silence; None for no gate.
-            progress: is called with the share of windows that each batch has.
         Raises:
             InvalidValue: no samples, samples that are not finite, or an argument out of range.
             Damaged: the network's logits are not finite.
         """
         if gate is not None and not math.isfinite(gate):
             raise InvalidValue(f"gate={gate}: expected a level in dBFS, such as {GATE:g}, or None for no gate.")
-        mono = _check_waveform(waveform)
-        samples = self._resample(mono, sample_rate)
-        size, rate = self.description.samples, self.description.sample_rate
-        starts = find_window_starts(len(samples), size, overlap)
-        padded = np.pad(samples, (0, max(0, size - len(samples))))
-        logits = []
-        with torch.inference_mode():
-            for first in range(0, len(starts), self.batch_size):
-                windows = np.stack([padded[start : start + size] for start in starts[first : first + self.batch_size]])
-                logits.append(self.network(torch.from_numpy(windows).to(self.device)).float().cpu().numpy())
-                if not np.isfinite(logits[-1]).all():
-                    raise Damaged("the network gives NaN or infinite logits: it names nothing")
-                progress(len(windows) / len(starts))
-        seconds = len(mono) / sample_rate  # resampling may add or lose a sample
-        begins = np.array(starts)  # in samples, so that equal times are equal numbers
-        ends = np.where(begins + size < len(samples), (begins + size) / rate, seconds)
-        begins = begins / rate
-        silent = None if gate is None else measure_levels(mono, sample_rate, find_edges(begins, ends)) < gate
-        return Timeline(self.description.techniques, begins, ends, np.concatenate(logits), seconds, silent)
-
-    def _resample(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         if sample_rate != int(sample_rate) or int(sample_rate) not in SAMPLE_RATES:
             raise InvalidValue(f"sample_rate={sample_rate}: expected {SAMPLE_RATES[0]:,} to {SAMPLE_RATES[-1]:,} Hz.")
-        if int(sample_rate) == self.description.sample_rate:
-            return waveform
-        import librosa
-
-        rates = int(sample_rate), self.description.sample_rate
-        resampled = librosa.resample(waveform, orig_sr=rates[0], target_sr=rates[1], res_type="soxr_hq")
-        return np.ascontiguousarray(resampled, dtype=np.float32)
+        size, rate, meter = self.description.samples, self.description.sample_rate, LevelMeter(int(sample_rate))
+        blocks = map(_check_waveform, waveform) if isinstance(waveform, Iterator) else _split(_check_waveform(waveform))
+        windows = cut_windows(resample(meter.listen(blocks), int(sample_rate), rate), size, count_hop(size, overlap))
+        starts: list[int] = []
+        logits = []
+        with torch.inference_mode():
+            while batch := list(islice(windows, self.batch_size)):
+                starts += [start for start, _ in batch]
+                waveforms = torch.from_numpy(np.stack([window for _, window in batch]))
+                logits.append(self.network(waveforms.to(self.device)).float().cpu().numpy())
+                if not np.isfinite(logits[-1]).all():
+                    raise Damaged("the network gives NaN or infinite logits: it names nothing")
+                if meter.is_full:
+                    begins = np.array(starts)
+                    meter.measure(find_edges(begins / rate, (begins + size) / rate), begins[-1] / rate - GATE_SECONDS)
+        seconds = meter.samples / sample_rate  # resampling may add or lose a sample
+        begins = np.array(starts)  # in samples, so that equal times are equal numbers
+        ends = np.where(begins < begins[-1], (begins + size) / rate, seconds)
+        begins = begins / rate
+        meter.measure(find_edges(begins, ends))
+        silent = None if gate is None else meter.levels < gate
+        return Timeline(self.description.techniques, begins, ends, np.concatenate(logits), seconds, silent)
 
 
 def load(folder: str | os.PathLike, device: str = "cpu", code: str | os.PathLike | None = None) -> Predictor:
@@ -224,22 +217,66 @@ def load(folder: str | os.PathLike, device: str = "cpu", code: str | os.PathLike
     return Predictor(*read_model(Path(folder), import_file(Path(code)) if code else None), device)
 
 
-def find_window_starts(samples: int, size: int, overlap: float = OVERLAP) -> list[int]:
-    """Return the first sample of each window of `size` samples. The last window ends with the recording.
+def resample(blocks: Iterator[np.ndarray], source: int, target: int) -> Iterator[np.ndarray]:
+    """Yield blocks of (n,) float32 samples at another rate in Hz, as `librosa.resample` would give them in one."""
+    if source == target:
+        yield from blocks
+        return
+    import soxr
 
+    stream = soxr.ResampleStream(source, target, num_channels=1, dtype="float32", quality="HQ")
+    samples = missing = 0
+    for block in blocks:
+        samples += len(block)
+        chunk = stream.resample_chunk(block)
+        missing -= len(chunk)
+        yield chunk
+    missing += math.ceil(samples * (target / source))
+    rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)[:missing]
+    yield np.pad(rest, (0, missing - len(rest)))
+
+
+def count_hop(size: int, overlap: float) -> int:
+    """Return the samples from one window to the next.
+
+    Args:
+        size: samples of a window.
+        overlap: the share of it that the next one repeats.
     Raises:
         InvalidValue: the overlap is not from 0 to 0.99, the value for a hundred times as many windows.
     """
     if not 0 <= overlap <= 0.99:
         raise InvalidValue(f"overlap={overlap}: expected a share of a window from 0 to 0.99, such as 0.5.")
-    hop = max(1, round(size * (1 - overlap)))
-    last = max(0, samples - size)
-    return [*range(0, last, hop), last]
+    return max(1, round(size * (1 - overlap)))
+
+
+def cut_windows(blocks: Iterator[np.ndarray], size: int, hop: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the first sample of each window, and its (size,) samples. The last window ends with the recording.
+
+    A recording shorter than a window is padded with zeros.
+
+    Args:
+        blocks: of (n,) samples.
+        size, hop: samples of a window, and from one window to the next.
+    """
+    samples, first, start = np.zeros(0, np.float32), 0, 0  # of the next windows; the place of the first; the next start
+    for block in blocks:
+        samples = np.concatenate([samples, block])
+        while start + size < first + len(samples):  # it does not end with the recording
+            yield start, samples[start - first : start - first + size]
+            start += hop
+        unused = max(0, min(start - first, len(samples) - size))
+        samples, first = samples[unused:], first + unused
+    yield max(0, first + len(samples) - size), np.pad(samples[-size:], (0, max(0, size - len(samples))))
 
 
 def find_edges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Return the (M + 1,) times at which windows begin or end; M pieces lie between them."""
     return np.unique(np.concatenate([starts, ends]))
+
+
+def _split(waveform: np.ndarray) -> Iterator[np.ndarray]:
+    return (waveform[first : first + BLOCK] for first in range(0, len(waveform), BLOCK))
 
 
 def _check_waveform(waveform: np.ndarray | torch.Tensor) -> np.ndarray:

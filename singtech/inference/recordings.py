@@ -5,22 +5,30 @@ or else by ffmpeg, if it is on the PATH (M4A, AAC, WMA, the sound of a video).
 """
 
 import contextlib
+import functools
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Iterator
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
 
+from singtech.corpus import audio
 from singtech.corpus.archive import OTHER_SUFFIXES, SUFFIXES
-from singtech.corpus.audio import MAGIC_BYTES, MAX_SAMPLES, MAX_SECONDS, decode_channels, read_channels
+from singtech.corpus.audio import MAGIC_BYTES, Header, Stream, check_header, mix_to_mono, read_blocks
 from singtech.errors import Damaged
 from singtech.io.atomic import escape_text
 
-MAX_BYTES = 4 * MAX_SAMPLES  # of a file
-FFMPEG_SECONDS = 600  # after which ffmpeg is stopped
+MAX_SECONDS = 24 * 3600  # of a recording
+MAX_SURPLUS = 1 << 30  # bytes beside the sound, such as pictures; more means that the header is wrong
+BLOCK = 1 << 20  # samples of all channels that are decoded at once
+FFMPEG_SECONDS = 60  # of waiting for a block
 # dBFS; number and block length of the absolute gate in ITU-R BS.1770. In VocalSet's breathy arpeggios the quietest
 # 3 s are at -56 dBFS, the quietest 1.5 s, most of it a pause, at -63, and the pauses themselves at -71 to -78.
 GATE = -70.0
@@ -32,77 +40,174 @@ def is_recording(path: Path) -> bool:
     return path.suffix.lower() in (*SUFFIXES, *OTHER_SUFFIXES) and not path.name.startswith("._") and path.is_file()
 
 
-def require_readable_size(path: Path) -> None:
-    """Check the size of a file before anything of it is read.
+class Recording(NamedTuple):
+    """An opened recording.
 
-    Raises:
-        Damaged: the file is larger than the longest recording that can be read.
-        OSError: the file is not there.
+    Attributes:
+        sample_rate: in Hz.
+        samples: in its header.
+        blocks: (n,) float32 samples of each block, mixed to one channel, with full scale at 1. They raise `Damaged` if
+            the recording cannot be decoded, is cut short, or holds NaN, infinity or far too loud sounds.
     """
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise Damaged(f"it has {size / 1e9:.1f} GB, and at most {MAX_BYTES / 1e9:.1f} GB are read; cut it into parts")
+
+    sample_rate: int
+    samples: int
+    blocks: Iterator[np.ndarray]
 
 
-def read_recording(path: Path) -> tuple[np.ndarray, int]:
-    """Decode a recording to (S, C) float32 samples with full scale at 1, and its sample rate in Hz.
+@contextlib.contextmanager
+def open_recording(path: Path) -> Iterator[Recording]:
+    """Open a recording, whose samples are decoded block by block.
 
     Raises:
-        Damaged: it cannot be decoded, is cut short or too long, or holds NaN, infinity or far too loud sounds.
+        Damaged: its header is no recording's, or of one that is too long.
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
+    with path.open("rb") as file, contextlib.ExitStack() as stack:
         magic = file.read(4)
-    if not magic or magic in MAGIC_BYTES:
-        channels, header = read_channels(path.read_bytes())
-        return channels, header.sample_rate
-    with path.open("rb") as file, _muted():
-        try:
-            recording = soundfile.SoundFile(file)
-        except (RuntimeError, TypeError):  # TypeError: a suffix for samples without a header
-            recording = None
-        if recording is not None:
-            with recording:  # an MP3's header may count some samples more than there are
-                channels, header = decode_channels(recording, may_miss=0.01)
-            return channels, header.sample_rate
-    channels, header = read_channels(_convert(path))
-    return channels, header.sample_rate
+        file.seek(0)
+        if not magic or magic in MAGIC_BYTES:
+            sound, header = audio.open_recording(file)
+            blocks = read_blocks(sound, header, BLOCK // header.channels)
+        elif other := _open_other(file):
+            header = check_header(other)  # an MP3's may count some samples more than there are
+            blocks = _each_within(_muted, read_blocks(other, header, BLOCK // header.channels, may_miss=0.01))
+        else:
+            header, blocks = stack.enter_context(_run_ffmpeg(path))
+        _check_length(header.samples, header.sample_rate)
+        size = os.fstat(file.fileno()).st_size
+        if size > 8 * header.samples * header.channels + MAX_SURPLUS:
+            raise Damaged(f"its header has {header.samples:,} samples, too few for its {size / 1e9:.1f} GB")
+        yield Recording(header.sample_rate, header.samples, map(mix_to_mono, blocks))
 
 
-def measure_levels(waveform: np.ndarray, sample_rate: int, edges: np.ndarray) -> np.ndarray:
-    """Return the (M,) levels between edges in dBFS (RMS); a piece under 0.4 s is measured with its surroundings.
+def _check_length(samples: int, sample_rate: int) -> None:
+    if samples > MAX_SECONDS * sample_rate:
+        raise Damaged(f"it is longer than {MAX_SECONDS // 3600} h; cut it into parts")
 
-    Args:
-        waveform: (S,) with full scale at 1.
-        edges: (M + 1,) seconds.
+
+class LevelMeter:
+    """Measures levels in a recording that comes in blocks, and keeps only the samples of later pieces.
+
+    Attributes:
+        samples: the number of samples till now.
+        levels: in dBFS (RMS), of the pieces till now.
     """
-    margins = np.maximum(0, GATE_SECONDS - np.diff(edges)) / 2
-    firsts = np.floor((edges[:-1] - margins) * sample_rate).clip(0, len(waveform) - 1).astype(int)
-    lasts = np.ceil((edges[1:] + margins) * sample_rate).astype(int)
-    powers = [np.square(waveform[a:b], dtype=np.float64).mean() for a, b in zip(firsts, lasts, strict=True)]
-    return 10 * np.log10(np.maximum(powers, 1e-20))
+
+    def __init__(self, sample_rate: int) -> None:
+        self.sample_rate, self.samples, self.levels = sample_rate, 0, np.zeros(0)
+        self._recent, self._edge = np.zeros(0, np.float32), 0.0  # of the next pieces: samples, and the first's begin
+
+    @property
+    def is_full(self) -> bool:
+        """Whether to measure, so that the samples that are kept stay few."""
+        return len(self._recent) > 4 * BLOCK
+
+    def listen(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield blocks of (n,) samples with full scale at 1 as they are."""
+        for block in blocks:
+            self.samples += len(block)
+            self._recent = np.concatenate([self._recent, block])
+            yield block
+
+    def measure(self, edges: np.ndarray, until: float = np.inf) -> None:
+        """Measure the next pieces between edges; one under 0.4 s is measured with its surroundings.
+
+        Args:
+            edges: seconds, in order.
+            until: seconds, up to which no other edge will follow and more than 0.2 s after which were heard.
+        """
+        edges = edges[(edges >= self._edge) & (edges <= max(until, self._edge))]
+        first = self.samples - len(self._recent)
+        margins = np.maximum(0, GATE_SECONDS - np.diff(edges)) / 2
+        begins = np.floor((edges[:-1] - margins) * self.sample_rate).clip(0, self.samples - 1).astype(int) - first
+        ends = np.ceil((edges[1:] + margins) * self.sample_rate).astype(int) - first
+        pieces = zip(begins, ends, strict=True)
+        powers = np.array([np.square(self._recent[a:b], dtype=np.float64).mean() for a, b in pieces])
+        self.levels = np.append(self.levels, 10 * np.log10(np.maximum(powers, 1e-20)))
+        self._edge = edges[-1]
+        self._recent = self._recent[max(0, int((self._edge - GATE_SECONDS) * self.sample_rate) - first) :]
 
 
-def _convert(path: Path) -> bytes:
-    """Decode a recording to a WAV file by ffmpeg, one second more than can be read at most.
+def _open_other(file: BinaryIO) -> Stream | None:
+    with _muted():
+        try:
+            return Stream(file)
+        except (RuntimeError, TypeError):  # TypeError: a suffix for samples without a header
+            return None
+
+
+@contextlib.contextmanager
+def _run_ffmpeg(path: Path) -> Iterator[tuple[Header, Iterator[np.ndarray]]]:
+    """Decode a recording by ffmpeg through a pipe; ffmpeg is stopped at the end.
 
     Raises:
-        Damaged: ffmpeg is absent, or cannot decode it.
+        Damaged: ffmpeg is absent, or cannot decode it. The blocks raise it too.
     """
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         raise Damaged(f"libsndfile {soundfile.__libsndfile_version__} cannot read it; install ffmpeg, which may")
     source = ["-protocol_whitelist", "file", "-i", f"file:{os.fspath(path.absolute())}"]  # no playlist of addresses
-    sound = ["-vn", "-sn", "-dn", "-t", str(MAX_SECONDS + 1), "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
-    command = [ffmpeg, "-nostdin", "-v", "error", *source, *sound]
+    sound = ["-vn", "-sn", "-dn", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]  # AU can be of any length
+    command = [ffmpeg, "-nostdin", "-v", "error", "-max_alloc", str(1 << 28), *source, *sound]
+    with (
+        tempfile.TemporaryFile() as words,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words, start_new_session=True) as process,
+    ):
+        try:
+            parts = _each_within(functools.partial(_time_limit, process), _read_pipe(process, words))
+            yield next(parts), parts
+        finally:
+            _stop(process)
+
+
+def _read_pipe(process: subprocess.Popen, words: BinaryIO) -> Iterator:
+    """Yield the header and the blocks of the sound that ffmpeg writes.
+
+    Args:
+        words: ffmpeg's messages.
+    """
+    samples = 0
+    with contextlib.suppress(RuntimeError):  # it writes nothing
+        sound = Stream(process.stdout.fileno(), closefd=False)  # type: ignore[union-attr]  # a pipe
+        header = check_header(sound)
+        yield header._replace(samples=min(header.samples, MAX_SECONDS * header.sample_rate))
+        for block in read_blocks(sound, header, BLOCK // header.channels, may_miss=1.0):
+            samples += len(block)
+            _check_length(samples, header.sample_rate)
+            yield block
+    if process.wait() == -signal.SIGKILL:
+        raise Damaged(f"ffmpeg makes no sound of it for {FFMPEG_SECONDS} s")
+    if process.returncode or not samples:
+        words.seek(0)
+        text = words.read(4096).decode(errors="replace").strip().split(": ")[-1]
+        raise Damaged(f"neither libsndfile nor ffmpeg can read it ({escape_text(text or 'no sound')})")
+
+
+@contextlib.contextmanager
+def _time_limit(process: subprocess.Popen) -> Iterator[None]:
+    """Stop a process that takes longer than `FFMPEG_SECONDS`."""
+    timer = threading.Timer(FFMPEG_SECONDS, _stop, [process])
+    timer.start()
     try:
-        done = subprocess.run(command, capture_output=True, timeout=FFMPEG_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise Damaged(f"ffmpeg does not decode it within {FFMPEG_SECONDS} s") from None
-    if done.returncode or not done.stdout:
-        words = done.stderr.decode(errors="replace").split(": ")[-1]
-        raise Damaged(f"neither libsndfile nor ffmpeg can read it ({escape_text(words.strip() or 'no sound')})")
-    return done.stdout
+        yield
+    finally:
+        timer.cancel()
+
+
+def _stop(process: subprocess.Popen) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _each_within(context: Callable[[], contextlib.AbstractContextManager], items: Iterator) -> Iterator:
+    """Yield items, each of which is made within a context."""
+    while True:
+        with context():
+            item = next(items, None)
+        if item is None:
+            return
+        yield item
 
 
 @contextlib.contextmanager

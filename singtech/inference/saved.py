@@ -6,20 +6,23 @@ classes of torch.nn. The user's own classes come only from the file or package t
 
 import contextlib
 import functools
-import hashlib
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from singtech.components import import_target
+from singtech.corpus.audio import SAMPLE_RATES
 from singtech.errors import Damaged, InvalidValue, Newer, NotThere
-from singtech.io.atomic import write_bytes, write_text
+from singtech.io.atomic import hash_file, write_bytes, write_text
 from singtech.models.cnn1d import Waveform, WaveformExtractor
 from singtech.models.constant_q import ConstantQ
 from singtech.models.encoders import Crepe, HubEncoder, Resemblyzer
@@ -39,6 +42,11 @@ CLASSES: dict[str, Callable[..., nn.Module]] = {
 PARTS = ("front_end", "extractor", "head")
 WEIGHTS, DESCRIPTION = "model.safetensors", "config.json"
 FORMAT = 2  # version of config.json
+# More than any network has; a description that asks for more must not fill the memory.
+MAX_BYTES = 1 << 24  # of config.json
+CLIP_SAMPLES = range(1, (1 << 24) + 1)
+MAX_INPUTS = 1 << 27  # numbers that the front end makes of a clip
+FROZEN_WEIGHTS = 1 << 32  # numbers in an encoder, whose weights are not in the folder
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Description:
         origin: the row of the run, for information only.
         code: the module with the user's own classes, if the network has some.
     Raises:
-        InvalidValue: a part names no class, or a class that `code` does not define.
+        InvalidValue: a part names no class, or a class that `code` does not define; or no clip is so long.
     """
 
     parts: Mapping[str, Mapping]
@@ -64,6 +72,8 @@ class Description:
     code: ModuleType | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.samples not in CLIP_SAMPLES or self.sample_rate not in SAMPLE_RATES:
+            raise InvalidValue(f"no clip has {self.samples} samples at {self.sample_rate} Hz")
         for part in PARTS:
             self._read_component(part, self.parts[part])
 
@@ -99,17 +109,48 @@ class Description:
         file = f"{names[-2]}.py, or its package's folder" if len(names) > 1 else "its file"
         raise InvalidValue(f"{part} is {name!r}, a class that is not singtech's: name its file, code={file}")
 
-    def build(self) -> Network:
+    def build(self, weights: float = math.inf) -> Network:
         """Build the network in eval mode, with initial weights.
 
+        Args:
+            weights: about how many numbers these have.
         Raises:
-            InvalidValue: its settings contradict each other.
+            InvalidValue: its settings contradict each other, or ask for many more weights or too large inputs.
         """
         architecture = Architecture(*(self._read_component(part, self.parts[part]) for part in PARTS))
+        most = 4 * weights + (FROZEN_WEIGHTS if architecture.is_frozen else CLIP_SAMPLES.stop)
         try:
-            return architecture.build(self.samples, len(self.techniques), self.sample_rate, seed=0).eval()
-        except (TypeError, ValueError, RuntimeError, AttributeError) as problem:
+            with _limit_weights(most):
+                network = architecture.build(self.samples, len(self.techniques), self.sample_rate, seed=0).eval()
+            front_end: Any = network.front_end
+            inputs = math.prod(front_end.shape(self.samples))
+        except (ArithmeticError, AttributeError, MemoryError, RuntimeError, TypeError, ValueError) as problem:
             raise InvalidValue(f"no network can be built with its settings ({_one_line(problem)})") from None
+        if inputs > MAX_INPUTS:
+            raise InvalidValue(f"its front end makes {inputs:,} numbers of a clip; at most {MAX_INPUTS:,} are possible")
+        return network
+
+
+@contextlib.contextmanager
+def _limit_weights(most: float) -> Iterator[None]:
+    """Refuse a layer by which a network has more weights, before their memory is used.
+
+    Raises:
+        InvalidValue: there are more.
+    """
+    numbers = 0
+
+    def count(module: nn.Module, name: str, weights: nn.Parameter | None) -> None:
+        nonlocal numbers
+        numbers += 0 if weights is None else weights.numel()
+        if numbers > most:
+            raise InvalidValue(f"its layers have more weights than {WEIGHTS}: over {numbers:,}")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def describe_parts(settings: Mapping) -> dict[str, dict]:
@@ -137,15 +178,15 @@ def _replace_targets(value):
 
 def write_model(folder: Path, network: nn.Module, description: Description) -> None:
     """Write weights and description into an existing folder."""
-    weights = save({name: value.contiguous() for name, value in network.state_dict().items()}, {"format": "pt"})
-    write_bytes(folder / WEIGHTS, weights)
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    write_bytes(folder / WEIGHTS, save(weights, {"format": "pt"}))
     content = {
         "format": FORMAT,
         "parts": {part: dict(settings) for part, settings in description.parts.items()},
         "techniques": list(description.techniques),
         "sample_rate": description.sample_rate,
         "samples": description.samples,
-        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "weights_sha256": hash_file(folder / WEIGHTS),
         "origin": dict(description.origin),
     }
     write_text(folder / DESCRIPTION, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
@@ -167,7 +208,8 @@ def read_model(folder: Path, code: ModuleType | None = None) -> tuple[Network, D
     if not weights.is_file():
         raise NotThere(f"{weights} is missing: copy the whole folder of the model.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            content = json.loads(file.read(MAX_BYTES))
         if content["format"] > FORMAT:
             raise Newer(
                 f"{path}: format {content['format']} is newer than {FORMAT}, which this version reads: update singtech."
@@ -175,19 +217,26 @@ def read_model(folder: Path, code: ModuleType | None = None) -> tuple[Network, D
         techniques, digest = tuple(content["techniques"]), content["weights_sha256"]
         size = content["sample_rate"], content["samples"]
         description = Description(content["parts"], techniques, *size, content["origin"], code)
-        network = description.build()
+        shapes = _read_shapes(weights)
+        network = description.build(sum(map(math.prod, shapes.values())))
+        if {name: tuple(value.shape) for name, value in network.state_dict().items()} != shapes:
+            raise SafetensorError("its layers have other sizes")
+        if hash_file(weights) != digest:
+            raise SafetensorError("its content was changed")
+        network.load_state_dict(load_file(weights))
     except Newer:
         raise
+    except SafetensorError as problem:
+        raise Damaged(f"{weights} does not fit its {DESCRIPTION} ({_one_line(problem)}): copy both again.") from None
     except (KeyError, TypeError, ValueError, RecursionError) as problem:  # JSON's errors are ValueErrors
         raise Damaged(f"{path} is no description of a model ({_one_line(problem)}): copy the folder again.") from None
-    data = weights.read_bytes()
-    try:
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise InvalidValue("its content was changed")
-        network.load_state_dict(load(data))
-    except (ValueError, SafetensorError, RuntimeError) as problem:
-        raise Damaged(f"{weights} does not fit its {DESCRIPTION} ({_one_line(problem)}): copy both again.") from None
     return network, description
+
+
+def _read_shapes(weights: Path) -> dict[str, tuple[int, ...]]:
+    """Read the shapes of all tensors from the header of a file of weights."""
+    with safe_open(weights, "pt") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  no mapping
 
 
 def _find_torch_class(name: str) -> type[nn.Module] | None:

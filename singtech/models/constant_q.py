@@ -15,6 +15,7 @@ from singtech.models.spectrogram import (
     SCALES,
     STANDARDS,
     require_choices,
+    require_room,
     require_whole,
     scale_magnitudes,
     standardise_bands,
@@ -60,6 +61,7 @@ class ConstantQ(nn.Module):
             require_whole(setting, value, unit)
         if not filter_scales or min(filter_scales) <= 0 or lowest <= 0:
             raise InvalidValue("front_end: expected lowest above 0, and at least one of filter_scales, all above 0.")
+        require_room("bands", bands)
         require_choices(scale=(scale, SCALES), standardise=(standardise, STANDARDS))
         self.bands, self.hop_length, self.filter_scales = bands, hop_length, tuple(filter_scales)
         self.scale, self.level, self.standardise = scale, require_level(level), standardise
@@ -128,6 +130,7 @@ def _make_filters(frequencies: Tensor, octaves: float, filter_scale: float, samp
             f"front_end.bands: the highest reaches {highest:.0f} Hz, above half the sample rate of {sample_rate} Hz, "
             "so use fewer."
         )
+    require_room("lowest", len(frequencies), filter_scale * sample_rate / (width * float(frequencies[0])))
     filters, lengths = librosa.filters.wavelet(
         freqs=frequencies.numpy(),
         sr=sample_rate,

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from singtech.errors import InvalidValue
+
 CROSSINGS = 32  # zero crossings of the filter on each side
 ROLLOFF = 0.95  # pass band, as a share of the lower Nyquist frequency
 BETA = 9.0  # of the Kaiser window: 90 dB in the stop band
@@ -16,6 +18,8 @@ class Resampler(nn.Module):
 
     Args:
         source, target: sample rates in Hz, whole numbers.
+    Raises:
+        InvalidValue: their greatest common divisor is so small that the filter would not fit the memory.
     """
 
     kernel: Tensor
@@ -26,6 +30,10 @@ class Resampler(nn.Module):
         self.stride, self.phases = source // divisor, target // divisor
         cutoff = ROLLOFF * min(source, target) / 2
         self.reach = math.ceil(CROSSINGS * source / (2 * cutoff))  # samples on each side
+        if self.phases * (self.stride + 2 * self.reach) > 1 << 26:  # its table would fill the memory
+            raise InvalidValue(
+                f"data.sample_rate={source}: it has no large common divisor with {target}, so use another."
+            )
         inputs = torch.arange(-self.reach, self.stride + self.reach, dtype=torch.float64) / source
         outputs = torch.arange(self.phases, dtype=torch.float64) / target
         time = outputs[:, None] - inputs  # (phases, taps), in seconds

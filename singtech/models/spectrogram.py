@@ -17,6 +17,7 @@ The frequency axis is that of the transform (the paper's), or a mel axis: bands 
 harmonics of a voice are apart, and logarithmic above, where vibrato moves all of them by as many bands.
 """
 
+import math
 import warnings
 
 import torch
@@ -33,6 +34,7 @@ GAIN, BIAS, POWER, SECONDS = 0.98, 2.0, 0.5, 0.4  # for `pcen`: the defaults of 
 SCALES = ("log", "linear", "db", "pcen")
 AXES = ("linear", "mel")
 STANDARDS = ("none", "bands")
+MAX_NUMBERS = 1 << 26  # in a table of windows or filters
 
 
 def require_choices(**choices: tuple[object, tuple[str, ...]]) -> None:
@@ -54,6 +56,18 @@ def require_whole(setting: str, value: object, unit: str) -> None:
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InvalidValue(f"front_end.{setting}={value}: expected whole {unit} from 1 up.")
+
+
+def require_room(setting: str, *sizes: float) -> None:
+    """Check the size of a table of a front end, before it fills the memory.
+
+    Raises:
+        InvalidValue: it has more than `MAX_NUMBERS` numbers.
+    """
+    if math.prod(sizes) > MAX_NUMBERS:
+        raise InvalidValue(
+            f"front_end.{setting}: more than {MAX_NUMBERS:,} numbers in a table, so use fewer or shorter."
+        )
 
 
 def scale_magnitudes(magnitudes: Tensor, scale: str, frame_rate: float) -> Tensor:
@@ -141,11 +155,13 @@ class MultiResolutionSpectrogram(nn.Module):
             require_whole(setting, value, "samples")
         if not win_lengths:
             raise InvalidValue("front_end.win_lengths=[]: expected at least one window length in samples.")
+        require_room("n_fft", len(win_lengths), n_fft)
         if max(win_lengths) > n_fft:
             raise InvalidValue(f"front_end.win_lengths={list(win_lengths)}: none may be longer than n_fft={n_fft}.")
         require_choices(scale=(scale, SCALES), axis=(axis, AXES), standardise=(standardise, STANDARDS))
         if axis == "mel":
             require_whole("bands", bands, "mel bands")
+            require_room("bands", bands or 0, n_fft)
         elif bands is not None:
             raise InvalidValue(f"front_end.bands={bands}: only a mel axis has bands, so add front_end.axis=mel.")
         self.n_fft, self.win_lengths, self.hop_length = n_fft, tuple(win_lengths), hop_length

@@ -1,6 +1,7 @@
 """Figure of a recording: its spectrogram, and below it the probabilities of the techniques over time."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ RANGE = 80  # dB below the loudest
 @print_style()
 def draw_timeline(
     title: str,
-    waveform: np.ndarray,
+    blocks: Iterable[np.ndarray],
     sample_rate: int,
     techniques: Sequence[str],
     edges: np.ndarray,
@@ -30,9 +31,9 @@ def draw_timeline(
 
     Args:
         title: the recording's name.
-        waveform: (S,) at `sample_rate` Hz.
+        blocks: of (n,) samples at `sample_rate` Hz.
         techniques: K names.
-        edges: (M + 1,) seconds.
+        edges: (M + 1,) seconds, from 0 to the end of the recording.
         probabilities: (M, K) between the edges.
         silent: (M,) whether it is silent between two edges; None if it never is.
         note: below, in small print.
@@ -41,9 +42,8 @@ def draw_timeline(
 
     figure = Figure(figsize=(TWO_COLUMNS, 2.4 + 0.17 * len(techniques)), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 0.6 + 0.24 * len(techniques)])
-    loudness, frames = _decibels(waveform, sample_rate)
-    seconds = len(waveform) / sample_rate
-    extent = (0, frames / sample_rate, 0, sample_rate / 2000)
+    loudness, span = _measure_loudness(blocks, round(edges[-1] * sample_rate), sample_rate)
+    extent = (0, span / sample_rate, 0, sample_rate / 2000)
     above.imshow(loudness, LOUDNESS, aspect="auto", vmin=-RANGE, vmax=0, origin="lower", extent=extent)
     above.set(ylabel="frequency / kHz", ylim=(0, min(10, sample_rate / 2000)))
     rows = np.arange(len(techniques) + 1) - 0.5
@@ -51,27 +51,39 @@ def draw_timeline(
     shown = np.where(silence[:, None], np.nan, probabilities)
     mesh = below.pcolormesh(edges, rows, shown.T, cmap="Blues", vmin=0, vmax=1)
     below.set_facecolor("0.88")  # silence
-    for start, end, row in zip(edges[:-1], edges[1:], np.where(silence, -1, probabilities.argmax(axis=1)), strict=True):
-        if row >= 0:
-            below.plot([start, end], [row, row], color=COLOURS[1], linewidth=2, solid_capstyle="butt")
+    sound, best = ~silence, probabilities.argmax(axis=1)
+    below.hlines(best[sound], edges[:-1][sound], edges[1:][sound], color=COLOURS[1], linewidth=2)
     if silence.any():
         note = f"Grey: silence. {note}".strip()
     below.set_yticks(range(len(techniques)), map(printed, techniques))
     below.invert_yaxis()
-    below.set(xlabel="time / s", xlim=(0, seconds))
+    below.set(xlabel="time / s", xlim=(0, edges[-1]))
     figure.colorbar(mesh, ax=below, label="probability").ax.tick_params(labelsize=SMALL)
     caption(figure, title, note)
     return figure
 
 
-def _decibels(waveform: np.ndarray, sample_rate: int) -> tuple[np.ndarray, int]:
-    """(F, T) decibels below the loudest, and the samples that the T columns span."""
+def _measure_loudness(blocks: Iterable[np.ndarray], samples: int, sample_rate: int) -> tuple[np.ndarray, int]:
+    """(F, T) decibels below the loudest, and the samples that the T columns span.
+
+    Args:
+        samples: number of samples in all blocks.
+    """
     import librosa
 
-    n_fft = 1 << round(np.log2(0.046 * sample_rate))
-    hop = max(n_fft // 4, -(-len(waveform) // (COLUMNS * 64)) * 64)
-    magnitudes = np.abs(librosa.stft(waveform, n_fft=min(n_fft, max(32, len(waveform))), hop_length=hop))
-    group = -(-magnitudes.shape[1] // COLUMNS)
-    starts = np.arange(0, magnitudes.shape[1], group)
-    columns = np.maximum.reduceat(magnitudes, starts, axis=1)
-    return librosa.amplitude_to_db(columns, ref=np.max, top_db=RANGE), len(starts) * group * hop
+    transform = 1 << round(np.log2(0.046 * sample_rate))
+    hop = max(transform // 4, -(-samples // (COLUMNS * 64)) * 64)
+    n_fft = min(transform, max(32, samples))
+    margin = np.zeros(n_fft // 2, np.float32)  # so that frames are centred
+    group = -(-(1 + (samples + 2 * len(margin) - n_fft) // hop) // COLUMNS)  # frames in a column
+    frames = group * max(1, 4096 // group)  # that are transformed at once
+    columns, waveform = [], margin
+    for block in itertools.chain(blocks, [margin, None]):
+        waveform = waveform if block is None else np.concatenate([waveform, block])
+        while len(waveform) >= (n_fft if block is None else max(frames * hop, (frames - 1) * hop + n_fft)):
+            part = waveform[: (frames - 1) * hop + n_fft]
+            magnitudes = np.abs(librosa.stft(part, n_fft=n_fft, hop_length=hop, center=False))
+            columns.append(np.maximum.reduceat(magnitudes, np.arange(0, magnitudes.shape[1], group), axis=1))
+            waveform = waveform[frames * hop :]
+    loudness = np.hstack(columns)
+    return librosa.amplitude_to_db(loudness, ref=np.max, top_db=RANGE), loudness.shape[1] * group * hop

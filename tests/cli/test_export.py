@@ -105,6 +105,17 @@ def test_the_card_of_a_split_by_recording_claims_no_unheard_singers(place):
     assert "test singers are few" not in card
 
 
+@pytest.mark.parametrize("room", range(0, 13, 2))
+def test_a_full_disk_is_one_sentence_and_leaves_no_folder(place, call, fill_disk, tmp_path, room):
+    with fill_disk(room):
+        said = call("export", "run=late-crt_wc", f"output_dir={place / 'outputs'}", f"to={tmp_path / 'to'}")
+    assert said.status == 1
+    assert said.err.startswith("error: no room on the disk")
+    assert "make room there and run the same command again" in said.err
+    assert said.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [

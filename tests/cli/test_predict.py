@@ -1,10 +1,12 @@
 """Predicting: windows and timelines by hand, files of all kinds, and a model folder that is enough."""
 
 import csv
+import io
 import itertools
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +21,19 @@ from torch import nn
 
 from singtech.cli.predict import Options, find_recordings, main
 from singtech.errors import Damaged
+from singtech.inference import recordings
 from singtech.inference.labels import format_text_grid
-from singtech.inference.predictor import Predictor, Segment, Timeline, find_window_starts, load, technique_shares
-from singtech.inference.recordings import GATE, is_recording, measure_levels, read_recording
+from singtech.inference.predictor import (
+    Predictor,
+    Segment,
+    Timeline,
+    count_hop,
+    cut_windows,
+    load,
+    resample,
+    technique_shares,
+)
+from singtech.inference.recordings import GATE, LevelMeter, is_recording, open_recording
 from singtech.inference.saved import Description, write_model
 from singtech.models.network import oblong_network
 
@@ -61,8 +73,15 @@ def predictor():
         (13, 0.99, [0, 1, 2, 3]),
     ],
 )
-def test_windows_by_hand(samples, overlap, starts):
-    assert find_window_starts(samples, 10, overlap) == starts
+@pytest.mark.parametrize("blocks", [1, 4])
+def test_windows_by_hand(samples, overlap, starts, blocks):
+    windows = list(
+        cut_windows(iter(np.array_split(np.arange(samples, dtype="f4"), blocks)), 10, count_hop(10, overlap))
+    )
+    assert [start for start, _ in windows] == starts
+    expected = np.pad(np.arange(samples), (0, max(0, 10 - samples)))
+    for start, window in windows:
+        np.testing.assert_array_equal(window, expected[start : start + 10])
 
 
 def test_a_change_in_the_middle_is_found(predictor):
@@ -117,12 +136,43 @@ def test_silence_is_named_as_such_and_counts_in_no_headline(predictor):
     )
 
 
+def measure(waveform, rate, edges):
+    """The levels between edges, of a recording that comes in seven blocks."""
+    meter = LevelMeter(rate)
+    for _ in meter.listen(np.array_split(waveform, 7)):
+        meter.measure(np.array(edges), meter.samples / rate - 0.5)
+    meter.measure(np.array(edges))
+    return meter.levels
+
+
 def test_levels_by_hand():
     """A full-scale square wave has 0 dBFS, a tenth of it -20; a piece of 10 ms is measured over 400 ms."""
     waveform = np.repeat([1, -0.1, 0.0], 1000)
-    np.testing.assert_allclose(measure_levels(waveform, 1000, np.array([0, 1, 2, 3.0])), [0, -20, -200])
-    (short,) = measure_levels(waveform, 1000, np.array([2.0, 2.01]))  # 1.805 to 2.205 s: 195 of 400 samples at -0.1
+    np.testing.assert_allclose(measure(waveform, 1000, [0, 1, 2, 3.0]), [0, -20, -200])
+    short = measure(waveform, 1000, [0, 2.0, 2.01, 3.0])[1]  # 1.805 to 2.205 s: 195 of 400 samples at -0.1
     assert short == pytest.approx(-20 + 10 * np.log10(195 / 400), abs=1e-9)
+
+
+@pytest.mark.parametrize("rates", [(44100, 16000), (48000, 44100), (22050, 16000), (8000, 8000), (11025, 44100)])
+@pytest.mark.parametrize("samples", [1, 100, 70_001])
+def test_resampled_in_blocks_is_as_librosa_resamples_the_whole(rates, samples):
+    noise = np.random.default_rng(0).normal(size=samples).astype("f4")
+    expected = librosa.resample(noise, orig_sr=rates[0], target_sr=rates[1], res_type="soxr_hq")
+    np.testing.assert_array_equal(np.concatenate(list(resample(np.array_split(noise, 9), *rates))), expected)
+
+
+@pytest.mark.parametrize("overlap", [0, 0.5, 0.9])
+def test_a_recording_in_blocks_is_named_as_in_one(model, overlap, monkeypatch):
+    """16 s of noise that is silent here and there, at another rate; the meter measures whenever it has a second."""
+    noise = np.random.default_rng(0).normal(size=16 * 11025) / 10 * np.repeat([1, 0, 1e-5, 1], 4 * 11025)
+    predictor, noise = load(model), noise.astype("f4")
+    whole = predictor.predict(noise, 11025, overlap)
+    monkeypatch.setattr(recordings, "BLOCK", 11025 // 4)
+    parts = predictor.predict(iter(np.array_split(noise, 50)), 11025, overlap)
+    assert parts.segments() == whole.segments()
+    assert "silence" in technique_shares(whole.segments())
+    np.testing.assert_array_equal(parts.logits, whole.logits)
+    np.testing.assert_array_equal(parts.silent, whole.silent)
 
 
 @pytest.mark.parametrize("overlap", [0, 0.25, 0.5, 0.9])
@@ -252,19 +302,41 @@ def test_what_a_person_wrote_beside_a_recording_stays(model, takes, tmp_path, ca
     assert mine.read_text() == '{"mine": 1}'
 
 
-def test_a_file_of_20_gb_is_skipped_before_anything_of_it_is_read(model, takes, tmp_path, capsys, monkeypatch):
-    huge = takes / "huge.wav"
+def packed(kind, subtype):
+    file = io.BytesIO()
+    soundfile.write(file, np.random.default_rng(0).normal(size=8000) / 9, 8000, format=kind, subtype=subtype)
+    return file.getvalue()
+
+
+WAV, FLAC, MP3 = packed("WAV", "PCM_16"), packed("FLAC", "PCM_16"), packed("MP3", "MPEG_LAYER_III")
+UNREADABLE, TOO_FEW = "it is no readable WAV or FLAC recording", "its header has 8,000 samples, too few for its 20.0 GB"
+
+
+@pytest.mark.parametrize(
+    ("beginning", "why"),
+    [
+        *((beginning, UNREADABLE) for beginning in (b"RIFF", WAV[:12], WAV[:36], b"fLaC", b"RF64", b"riff")),
+        *((beginning, TOO_FEW) for beginning in (WAV[:44], WAV, FLAC, FLAC[: len(FLAC) // 2], MP3)),
+        *((packed(kind, "PCM_16"), TOO_FEW) for kind in ("RF64", "AIFF", "AU")),
+        (packed("W64", "PCM_16")[:128], "it is longer than 24 h; cut it into parts"),
+        *(
+            (beginning, "cannot read it; install ffmpeg, which may")
+            for beginning in (b"", b"ID3\x04", b"\0\0\0 ftypM4A ")
+        ),
+    ],
+)
+def test_a_file_of_20_gb_is_skipped_before_it_is_read(model, tmp_path, capsys, monkeypatch, beginning, why):
+    monkeypatch.setenv("PATH", "")
+    huge = tmp_path / "huge.wav"
     with huge.open("wb") as file:
-        file.write(b"RIFF")
+        file.write(beginning)
         file.truncate(20_000_000_000)  # without a block on the disk
-    opened, path_open = [], Path.open
-    monkeypatch.setattr(
-        Path, "open", lambda path, *args, **kw: (opened.append(path.name), path_open(path, *args, **kw))[1]
-    )
-    assert main([f"network={model}", f"input={takes}", f"to={tmp_path / 'heard'}"]) == 1
-    assert "huge.wav: it has 20.0 GB, and at most 2.1 GB are read; cut it into parts" in capsys.readouterr().err
-    assert "a.wav" in opened
-    assert "huge.wav" not in opened
+    monkeypatch.setattr("singtech.cli.predict.hash_file", None)  # which reads all
+    assert main([f"network={model}", f"input={huge}", f"to={tmp_path / 'heard'}"]) == 1
+    skipped, error = capsys.readouterr().err.splitlines()
+    assert skipped.startswith(f"skipped {huge}: ")
+    assert skipped.endswith(why)
+    assert error == "error: 1 of 1 recordings could not be read."
 
 
 def test_stopped_and_given_again_it_goes_on_with_what_is_not_done(model, takes, tmp_path, monkeypatch, capsys):
@@ -348,17 +420,21 @@ def test_a_name_that_utf_8_cannot_encode_is_escaped(model, takes, tmp_path, caps
     assert json.loads(result.read_text())["recording"] == rf"{takes}/caf\udce9.wav"
 
 
-def test_a_full_disk_is_no_fault_of_a_recording(model, takes, tmp_path, capsys, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("singtech.cli.predict.write_text", full)
-    assert main([f"network={model}", f"input={takes}", f"to={tmp_path / 'to'}", "pictures=false"]) == 1
+@pytest.mark.parametrize("room", range(0, 14, 2))
+def test_a_full_disk_is_no_fault_of_a_recording(model, takes, tmp_path, capsys, fill_disk, room):
+    """At any of the files of a recording, or at the summary."""
+    command = [f"network={model}", f"input={takes / 'a.wav'}", f"to={tmp_path / 'to'}"]
+    with fill_disk(room):
+        assert main(command) == 1
     said = capsys.readouterr().err.splitlines()
-    assert [line for line in said if "error" in line] == [
-        "error: no room on the disk (No space left on device): no incomplete file was kept; make room there and run "
-        "the same command again; it continues where this one stopped."
-    ]
+    (error,) = [line for line in said if "error" in line]
+    assert error.startswith("error: no room on the disk")
+    assert error.endswith(
+        "(No space left on device): no incomplete file was kept; make room there and run the same command again; it "
+        "continues where this one stopped."
+    )
+    assert not list((tmp_path / "to").glob(".*"))
+    assert main(command) == 0
 
 
 def test_from_python_as_from_the_command(model, takes, tmp_path):
@@ -417,18 +493,33 @@ def test_a_text_grid_doubles_quotes_and_has_the_form_that_praat_writes():
     ]
 
 
+def read(path):
+    """All samples of a recording, and its rate."""
+    with open_recording(path) as recording:
+        return np.concatenate(list(recording.blocks)), recording.sample_rate
+
+
 @pytest.mark.parametrize(
     ("kind", "subtype"),
-    [("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("AIFF", "PCM_16"), ("CAF", "ALAC_16")],
+    [
+        ("WAV", "GSM610"),
+        ("MP3", "MPEG_LAYER_III"),
+        ("OGG", "VORBIS"),
+        ("OGG", "OPUS"),
+        ("AIFF", "PCM_16"),
+        ("CAF", "ALAC_16"),
+    ],
 )
-def test_what_libsndfile_reads_is_read(tmp_path, kind, subtype):
+def test_what_libsndfile_reads_is_read(tmp_path, kind, subtype, monkeypatch):
     tone = np.sin(2 * np.pi * 440 * np.arange(48000) / 48000) / 2
     path = tmp_path / f"tone.{kind.lower()}"
-    soundfile.write(path, np.stack([tone, tone], axis=1), 48000, format=kind, subtype=subtype)
+    channels = tone if subtype == "GSM610" else np.stack([tone, tone], axis=1)
+    soundfile.write(path, channels, 48000, format=kind, subtype=subtype)
     assert is_recording(path)
-    samples, rate = read_recording(path)
-    assert (samples.shape, rate) == ((48000, 2), 48000)
-    assert np.corrcoef(samples[1000:-1000, 0], tone[1000:-1000])[0, 1] > 0.99
+    monkeypatch.setattr(recordings, "BLOCK", 2000)  # of 24 blocks of two channels
+    samples, rate = read(path)
+    assert rate == 48000
+    np.testing.assert_array_equal(samples, soundfile.read(path, dtype="float32", always_2d=True)[0].mean(axis=1))
 
 
 def test_a_damaged_mp3_is_one_sentence_and_its_decoder_is_quiet(tmp_path, capfd, monkeypatch):
@@ -437,10 +528,10 @@ def test_a_damaged_mp3_is_one_sentence_and_its_decoder_is_quiet(tmp_path, capfd,
     soundfile.write(path, np.random.default_rng(0).normal(size=48000) / 9, 48000, format="MP3")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(Damaged, match="it is cut short"):
-        read_recording(path)
+        read(path)
     path.write_bytes(b"ID3" + bytes(range(256)) * 20)
     with pytest.raises(Damaged, match="libsndfile .* cannot read it; install ffmpeg, which may"):
-        read_recording(path)
+        read(path)
     assert capfd.readouterr().err == ""
 
 
@@ -468,15 +559,48 @@ def test_what_libsndfile_does_not_read_is_left_to_ffmpeg(tmp_path, ffmpeg):
     take = tmp_path / "-take.m4a"
     take.write_bytes(b"\0\0\0 ftypM4A ")
     arguments = ffmpeg(f"cat {tmp_path / 'piped.wav'}")
-    samples, rate = read_recording(take)
-    np.testing.assert_array_equal(samples[:, 0], tone)
+    samples, rate = read(take)
+    np.testing.assert_array_equal(samples, tone)
     assert rate == 8000
     words = arguments.read_text().splitlines()
-    assert words[words.index("-t") + 1] == "3601"
     assert words[words.index("-i") + 1] == f"file:{take}"
     ffmpeg("echo 'take.m4a: Invalid data found when processing input' >&2; exit 1")
     with pytest.raises(Damaged, match=r"neither .* can read it \(Invalid data found when processing input\)$"):
-        read_recording(take)
+        read(take)
+
+
+@pytest.mark.parametrize(
+    ("action", "why"),
+    [
+        ("sleep 100", "ffmpeg makes no sound of it for 0.2 s"),
+        ("cat {sound}; sleep 100", "ffmpeg makes no sound of it for 0.2 s"),
+        ("exit 0", "can read it .no sound."),
+        ("echo take.m4a: moov atom not found >&2; exit 1", "can read it .moov atom not found."),
+        ("cat {sound}; echo Conversion failed >&2; exit 1", "can read it .Conversion failed."),
+        ("cat {sound} /dev/zero", "it is longer than 0 h; cut it into parts"),
+    ],
+)
+def test_what_ffmpeg_cannot_decode_to_its_end_is_one_sentence(tmp_path, ffmpeg, monkeypatch, action, why):
+    monkeypatch.setattr(recordings, "FFMPEG_SECONDS", 0.2 if "sleep" in action else 60)
+    monkeypatch.setattr(recordings, "MAX_SECONDS", 10)
+    sound = tmp_path / "sound.au"
+    sound.write_bytes(struct.pack(">4s5I", b".snd", 24, 0xFFFFFFFF, 6, 1000, 1) + np.zeros(1000, ">f4").tobytes())
+    take = tmp_path / "take.m4a"
+    take.write_bytes(b"\0\0\0 ftypM4A ")
+    ffmpeg(action.format(sound=sound))
+    with pytest.raises(Damaged, match=why):
+        read(take)
+
+
+def test_ffmpeg_ends_when_its_reader_stops(tmp_path, ffmpeg):
+    take = tmp_path / "take.m4a"
+    take.write_bytes(b"\0\0\0 ftypM4A ")
+    header = "printf '.snd\\0\\0\\0\\030\\377\\377\\377\\377\\0\\0\\0\\006\\0\\0\\037\\100\\0\\0\\0\\001'"
+    ffmpeg(f"echo $$ > {tmp_path / 'pid'}; {header}; exec cat /dev/zero")
+    with open_recording(take) as recording:
+        assert not next(recording.blocks).any()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 @pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
@@ -484,7 +608,7 @@ def test_ffmpeg_itself(tmp_path):
     soundfile.write(tmp_path / "tone.wav", np.sin(2 * np.pi * 440 * np.arange(44100) / 44100) / 2, 44100)
     command = ["ffmpeg", "-v", "error", "-i", tmp_path / "tone.wav", tmp_path / "tone.m4a"]
     subprocess.run(command, check=True)
-    samples, rate = read_recording(tmp_path / "tone.m4a")
+    samples, rate = read(tmp_path / "tone.m4a")
     assert rate == 44100
     assert len(samples) == pytest.approx(44100, abs=3000)  # AAC pads
 

@@ -1,10 +1,14 @@
 """A model folder: what is written comes back, and what is not what it should be is refused without running anything."""
 
 import json
+import os
+import resource
 import sys
 
 import pytest
 import torch
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
 
 from singtech.components import import_file
 from singtech.errors import Damaged, Newer
@@ -265,3 +269,50 @@ def test_a_class_of_a_package_is_loaded_from_its_folder(tmp_path, target, file):
         sys.path[:] = before
         for name in ("own_package", "own_package.net"):
             sys.modules.pop(name, None)
+
+
+MANY = (10**8, 10**10, 2**40, 2**70)
+CQT, WIDE = {"is": "ConstantQ", "hop_length": 80}, {"is": "MultiResolutionSpectrogram", "hop_length": 40}
+HUGE = [
+    *(("samples", number, {}) for number in MANY),
+    *(("sample_rate", number, {}) for number in MANY),
+    *((f"extractor.{name}", number, PARTS["extractor"]) for name in ("features", "hidden") for number in MANY),
+    *(("head.hidden", number, {"is": "MLP"}) for number in MANY),
+    *((f"front_end.{name}", number, WIDE) for name in ("n_fft",) for number in MANY),
+    *(("front_end.win_lengths", value, WIDE) for value in ([10**10], [2048] * 10**6)),
+    *(("front_end.bands", number, WIDE | {"axis": "mel", "n_fft": 2**20, "win_lengths": [512]}) for number in MANY),
+    *((f"front_end.{name}", number, CQT) for name in ("bands", "bands_per_octave") for number in MANY),
+    *(("front_end.lowest", number, CQT) for number in (1e-3, 1e-300)),
+    *(("front_end.filter_scales", [number], CQT) for number in (1e6, 1e300)),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "settings"), HUGE, ids=[f"{name}={str(value)[:9]}" for name, value, _ in HUGE]
+)
+def test_what_asks_for_absurd_sizes_is_refused_before_memory_is_taken(folder, name, value, settings):
+    part, _, setting = name.partition(".")
+    changed(folder, **({"parts": PARTS | {part: settings | {setting: value}}} if setting else {name: value}))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(Damaged, match="is no description of a model|other sizes") as problem:
+        read_model(folder)
+    assert "\n" not in str(problem.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+
+
+@example(b"", 0, 10**10)
+@example(b"", 0, -100)
+@given(st.binary(max_size=40), st.integers(0, 2**64 - 1), st.integers(-200, 10**10))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_weights_of_any_header_and_length_are_one_sentence(folder, start, length, more):
+    weights = folder / "model.safetensors"
+    whole = weights.read_bytes()
+    assume(start or more)
+    try:
+        weights.write_bytes((length.to_bytes(8, "little") if start else whole[:8]) + start + whole[8:])
+        os.truncate(weights, max(0, weights.stat().st_size + more))  # longer, without a block on the disk
+        with pytest.raises(Damaged, match="does not fit its config.json") as problem:
+            read_model(folder)
+        assert "\n" not in str(problem.value)
+    finally:
+        weights.write_bytes(whole)
