@@ -228,10 +228,10 @@ def _predict_recording(
             kinds = pictures if earlier["seconds"] <= LONGEST_PICTURE else ()
             if all(_add_suffix(stem, suffix).is_file() for suffix in (*TIMELINES, *kinds)):
                 return earlier
-        with open_recording(path) as recording:  # a wrong header is found before all is read
+        with open_recording(path) as (sample_rate, samples, blocks):  # a wrong header is found before all is read
             origin = _describe_origin(predictor, path, settings)
-            blocks = _watch(recording, advance)
-            timeline = predictor.predict(blocks, recording.sample_rate, settings["overlap"], settings["gate"])
+            blocks = _watch(blocks, samples, advance)
+            timeline = predictor.predict(blocks, sample_rate, settings["overlap"], settings["gate"])
     except OSError as problem:
         raise InvalidValue(problem.strerror or str(problem)) from None
     segments = timeline.segments()
@@ -246,7 +246,9 @@ def _predict_recording(
         from singtech.results.figures import save
         from singtech.results.timeline_figure import draw_timeline
 
-        title, (edges, values) = _write_title(path, timeline), timeline.pieces()
+        share, (edges, values) = technique_shares(segments)[timeline.technique], timeline.pieces()
+        title = f"{escape_text(path.name)}: {timeline.technique.replace('_', ' ')} for {share:.0%} of "
+        title += f"{timeline.seconds:.1f} s"
         with open_recording(path) as (sample_rate, _, blocks):
             figure = draw_timeline(
                 title, blocks, sample_rate, timeline.techniques, edges, values, timeline.silent, note=note
@@ -281,21 +283,11 @@ def _describe_origin(predictor, path: Path, settings: dict) -> dict:
     return {"sha256": hash_file(path), "network": predictor.fingerprint, **settings}
 
 
-def _watch(recording, advance: Callable[[float], object]) -> Iterator[np.ndarray]:
-    """Yield the blocks of a recording, and tell the share of each."""
-    for block in recording.blocks:
+def _watch(blocks: Iterator[np.ndarray], samples: int, advance: Callable[[float], object]) -> Iterator[np.ndarray]:
+    """Yield blocks, and tell the share of each."""
+    for block in blocks:
         yield block
-        advance(len(block) / recording.samples)
-
-
-def _write_title(path: Path, timeline) -> str:
-    """Write the name of a recording, its technique and the share of its time that this is named for."""
-    from singtech.inference.predictor import technique_shares
-
-    share = technique_shares(timeline.segments())[timeline.technique]
-    return (
-        f"{escape_text(path.name)}: {timeline.technique.replace('_', ' ')} for {share:.0%} of {timeline.seconds:.1f} s"
-    )
+        advance(len(block) / samples)
 
 
 def _read_result(stem: Path, suffixes: Sequence[str]) -> dict:

@@ -132,8 +132,8 @@ def _deform_conv(
     dilation_h,
     dilation_w,
     groups,
-    offset_groups,
-    use_mask,
+    parts,
+    masked,
 ):
     """Translate torchvision's operator to ONNX's DeformConv: the same sum, with the same order of offsets."""
     from onnxscript import opset22 as op
@@ -143,13 +143,13 @@ def _deform_conv(
         weight,
         offset,
         bias,
-        mask if use_mask else None,
+        mask if masked else None,
         kernel_shape=list(weight.shape[2:]),
         strides=[stride_h, stride_w],
         pads=[pad_h, pad_w, pad_h, pad_w],
         dilations=[dilation_h, dilation_w],
         group=groups,
-        offset_group=offset_groups,
+        offset_group=parts,
     )
 
 

@@ -183,7 +183,10 @@ class Predictor:
         if sample_rate != int(sample_rate) or int(sample_rate) not in SAMPLE_RATES:
             raise InvalidValue(f"sample_rate={sample_rate}: expected {SAMPLE_RATES[0]:,} to {SAMPLE_RATES[-1]:,} Hz.")
         size, rate, meter = self.description.samples, self.description.sample_rate, LevelMeter(int(sample_rate))
-        blocks = map(_check_waveform, waveform) if isinstance(waveform, Iterator) else _split(_check_waveform(waveform))
+        if not isinstance(waveform, Iterator):
+            whole = _check_waveform(waveform)
+            waveform = (whole[first : first + BLOCK] for first in range(0, len(whole), BLOCK))
+        blocks = map(_check_waveform, waveform)
         windows = cut_windows(resample(meter.listen(blocks), int(sample_rate), rate), size, count_hop(size, overlap))
         starts: list[int] = []
         logits = []
@@ -194,7 +197,7 @@ class Predictor:
                 logits.append(self.network(waveforms.to(self.device)).float().cpu().numpy())
                 if not np.isfinite(logits[-1]).all():
                     raise Damaged("the network gives NaN or infinite logits: it names nothing")
-                if meter.is_full:
+                if len(meter.recent) > 4 * BLOCK:
                     begins = np.array(starts)
                     meter.measure(find_edges(begins / rate, (begins + size) / rate), begins[-1] / rate - GATE_SECONDS)
         seconds = meter.samples / sample_rate  # resampling may add or lose a sample
@@ -273,10 +276,6 @@ def cut_windows(blocks: Iterator[np.ndarray], size: int, hop: int) -> Iterator[t
 def find_edges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Return the (M + 1,) times at which windows begin or end; M pieces lie between them."""
     return np.unique(np.concatenate([starts, ends]))
-
-
-def _split(waveform: np.ndarray) -> Iterator[np.ndarray]:
-    return (waveform[first : first + BLOCK] for first in range(0, len(waveform), BLOCK))
 
 
 def _check_waveform(waveform: np.ndarray | torch.Tensor) -> np.ndarray:

@@ -14,7 +14,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -40,27 +40,15 @@ def is_recording(path: Path) -> bool:
     return path.suffix.lower() in (*SUFFIXES, *OTHER_SUFFIXES) and not path.name.startswith("._") and path.is_file()
 
 
-class Recording(NamedTuple):
-    """An opened recording.
-
-    Attributes:
-        sample_rate: in Hz.
-        samples: in its header.
-        blocks: (n,) float32 samples of each block, mixed to one channel, with full scale at 1. They raise `Damaged` if
-            the recording cannot be decoded, is cut short, or holds NaN, infinity or far too loud sounds.
-    """
-
-    sample_rate: int
-    samples: int
-    blocks: Iterator[np.ndarray]
-
-
 @contextlib.contextmanager
-def open_recording(path: Path) -> Iterator[Recording]:
-    """Open a recording, whose samples are decoded block by block.
+def open_recording(path: Path) -> Iterator[tuple[int, int, Iterator[np.ndarray]]]:
+    """Open a recording: its sample rate in Hz, the samples in its header, and its sound in blocks.
+
+    A block is (n,) float32 samples, mixed to one channel, with full scale at 1, and decoded when it is asked for.
 
     Raises:
-        Damaged: its header is no recording's, or of one that is too long.
+        Damaged: it cannot be decoded, is cut short or too long, or holds NaN, infinity or far too loud sounds. What the
+            header does not say, its blocks raise.
         OSError: the file cannot be read.
     """
     with path.open("rb") as file, contextlib.ExitStack() as stack:
@@ -78,7 +66,7 @@ def open_recording(path: Path) -> Iterator[Recording]:
         size = os.fstat(file.fileno()).st_size
         if size > 8 * header.samples * header.channels + MAX_SURPLUS:
             raise Damaged(f"its header has {header.samples:,} samples, too few for its {size / 1e9:.1f} GB")
-        yield Recording(header.sample_rate, header.samples, map(mix_to_mono, blocks))
+        yield header.sample_rate, header.samples, map(mix_to_mono, blocks)
 
 
 def _check_length(samples: int, sample_rate: int) -> None:
@@ -87,27 +75,20 @@ def _check_length(samples: int, sample_rate: int) -> None:
 
 
 class LevelMeter:
-    """Measures levels in a recording that comes in blocks, and keeps only the samples of later pieces.
+    """Measures levels in a recording that comes in blocks: (M,) `levels` in dBFS (RMS) of the pieces until `edge`.
 
-    Attributes:
-        samples: the number of samples till now.
-        levels: in dBFS (RMS), of the pieces till now.
+    Of the `samples` till now it keeps those of later pieces, which are `recent`.
     """
 
     def __init__(self, sample_rate: int) -> None:
-        self.sample_rate, self.samples, self.levels = sample_rate, 0, np.zeros(0)
-        self._recent, self._edge = np.zeros(0, np.float32), 0.0  # of the next pieces: samples, and the first's begin
-
-    @property
-    def is_full(self) -> bool:
-        """Whether to measure, so that the samples that are kept stay few."""
-        return len(self._recent) > 4 * BLOCK
+        self.sample_rate, self.samples, self.recent = sample_rate, 0, np.zeros(0, np.float32)
+        self.edge, self.levels = 0.0, np.zeros(0)
 
     def listen(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield blocks of (n,) samples with full scale at 1 as they are."""
         for block in blocks:
             self.samples += len(block)
-            self._recent = np.concatenate([self._recent, block])
+            self.recent = np.concatenate([self.recent, block])
             yield block
 
     def measure(self, edges: np.ndarray, until: float = np.inf) -> None:
@@ -117,16 +98,16 @@ class LevelMeter:
             edges: seconds, in order.
             until: seconds, up to which no other edge will follow and more than 0.2 s after which were heard.
         """
-        edges = edges[(edges >= self._edge) & (edges <= max(until, self._edge))]
-        first = self.samples - len(self._recent)
+        edges = edges[(edges >= self.edge) & (edges <= max(until, self.edge))]
+        first = self.samples - len(self.recent)
         margins = np.maximum(0, GATE_SECONDS - np.diff(edges)) / 2
         begins = np.floor((edges[:-1] - margins) * self.sample_rate).clip(0, self.samples - 1).astype(int) - first
         ends = np.ceil((edges[1:] + margins) * self.sample_rate).astype(int) - first
         pieces = zip(begins, ends, strict=True)
-        powers = np.array([np.square(self._recent[a:b], dtype=np.float64).mean() for a, b in pieces])
+        powers = np.array([np.square(self.recent[a:b], dtype=np.float64).mean() for a, b in pieces])
         self.levels = np.append(self.levels, 10 * np.log10(np.maximum(powers, 1e-20)))
-        self._edge = edges[-1]
-        self._recent = self._recent[max(0, int((self._edge - GATE_SECONDS) * self.sample_rate) - first) :]
+        self.edge = edges[-1]
+        self.recent = self.recent[max(0, int((self.edge - GATE_SECONDS) * self.sample_rate) - first) :]
 
 
 def _open_other(file: BinaryIO) -> Stream | None:
@@ -152,13 +133,13 @@ def _run_ffmpeg(path: Path) -> Iterator[tuple[Header, Iterator[np.ndarray]]]:
     command = [ffmpeg, "-nostdin", "-v", "error", "-max_alloc", str(1 << 28), *source, *sound]
     with (
         tempfile.TemporaryFile() as words,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words, start_new_session=True) as process,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words) as process,
     ):
         try:
             parts = _each_within(functools.partial(_time_limit, process), _read_pipe(process, words))
             yield next(parts), parts
         finally:
-            _stop(process)
+            process.kill()
 
 
 def _read_pipe(process: subprocess.Popen, words: BinaryIO) -> Iterator:
@@ -187,17 +168,12 @@ def _read_pipe(process: subprocess.Popen, words: BinaryIO) -> Iterator:
 @contextlib.contextmanager
 def _time_limit(process: subprocess.Popen) -> Iterator[None]:
     """Stop a process that takes longer than `FFMPEG_SECONDS`."""
-    timer = threading.Timer(FFMPEG_SECONDS, _stop, [process])
+    timer = threading.Timer(FFMPEG_SECONDS, process.kill)
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
-
-
-def _stop(process: subprocess.Popen) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _each_within(context: Callable[[], contextlib.AbstractContextManager], items: Iterator) -> Iterator:

@@ -46,7 +46,7 @@ FORMAT = 2  # version of config.json
 MAX_BYTES = 1 << 24  # of config.json
 CLIP_SAMPLES = range(1, (1 << 24) + 1)
 MAX_INPUTS = 1 << 27  # numbers that the front end makes of a clip
-FROZEN_WEIGHTS = 1 << 32  # numbers in an encoder, whose weights are not in the folder
+MAX_WEIGHTS = 1 << 26  # numbers in a layer of an encoder, whose weights are not in the folder
 
 
 @dataclass(frozen=True)
@@ -113,14 +113,13 @@ class Description:
         """Build the network in eval mode, with initial weights.
 
         Args:
-            weights: about how many numbers these have.
+            weights: the number of weights that are stored.
         Raises:
-            InvalidValue: its settings contradict each other, or ask for many more weights or too large inputs.
+            InvalidValue: its settings contradict each other, or ask for far more weights or too large inputs.
         """
         architecture = Architecture(*(self._read_component(part, self.parts[part]) for part in PARTS))
-        most = 4 * weights + (FROZEN_WEIGHTS if architecture.is_frozen else CLIP_SAMPLES.stop)
         try:
-            with _limit_weights(most):
+            with _limit_weights(max(4 * weights, MAX_WEIGHTS)):
                 network = architecture.build(self.samples, len(self.techniques), self.sample_rate, seed=0).eval()
             front_end: Any = network.front_end
             inputs = math.prod(front_end.shape(self.samples))
@@ -133,20 +132,17 @@ class Description:
 
 @contextlib.contextmanager
 def _limit_weights(most: float) -> Iterator[None]:
-    """Refuse a layer by which a network has more weights, before their memory is used.
+    """Refuse a layer with more numbers among its weights, before their memory is used.
 
     Raises:
-        InvalidValue: there are more.
+        InvalidValue: there is one.
     """
-    numbers = 0
 
-    def count(module: nn.Module, name: str, weights: nn.Parameter | None) -> None:
-        nonlocal numbers
-        numbers += 0 if weights is None else weights.numel()
-        if numbers > most:
-            raise InvalidValue(f"its layers have more weights than {WEIGHTS}: over {numbers:,}")
+    def check(module: nn.Module, name: str, weights: nn.Parameter | None) -> None:
+        if weights is not None and weights.numel() > most:
+            raise InvalidValue(f"the {name} of a layer has {weights.numel():,} numbers, more than all of {WEIGHTS}")
 
-    hook = register_module_parameter_registration_hook(count)
+    hook = register_module_parameter_registration_hook(check)
     try:
         yield
     finally:
