@@ -44,7 +44,7 @@ def read_channels(data: bytes) -> tuple[np.ndarray, Header]:
         Damaged: see `open_recording` and `read_blocks`; or it is too long.
     """
     recording, header = open_recording(io.BytesIO(data))
-    hours = header.samples / header.sample_rate / 3600
+    hours = header.samples / max(header.sample_rate, 1) / 3600
     if hours > MAX_SECONDS / 3600 or header.samples * header.channels > MAX_SAMPLES:
         raise Damaged(
             f"its header has {header.channels} x {header.samples:,} samples ({hours:,.1f} h); "
@@ -58,7 +58,7 @@ def open_recording(file: BinaryIO) -> tuple[soundfile.SoundFile, Header]:
     """Open a WAV or FLAC recording, and read its header.
 
     Raises:
-        Damaged: it is no such recording, or is cut short, or `check_header` refuses it.
+        Damaged: it is no such recording, or is cut short.
     """
     magic = file.read(4)
     if not magic:
@@ -73,26 +73,7 @@ def open_recording(file: BinaryIO) -> tuple[soundfile.SoundFile, Header]:
     missing_bytes, promised_bytes = _count_missing_bytes(file)
     if missing_bytes > promised_bytes / 100:
         raise Damaged(f"it is cut short: {missing_bytes:,} of its {promised_bytes:,} bytes of sound are missing")
-    return recording, check_header(recording, missing_bytes > 0)
-
-
-def check_header(recording: soundfile.SoundFile, ends_early: bool = False) -> Header:
-    """Return the header of an opened recording.
-
-    Args:
-        ends_early: see `Header`.
-    Raises:
-        Damaged: it has no samples, or a sample rate outside `SAMPLE_RATES`.
-    """
-    header = Header(recording.frames, recording.samplerate, recording.channels, ends_early)
-    if header.samples == 0:
-        raise Damaged("it holds no samples")
-    if header.sample_rate not in SAMPLE_RATES:
-        raise Damaged(
-            f"its header has {header.sample_rate:,} samples a second; "
-            f"{SAMPLE_RATES[0]:,} to {SAMPLE_RATES[-1]:,} are read"
-        )
-    return header
+    return recording, Header(recording.frames, recording.samplerate, recording.channels, missing_bytes > 0)
 
 
 def read_blocks(
@@ -103,8 +84,16 @@ def read_blocks(
     Args:
         may_miss: the share of the header's samples that may be absent.
     Raises:
-        Damaged: it is cut short, or holds NaN, infinity or sounds louder than `MAX_AMPLITUDE`.
+        Damaged: it is empty, is cut short, has a sample rate outside `SAMPLE_RATES`, or holds NaN, infinity or sounds
+            louder than `MAX_AMPLITUDE`.
     """
+    if header.samples == 0:
+        raise Damaged("it holds no samples")
+    if header.sample_rate not in SAMPLE_RATES:
+        raise Damaged(
+            f"its header has {header.sample_rate:,} samples a second; "
+            f"{SAMPLE_RATES[0]:,} to {SAMPLE_RATES[-1]:,} are read"
+        )
     missing, is_whole = header.samples, True
     while missing and is_whole:
         wanted = min(block_samples, missing)

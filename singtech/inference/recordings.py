@@ -21,7 +21,7 @@ import soundfile
 
 from singtech.corpus import audio
 from singtech.corpus.archive import OTHER_SUFFIXES, SUFFIXES
-from singtech.corpus.audio import MAGIC_BYTES, Header, Stream, check_header, mix_to_mono, read_blocks
+from singtech.corpus.audio import MAGIC_BYTES, Header, Stream, mix_to_mono, read_blocks
 from singtech.errors import Damaged
 from singtech.io.atomic import escape_text
 
@@ -58,7 +58,9 @@ def open_recording(path: Path) -> Iterator[tuple[int, int, Iterator[np.ndarray]]
             sound, header = audio.open_recording(file)
             blocks = read_blocks(sound, header, BLOCK // header.channels)
         elif other := _open_other(file):
-            header = check_header(other)  # an MP3's may count some samples more than there are
+            header = Header(
+                other.frames, other.samplerate, other.channels, False
+            )  # an MP3's may count too many samples
             blocks = _each_within(_muted, read_blocks(other, header, BLOCK // header.channels, may_miss=0.01))
         else:
             header, blocks = stack.enter_context(_run_ffmpeg(path))
@@ -151,7 +153,7 @@ def _read_pipe(process: subprocess.Popen, words: BinaryIO) -> Iterator:
     samples = 0
     with contextlib.suppress(RuntimeError):  # it writes nothing
         sound = Stream(process.stdout.fileno(), closefd=False)  # type: ignore[union-attr]  # a pipe
-        header = check_header(sound)
+        header = Header(sound.frames, sound.samplerate, sound.channels, False)
         yield header._replace(samples=min(header.samples, MAX_SECONDS * header.sample_rate))
         for block in read_blocks(sound, header, BLOCK // header.channels, may_miss=1.0):
             samples += len(block)

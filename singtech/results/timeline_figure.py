@@ -76,7 +76,7 @@ def _measure_loudness(blocks: Iterable[np.ndarray], samples: int, sample_rate: i
     n_fft = min(transform, max(32, samples))
     margin = np.zeros(n_fft // 2, np.float32)  # so that frames are centred
     group = -(-(1 + (samples + 2 * len(margin) - n_fft) // hop) // COLUMNS)  # frames in a column
-    frames = group * max(1, 4096 // group)  # that are transformed at once
+    frames = group * max(1, 512 // group)  # that are transformed at once
     columns, waveform = [], margin
     for block in itertools.chain(blocks, [margin, None]):
         waveform = waveform if block is None else np.concatenate([waveform, block])
