@@ -3,6 +3,8 @@
 import sys
 from importlib import import_module
 
+from singtech.io.atomic import escape_text
+
 VERBS = {
     "run": "train and score one run, or a sweep of them",
     "prepare": "download a corpus, cut it into clips, list its content",
@@ -26,8 +28,18 @@ COMPLETION = ("-sc", "--shell-completion")
 
 def main() -> int:
     """Run the verb that the first argument names, and return the exit status."""
+    from singtech.cli.problems import run_verb
+
+    return run_verb(_run_verb)  # around the imports too
+
+
+def _run_verb() -> int:
     sys.argv[0] = "singtech"
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
+    for word in sys.argv:
+        if word.startswith(("output_dir=", "to=", "data.root=")) and word != escape_text(word):
+            print(f"error: {escape_text(word)}: a control character, or no UTF-8; rename it.", file=sys.stderr)
+            return 2
     if verb in ("", "-h", "--help"):
         print("usage: singtech <verb> [name=value …]\n")
         print(*(f"  {name:10}{text}" for name, text in VERBS.items()), sep="\n")

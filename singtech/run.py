@@ -8,6 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+if __name__ == "__main__":  # before the imports that take seconds
+    from singtech import __main__ as singtech
+
+    sys.argv.insert(1, "run")
+    sys.exit(singtech.main())
+
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -184,6 +190,3 @@ def build_machine(cfg: DictConfig):
 
 
 main = config.hydra_command(job)
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -34,6 +34,7 @@ from singtech.cli.problems import (
 )
 from singtech.config_paths import CONF, register_home
 from singtech.errors import InvalidValue, SingtechError
+from singtech.io.atomic import name_in_errors
 from singtech.io.interrupts import raise_if_signalled
 from singtech.io.lock import Busy
 from singtech.settings import flatten
@@ -98,7 +99,7 @@ def hydra_command(job: Callable[[DictConfig], Any]) -> Callable[[], int]:
         usage.register(sys.modules[job.__module__].__doc__ or "")
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors and prints nothing
         try:
-            return run_verb(start)
+            return run_verb(name_in_errors(Path("Hydra's files in output_dir/hydra"))(start))
         finally:
             os.environ["HYDRA_FULL_ERROR"] = str(int(SHOW_TRACEBACKS))
 

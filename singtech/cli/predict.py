@@ -116,7 +116,11 @@ def find_recordings(names: str) -> list[Path]:
         if path.is_file():
             files = [path]
         elif path.is_dir():
-            files = sorted(file for file in path.rglob("*") if is_recording(file))
+            unreadable: list[OSError] = []  # folders, which are listed and skipped
+            inner = [
+                Path(folder, file) for folder, _, names in os.walk(path, onerror=unreadable.append) for file in names
+            ]
+            files = sorted([*filter(is_recording, inner), *(Path(problem.filename) for problem in unreadable)])
         else:
             base = Path(path.anchor or ".")
             files = sorted(file for file in base.glob(str(path.relative_to(path.anchor))) if file.is_file())

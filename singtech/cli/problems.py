@@ -12,7 +12,8 @@ from typing import Any
 
 from singtech.components import ComponentError, find_user_line
 from singtech.errors import SingtechError
-from singtech.io.interrupts import OutputClosed, Terminated, catch_signals, raise_if_output_closed
+from singtech.io.atomic import escape_text
+from singtech.io.interrupts import OutputClosed, Terminated, catch_signals, prepare_streams, raise_if_output_closed
 
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LIBRARIES = ("hydra", "omegaconf", "submitit")  # their errors concern settings or the cluster
@@ -49,6 +50,8 @@ def run_verb(job: Callable[[], int | None]) -> int:
     Raises:
         Exception: the error is a bug, or HYDRA_FULL_ERROR=1 asks for tracebacks.
     """
+    prepare_streams()
+    os.environ["MPLBACKEND"] = "agg"  # commands only write files; Jupyter may name a backend that is not installed
     try:
         with catch_signals(), raise_if_output_closed():
             return job() or 0
@@ -104,7 +107,11 @@ def is_out_of_memory(problem: BaseException) -> bool:
 
 
 def describe_error(problem: BaseException) -> str:
-    """Describe an error to a user in one line."""
+    """Describe an error to a user in one line, without what would steer a terminal."""
+    return escape_text(_describe(problem))
+
+
+def _describe(problem: BaseException) -> str:
     library = type(problem).__module__.partition(".")[0]
     text = " ".join(str(problem).split()) or type(problem).__name__
     if library in ("hydra", "omegaconf"):
@@ -119,8 +126,8 @@ def describe_error(problem: BaseException) -> str:
     if isinstance(problem, OSError) and is_disk_full(problem):
         path = f" for {problem.filename}" if problem.filename else ""
         return (
-            f"no room on the disk{path} ({problem.strerror}): no incomplete file was kept; make room there and run "
-            "the same command again; it continues where this one stopped."
+            f"no room on the disk{path} ({problem.strerror}): make room there and run the same command again; it "
+            "continues where this one stopped."
         )
     if isinstance(problem, OSError) and problem.strerror and problem.filename:
         return f"{problem.filename}: {problem.strerror}."

@@ -29,7 +29,7 @@ import pandas as pd
 
 from singtech.corpus.archive import Source
 from singtech.corpus.audio import CutRecording, count_clip_samples, cut_recording
-from singtech.corpus.download import report_full_disk, require_room
+from singtech.corpus.download import require_room
 from singtech.corpus.long_tail import thin_recordings
 from singtech.corpus.manifest import (
     COLUMNS,
@@ -442,9 +442,8 @@ def write_store(source: Source, folder: Path, key: str, settings: dict, clip_spl
     recordings, techniques, notes = choose_recordings(source, listing, settings["techniques"])
     if clip_split.fold is None:
         assign_subsets(clip_split, recordings, techniques, "recording", [])
-    size, work = sum(map(source.size, recordings["path"])), f"preparing {folder.name}"
-    require_room(folder.parent, work, size)
-    with report_full_disk(folder.parent, work, size), atomic_folder(folder) as temporary:
+    require_room(folder.parent, f"preparing {folder.name}", sum(map(source.size, recordings["path"])))
+    with atomic_folder(folder) as temporary:
         clips, samples, unusable, oddities = _write_clips(source, recordings, temporary / WAVEFORMS, settings, strict)
         missing = [technique for technique in techniques if technique not in set(clips["technique"])]
         if missing:

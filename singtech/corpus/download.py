@@ -1,17 +1,14 @@
 """Download one large file from a server that limits and interrupts transfers: resume, retry, verify."""
 
-import contextlib
-import errno
 import hashlib
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from singtech.errors import Damaged, NoConnection, NoSpace
-from singtech.io.atomic import sync_to_disk
+from singtech.io.atomic import name_in_errors, sync_to_disk
 from singtech.io.lock import hold
 from singtech.io.terminal import print_above_bars, progress_bar
 
@@ -19,7 +16,6 @@ RETRY_STATUSES = (403, 408, 425, 429, *range(500, 600))  # Zenodo limits request
 CHUNK_BYTES = 1 << 16
 ATTEMPTS = 6  # without a new byte, then an error
 LONGEST_PAUSE = 300  # seconds between attempts
-DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def download(url: str, path: Path, size: int, md5: str) -> Path:
@@ -38,7 +34,7 @@ def download(url: str, path: Path, size: int, md5: str) -> Path:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    with hold(path, f"{path} is being downloaded"), report_full_disk(path.parent, path.name, size):
+    with hold(path, f"{path} is being downloaded"), name_in_errors(part):
         if path.exists():  # another process has downloaded it
             return path
         if _file_size(part) > size:
@@ -128,24 +124,10 @@ def require_room(folder: Path, work: str, needed: int) -> None:
     Raises:
         NoSpace: it has too few.
     """
-    if needed > shutil.disk_usage(folder).free:
-        raise _no_space(folder, work, needed)
-
-
-@contextlib.contextmanager
-def report_full_disk(folder: Path, work: str, needed: int) -> Iterator[None]:
-    """Turn the error of a full disk during a write into `NoSpace`, which says how much is needed."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK_FULL_ERRNOS:
-            raise
-        raise _no_space(folder, work, needed) from error
-
-
-def _no_space(folder: Path, work: str, needed: int) -> NoSpace:
-    free = format_bytes(shutil.disk_usage(folder).free)
-    return NoSpace(f"{folder}: no space on the disk: {work} needs {format_bytes(needed)}, {free} is free; make room.")
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        text = f"{work} needs {format_bytes(needed)}, {format_bytes(free)} is free; make room."
+        raise NoSpace(f"{folder}: no space on the disk: {text}")
 
 
 def format_bytes(count: int) -> str:

@@ -26,7 +26,7 @@ import pandas as pd
 from singtech.components import ComponentError
 from singtech.corpus.archive import OTHER_SUFFIXES, Source, is_recording
 from singtech.errors import Damaged, InvalidValue, SingtechError
-from singtech.io.atomic import escape_text
+from singtech.io.atomic import escape_text as escape
 from singtech.io.terminal import progress_bar
 from singtech.techniques import CORRECT_SPELLINGS
 
@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 MAX_BYTES = 1 << 31  # of recordings and results in memory at once
 DECODED_BYTES = 10  # in memory for each byte of a file
-CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # break a line or control a terminal
 
 LABELS = ["path", "singer", "technique", "context"]
 COLUMNS = [*LABELS, "samples", "sample_rate"]
@@ -235,11 +234,6 @@ def process_recordings(
 def plural(count: int, noun: str) -> str:
     """Write a number with a noun: 1 recording, 1,871 recordings."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def escape(path: str) -> str:
-    """Escape control characters and characters that UTF-8 cannot encode."""
-    return CONTROL_CHARACTERS.sub(lambda match: repr(match[0])[1:-1], escape_text(path))
 
 
 def require_printable(path: str) -> None:

@@ -4,12 +4,15 @@ import glob
 import hashlib
 import itertools
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+
+CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # break a line or control a terminal
 
 
 @contextmanager
@@ -22,8 +25,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     temporary = _temporary_path(path)
     try:
-        yield temporary
-        sync_to_disk(temporary)
+        with name_in_errors(path, temporary):
+            yield temporary
+            sync_to_disk(temporary)
         temporary.replace(path)
         sync_to_disk(path.parent)
     finally:
@@ -43,19 +47,30 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     temporary = _temporary_path(path)
     temporary.mkdir()
     try:
-        yield temporary
-        for item in (*temporary.rglob("*"), temporary):
-            sync_to_disk(item)
+        with name_in_errors(path, temporary):
+            yield temporary
+            for item in (*temporary.rglob("*"), temporary):
+                sync_to_disk(item)
         temporary.rename(path)
         sync_to_disk(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def name_in_errors(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Name `path` in an error that names no file, as that of a full disk, or one below the temporary folder."""
+    try:
+        yield
+    except OSError as problem:
+        if not problem.filename or (temporary and str(problem.filename).startswith(str(temporary))):
+            problem.filename = str(path)
+        raise
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write `text` to `path` in one step, as UTF-8 and without changing newlines."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+    """Write `text` to `path` in one step, as UTF-8 and without changing newlines; escape what UTF-8 cannot encode."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
@@ -121,5 +136,6 @@ def _temporary_path(path: Path) -> Path:
 
 
 def escape_text(text: object) -> str:
-    """Escape the characters of a text or path that UTF-8 cannot encode."""
-    return str(text).encode("utf-8", "backslashreplace").decode()
+    """Escape the characters of a path, or of text of others, that UTF-8 cannot encode or that steer a terminal."""
+    encodable = str(text).encode("utf-8", "backslashreplace").decode()
+    return CONTROL_CHARACTERS.sub(lambda match: repr(match[0])[1:-1], encodable)

@@ -1,8 +1,10 @@
-"""End a command cleanly after ctrl-C, SIGTERM or a closed output pipe.
+"""Begin and end a command cleanly: closed or full streams, other encodings, ctrl-C, SIGTERM.
 
 A signal raises an exception at once. It is also stored, because Python ignores exceptions in finalizers.
 """
 
+import io
+import logging
 import os
 import select
 import signal
@@ -23,6 +25,19 @@ EXCEPTIONS: dict[int, type[KeyboardInterrupt]] = {signal.SIGINT: KeyboardInterru
 if hasattr(signal, "SIGHUP"):
     EXCEPTIONS[signal.SIGHUP] = Terminated  # the terminal was closed; nohup ignores this signal
 _signals: list[int] = []  # since `catch_signals` began
+
+
+def prepare_streams() -> None:
+    """Make all output possible: what is closed goes nowhere, letters beyond the locale's are escaped."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # else the next open file would be the closed output
+        os.set_inheritable(number, True)
+    os.close(number)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name) or os.fdopen(number, "w", encoding="utf-8", closefd=False)
+        if isinstance(stream, io.TextIOWrapper):  # not that of a notebook
+            stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, stream)
+    logging.raiseExceptions = False  # a log that cannot be written ends no command and prints no traceback
 
 
 @contextmanager
@@ -58,18 +73,33 @@ def raise_if_output_closed() -> Iterator[None]:
     """Flush the output after the block. It is also a decorator.
 
     Raises:
-        ReaderGone: no program reads the output any more.
+        OutputClosed: no program reads the output any more.
+        OSError: the output is a file on a full disk.
     """
     try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        output = select.poll()
-        output.register(sys.stdout, 0)
-        if not output.poll(0):  # another pipe is broken
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # later output goes nowhere
-        raise OutputClosed from None
+        try:
+            yield
+        finally:  # also after Hydra's help, which exits
+            sys.stdout.flush()
+    except OSError as problem:
+        outputs = select.poll()
+        outputs.register(1, 0)
+        outputs.register(2, 0)
+        if isinstance(problem, BrokenPipeError) and (closed := outputs.poll(0)):  # else another pipe is broken
+            for number, _ in closed:
+                _discard(number)
+            raise OutputClosed from None
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _discard(1)
+            problem.filename = "standard output"
+        raise
+
+
+def _discard(number: int) -> None:
+    """Let later output go nowhere, also that which Python flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def _raise(number: int, frame: object) -> None:

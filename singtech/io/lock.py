@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import SoftFileLease, Timeout
 
 from singtech.errors import SingtechError
+from singtech.io.atomic import name_in_errors
 
 LEASE_SECONDS = 30.0  # must be the same on all machines that share a store
 POLL_SECONDS = 0.2
@@ -54,7 +55,8 @@ def hold(
     path.parent.mkdir(parents=True, exist_ok=True)
     lease = _open_lease(path)
     try:
-        lease.acquire(timeout=SILENT_SECONDS if wait else 0, poll_interval=POLL_SECONDS)
+        with name_in_errors(get_lock_path(path)):
+            lease.acquire(timeout=SILENT_SECONDS if wait else 0, poll_interval=POLL_SECONDS)
     except Timeout:
         owner = lease.owner
         holder = f"process {owner.pid} on {owner.hostname.partition('?')[0]}" if owner else "another process"

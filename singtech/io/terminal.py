@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from singtech.io.interrupts import raise_if_output_closed
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -15,6 +17,7 @@ NARROWEST = 24  # of a column of words that is wrapped
 LINE_SECONDS = 30.0  # from one line of progress to the next, where no bar can be drawn
 BAR = "{desc} {percentage:3.0f}%|{bar}| {remaining} left{postfix}"
 PLAIN_LINE = "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed}{postfix}"
+say = raise_if_output_closed()(print)  # a run whose reader has gone is interrupted, and has not failed
 
 
 def terminal_width() -> int:
@@ -147,7 +150,7 @@ def print_above_bars(text: str, file: TextIO | None = None) -> None:
     if sys.stderr.isatty():
         tqdm.write(text, file=file)
     else:
-        print(text, file=file, flush=True)
+        say(text, file=file, flush=True)
 
 
 @functools.cache
@@ -165,6 +168,6 @@ def _plain_lines() -> "type[tqdm]":
         def display(self, msg: str | None = None, pos: int | None = None) -> None:
             """Write a line; nothing when the bar of a terminal would be cleared."""
             if msg is None:
-                print(self, file=self.fp, flush=True)
+                say(self, file=self.fp, flush=True)
 
     return PlainLines

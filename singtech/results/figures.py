@@ -1,6 +1,10 @@
 """What all figures share: style, colours, spectrograms, and PNG, PDF and SVG files of the same bytes every time."""
 
+import functools
+import logging
+import re
 import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +27,10 @@ LETTER = 0.056  # inches: the mean width of a letter of small text
 LOUDNESS = "magma"  # brighter is louder, in grey too
 UNDATED = {"png": {"Software": None}, "pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
 UNDATED["svg"] = {"Date": None, "Creator": None}
+
+_boxed: set[str] = set()  # letters that no font has
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -64,13 +72,40 @@ def plot(width: float, height: float) -> tuple["Figure", "Axes"]:
 def save(figure: "Figure", stem: Path, kinds: Sequence[str] = ("png", "pdf"), dpi: int = 200) -> list[Path]:
     """Write a figure as `<stem>.png` and `.pdf`, or as other kinds (svg), without dates; return the paths."""
     import matplotlib
+    from matplotlib.text import Text
 
     matplotlib.rcParams.update({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": ""})  # letters stay text
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in kinds]
     for path, kind in zip(paths, kinds, strict=True):
         with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=kind, dpi=dpi, metadata=UNDATED[kind])
+            for _ in range(2):  # again with other fonts, if DejaVu lacks letters
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.filterwarnings("always", "Glyph")
+                    figure.savefig(temporary, format=kind, dpi=dpi, metadata=UNDATED[kind])
+                letters = {chr(int(number)) for w in caught for number in re.findall(r"^Glyph (\d+)", str(w.message))}
+                if not (families := _find_fonts(frozenset(letters))):
+                    break
+                for text in figure.findobj(Text):
+                    text.set_fontfamily(["DejaVu Sans", *families])
     return paths
+
+
+@functools.cache
+def _find_fonts(letters: frozenset[str]) -> list[str]:
+    """Return installed fonts that have these letters; say once if there is none for some."""
+    from matplotlib import font_manager
+
+    families, missing = [], set(letters)
+    for font in sorted(font_manager.fontManager.ttflist, key=lambda font: (font.weight != 400, font.name)):
+        if missing and not font.name.startswith("Last Resort"):  # which has a box for each letter
+            present = missing & set(map(chr, font_manager.get_font(font.fname).get_charmap()))
+            families += [font.name] * bool(present)
+            missing -= present
+    if missing and not _boxed:
+        text = "%s: no font here has it, so figures have boxes for it; install one that has, such as Noto Sans."
+        log.warning(text, " ".join(sorted(missing)))
+    _boxed.update(missing)
+    return families
 
 
 def draw_spectrogram(

@@ -6,6 +6,7 @@ them. Damaged entries are set aside, and the next run makes them again. Entries 
 
 import contextlib
 import json
+import os
 import shutil
 import stat
 from collections import defaultdict
@@ -103,15 +104,34 @@ def check(output_dir: Path, progress: Callable[[list], Iterator] = iter) -> tupl
     entries = [entry for entry in survey(output_dir) if entry.kind in CHECKS]
     faults, skip_reasons = [], []
     for entry in progress(entries):
+        is_writable = os.access(entry.path.parent, os.W_OK)
+        lock = (
+            hold(entry.lock_target, f"{entry.path} is in use", wait=False) if is_writable else contextlib.nullcontext()
+        )
         try:
-            with hold(entry.lock_target, f"{entry.path} is in use", wait=False):
-                CHECKS[entry.kind](entry.path)
+            with lock:
+                fault = _describe_damage(entry)
+                if fault:
+                    aside = f"set aside as {set_aside(entry.path).name}" if is_writable else "the folder is read-only"
+                    faults.append(f"{fault}; {aside}.")
         except (Busy, Newer) as problem:
             skip_reasons.append(f"{entry.path} was not checked: {problem}.")
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            text = str(problem) if str(entry.path) in str(problem) else f"{entry.path}: {problem}"
-            faults.append(f"{text}; set aside as {set_aside(entry.path).name}.")
     return len(entries), faults, skip_reasons
+
+
+def _describe_damage(entry: Entry) -> str:
+    """Read an entry and say what is damaged; "" if it is whole.
+
+    Raises:
+        Newer: a newer version wrote it.
+    """
+    try:
+        CHECKS[entry.kind](entry.path)
+    except Newer:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        return str(problem) if str(entry.path) in str(problem) else f"{entry.path}: {problem}"
+    return ""
 
 
 def compare_runs(output_dir: Path, runs: tuple[str, str]) -> list[tuple[str, str, str]]:
