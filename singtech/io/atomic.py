@@ -63,7 +63,8 @@ def name_in_errors(path: Path, temporary: Path | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        if not problem.filename or (temporary and str(problem.filename).startswith(str(temporary))):
+        name = str(problem.filename or temporary)
+        if problem.errno and name.startswith(str(temporary)):
             problem.filename = str(path)
         raise
 

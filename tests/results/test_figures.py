@@ -6,8 +6,12 @@ import sys
 
 import matplotlib
 import numpy as np
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib.font_manager import fontManager
 
-from singtech.results.figures import save
+from singtech.results import figures
+from singtech.results.figures import blank, save
 from singtech.results.timeline_figure import draw_timeline
 
 OWN = {"axes.facecolor": "red", "font.size": 20, "text.usetex": True, "savefig.dpi": 30, "axes.grid": True}
@@ -27,8 +31,41 @@ def test_a_matplotlibrc_changes_no_figure_and_is_left_as_it_is(tmp_path):
         assert matplotlib.rcParams["font.size"] == 20
 
 
+def font_of(letters, path):
+    """Write a font that has a triangle for each letter."""
+    builder, pen = FontBuilder(1000), TTGlyphPen(None)
+    pen.moveTo((0, 0)), pen.lineTo((0, 500)), pen.lineTo((500, 500)), pen.closePath()
+    names = {letter: f"u{ord(letter):04X}" for letter in letters}
+    glyphs = [".notdef", *names.values()]
+    builder.setupGlyphOrder(glyphs)
+    builder.setupCharacterMap({ord(letter): name for letter, name in names.items()})
+    builder.setupGlyf(dict.fromkeys(glyphs, pen.glyph()))
+    builder.setupHorizontalMetrics(dict.fromkeys(glyphs, (600, 0)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "Triangles", "styleName": "Regular"})
+    builder.setupOS2(sTypoAscender=800, usWinAscent=800, usWinDescent=200)
+    builder.setupPost()
+    builder.save(path)
+
+
+def test_letters_are_drawn_in_an_installed_font_that_has_them(tmp_path, monkeypatch, caplog):
+    letters = "\U00013000\U00013001"  # hieroglyphs
+    monkeypatch.setattr(figures, "_boxed", set())
+    boxes = save(blank(letters), tmp_path / "boxes")[0].read_bytes()
+    save(blank("\U00013002"), tmp_path / "boxes")
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("\U00013000 \U00013001: no font here has it")
+    font_of(letters, tmp_path / "triangles.ttf")
+    monkeypatch.setattr(fontManager, "ttflist", fontManager.ttflist[:])
+    fontManager.addfont(tmp_path / "triangles.ttf")
+    figures._find_fonts.cache_clear()
+    assert save(blank(letters), tmp_path / "triangles")[0].read_bytes() != boxes
+    assert len(caplog.messages) == 1
+
+
 def test_commands_draw_where_the_backend_of_a_notebook_is_not_installed():
-    code = "import singtech.cli, matplotlib; print(matplotlib.get_backend())"
+    code = "from singtech.cli.problems import run_verb; run_verb(lambda: None)\n"
+    code += "import matplotlib; print(matplotlib.get_backend())"
     environment = os.environ | {"MPLBACKEND": "module://not_installed.backend"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("agg", "")
