@@ -50,9 +50,7 @@ def test_a_command_names_the_file_and_what_to_do(command, run, call, table3_alon
     fill(monkeypatch)
     done = call(command, f"output_dir={tmp_path}", f"to={tmp_path / 'place'}")
     assert (done.status, done.err.count("\n")) == (1, 1)
-    said = (
-        f"error: no room on the disk for {tmp_path / COMMANDS[command]} (No space left on device): make room there and"
-    )
+    said = f"error: no room on the disk for {tmp_path / COMMANDS[command]} (No space left on device): make room"
     assert done.err.startswith(said)
     assert not list(tmp_path.rglob("*.tmp"))
 
