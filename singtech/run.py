@@ -20,11 +20,10 @@ from omegaconf import DictConfig, OmegaConf
 from singtech.cli import config, sweep
 from singtech.cli.prepare import check_corpus, prepare_corpus, write_lengths
 from singtech.cli.problems import describe_error, is_fixable
-from singtech.cli.sweep import say
 from singtech.errors import InvalidValue
 from singtech.extras import check_installed
 from singtech.imbalance.smoothing import require_alpha
-from singtech.io.terminal import wrap
+from singtech.io.terminal import say, wrap
 from singtech.metrics import format_scores
 from singtech.settings import COMPONENTS
 

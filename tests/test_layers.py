@@ -22,11 +22,11 @@ MAY_IMPORT = {
     "results": FLOOR | {"results"},
     "training": FLOOR | {"imbalance", "corpus", "models", "results", "training"},
     "inference": FLOOR | {"corpus", "models", "inference", "results"},
-    "run": FLOOR | {"cli", "settings", "imbalance", "corpus", "models", "results", "training"},
+    "run": FLOOR | {"__main__", "cli", "settings", "imbalance", "corpus", "models", "results", "training"},
     "cli": FLOOR
     | {"cli", "run", "loading", "settings", "imbalance", "corpus", "models", "results", "training", "inference"},
     "loading": FLOOR | {"cli", "run", "settings", "corpus", "models", "results", "training"},
-    "__main__": {"run", "cli"},
+    "__main__": {"run", "cli", "io"},
     **dict.fromkeys(FLOOR, FLOOR),
 }
 

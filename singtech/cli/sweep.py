@@ -31,16 +31,15 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from singtech.cli.problems import SHOW_TRACEBACKS, describe_error, is_fixable, print_traceback
 from singtech.errors import SingtechError
 from singtech.io.atomic import write_text
-from singtech.io.interrupts import raise_if_output_closed, raise_if_signalled
+from singtech.io.interrupts import raise_if_signalled
 from singtech.io.lock import Busy, is_held
-from singtech.io.terminal import format_seconds, print_above_bars
+from singtech.io.terminal import format_seconds, print_above_bars, say
 
 ROUND_SECONDS = 2.0  # between two checks of the locks of other processes
 FAILED, MADE = "failed", "made"  # folders of the sweep's
 CHECKING = "checking the settings …"  # the imports take seconds
 PLAN_SECONDS = 5.0  # before a run, to compose those after it
 
-say = raise_if_output_closed()(print)
 _progress: "SweepProgress | None" = None  # of the sweep that this process runs
 _postponed: list[tuple[Path, Any, Callable[[], None]]] = []  # path of the lock, Hydra's configuration, the run
 

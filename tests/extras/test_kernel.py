@@ -1,4 +1,4 @@
-"""Commands and Python calls from a cell of a real kernel, which names a backend that singtech's environment may lack."""
+"""Commands and Python calls from a cell of a real kernel, whose backend an environment may lack."""
 
 import sys
 
