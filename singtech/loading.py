@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from singtech.cli.export import find_run, load_network
 from singtech.corpus.clip_store import Corpus, divide, find_store
 from singtech.errors import Damaged, InvalidValue, NotThere
+from singtech.io.stored import reading
 from singtech.results.collate import read_collated
 from singtech.results.predictions import PREDICTIONS, read_predictions
 
@@ -166,24 +167,19 @@ def _open_run(output_dir: Path, row: Mapping, remote_code: bool) -> "tuple[Run, 
         SingtechError: its files are damaged or of another version.
     """
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     from singtech.corpus.splits import make_split
-    from singtech.results.conditions import read_yaml
     from singtech.run import make_run
     from singtech.settings import Settings
-    from singtech.training.run import CONFIGURATION
+    from singtech.training.run import CONFIGURATION, read_configuration
 
-    path = output_dir / "runs" / row["run"] / CONFIGURATION
-    again = f"make the run again: {row.get('command') or row['settings']}"
-    try:
-        stored = OmegaConf.merge(OmegaConf.structured(Settings), read_yaml(path))
+    folder = output_dir / "runs" / row["run"]
+    with reading(folder / CONFIGURATION, f"make the run again: {row.get('command') or row['settings']}"):
+        stored = OmegaConf.merge(OmegaConf.structured(Settings), read_configuration(folder))
         settings: dict = OmegaConf.to_container(stored, throw_on_missing=True)  # type: ignore[assignment]
         data = settings["data"]
         if "name" in settings["model"]:  # an encoder of the Hub
             settings["model"]["remote_code"] = remote_code
-    except (ValueError, TypeError, OSError, OmegaConfBaseException) as problem:
-        raise Damaged(f"{path} is damaged ({' '.join(str(problem).split())[:120]}); {again}") from None
     clips = find_store(output_dir / "data", row["data"], row["corpus_fingerprint"])
     again = f"make them with `singtech prepare` and the run's settings: {row.get('command') or row['settings']}"
     if clips is None:

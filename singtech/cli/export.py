@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from singtech.cli.options import command, option
-from singtech.errors import Conflict, Damaged, InvalidValue, NotThere
+from singtech.errors import Conflict, InvalidValue, NotThere
 from singtech.extras import check_installed
+from singtech.io.stored import reading
 
 
 @dataclass(kw_only=True)
@@ -86,49 +87,30 @@ def load_network(output_dir: Path, row: Mapping, code: str = ""):
     from singtech.components import import_file
     from singtech.inference.saved import Description, describe_parts
     from singtech.metrics import split_column
-    from singtech.results.conditions import read_yaml
     from singtech.results.predictions import PREDICTIONS, read_predictions
     from singtech.results.rows import SCORED
-    from singtech.training.phase_store import StoredPhase
-    from singtech.training.run import CONFIGURATION
+    from singtech.training.phase_store import open_phases
+    from singtech.training.run import CONFIGURATION, read_configuration
 
     if row["strategy"] == SCORED:
         raise InvalidValue(f"{row['run']} is a scored system: its predictions are stored, and no network.")
     folder = output_dir / "runs" / row["run"]
-    repeat = f"Make it again: {row.get('command') or 'run it again'}"
-    phase = StoredPhase(output_dir / "phases" / row["phases"].split()[-1])
-    if not phase.folder.is_dir():
-        raise NotThere(f"{phase.folder} is absent: the weights are on the machine of the run. {repeat}")
-    try:
-        settings = read_yaml(folder / CONFIGURATION)
+    *_, phase = open_phases(output_dir / "phases", row["phases"].split()[-1:])
+    again = row.get("command") or "run it again"
+    remedy = f"set it aside, singtech store check=true output_dir={output_dir}, and make it again: {again}"
+    with reading(folder / CONFIGURATION, remedy):
+        settings = read_configuration(folder)
         data, forest = settings["data"], settings.get("forest") or settings["model"].get("forest")
         parts = describe_parts(settings)
         samples, rate = round(data["clip_seconds"] * data["sample_rate"]), int(data["sample_rate"])
-    except (ValueError, TypeError, KeyError, AttributeError) as problem:
-        reason = f"no {problem}" if isinstance(problem, KeyError) else " ".join(str(problem).split())[:120]
-        aside = f"Set it aside: singtech store check=true output_dir={output_dir}. {repeat}"
-        raise Damaged(f"{folder / CONFIGURATION} is damaged ({reason}). {aside}") from None
     if forest:
         raise InvalidValue(f"{row['run']}: a random forest names its techniques; it is not stored.")
     techniques = read_predictions(folder / PREDICTIONS).techniques
     origin = {name: value for name, value in row.items() if value == value and not split_column(name)}
     description = Description(parts, techniques, rate, samples, origin, import_file(Path(code)) if code else None)
     network = description.build()
-    load_weights(phase, network)
-    return network, description
-
-
-def load_weights(phase, network) -> None:
-    """Load the weights of a stored phase into a network.
-
-    Raises:
-        Damaged: they are damaged.
-    """
-    try:
-        phase.check()
-    except Damaged as problem:
-        raise Damaged(f"{problem}; `singtech store check=true` sets it aside, then run it again.") from None
     phase.load_into(network)
+    return network, description
 
 
 def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False, code: str = "") -> None:
@@ -142,9 +124,8 @@ def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False, cod
     from singtech.inference.saved import write_model
     from singtech.io.atomic import atomic_folder, write_text
     from singtech.results.collate import read_collated
-    from singtech.results.conditions import read_yaml
     from singtech.results.figures import save
-    from singtech.training.run import CONFIGURATION
+    from singtech.training.run import read_configuration
 
     if folder.exists():
         raise Conflict(f"{folder} already exists; name another with to=FOLDER, or move it away.")
@@ -157,7 +138,7 @@ def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False, cod
     with atomic_folder(folder) as temporary:
         write_model(temporary, network, description)
         difference = write_onnx(temporary / ONNX, network, description) if onnx else None
-        configuration = read_yaml(output_dir / "runs" / row["run"] / CONFIGURATION)
+        configuration = read_configuration(output_dir / "runs" / row["run"])
         by = "singer" if row["fold"] else configuration["data"]["split"].get("by", "singer")  # folds are of singers
         details = {"code": Path(code).name if code else "", "split_by": by}
         collated = read_collated(output_dir)

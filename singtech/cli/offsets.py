@@ -25,7 +25,7 @@ from omegaconf import DictConfig
 
 from singtech.cli.config import hydra_command, resolve
 from singtech.cli.examples import SMALL_PRINT, choose_clips, format_title, load_waveforms, require_linear_axis
-from singtech.cli.export import load_weights, match_one_name
+from singtech.cli.export import match_one_name
 from singtech.cli.prepare import prepare_corpus
 from singtech.cli.sweep import format_command
 from singtech.errors import InvalidValue, NotThere
@@ -88,15 +88,14 @@ def load_network(cfg: DictConfig, corpus):
         Damaged: its weights are damaged.
     """
     from singtech.run import build_run
-    from singtech.training.phase_store import StoredPhase
+    from singtech.training.phase_store import open_phases
 
     run = build_run(cfg, corpus)
-    phase = StoredPhase(Path(cfg.output_dir) / "phases" / run.keys[-1])
-    name = run.name(corpus.fingerprint("test"))
-    if not phase.folder.is_dir():
+    phases, name = Path(cfg.output_dir) / "phases", run.name(corpus.fingerprint("test"))
+    if not (phases / run.keys[-1]).is_dir():
         raise NotThere(f"{name} is not trained yet; do so with `{_format_train_command()}`.")
     network = run.build()
-    load_weights(phase, network)
+    open_phases(phases, run.keys[-1:])[0].load_into(network)
     return name, network.eval()
 
 

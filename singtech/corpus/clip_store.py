@@ -9,7 +9,6 @@ The key is a hash of the settings and of the source's content, so that a changed
 not part of the key: all splits and folds share the store (`singtech.corpus.splits`).
 """
 
-import contextlib
 import glob
 import hashlib
 import io
@@ -53,9 +52,10 @@ from singtech.corpus.splits import (
     require_names,
     summarise_unusable,
 )
-from singtech.errors import Damaged, InvalidValue, Newer, NotThere, SingtechError
+from singtech.errors import Damaged, InvalidValue, Newer, NotThere
 from singtech.io.atomic import atomic_folder, hash_file, remove_temporary_files, set_aside
 from singtech.io.lock import hold
+from singtech.io.stored import parse_json, reading
 from singtech.io.terminal import format_table, wrap
 
 if TYPE_CHECKING:
@@ -289,10 +289,13 @@ def find_store(folder: Path, name: str, state: str) -> Corpus | None:
         The store without a split; None if there is none.
     """
     for path in sorted(folder.glob(f"{glob.escape(name)}-*")):
-        with contextlib.suppress(SingtechError):  # another store may fit
+        try:
             store = read_store(path)
-            if store.state[:16] == state:
-                return store
+        except (Damaged, Newer) as problem:  # another store may fit
+            log.warning("%s", problem)
+            continue
+        if store.state[:16] == state:
+            return store
     return None
 
 
@@ -363,20 +366,6 @@ def report(corpus: Corpus) -> str:
     return "\n".join([f"{name}: {audio}, in {corpus.folder}", "", table, "", *notes])
 
 
-def find_fault(folder: Path) -> str:
-    """Read each clip in a store and describe the first damaged one; "" if there is none.
-
-    Raises:
-        Newer: see `read_store`.
-    """
-    try:
-        store = read_store(folder)
-        check_clips(store)
-    except (NotThere, Damaged) as problem:
-        return str(problem)
-    return ""
-
-
 def check_clips(store: Corpus) -> None:
     """Compare each clip of a store with its digest.
 
@@ -387,7 +376,7 @@ def check_clips(store: Corpus) -> None:
         start = round(clip.start * store.sample_rate)
         if _hash_clip([clip.recording, clip.singer, clip.technique, start, clip.samples], audio) != clip.digest:
             clip_name = f"clip {clip.Index} ({clip.recording} at {clip.start:g} s)"
-            raise Damaged(f"{store.folder}: {clip_name} is not what was stored")
+            raise Damaged(f"{store.folder}: {clip_name} is not what was stored.")
 
 
 def read_store(folder: Path) -> Corpus:
@@ -403,12 +392,11 @@ def read_store(folder: Path) -> Corpus:
     """
     if not folder.exists():
         raise NotThere(f"{folder}: there are no clips; make them with singtech prepare.")
-    try:
-        content = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
-        schema, digest = content.pop("schema", SCHEMA), content.pop("digest", None)  # the oldest stores lack both
-        if schema > SCHEMA:
-            raise Newer(f"{folder} is of schema {schema}, newer than this singtech's {SCHEMA}: update singtech.")
-        if digest not in (None, _hash_texts(folder, content)):
+    with reading(folder):
+        content = parse_json((folder / "corpus.json").read_bytes(), SCHEMA, "schema")
+        has_digest = content.pop("schema", None) is not None  # the oldest stores lack both
+        digest = content.pop("digest", None)
+        if digest != (_hash_texts(folder, content) if has_digest else None):
             raise ValueError("a text was changed")
         clips, recordings = (
             pd.read_csv(folder / name, dtype=TYPES, usecols=columns, na_filter=False)[columns]
@@ -424,10 +412,6 @@ def read_store(folder: Path) -> Corpus:
         corpus = Corpus(folder, **content, clips=clips, waveforms=waveforms, recordings=recordings)
         if stamp not in (None, _read_stamp(folder)):
             check_clips(corpus)
-    except (Newer, Damaged):
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
-        raise Damaged(f"{folder} is damaged ({' '.join(str(problem).split())[:120]}).") from problem
     return corpus
 
 

@@ -10,14 +10,13 @@ import codecs
 import csv
 import errno
 import functools
-import hashlib
 import io
 import logging
 import math
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, product
@@ -29,11 +28,12 @@ from singtech.config_paths import add_user_folder
 from singtech.errors import Damaged, Newer, NotThere
 from singtech.io.atomic import read_files, remove_temporary_files, write_bytes
 from singtech.io.lock import hold
+from singtech.io.stored import reading, require_version
 from singtech.results import schema
 from singtech.results.conditions import describe
 from singtech.results.jackknife import Jackknife
 from singtech.results.predictions import PREDICTIONS, read_predictions, score
-from singtech.results.rows import COMPLETE, NAME, SCORED, VARIANT, is_intact, read_rows, stored_digest
+from singtech.results.rows import COMPLETE, NAME, SCORED, VARIANT, check_result, read_digests, read_rows, short_digest
 from singtech.results.settings import own_folder, read_settings
 from singtech.techniques import TECHNIQUES
 
@@ -218,17 +218,24 @@ def read_results_file(path: Path) -> "pd.DataFrame":
     empty = {"number": math.nan, "count": math.nan, "whole": 0}
     names = columns(set(frame))
     frame = frame.assign(**{n: empty.get(schema.column_type(n), "") for n in names if n not in frame})[names]
-    try:
+    with reading(path, _advise(path)):
         if invalid_names := [data for data in frame["data"] if not NAME.fullmatch(data)]:
             raise ValueError(f"data is {invalid_names[0]!r:.40}, expected a name that a folder can have")
         return frame.assign(condition=_describe_conditions(frame)[0])
-    except ValueError as error:
-        raise _damage_error(path, error) from None
+
+
+def read_lengths(output_dir: Path) -> "dict[str, pd.DataFrame]":
+    """Read the files in `corpora/`, see `Collated.lengths`.
+
+    Raises:
+        Damaged: one is damaged.
+    """
+    return {path.stem: _read(path, _LENGTHS) for path in sorted((output_dir / CORPORA).glob("*.csv"))}
 
 
 def _make_collated(output_dir: Path, frames: "dict[str, pd.DataFrame]") -> Collated:
     """Combine everything collated: these frames, or those of the files if there are none."""
-    corpora = {path.stem: _read(path, _LENGTHS) for path in sorted((output_dir / CORPORA).glob("*.csv"))}
+    corpora = read_lengths(output_dir)
     if not frames:
         frames = {
             RESULTS: read_results_file(output_dir / RESULTS),
@@ -246,8 +253,7 @@ def _frames(runs: Path) -> "dict[str, pd.DataFrame]":
             rows.append(score(row, runs / row["run"]))
         except (OSError, Damaged) as problem:
             log.warning("%s", problem)
-            if is_intact(row) or not row.get("digest"):
-                rows.append(row)
+            rows.append(row)
     if not rows:
         return {}
     return {RESULTS: _results_frame(rows), LAYERS: _layers_frame(runs, rows), CONFUSIONS: _confusions_frame(runs, rows)}
@@ -305,7 +311,7 @@ def _layers_frame(runs: Path, rows: list[dict]) -> "pd.DataFrame":
         path = runs / row["run"] / LAYERS
         if row["status"] == COMPLETE and network not in tables and path.is_file():
             try:
-                table = _read(path, LAYER, stored_digest(row, LAYERS))
+                table = _read(path, LAYER, row)
             except Damaged as problem:
                 log.warning("%s", problem)
             else:
@@ -325,42 +331,34 @@ def _confusions_frame(runs: Path, rows: list[dict]) -> "pd.DataFrame":
     paths = [runs / row["run"] / "confusion.csv" for row in rows]
     pairs: list[tuple[str, str, str, int]] = []
     for row, path, content in zip(rows, paths, read_files(paths), strict=True):
-        digest = stored_digest(row, path.name)
         try:
-            if (not digest or digest != _short_digest(content)) and (path.parent / PREDICTIONS).is_file():
-                matrix = _predicted_confusion(path.parent / PREDICTIONS)
-            else:
-                matrix = _stored_confusion(content)
-        except (OSError, ValueError, csv.Error) as problem:
-            log.warning("%s is left out of the confusions: %s", path.parent, " ".join(str(problem).split())[:300])
+            matrix = _read_confusion(content, path, row)
+        except Damaged as problem:
+            log.warning("%s The run is left out of the confusions.", problem)
             continue
         pairs += [(row["run"], *pair, clips) for pair, clips in matrix.items() if clips]
     return pd.DataFrame(pairs, columns=_CONFUSION).astype({"clips": "int64"})
 
 
-def _predicted_confusion(path: Path) -> dict[tuple[str, str], int]:
-    """Count the clips of each pair of true and predicted technique in a run's predictions."""
-    predictions = read_predictions(path)
-    counts = metrics.count_confusions(predictions.targets, predictions.logits).tolist()
-    return dict(zip(product(predictions.techniques, predictions.techniques), chain(*counts), strict=True))
-
-
-def _stored_confusion(content: bytes | OSError) -> dict[tuple[str, str], int]:
-    """Read the same counts from the content of confusion.csv; empty if the file is missing."""
+def _read_confusion(content: bytes | OSError, path: Path, row: Mapping) -> dict[tuple[str, str], int]:
+    """Get the clips of each pair of true and predicted technique; empty if they are not stored."""
+    is_whole = isinstance(content, bytes) and read_digests(row).get(path.name) == short_digest(content)
+    if not is_whole and (path.parent / PREDICTIONS).is_file():
+        predictions = read_predictions(path.parent / PREDICTIONS)
+        counts = metrics.count_confusions(predictions.targets, predictions.logits).tolist()
+        return dict(zip(product(predictions.techniques, predictions.techniques), chain(*counts), strict=True))
     if isinstance(content, FileNotFoundError | NotADirectoryError):
         return {}
-    if isinstance(content, OSError):
-        raise content
-    (_, *techniques), *lines = csv.reader(content.decode().splitlines(), strict=True)
-    return {
-        (technique, predicted): int(clips)
-        for technique, *counts in lines
-        for predicted, clips in zip(techniques, counts, strict=True)
-    }
-
-
-def _short_digest(content: bytes | OSError) -> str:
-    return hashlib.sha256(content).hexdigest()[:16] if isinstance(content, bytes) else ""
+    with reading(path):
+        if isinstance(content, OSError):
+            raise content
+        text = check_result(content, path.name, row).decode()
+        (_, *techniques), *lines = csv.reader(text.splitlines(), strict=True)
+        return {
+            (technique, predicted): int(clips)
+            for technique, *counts in lines
+            for predicted, clips in zip(techniques, counts, strict=True)
+        }
 
 
 def _write_csv(path: Path, frame: "pd.DataFrame") -> None:
@@ -372,29 +370,28 @@ def _write_csv(path: Path, frame: "pd.DataFrame") -> None:
         write_bytes(path, content)
 
 
-def _read(path: Path, names: Sequence[str], digest: str = "") -> "pd.DataFrame":
+def _read(path: Path, names: Sequence[str], row: Mapping | None = None) -> "pd.DataFrame":
     """Read the columns of another CSV file; empty if it is missing. Missing optional columns become empty text."""
-    frame = _read_csv(path, [name for name in names if name not in _OPTIONAL], _TYPES.get, digest)
+    frame = _read_csv(path, [name for name in names if name not in _OPTIONAL], _TYPES.get, row)
     return frame.assign(**{name: "" for name in names if name not in frame})[list(names)]
 
 
 def _read_csv(
-    path: Path, required: Sequence[str], column_type: Callable[[str], str | None], digest: str = ""
+    path: Path, required: Sequence[str], column_type: Callable[[str], str | None], row: Mapping | None = None
 ) -> "pd.DataFrame":
     """Read a CSV file with typed columns; an empty frame if it is missing.
 
     Args:
-        digest: of its content, from its row; "" for any.
+        row: that of the run, if it is a run's file.
     Raises:
         Damaged: it has changed, a column is missing, or a value has the wrong type.
         Newer: a newer version wrote it.
     """
     import pandas as pd
 
-    content = path.read_bytes() if path.is_file() else ",".join(required or ["run"]).encode()
-    try:
-        if digest not in ("", _short_digest(content)):
-            raise ValueError("it has changed since the run ended")
+    with reading(path, _advise(path)):
+        content = path.read_bytes() if path.is_file() else ",".join(required or ["run"]).encode()
+        check_result(content, path.name, row or {})
         if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             raise ValueError("it is UTF-16, as some spreadsheets write, expected UTF-8")
         names = pd.read_csv(io.BytesIO(content), nrows=0).columns
@@ -407,15 +404,14 @@ def _read_csv(
         frame = pd.read_csv(io.BytesIO(content), dtype=types, na_values=unknown, keep_default_na=False)
         if not isinstance(frame.index, pd.RangeIndex):
             raise ValueError("its lines have more fields than names")
-    except ValueError as error:  # pandas' parser errors are ValueErrors
-        raise _damage_error(path, error) from error
-    if "schema" in frame and frame["schema"].max() > schema.SCHEMA:
-        raise Newer(f"{path}: a newer version of singtech wrote it; read it with that version.")
+        if "schema" in frame:
+            require_version({"schema": frame["schema"].max()}, schema.SCHEMA, "schema")
     return frame
 
 
-def _damage_error(path: Path, why: ValueError) -> Damaged:
-    advice = "copy it again from where it was made"
+def _advise(path: Path) -> str:
+    """Say what to do about a damaged collated file."""
     if path.parent.name == CORPORA:
-        advice = "run `singtech prepare` to write it again"
-    return Damaged(f"{path} is damaged ({' '.join(str(why).split())[:300]}); {advice}.")
+        return "run `singtech prepare` to write it again"
+    is_made_here = any((path.parent / "runs").glob("[!.]*"))
+    return "`singtech tables` makes it again" if is_made_here else "copy it again from where it was made"

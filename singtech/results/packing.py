@@ -9,6 +9,7 @@ from pathlib import Path
 from singtech.errors import Conflict, Damaged, Newer, NotThere
 from singtech.io.atomic import atomic_folder, atomic_path, write_bytes
 from singtech.io.lock import hold
+from singtech.io.stored import one_line, parse_json
 from singtech.results.collate import CORPORA, RESULTS
 from singtech.results.predictions import PREDICTIONS, VALIDATION
 from singtech.results.rows import COMPLETE, ROW, parse_row, read_rows
@@ -72,11 +73,11 @@ def merge(path: Path, output_dir: Path) -> tuple[int, int]:
                 if name.startswith(CORPORA) and not (output_dir / name).exists():
                     write_bytes(output_dir / name, archive.read(name))
     except Newer as problem:
-        raise Newer(f"{path}: {problem}; merge it with that version.") from None
+        raise Newer(f"{path}: {problem}.") from None
     except Conflict:
         raise
     except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, KeyError, TypeError) as problem:
-        raise Damaged(f"{path} is no packed file ({' '.join(str(problem).split())[:120]}).") from None
+        raise Damaged(f"{path} is no packed file ({one_line(problem)}).") from None
     return len(new), len(runs) - len(new)
 
 
@@ -93,10 +94,9 @@ def _list_entries(archive: zipfile.ZipFile) -> list[str]:
     invalid = [name for name in names if not _PATH.fullmatch(name) or ".." in name.split("/")]
     if invalid or len(set(names)) < len(names):
         raise Damaged(f"it holds {invalid[0]!r:.80}" if invalid else "it holds a name twice")
-    if json.loads(archive.read(VERSION_FILE))["schema"] > SCHEMA:
-        raise Newer("a newer version of singtech packed it")
+    parse_json(archive.read(VERSION_FILE), SCHEMA, "schema")
     for run in sorted({name.split("/")[1] for name in names if name.startswith("runs/")}):
-        row = parse_row(archive.read(f"runs/{run}/{ROW}"))
+        row = parse_row(archive.read(f"runs/{run}/{ROW}"), Path("runs", run))
         if row is None or row["run"] != run or row["status"] != COMPLETE:
             raise Damaged(f"the row of {run} is not complete, or of another run")
     return names

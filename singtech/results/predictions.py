@@ -5,9 +5,7 @@ They are the source of every score. A system that named techniques without proba
 the technique that it named, else 0) instead of `logit_…`.
 """
 
-import hashlib
 import io
-import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from singtech import metrics
-from singtech.errors import Damaged, Newer
-from singtech.results.rows import COMPLETE, is_intact, read_row, stored_digest
+from singtech.errors import Damaged, Newer, NotThere
+from singtech.io.stored import reading
+from singtech.results.rows import COMPLETE, check_result, read_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,8 +26,6 @@ PREDICTIONS, VALIDATION = "predictions.csv", "validation.csv"
 LOGIT, LABEL = "logit_", "label_"  # begin the columns of a technique
 CLIP = ("recording", "singer", "technique", "context", "start")  # the columns before them
 _TEXT = dict.fromkeys(("recording", "singer", "technique", "context"), str)
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,19 +95,18 @@ def read_predictions(path: Path) -> Predictions:
     """Read a run's predictions from `runs/<run>/predictions.csv`, and compare their digest with that in the run's row.
 
     Raises:
-        FileNotFoundError: they are not there, for example if only the collated files were copied.
-        Damaged: the file is damaged, or has changed since the run was scored.
+        NotThere: they are absent, for example if only the collated files were copied.
+        Damaged: the file is damaged, or has changed since the run ended.
     """
     import pandas as pd
 
-    content = path.read_bytes()
+    if not path.exists():
+        raise NotThere(f"{path} is absent.")
     row = None
     with suppress(Damaged, Newer):
         row = read_row(path.parent)
-    try:
-        digest = hashlib.sha256(content).hexdigest()[:16]
-        if stored_digest(row or {}, path.name) not in ("", digest):
-            raise ValueError("it has changed since the run was scored")
+    with reading(path, "`singtech store check=true` sets it aside"):
+        content = check_result(path.read_bytes(), path.name, row or {})
         frame = pd.read_csv(io.BytesIO(content), dtype=_TEXT, keep_default_na=False)
         prefix = LABEL if any(name.startswith(LABEL) for name in frame) else LOGIT
         names = [name for name in frame if name.startswith(prefix)]
@@ -120,38 +116,22 @@ def read_predictions(path: Path) -> Predictions:
         logits = frame[names].to_numpy(dtype=np.float32)
         if not len(frame) or not set(frame["technique"]) <= set(techniques) or not np.isfinite(logits).all():
             raise ValueError("it holds no clips, techniques without a logit, or logits that are not finite")
-    except (KeyError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        why = " ".join(str(error).split())[:200]
-        raise Damaged(f"{path} is damaged ({why}); `singtech store check=true` sets it aside.") from error
     return Predictions(clips, techniques, logits, prefix == LABEL)
 
 
 def score(row: dict, folder: Path) -> dict:
-    """Complete a row's metrics from its predictions. If the row has changed after its run, they replace its scores.
+    """Add the metrics that a row lacks from its predictions; those of a row of schema 0 replace its own.
 
     A row of schema 0 without predictions keeps its scores.
 
     Raises:
-        Damaged: the row was changed and has no predictions, or these are damaged.
+        Damaged: the predictions are damaged.
     """
-    if row["status"] != COMPLETE or (is_intact(row) and not metrics.list_missing(row)):
+    is_whole = row.get("digest") and not metrics.list_missing(row)
+    if row["status"] != COMPLETE or is_whole or not (folder / PREDICTIONS).is_file():
         return row
-    if not (folder / PREDICTIONS).is_file():
-        if row.get("digest") and not is_intact(row):
-            raise Damaged(f"{folder}: its row was changed, and no predictions are there to score it again.")
-        return row
-    predictions = read_predictions(folder / PREDICTIONS)
-    scores = predictions.score()
-    if (folder / VALIDATION).is_file():
-        validation = read_predictions(folder / VALIDATION)
-        scores |= {
-            f"validation_{name}": value for name, value in validation.score().items() if f"validation_{name}" in row
-        }
-    wrong_names = [name for name in scores if name in row and not same_score(row[name], scores[name])]
-    if wrong_names:
-        words = (folder, wrong_names[0], row[wrong_names[0]], scores[wrong_names[0]])
-        log.warning("%s: %s is %s in its row, its predictions give %s, which counts.", *words)
-    return scores | row | {name: scores[name] for name in wrong_names}
+    scores = read_predictions(folder / PREDICTIONS).score()
+    return row | scores if not row.get("digest") else scores | row
 
 
 def same_score(one: float | None, other: float) -> bool:

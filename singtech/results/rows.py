@@ -11,12 +11,13 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from singtech.errors import Damaged, Newer
 from singtech.io.atomic import hash_file, read_files, write_text
 from singtech.io.lock import is_held
+from singtech.io.stored import parse_json, reading
 from singtech.results import schema
 from singtech.results.settings import read_settings
 
@@ -59,31 +60,27 @@ def read_row(folder: Path) -> dict | None:
     If its status is running, but no process works on the run, the run was killed and its status is `interrupted`.
 
     Raises:
-        Damaged: with the reason in a few words.
+        Damaged: it cannot be read, or has changed since it was written.
         Newer: a newer version wrote it.
     """
     (content,) = read_files([folder / ROW])
     return parse_row(content, folder)
 
 
-def parse_row(content: bytes | OSError, folder: Path | None = None) -> dict | None:
-    """Parse a row from a file's content, see `read_row`; without a folder, no process works on its run."""
+def parse_row(content: bytes | OSError, folder: Path) -> dict | None:
+    """Parse a row from a file's content, see `read_row`."""
     if isinstance(content, FileNotFoundError | NotADirectoryError):
         return None
-    try:
+    with reading(folder / ROW):
         if isinstance(content, OSError):
             raise content
-        row = json.loads(content)
-    except (OSError, ValueError, RecursionError) as error:
-        raise Damaged(" ".join(str(error).split())[:120]) from None
-    if isinstance(row, dict):
+        row = parse_json(content, schema.SCHEMA, "schema")
         row = {"fold": "", "schema": 0} | ({"settings": ""} if VARIANT in row else {}) | row
-        number = row["schema"]
-        if type(number) is int and number > schema.SCHEMA:
-            raise Newer(f"a newer version of singtech wrote it: schema {number}, expected at most {schema.SCHEMA}")
-    if fault := _find_fault(row):
-        raise Damaged(fault)
-    if row["status"] == RUNNING and not (folder and is_held(folder)):
+        if fault := _find_fault(row):
+            raise ValueError(fault)
+        if row.get("digest", "") != (_digest(row) if row["schema"] else ""):  # rows of schema 0 have none
+            raise ValueError("it has changed since it was written")
+    if row["status"] == RUNNING and not is_held(folder):
         row["status"] = INTERRUPTED
     return row
 
@@ -100,7 +97,7 @@ def read_rows(runs_folder: str | os.PathLike) -> list[dict]:
         try:
             row = parse_row(content, folder)
         except (Damaged, Newer) as problem:
-            faults.append(f"{folder.name}/{ROW} ({problem})")
+            faults.append(str(problem).removeprefix(f"{runs_folder}/").rstrip("."))
             continue
         if row is not None and row["run"] in rows:
             faults.append(f"{folder.name}/{ROW} (a second row of the run {row['run']})")
@@ -112,30 +109,38 @@ def read_rows(runs_folder: str | os.PathLike) -> list[dict]:
     return list(rows.values())
 
 
-def is_intact(row: dict) -> bool:
-    """Whether a row has not changed since it was written; False for a row of schema 0, which has no digest."""
-    return row.get("digest") == _digest(row)
-
-
 def digests(folder: Path, names: Iterable[str]) -> str:
     """Make the entry `files` of a row: the digest of each of these files that exists."""
     return " ".join(f"{name}={hash_file(folder / name)[:16]}" for name in names if (folder / name).is_file())
 
 
-def stored_digest(row: dict, name: str) -> str:
-    """Read the digest of a run's file from the entry `files` of its row; "" if there is none."""
-    return dict(pair.split("=", 1) for pair in (row.get("files") or "").split() if "=" in pair).get(name, "")
+def read_digests(row: Mapping) -> dict[str, str]:
+    """Read the digest of each of a run's files from the entry `files` of its row; empty if there is none."""
+    return dict(pair.partition("=")[::2] for pair in (row.get("files") or "").split())
+
+
+def check_result(content: bytes, name: str, row: Mapping) -> bytes:
+    """Compare the content of a run's file with its digest in the run's row, if this has one, and return it.
+
+    Raises:
+        ValueError: it has changed. Call this in `reading`.
+    """
+    if read_digests(row).get(name) not in (None, short_digest(content)):
+        raise ValueError("it has changed since the run ended")
+    return content
+
+
+def short_digest(content: bytes) -> str:
+    """The first 16 digits of the SHA-256 of bytes."""
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _digest(row: dict) -> str:
-    content = json.dumps({name: value for name, value in row.items() if name != "digest"}, sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+    return short_digest(json.dumps({name: row[name] for name in row if name != "digest"}, sort_keys=True).encode())
 
 
-def _find_fault(row: object) -> str:
+def _find_fault(row: dict) -> str:
     """Say in a few words why a row is unusable; "" if it is usable."""
-    if not isinstance(row, dict):
-        return f"it holds {type(row).__name__}, expected an object"
     required = [name for name in REQUIRED if name != "alpha" or row.get("strategy") != SCORED]
     if missing_names := [name for name in required if row.get(name) is None]:
         return f"it has no {', '.join(missing_names)}"

@@ -26,7 +26,7 @@ from singtech.results.intervals import Estimate
 from singtech.results.jackknife import Jackknife
 from singtech.results.pages import shown, shown_change, shown_change_interval, shown_interval
 from singtech.results.predictions import CLIP, LABEL, LOGIT, PREDICTIONS, Predictions
-from singtech.results.rows import COMPLETE, RUNNING, SCORED, digests, is_intact, read_row, write_row
+from singtech.results.rows import COMPLETE, RUNNING, SCORED, digests, read_row, write_row
 from singtech.results.schema import protocol
 
 if TYPE_CHECKING:
@@ -253,10 +253,8 @@ def store_system(
     with hold(folder, f"run {folder.name} is being scored"):
         try:
             stored = read_row(folder)
-            if stored is not None and stored["status"] == COMPLETE and not is_intact(stored):
-                raise Damaged("its row was changed")
         except Damaged as problem:
-            log.warning("%s: %s; it is set aside as %s.", folder, problem, set_aside(folder).name)
+            log.warning("%s It is set aside as %s.", problem, set_aside(folder).name)
             stored = None
         if stored is not None and stored["status"] == COMPLETE:
             path = folder / PREDICTIONS

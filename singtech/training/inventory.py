@@ -1,7 +1,7 @@
 """List, check and clean the results folder.
 
-A phase, unfinished phase or clip store may be removed if no row names it. A row that cannot be read may name any of
-them. Damaged entries are set aside, and the next run makes them again. Entries of a newer version are never removed.
+A phase, unfinished phase or clip store may be removed if it can be read and no row names it. A row that cannot be read
+may name any of them. `check` sets damaged entries aside, and the next run makes them again.
 """
 
 import contextlib
@@ -14,18 +14,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
-from singtech.corpus.clip_store import find_fault, read_store
+from singtech.corpus.clip_store import WAVEFORMS, check_clips, read_store
 from singtech.errors import Damaged, Newer, NotThere
 from singtech.io.atomic import set_aside
 from singtech.io.lock import Busy, hold
-from singtech.results.collate import CORPORA, RESULTS, read_results_file
-from singtech.results.conditions import flatten, read_yaml
+from singtech.io.stored import reading
+from singtech.results.collate import RESULTS, read_lengths, read_results_file
+from singtech.results.conditions import flatten
 from singtech.results.predictions import PREDICTIONS, read_predictions, same_score
-from singtech.results.rows import COMPLETE, digests, is_intact, read_row, read_rows
+from singtech.results.rows import COMPLETE, ROW, check_result, read_digests, read_row, read_rows
 from singtech.training.phase_store import CHECKPOINT, StoredPhase, read_checkpoint, read_features
-from singtech.training.run import CONFIGURATION
+from singtech.training.run import CONFIGURATION, read_configuration
 
 KINDS = ("run", "phase", "unfinished phase", "clips", "damaged")
 
@@ -109,29 +108,14 @@ def check(output_dir: Path, progress: Callable[[list], Iterator] = iter) -> tupl
             hold(entry.lock_target, f"{entry.path} is in use", wait=False) if is_writable else contextlib.nullcontext()
         )
         try:
-            with lock:
-                fault = _describe_damage(entry)
-                if fault:
-                    aside = f"set aside as {set_aside(entry.path).name}" if is_writable else "the folder is read-only"
-                    faults.append(f"{fault}; {aside}.")
-        except (Busy, Newer) as problem:
+            with lock, reading(entry.path):
+                CHECKS[entry.kind](entry.path)
+        except (Busy, Newer, OSError) as problem:
             skip_reasons.append(f"{entry.path} was not checked: {problem}.")
+        except Damaged as problem:
+            aside = f"set aside as {set_aside(entry.path).name}" if is_writable else "the folder is read-only"
+            faults.append(f"{str(problem).rstrip('.')}; {aside}.")
     return len(entries), faults, skip_reasons
-
-
-def _describe_damage(entry: Entry) -> str:
-    """Read an entry and say what is damaged; "" if it is whole.
-
-    Raises:
-        Newer: a newer version wrote it.
-    """
-    try:
-        CHECKS[entry.kind](entry.path)
-    except Newer:
-        raise
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        return str(problem) if str(entry.path) in str(problem) else f"{entry.path}: {problem}"
-    return ""
 
 
 def compare_runs(output_dir: Path, runs: tuple[str, str]) -> list[tuple[str, str, str]]:
@@ -160,7 +144,8 @@ def outcome_settings(output_dir: Path, run: str) -> dict:
         try:
             record = StoredPhase(output_dir / "phases" / key).record
         except Damaged:
-            return settings | flatten(read_yaml(folder / CONFIGURATION))
+            with reading(folder / CONFIGURATION):
+                return settings | flatten(read_configuration(folder))
         phase = {name: value for name, value in record["phase"].items() if name not in ("name", "says")}
         settings |= flatten({f"phase {number}": phase} | record["setup"])
     return settings
@@ -176,15 +161,16 @@ def collect_rows(output_dir: Path) -> list[dict]:
 def find_users(output_dir: Path) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     """Find the runs that use each phase and each state of a corpus, and the runs whose rows cannot be read.
 
-    Such a row is damaged, of a newer version, or set aside and not made again. It counts as a user of everything.
+    Such a row is absent, damaged, of a newer version, or set aside and not made again. It counts as a user of
+    everything.
     """
     runs = output_dir / "runs"
     set_aside_runs = {path.name[1:].rpartition(".damaged-")[0] for path in runs.glob(".*.damaged-*")}
     unreadable_runs = []
     for name in sorted(set_aside_runs | {folder.name for folder in _visible_folders(runs)}):
         try:
-            is_readable = read_row(runs / name) is not None or name not in set_aside_runs
-        except ValueError:
+            is_readable = read_row(runs / name) is not None
+        except (Damaged, Newer):
             is_readable = False
         unreadable_runs += [] if is_readable else [name]
     users: dict[str, tuple[str, ...]] = defaultdict(lambda: tuple(unreadable_runs))
@@ -196,36 +182,29 @@ def find_users(output_dir: Path) -> tuple[dict[str, tuple[str, ...]], tuple[str,
 
 def _list_runs(output_dir: Path) -> Iterator[Entry]:
     for folder in _visible_folders(output_dir / "runs"):
-        try:
-            row = read_row(folder) or {"status": "no row"}
-            description = ": ".join(filter(None, (row["status"], row.get("reason"))))
-        except ValueError as problem:
-            description = f"row: {problem}"
+        description, _ = _describe(_describe_run, folder)
         yield _make_entry("run", folder.name, folder, description, is_protected=True)
 
 
 def _list_phases(output_dir: Path, users: dict) -> Iterator[Entry]:
     for folder in _visible_folders(output_dir / "phases"):
-        description, is_newer = _describe(_describe_phase, folder)
-        yield _make_entry("phase", folder.name, folder, description, users[folder.name], is_newer)
+        description, is_readable = _describe(_describe_phase, folder)
+        yield _make_entry("phase", folder.name, folder, description, users[folder.name], not is_readable)
     for folder in sorted((output_dir / "phases").glob(".*.work")):
         key = folder.name[1:].removesuffix(".work")
-        description, is_newer = _describe(_describe_checkpoint, folder)
-        yield _make_entry("unfinished phase", key, folder, description, users[key], is_newer)
+        description, is_readable = _describe(_describe_checkpoint, folder)
+        yield _make_entry("unfinished phase", key, folder, description, users[key], not is_readable)
 
 
 def _list_clips(output_dir: Path, users: dict) -> Iterator[Entry]:
     """List the clip stores. Those that were prepared last are protected."""
-    current_states = {
-        fingerprint
-        for path in (output_dir / CORPORA).glob("*.csv")
-        for fingerprint in pd.read_csv(path, dtype=str, keep_default_na=False).get("corpus_fingerprint", ())
-    }
+    lengths = read_lengths(output_dir).values()
+    current_states = {fingerprint for each in lengths for fingerprint in each["corpus_fingerprint"]}
     for folder in _visible_folders(output_dir / "data"):
-        if not (folder / "corpus.json").is_file():
+        if not any((folder / name).exists() for name in ("corpus.json", WAVEFORMS)):
             continue  # recordings of the user
-        state, is_newer = _describe(lambda folder: read_store(folder).state[:16], folder)
-        is_protected = is_newer or state in current_states
+        state, is_readable = _describe(lambda folder: read_store(folder).state[:16], folder)
+        is_protected = not is_readable or state in current_states
         yield _make_entry("clips", folder.name, folder, f"state {state}", users[state], is_protected)
 
 
@@ -239,11 +218,17 @@ def _list_damaged(output_dir: Path, unreadable_runs: tuple[str, ...]) -> Iterato
 
 
 def _describe(reader: Callable[[Path], str], folder: Path) -> tuple[str, bool]:
-    """Describe a folder, or the problem in reading it; and tell whether a newer version wrote it."""
+    """Describe a folder, or the problem in reading it; and tell whether it could be read."""
     try:
-        return reader(folder), False
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        return str(problem).removeprefix(f"{folder}/"), isinstance(problem, Newer)
+        with reading(folder):
+            return reader(folder), True
+    except (Damaged, Newer) as problem:
+        return str(problem).removeprefix(f"{folder}/"), False
+
+
+def _describe_run(folder: Path) -> str:
+    row = read_row(folder) or {"status": "no row"}
+    return ": ".join(filter(None, (row["status"], row.get("reason"))))
 
 
 def _describe_phase(folder: Path) -> str:
@@ -294,21 +279,21 @@ def _check_phase(folder: Path) -> None:
 def _check_run(folder: Path) -> None:
     """Compare the metrics of a complete run's row with its predictions, and its files with their digests."""
     row = read_row(folder)
-    if row is None or row["status"] != COMPLETE:
+    if row is None:
+        raise Damaged(f"{folder / ROW} is absent")
+    if row["status"] != COMPLETE:
         return
-    predictions = read_predictions(folder / PREDICTIONS)
-    for name, metric in predictions.score().items():
+    for name, metric in read_predictions(folder / PREDICTIONS).score().items():
         if name in row and not same_score(row[name], metric):
-            raise Damaged(f"{name} is {row[name]}, its predictions give {metric}")
-    files = row.get("files") or ""
-    is_same = digests(folder, [pair.partition("=")[0] for pair in files.split()]) == files
-    if not is_same or (row.get("digest") and not is_intact(row)):
-        raise Damaged("one of its files has changed since the run ended")
+            raise Damaged(f"{folder}: {name} is {row[name]}, its predictions give {metric}")
+    for name in read_digests(row):
+        with reading(folder / name):
+            check_result((folder / name).read_bytes(), name, row)
 
 
-def _check_clips(folder: Path) -> None:
-    if fault := find_fault(folder):
-        raise Damaged(fault)
-
-
-CHECKS = {"phase": _check_phase, "run": _check_run, "unfinished phase": _describe_checkpoint, "clips": _check_clips}
+CHECKS = {
+    "phase": _check_phase,
+    "run": _check_run,
+    "unfinished phase": _describe_checkpoint,
+    "clips": lambda folder: check_clips(read_store(folder)),
+}

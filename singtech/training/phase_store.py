@@ -35,9 +35,10 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from singtech.errors import Damaged, Newer, NotThere
+from singtech.errors import Damaged, NotThere
 from singtech.io.atomic import atomic_folder, hash_file, remove_temporary_files, set_aside, write_bytes
 from singtech.io.lock import get_lock_path, hold
+from singtech.io.stored import parse_json, reading, require_version
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,6 @@ FORMAT = 1  # increase it when older code would misread a phase or checkpoint; f
 RECORD, WEIGHTS, OPTIMIZER, LOG = "phase.json", "weights.safetensors", "optimizer.pt", "log.csv"
 RUNNING = "running.safetensors"
 CHECKPOINT = "last.ckpt"
-REMEDY = "`singtech store check=true` looks through the store and sets aside what is damaged."
 
 
 @dataclass
@@ -78,17 +78,10 @@ class StoredPhase:
             Damaged: it cannot be read, or belongs to another phase.
             Newer: a newer version wrote it.
         """
-        path = self.folder / RECORD
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            is_newer = record.get("format", 0) > FORMAT
-            is_whole = is_newer or (record["key"] == self.key and record.pop("sha256") == _digest(record))
-        except (OSError, ValueError, AttributeError, TypeError, KeyError, RecursionError) as problem:
-            raise Damaged(f"{path} cannot be read ({_one_line(problem)})") from None
-        if is_newer:
-            raise Newer(_newer_message(path, record["format"]))
-        if not is_whole:
-            raise Damaged(f"{path} is not what was stored under {self.key}")
+        with reading(self.folder / RECORD):
+            record = parse_json((self.folder / RECORD).read_bytes(), FORMAT)
+            if record["key"] != self.key or record.pop("sha256") != _digest(record):
+                raise ValueError(f"it is not what was stored under {self.key}")
         return record
 
     def check(self) -> dict:
@@ -102,7 +95,7 @@ class StoredPhase:
         for name in {WEIGHTS, OPTIMIZER, LOG, *record["files"]}:
             path = self.folder / name
             if not path.is_file() or hash_file(path) != record["files"].get(name):
-                raise Damaged(f"{path} is not what was stored: it is missing, or its SHA-256 has changed")
+                raise Damaged(f"{path} is not what was stored: it is missing, or its SHA-256 has changed.")
         return record
 
     @property
@@ -145,7 +138,7 @@ class StoredPhase:
                 try:
                     return read_features(path)
                 except Damaged as problem:
-                    log.warning("%s; it is set aside as %s and computed again.", problem, set_aside(path).name)
+                    log.warning("%s It is set aside as %s and computed again.", problem, set_aside(path).name)
             remove_temporary_files(stem)
             features = compute()
             with io.BytesIO() as buffer:
@@ -166,10 +159,11 @@ def read_features(path: Path) -> np.ndarray:
     Raises:
         Damaged: the SHA-256 in the file's name is not that of its bytes.
     """
-    data = path.read_bytes()
-    if path.name != features_name(path.name.partition("-")[0], data):
-        raise Damaged(f"{path} is not what was stored: its SHA-256 has changed")
-    return np.load(io.BytesIO(data), allow_pickle=False)
+    with reading(path):
+        data = path.read_bytes()
+        if path.name != features_name(path.name.partition("-")[0], data):
+            raise ValueError("its SHA-256 has changed")
+        return np.load(io.BytesIO(data), allow_pickle=False)
 
 
 def torch_bytes(value: object) -> bytes:
@@ -188,13 +182,9 @@ def read_plain(data: bytes, path: Path) -> dict:
     Raises:
         Damaged: they hold something else.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # for files that torch refuses in the next line
-            values = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as problem:  # torch raises many types for a file that it cannot read
-        raise Damaged(f"{path} cannot be read ({_one_line(problem)}): {REMEDY}") from None
-    return values
+    with reading(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # for files that torch refuses in the next line
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
 def write_checkpoint(path: Path, values: dict) -> None:
@@ -211,19 +201,16 @@ def read_checkpoint(path: Path) -> dict:
     """Read the values of `write_checkpoint`.
 
     Raises:
-        FileNotFoundError: there is none.
-        Damaged: its bytes have changed.
+        Damaged: it is absent, or its bytes have changed.
         Newer: a newer version wrote it.
     """
-    content = path.read_bytes()
-    digest, data = content[:32], content[32:]
-    if digest != hashlib.sha256(data).digest():
-        raise Damaged(f"{path} is not what was written: its SHA-256 has changed")
-    values = read_plain(data, path)
-    number = values.pop("format", 0)
-    if number > FORMAT:
-        raise Newer(_newer_message(path, number))
-    return values
+    with reading(path):
+        content = path.read_bytes()
+        if content[:32] != hashlib.sha256(content[32:]).digest():
+            raise ValueError("its SHA-256 has changed")
+        values = read_plain(content[32:], path)
+        require_version(values, FORMAT)
+        return {name: value for name, value in values.items() if name != "format"}
 
 
 def find_checkpoint(path: Path) -> Path | None:
@@ -233,10 +220,10 @@ def find_checkpoint(path: Path) -> Path | None:
         Newer: a newer version wrote it.
     """
     remove_temporary_files(path)
+    if not path.exists():
+        return None
     try:
         read_checkpoint(path)
-    except FileNotFoundError:
-        return None
     except Damaged:
         log.warning("%s is damaged and set aside as %s: its phase begins again.", path, set_aside(path).name)
         return None
@@ -254,7 +241,10 @@ def open_phases(store: Path, keys: Sequence[str]) -> tuple[StoredPhase, ...]:
     for phase in phases:
         if not phase.folder.is_dir():
             raise NotThere(f"{phase.folder} is absent: the run's phases are on the machine that trained it.")
-        phase.check()
+        try:
+            phase.check()
+        except Damaged as problem:
+            raise Damaged(f"{problem} `singtech store check=true` sets it aside; then run it again.") from None
     return phases
 
 
@@ -301,7 +291,7 @@ class PhaseStore:
             try:
                 stored = self.find(key)
             except Damaged as problem:
-                log.warning("%s; the phase is set aside as %s and trained again.", problem, set_aside(folder).name)
+                log.warning("%s The phase is set aside as %s and trained again.", problem, set_aside(folder).name)
                 stored = None
             remove_temporary_files(folder)
             if stored is None:
@@ -333,11 +323,3 @@ class PhaseStore:
 
 def _digest(record: dict) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-
-
-def _newer_message(path: Path, number: int) -> str:
-    return f"{path} has format {number}, this version of singtech reads up to {FORMAT}: install a newer one"
-
-
-def _one_line(problem: BaseException) -> str:
-    return " ".join(str(problem).split())[:120] or type(problem).__name__

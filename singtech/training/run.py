@@ -30,8 +30,9 @@ from singtech.models.deformable import backend_for
 from singtech.models.layers import describe
 from singtech.models.network import Network, parameter_count
 from singtech.results.conditions import describe as describe_condition
+from singtech.results.conditions import read_yaml
 from singtech.results.predictions import PREDICTIONS, VALIDATION, Predictions, read_predictions, score
-from singtech.results.rows import COMPLETE, FAILED, INTERRUPTED, ROW, RUNNING, digests, is_intact, read_row, write_row
+from singtech.results.rows import COMPLETE, FAILED, INTERRUPTED, RUNNING, check_result, digests, read_row, write_row
 from singtech.results.schema import protocol
 from singtech.results.settings import read_settings
 from singtech.training.fit import Run, Task, train_phase
@@ -113,7 +114,7 @@ def execute(
                 return Result(row, folder, nothing_trained)
             _say_how_it_ended(folder, say)
         except Damaged as problem:
-            log.warning("%s: %s It is set aside as %s.", folder, problem, set_aside(folder).name)
+            log.warning("%s Its run is set aside as %s.", problem, set_aside(folder).name)
         first_row = _condition(run, folder.name, corpus, parameter_count(network)) | dict(provenance or {})
         first_row["protocol"] = protocol(first_row)
         folder.mkdir(parents=True, exist_ok=True)
@@ -151,12 +152,12 @@ def read_current(folder: Path, run: Run, corpus: Corpus) -> dict | None:
         Damaged: the row or its predictions are damaged.
         Newer: a newer version wrote it.
     """
-    try:
-        row = read_row(folder)
-    except Newer as problem:
-        raise Newer(f"{folder / ROW}: {problem}; use that version, or another output_dir.") from None
-    if row is None or row["status"] != COMPLETE or not is_intact(row):
+    row = read_row(folder)
+    if row is None or row["status"] != COMPLETE or not row.get("digest"):  # the oldest have none
         return None
+    phases = folder.parent.parent / "phases"
+    if any(not (phases / key).exists() and any(phases.glob(f".{key}.damaged-*")) for key in run.keys):
+        return None  # a phase was set aside
     if not (folder / PREDICTIONS).is_file():
         return None
     read_predictions(folder / PREDICTIONS)
@@ -171,6 +172,17 @@ def read_current(folder: Path, run: Run, corpus: Corpus) -> dict | None:
         return None
     is_alone = list(folder.parent.glob(f"{glob.escape(folder.name[:-8])}*")) == [folder]
     return score(row, folder) if is_alone else None  # else make it again: tables show the newest run of several
+
+
+def read_configuration(folder: Path) -> dict:
+    """Read the configuration of a run, its values not yet checked. Call this in `reading`.
+
+    Raises:
+        ValueError: it is not YAML, or has changed since the run ended.
+    """
+    path = folder / CONFIGURATION
+    check_result(path.read_bytes(), path.name, read_row(folder) or {})
+    return read_yaml(path)
 
 
 def _write_results(folder: Path, network: Network, corpus: Corpus, predictions: Mapping[str, Predictions]) -> dict:

@@ -200,7 +200,7 @@ def test_a_check_sets_aside_damaged_features_and_checkpoints_and_leaves_what_is_
     assert phase.exists()
     assert len(damaged) == 1
     assert (outputs / "phases" / ".0123456789abcdef.work.damaged-1" / "last.ckpt").exists()
-    assert "is not what was stored: its SHA-256 has changed; set aside as" in store("check=true").out
+    assert "is damaged (its SHA-256 has changed); set aside as" in store("check=true").out
     assert (outputs / "phases" / f".{phase.name}.damaged-1" / "weights.safetensors").exists()
 
 

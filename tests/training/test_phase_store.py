@@ -39,7 +39,7 @@ def test_a_record_that_says_something_else_is_noticed(phase):
     path = phase.folder / "phase.json"
     record = json.loads(path.read_text())
     write_text(path, json.dumps(record | {"setup": {"seed": 1}}))
-    with pytest.raises(Damaged, match=rf"phase.json is not what was stored under {KEY}"):
+    with pytest.raises(Damaged, match=rf"phase.json is damaged \(it is not what was stored under {KEY}\)"):
         phase.check()
 
 
