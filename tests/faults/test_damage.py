@@ -148,9 +148,7 @@ class Study:
         files = {}
         for path in sorted(self.outputs.glob("*/**/*")):
             name = path.relative_to(self.outputs).as_posix()
-            if not path.is_file() or not re.match(
-                "(runs|phases|data|corpora)/(?!.*([.]damaged-|[.]0123|log[.]csv))", name
-            ):
+            if not path.is_file() or not STORED.match(name):
                 continue
             files[name] = path.read_bytes()
             if path.suffix == ".json":

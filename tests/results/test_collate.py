@@ -282,7 +282,7 @@ def test_a_results_file_of_a_newer_version_is_never_overwritten(tmp_path, brough
     assert "is left as it is" in caplog.text
 
 
-@pytest.mark.parametrize("name, value", [("f1_trill", 0.9), ("alpha", 0.5), ("phases", '"fedcba9876543210"')])
+@pytest.mark.parametrize(("name", "value"), [("f1_trill", 0.9), ("alpha", 0.5), ("phases", '"fedcba9876543210"')])
 def test_a_changed_row_is_left_out_and_named(tmp_path, run, name, value, caplog):
     run(seed=1)
     path = run(seed=0, f1_trill=0.25, phases="0123456789abcdef") / "row.json"
