@@ -110,7 +110,7 @@ def check(output_dir: Path, progress: Callable[[list], Iterator] = iter) -> tupl
         try:
             with lock, reading(entry.path):
                 CHECKS[entry.kind](entry.path)
-        except (Busy, Newer, OSError) as problem:
+        except (Busy, Newer) as problem:
             skip_reasons.append(f"{entry.path} was not checked: {problem}.")
         except Damaged as problem:
             aside = f"set aside as {set_aside(entry.path).name}" if is_writable else "the folder is read-only"
