@@ -1,5 +1,7 @@
 """Errors the user can fix. Any other exception is a bug and shows its traceback."""
 
+from collections.abc import Collection
+
 
 class SingtechError(Exception):
     """A user's mistake, in one sentence: what was found, what was expected, what to do."""
@@ -39,3 +41,9 @@ class NoSpace(SingtechError, OSError):
 
 class Diverged(SingtechError, FloatingPointError):
     """A loss is not finite."""
+
+
+def require_choice(setting: str, value: object, choices: Collection[str]) -> None:
+    """Raise `InvalidValue` unless a setting has one of its choices."""
+    if value not in choices:
+        raise InvalidValue(f"{setting}={value}: expected {' or '.join(choices)}.")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from singtech.errors import InvalidValue
+from singtech.errors import InvalidValue, require_choice
 from singtech.imbalance.smoothing import require_alpha
 
 REDUCTIONS = ("weights", "clips")
@@ -77,8 +77,7 @@ class WeightedCrossEntropy(nn.Module):
         techniques: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        if reduction not in REDUCTIONS:
-            raise InvalidValue(f"loss.reduction={reduction}: expected one of {', '.join(REDUCTIONS)}.")
+        require_choice("loss.reduction", reduction, REDUCTIONS)
         self.reduction = reduction
         self.register_buffer("weights", class_weights(class_counts, alpha, techniques), persistent=False)
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from singtech.errors import InvalidValue
+from singtech.errors import InvalidValue, require_choice
 from singtech.imbalance.losses import log_prior
 
 
@@ -63,8 +63,7 @@ class NearestMean:
     needs_features = True
 
     def __init__(self, distance: str = "euclidean") -> None:
-        if distance not in ("euclidean", "cosine"):
-            raise InvalidValue(f"distance={distance}: expected euclidean or cosine.")
+        require_choice("distance", distance, ("euclidean", "cosine"))
         self.distance = distance
 
     @torch.no_grad()

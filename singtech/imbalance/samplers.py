@@ -19,17 +19,6 @@ class Natural:
         return torch.randperm(self.clips, generator=generator)
 
 
-class Balanced:
-    """N draws with replacement, all techniques equally likely: the class-aware sampler of Kang et al. (2020)."""
-
-    def __init__(self, targets: Tensor) -> None:
-        self.likelihood = 1.0 / torch.bincount(targets).double()[targets]
-
-    def __call__(self, generator: torch.Generator, progress: float = 0.0) -> Tensor:
-        """(N,) indices of the training clips, with repetitions."""
-        return torch.multinomial(self.likelihood, len(self.likelihood), replacement=True, generator=generator)
-
-
 class Power:
     """N draws with replacement; techniques are as likely as n_c^q (Mahajan et al. 2018; q = 1/2 in Kang et al. 2020).
 
@@ -46,6 +35,13 @@ class Power:
         return torch.multinomial(self.likelihood, len(self.likelihood), replacement=True, generator=generator)
 
 
+class Balanced(Power):
+    """N draws with replacement, all techniques equally likely: the class-aware sampler of Kang et al. (2020)."""
+
+    def __init__(self, targets: Tensor) -> None:
+        super().__init__(targets, q=0.0)
+
+
 class Progressive:
     """N draws with replacement, a technique with probability (1 - t) n_c / N + t / K (Kang et al. 2020, Eq. 2).
 
@@ -57,10 +53,9 @@ class Progressive:
 
     def __init__(self, targets: Tensor) -> None:
         counts = torch.bincount(targets).double()
-        self.natural = torch.full((len(targets),), 1 / len(targets), dtype=torch.double)
         self.balanced = 1 / ((counts > 0).sum() * counts[targets])
 
     def __call__(self, generator: torch.Generator, progress: float = 0.0) -> Tensor:
         """(N,) indices of the training clips, with repetitions."""
-        likelihood = (1 - progress) * self.natural + progress * self.balanced
+        likelihood = (1 - progress) * (1 / len(self.balanced)) + progress * self.balanced
         return torch.multinomial(likelihood, len(likelihood), replacement=True, generator=generator)

@@ -10,8 +10,8 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from singtech.errors import InvalidValue
-from singtech.models.level import normalise_level, require_level
+from singtech.errors import InvalidValue, require_choice
+from singtech.models.level import LEVELS, normalise_level
 
 LAYERS = ((16, 128), (8, 64), (32, 256))  # channels and kernel (samples) of the three convolutions, without padding
 POOL, STRIDE = 64, 8  # of the max pooling after each convolution, in samples
@@ -23,7 +23,8 @@ class Waveform(nn.Module):
 
     def __init__(self, level: str = "peak") -> None:
         super().__init__()
-        self.level = require_level(level)
+        require_choice("front_end.level", level, LEVELS)
+        self.level = level
 
     def shape(self, samples: int) -> tuple[int, int]:
         """(1, S) of a clip of `samples` samples."""

@@ -7,24 +7,15 @@ about 500 Hz.
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from singtech.errors import InvalidValue
-from singtech.models.level import normalise_level, require_level
-from singtech.models.spectrogram import (
-    SCALES,
-    STANDARDS,
-    require_choices,
-    require_room,
-    require_whole,
-    scale_magnitudes,
-    standardise_bands,
-)
+from singtech.models.spectrogram import Spectrogram, require_room, require_whole
 
 HANN_BANDWIDTH = 1.5  # of the window, in bins of its own length
 
 
-class ConstantQ(nn.Module):
+class ConstantQ(Spectrogram):
     """(B, S) waveform to (B, R, bands, S // hop_length + 1) constant-Q transforms, one channel per filter scale.
 
     It has the magnitudes of `librosa.cqt`, from librosa's filters. It convolves the waveform itself, an octave of bands
@@ -55,17 +46,13 @@ class ConstantQ(nn.Module):
         standardise: str = "none",
         sample_rate: int = 44100,
     ) -> None:
-        super().__init__()
-        counts = {"bands": (bands, "bands"), "bands_per_octave": (bands_per_octave, "bands")}
-        for setting, (value, unit) in (counts | {"hop_length": (hop_length, "samples")}).items():
-            require_whole(setting, value, unit)
+        super().__init__(hop_length, scale, level, standardise, sample_rate)
+        require_whole("bands", bands, "bands")
+        require_whole("bands_per_octave", bands_per_octave, "bands")
         if not filter_scales or min(filter_scales) <= 0 or lowest <= 0:
             raise InvalidValue("front_end: expected lowest above 0, and at least one of filter_scales, all above 0.")
         require_room("bands", bands)
-        require_choices(scale=(scale, SCALES), standardise=(standardise, STANDARDS))
-        self.bands, self.hop_length, self.filter_scales = bands, hop_length, tuple(filter_scales)
-        self.scale, self.level, self.standardise = scale, require_level(level), standardise
-        self.sample_rate = sample_rate
+        self.bands, self.filter_scales = bands, tuple(filter_scales)
         frequencies = lowest * 2 ** (torch.arange(bands).double() / bands_per_octave)
         self.octaves = range(0, bands, bands_per_octave)
         for channel, filter_scale in enumerate(self.filter_scales):
@@ -88,23 +75,19 @@ class ConstantQ(nn.Module):
             )
         return len(self.filter_scales), self.bands, samples // self.hop_length + 1
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        """(B, S) -> (B, R, bands, T), always in float32. Frames are centred on multiples of the hop."""
-        with torch.autocast(waveform.device.type, enabled=False):
-            signal = normalise_level(waveform.float(), self.level).unsqueeze(1)
-            channels = [
-                torch.cat([self._convolve(signal, f"filters_{channel}_{first}") for first in self.octaves], dim=1)
-                for channel in range(len(self.filter_scales))
-            ]
-            magnitudes = torch.stack(channels, dim=1)
-            scaled = scale_magnitudes(magnitudes, self.scale, self.sample_rate / self.hop_length)
-            return standardise_bands(scaled) if self.standardise == "bands" else scaled
+    def magnitudes(self, waveform: Tensor) -> Tensor:
+        """(B, S) -> (B, R, bands, T)."""
+        channels = [
+            torch.cat([self._convolve(waveform, f"filters_{channel}_{first}") for first in self.octaves], dim=1)
+            for channel in range(len(self.filter_scales))
+        ]
+        return torch.stack(channels, dim=1)
 
-    def _convolve(self, signal: Tensor, name: str) -> Tensor:
-        """(B, 1, S) -> (B, bands of an octave, T) magnitudes."""
+    def _convolve(self, waveform: Tensor, name: str) -> Tensor:
+        """(B, S) -> (B, bands of an octave, T) magnitudes."""
         filters = self.get_buffer(name)
         length = filters.shape[-1]
-        padded = F.pad(signal, (length // 2, length - length // 2), mode="reflect")
+        padded = F.pad(waveform.unsqueeze(1), (length // 2, length - length // 2), mode="reflect")
         # a matrix product, because a convolution on CUDA would round to TF32
         frames = padded[:, 0].unfold(-1, length, self.hop_length)  # (B, T, taps)
         real, imaginary = (filters[:, 0] @ frames.transpose(1, 2)).chunk(2, dim=1)
@@ -132,11 +115,7 @@ def _make_filters(frequencies: Tensor, octaves: float, filter_scale: float, samp
         )
     require_room("lowest", len(frequencies), filter_scale * sample_rate / (width * float(frequencies[0])))
     filters, lengths = librosa.filters.wavelet(
-        freqs=frequencies.numpy(),
-        sr=sample_rate,
-        filter_scale=filter_scale,
-        alpha=width,
-        pad_fft=False,
+        freqs=frequencies.numpy(), sr=sample_rate, filter_scale=filter_scale, alpha=width, pad_fft=False
     )
     filters = filters * np.sqrt(lengths)[:, None]
     return torch.from_numpy(np.concatenate([filters.real, filters.imag]).astype(np.float32)).unsqueeze(1)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from singtech.errors import InvalidValue
+from singtech.errors import InvalidValue, require_choice
 from singtech.models.backends.compiled import deform_conv2d_numba
 from singtech.models.backends.fused import deform_conv2d_triton
 from singtech.models.backends.gathered import deform_conv2d_gather
@@ -162,8 +162,7 @@ class DeformableConv2d(nn.Conv2d):
         backend: str = "auto",
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, bias=False)
-        if directions not in ("both", "along"):
-            raise InvalidValue(f"directions={directions}: expected both or along.")
+        require_choice("directions", directions, ("both", "along"))
         self.taps = kernel_size[0] * kernel_size[1]
         self.pads = paddings(kernel_size, padding)
         self.modulated, self.directions, self.backend = modulated, directions, backend
@@ -221,8 +220,7 @@ def paddings(kernel_size: tuple[int, int], padding: str) -> tuple[int, int, int,
     `same` keeps the size; an even kernel gets one more row after the end, as in torch's own "same", so that plain and
     deformable layers have the same grid. `both` is k//2 on both sides.
     """
-    if padding not in ("same", "both"):
-        raise InvalidValue(f"padding={padding}: expected same or both.")
+    require_choice("padding", padding, ("same", "both"))
     difference = 1 if padding == "same" else 0
     height, width = kernel_size
     return (width - difference) // 2, width // 2, (height - difference) // 2, height // 2

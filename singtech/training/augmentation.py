@@ -21,7 +21,7 @@ from torch import Tensor
 
 from singtech.components import build
 from singtech.corpus.datamodule import Margins
-from singtech.errors import InvalidValue
+from singtech.errors import InvalidValue, require_choice
 
 Generators = Sequence[torch.Generator]
 LOWEST_HZ = 50.0  # voices have nothing below
@@ -244,7 +244,7 @@ class FrequencyMixStyle:
 
     def __call__(self, spectrograms: Tensor, generators: Generators) -> Tensor:
         """(B, C, F, T) spectrograms -> (B, C, F, T)."""
-        require_frequencies(self, spectrograms)
+        require_spectrograms(self, spectrograms)
         clips = len(spectrograms)
         if clips < 2:
             return spectrograms
@@ -281,7 +281,7 @@ class FrequencyMasks:
 
     def __call__(self, spectrograms: Tensor, generators: Generators) -> Tensor:
         """(B, C, F, T) spectrograms -> (B, C, F, T)."""
-        require_frequencies(self, spectrograms)
+        require_spectrograms(self, spectrograms)
         place, width = uniform(generators, 2, self.masks).to(spectrograms.device).unsqueeze(-1).unbind(dim=1)
         bins = spectrograms.shape[2]
         widths = (width * (int(self.width * bins) + 1)).floor()  # from 0 to the widest
@@ -360,13 +360,8 @@ def augment(part: Any, clips: Tensor, generators: Generators, margins: Margins |
 def stages(augmentation: Any) -> dict[str, Any]:
     """Return what of an augmentation acts on `waveforms` and on `spectrograms`, where anything does."""
     if isinstance(augmentation, Chain):
-        kinds = dict.fromkeys(map(acts_on, augmentation.parts.values()))
-        return {kind: partial(_part_of_chain, augmentation, kind) for kind in kinds}
+        return {kind: partial(augmentation, kind=kind) for kind in map(acts_on, augmentation.parts.values())}
     return {} if augmentation is None else {acts_on(augmentation): partial(augment, augmentation)}
-
-
-def _part_of_chain(chain: Chain, kind: str, clips: Tensor, generators: Generators, margins: Any = None) -> Tensor:
-    return chain(clips, generators, margins, kind)
 
 
 def acts_on(augmentation: Any) -> str:
@@ -376,8 +371,7 @@ def acts_on(augmentation: Any) -> str:
         InvalidValue: its attribute of this name is something else.
     """
     kind = getattr(augmentation, "acts_on", "waveforms")
-    if kind not in ("waveforms", "spectrograms"):
-        raise InvalidValue(f"{type(augmentation).__name__}.acts_on={kind}: expected waveforms or spectrograms.")
+    require_choice(f"{type(augmentation).__name__}.acts_on", kind, ("waveforms", "spectrograms"))
     return kind
 
 
@@ -404,8 +398,8 @@ def require_order(name: str, low: float, high: float) -> None:
         raise InvalidValue(f"augment.{name}_low={low}: expected at most augment.{name}_high={high}.")
 
 
-def require_frequencies(augmentation: Any, spectrograms: Tensor) -> None:
+def require_spectrograms(change: Any, inputs: Tensor) -> None:
     """Require the front end's output to be spectrograms."""
-    if spectrograms.ndim != 4:
-        name, shape = type(augmentation).__name__, tuple(spectrograms.shape[1:])
-        raise InvalidValue(f"augment: {name} needs a front end with (channels, frequencies, frames), not {shape}.")
+    if inputs.ndim != 4:
+        name, shape = type(change).__name__, tuple(inputs.shape[1:])
+        raise InvalidValue(f"{name} needs a front end with (channels, frequencies, frames), not {shape}.")

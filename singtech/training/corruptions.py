@@ -5,15 +5,14 @@ draws from a generator that depends on its place among the test clips alone, so 
 """
 
 import io
-from collections.abc import Sequence
 
 import soundfile
 import torch
 from torch import Tensor
 
 from singtech.errors import InvalidValue
+from singtech.training.augmentation import Generators, require_spectrograms
 
-Generators = Sequence[torch.Generator]
 SLOPE = 0.05  # of the low-pass, as a share of its cutoff: a sharper edge would ring
 
 
@@ -100,7 +99,8 @@ class Reversed:
 
     def __call__(self, spectrograms: Tensor, generators: Generators) -> Tensor:
         """(B, C, F, T) -> (B, C, F, T)."""
-        return _require_frames(spectrograms).flip(-1)
+        require_spectrograms(self, spectrograms)
+        return spectrograms.flip(-1)
 
 
 class Shuffled:
@@ -110,20 +110,6 @@ class Shuffled:
 
     def __call__(self, spectrograms: Tensor, generators: Generators) -> Tensor:
         """(B, C, F, T) -> (B, C, F, T)."""
-        frames = _require_frames(spectrograms).shape[-1]
-        orders = [torch.randperm(frames, generator=generator) for generator in generators]
+        require_spectrograms(self, spectrograms)
+        orders = [torch.randperm(spectrograms.shape[-1], generator=generator) for generator in generators]
         return torch.stack([clip[..., order.to(clip.device)] for clip, order in zip(spectrograms, orders, strict=True)])
-
-
-def _require_frames(spectrograms: Tensor) -> Tensor:
-    """Return the spectrograms.
-
-    Raises:
-        InvalidValue: the front end makes something else, such as waveforms.
-    """
-    if spectrograms.ndim != 4:
-        raise InvalidValue(
-            f"corruption: the front end gives clips of shape {tuple(spectrograms.shape[1:])}, expected spectrograms "
-            "(channels, bins, frames): this network takes no change of frames."
-        )
-    return spectrograms

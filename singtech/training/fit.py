@@ -17,7 +17,7 @@ from torch import Tensor
 from singtech.components import build, describe, unwrap
 from singtech.corpus.clip_store import Corpus
 from singtech.corpus.datamodule import VocalSetDataModule, Windows
-from singtech.errors import InvalidValue
+from singtech.errors import InvalidValue, require_choice
 from singtech.imbalance.losses import ClassBalanced, WeightedCrossEntropy
 from singtech.imbalance.minimum import PENALTY, above_minimum
 from singtech.imbalance.samplers import Natural
@@ -93,10 +93,8 @@ class Setup:
     rounding: int = 0
 
     def __post_init__(self) -> None:
-        choices = {"selection": SELECTIONS, "precision": PRECISIONS}
-        for setting, values in choices.items():
-            if getattr(self, setting) not in values:
-                raise InvalidValue(f"{setting}={getattr(self, setting)}: expected one of {', '.join(values)}.")
+        require_choice("selection", self.selection, SELECTIONS)
+        require_choice("precision", self.precision, PRECISIONS)
         if self.max_batches is not None and self.max_batches < 1:
             raise InvalidValue(f"schedule.max_batches={self.max_batches}: expected a whole number from 1 up, or null.")
         if self.devices < 1:
@@ -122,8 +120,7 @@ class Scoring:
     corruption: Callable[..., Augmentation] | None = None
 
     def __post_init__(self) -> None:
-        if self.unit not in UNITS:
-            raise InvalidValue(f"scoring.unit={self.unit}: expected {' or '.join(UNITS)}.")
+        require_choice("scoring.unit", self.unit, UNITS)
         if not 0 < self.hop <= 1:
             raise InvalidValue(f"scoring.hop={self.hop}: expected a share of a clip, above 0 and at most 1.")
 
@@ -380,24 +377,19 @@ def _fit(
         criterion.load_state_dict(optimizer_state["criterion"], strict=False)  # its buffers are those of this phase
     module = TechniqueModule(
         network,
+        phase,
         criterion,
-        phase.optimizer_settings,
         len(corpus.techniques),
         setup.seed,
-        trains=phase.trains,
         first_epoch=data.first_epoch,
         optimizer_state=optimizer_state,
         augment=_build_augment(phase, corpus),
         learnable=learnable,
         on_features=task.is_on_features,
-        saves_extractor=phase.changes_extractor,
         batch_clips=data.batch_clips,
-        decay=phase.decay,
-        offset_rate=getattr(phase, "offset_rate", 1.0),
         mix=build(phase.mix, class_counts=torch.from_numpy(corpus.counts("train"))) if phase.mix else None,
         constraint=_constraint(phase, network),
         batch_size=setup.batch_size,
-        label_smoothing=getattr(phase, "label_smoothing", 0.0),
     )
     checkpoint = task.work_folder / CHECKPOINT
     callbacks: list[Callback] = [Progress(task.title, machine.progress, task.after_epoch)]

@@ -18,7 +18,8 @@ from singtech.models.deformable import DeformableConv2d
 from singtech.models.network import Network
 from singtech.streams import derive_seed
 from singtech.training import augmentation
-from singtech.training.protocols import Augmentation, Constraint, Loss, Mixture, Optimizer, normalizer
+from singtech.training.phases import Training
+from singtech.training.protocols import Augmentation, Constraint, Loss, Mixture, normalizer
 
 Batch = tuple[Tensor, Tensor, Tensor]  # loss, logits and targets
 WARMUP = 0.1  # share of a phase's steps
@@ -33,56 +34,47 @@ class TechniqueModule(LightningModule):
 
     Args:
         network: front end, extractor and head.
+        phase: what is trained, and how. Checkpoints contain the extractor only if the phase changes it.
         criterion: the loss.
-        optimizer: called with the parameters to train.
         techniques: K.
         seed: of the run.
-        trains: `network`, or `head` alone.
         first_epoch: epochs of training before this phase.
         optimizer_state: from which the optimizer starts.
         augment: changes the training waveforms or their spectrograms.
         learnable: module to train in place of the head's own weights.
         on_features: whether batches hold (B, D) features instead of (B, S) waveforms.
-        saves_extractor: whether checkpoints contain the extractor; False for phases that do not change it.
         batch_clips: called with epoch and batch, gives the names of its clips for the message of a diverged run.
-        offset_rate: factor on the learning rate of the layers that predict offsets.
-        decay: of the learning rate over the phase's steps, see `decay_factor`.
         mix: mixes the clips of a batch.
         constraint: called with the head after every step, changes it.
         batch_size: clips a step, over all devices.
-        label_smoothing: share of each label that is spread over all techniques.
     """
 
     def __init__(
         self,
         network: Network,
+        phase: Training,
         criterion: Loss,
-        optimizer: Optimizer,
         techniques: int,
         seed: int,
         *,
-        trains: str = "network",
         first_epoch: int = 0,
         optimizer_state: dict | None = None,
         augment: Augmentation | None = None,
         learnable: nn.Module | None = None,
         on_features: bool = False,
-        saves_extractor: bool = True,
         batch_clips: Callable[[int, int], list[str]] | None = None,
-        offset_rate: float = 1.0,
-        decay: str = "none",
         mix: Mixture | None = None,
         constraint: Constraint | None = None,
         batch_size: int = 64,
-        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        self.network, self.criterion, self.learnable, self.augment = network, criterion, learnable, augment
-        self.optimizer, self.optimizer_state, self.seed, self.trains = optimizer, optimizer_state, seed, trains
-        self.first_epoch, self.on_features, self.batch_clips = first_epoch, on_features, batch_clips
-        self.offset_rate, self.decay, self.mix, self.constraint = offset_rate, decay, mix, constraint
-        self.techniques, self.batch_size, self.label_smoothing = techniques, batch_size, label_smoothing
-        self.strict_loading = saves_extractor
+        self.network, self.phase, self.criterion, self.learnable = network, phase, criterion, learnable
+        self.techniques, self.seed, self.first_epoch, self.batch_size = techniques, seed, first_epoch, batch_size
+        self.augment, self.mix, self.constraint, self.optimizer_state = augment, mix, constraint, optimizer_state
+        self.on_features, self.batch_clips = on_features, batch_clips
+        self.offset_rate = getattr(phase, "offset_rate", 1.0)
+        self.label_smoothing = getattr(phase, "label_smoothing", 0.0)
+        self.strict_loading = phase.changes_extractor
         self.curve: list[dict[str, float]] = []
         self.train_batches: list[Batch] = []  # of the current epoch
         self.validation_batches: list[Batch] = []
@@ -90,7 +82,7 @@ class TechniqueModule(LightningModule):
 
     def forward(self, inputs: Tensor, change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """(B, S) waveforms or (B, D) features -> (B, K) logits; `change` is of the front end's output."""
-        if self.trains == "network":
+        if self.phase.trains == "network":
             return self.network(inputs) if change is None else self.network(inputs, change)
         if not self.on_features:
             with torch.no_grad():
@@ -100,13 +92,13 @@ class TechniqueModule(LightningModule):
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """List the parameters to train: the network's, or the head's alone; and those of the loss if it has any."""
-        part = self.network if self.trains == "network" else self.learnable or self.network.classifier
+        part = self.network if self.phase.trains == "network" else self.learnable or self.network.classifier
         loss_parameters = self.criterion.parameters() if isinstance(self.criterion, nn.Module) else ()
         return [*part.parameters(), *loss_parameters]
 
     def configure_optimizers(self) -> Any:
         """Build the phase's optimizer with the state of the previous phase, and the decay of its learning rate."""
-        optimizer = self.optimizer(self._parameter_groups())
+        optimizer = self.phase.optimizer_settings(self._parameter_groups())
         if self.offset_rate != 1:
             optimizer.param_groups[-1]["lr"] *= self.offset_rate
         if self.optimizer_state is not None:
@@ -116,10 +108,12 @@ class TechniqueModule(LightningModule):
                 group.pop("initial_lr", None)  # from the decay of the previous phase
                 if rate is not None:
                     group["lr"] = rate
-        if self.decay == "none":
+        if self.phase.decay == "none":
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, functools.partial(decay_factor, self.decay, steps))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, functools.partial(decay_factor, self.phase.decay, steps)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _parameter_groups(self) -> list:
@@ -136,7 +130,7 @@ class TechniqueModule(LightningModule):
     def on_train_epoch_start(self) -> None:
         """Seed dropout by the run's seed and the epoch."""
         self.epoch_start = time.perf_counter()
-        if self.trains == "network":
+        if self.phase.trains == "network":
             self.network.train()
         if hasattr(self.criterion, "begin_epoch"):
             self.criterion.begin_epoch(self.current_epoch / int(self.trainer.max_epochs or 1))
@@ -240,7 +234,7 @@ class TechniqueModule(LightningModule):
 
     @property
     def _advice(self) -> str:
-        rate = getattr(self.optimizer, "keywords", {}).get("lr")
+        rate = getattr(self.phase.optimizer_settings, "keywords", {}).get("lr")
         return f"training has diverged; try a smaller optimizer.lr than {rate}."
 
     def _require_finite(self, first_batch: int) -> None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from singtech.components import build, describe, import_component, unwrap
-from singtech.errors import InvalidValue
+from singtech.errors import InvalidValue, require_choice
 from singtech.imbalance.losses import WeightedCrossEntropy
 from singtech.imbalance.minimum import PENALTY, fit_to_minimum
 from singtech.imbalance.samplers import Natural
@@ -113,8 +113,7 @@ class Training(Phase):
             raise InvalidValue(f"epochs={self.epochs} in a phase: expected a whole number from 1 up.")
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise InvalidValue(f"learning_rate={self.learning_rate} in a phase: expected a number above 0, or null.")
-        if self.decay not in DECAYS:
-            raise InvalidValue(f"decay={self.decay} in a phase: expected one of {', '.join(DECAYS)}.")
+        require_choice("a phase's decay", self.decay, DECAYS)
         if self.last_epochs is not None and self.last_epochs < 1:
             raise InvalidValue(
                 f"last_epochs={self.last_epochs} in a phase: expected a whole number from 1 up, or null."
@@ -195,9 +194,8 @@ class TrainHead(Training):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for setting, choices in (("init", ("warm", "scratch")), ("extractor", ("eval", "train", "dropout"))):
-            if getattr(self, setting) not in choices:
-                raise InvalidValue(f"{setting}={getattr(self, setting)} in a phase: expected {' or '.join(choices)}.")
+        require_choice("a phase's init", self.init, ("warm", "scratch"))
+        require_choice("a phase's extractor", self.extractor, ("eval", "train", "dropout"))
 
     @property
     def changes_extractor(self) -> bool:
@@ -254,8 +252,7 @@ class FitHead(Phase):
     def __post_init__(self) -> None:
         if not self.penalty > 0:
             raise InvalidValue(f"penalty={self.penalty} in a phase: expected a number above 0.")
-        if self.extractor not in ("eval", "dropout"):
-            raise InvalidValue(f"extractor={self.extractor} in a phase: expected eval or dropout.")
+        require_choice("a phase's extractor", self.extractor, ("eval", "dropout"))
 
     def finish(self, network: Network, class_counts: Tensor, learnable: nn.Module | None, features: Features) -> None:
         head = network.classifier
@@ -336,8 +333,7 @@ def read_phases(
     Raises:
         InvalidValue: there are no phases, a phase has an unknown setting or lacks one, or the statistics are unknown.
     """
-    if batch_norm not in STATISTICS:
-        raise InvalidValue(f"batch_norm={batch_norm}: expected one of {', '.join(STATISTICS)}.")
+    require_choice("batch_norm", batch_norm, STATISTICS)
     if not isinstance(entries, list | tuple) or not entries:
         raise InvalidValue("strategy.phases: expected a list of at least one phase.")
     phases = [_read_phase(entry, number) for number, entry in enumerate(entries)]

@@ -21,7 +21,7 @@ from singtech.models.network import parameter_count
 from singtech.training.fit import Run, device_name
 from singtech.training.module import TechniqueModule
 from singtech.training.phase_store import RECORD, StoredPhase
-from singtech.training.phases import Phase, digest
+from singtech.training.phases import Phase, TrainHead, TrainNetwork, digest
 from singtech.training.run import Result, is_complete, runnable
 from singtech.training.trainer import Machine
 
@@ -140,7 +140,12 @@ class Work(NamedTuple):
     clips: int
 
 
-Pace = tuple[int, float]  # clips, and the seconds that they took
+class Pace(NamedTuple):
+    """How many clips of a phase were trained, and in how many seconds."""
+
+    work: Work
+    clips: int
+    seconds: float
 
 
 @dataclass
@@ -150,16 +155,16 @@ class Forecast:
     Attributes:
         output_dir: the results folder.
         runs: name of each run to make -> its phases; runs share phases.
-        paces: kind of phase -> clips and seconds of training so far.
+        paces: of each phase trained so far.
         extras: seconds of each finished run beside its training.
-        begun: the phase in training, its clips so far, and their seconds.
+        begun: the phase in training.
     """
 
     output_dir: Path
     runs: dict[str, tuple[Work, ...]] = field(default_factory=dict)
-    paces: dict[Kind, Pace] = field(default_factory=dict)
+    paces: list[Pace] = field(default_factory=list)
     extras: list[float] = field(default_factory=list)
-    begun: tuple[Work, int, float] | None = None
+    begun: Pace | None = None
 
     def add(self, run: Run, corpus: Corpus) -> bool:
         """Add a run, unless it is complete; return whether it was added."""
@@ -176,7 +181,7 @@ class Forecast:
     def note_epochs(self, name: str, number: int, epochs: int, of: int, seconds: float) -> None:
         """Note how many of its epochs a phase of a run has trained, and in how many seconds."""
         work = self.runs[name][number]
-        self.begun = work, round(work.clips * epochs / of), seconds
+        self.begun = Pace(work, round(work.clips * epochs / of), seconds)
 
     def finish(self, name: str, result: Result | None = None, seconds: float = 0.0) -> None:
         """Note that a run has ended after some seconds; without a result it failed, or is put off."""
@@ -185,7 +190,7 @@ class Forecast:
             return
         for work in (each for each, was_trained in zip(works, result.trained, strict=True) if was_trained):
             own = StoredPhase(self.output_dir / "phases" / work.key).record["seconds"]
-            self._learn(work.kind, work.clips, own)
+            self.paces.append(Pace(work, work.clips, own))
             seconds -= own
         self.extras.append(max(seconds, 0.0))
 
@@ -197,32 +202,23 @@ class Forecast:
         Returns:
             None if no network has a pace yet.
         """
-        paces = dict(self.paces)
-        if self.begun:
-            work, clips, seconds = self.begun
-            paces[work.kind] = _add(paces.get(work.kind, (0, 0.0)), (clips, seconds))
+        paces = self.paces + ([self.begun] if self.begun else [])
         if not paces:
             return None
-        trained = {self.begun[0].key: self.begun[1]} if self.begun else {}
         works = {work.key: work for each in self.runs.values() for work in each if not self._is_stored(work.key)}
         total = len(self.runs) * sum(self.extras) / max(len(self.extras), 1)
         for work in works.values():
-            similar = [pace for kind, pace in paces.items() if kind.trains == work.kind.trains]
-            clips, seconds = paces.get(work.kind) or functools.reduce(_add, similar, (0, 0.0))
+            similar = [pace for pace in paces if pace.work.kind.trains == work.kind.trains]
+            similar = [pace for pace in similar if pace.work.kind == work.kind] or similar
+            clips = sum(pace.clips for pace in similar)
             if not clips and work.kind.trains == "network":
                 return None
-            total += (work.clips - trained.get(work.key, 0)) * seconds / max(clips, 1)
+            trained = self.begun.clips if self.begun and self.begun.work.key == work.key else 0
+            total += (work.clips - trained) * sum(pace.seconds for pace in similar) / max(clips, 1)
         return total
-
-    def _learn(self, kind: Kind, clips: int, seconds: float) -> None:
-        self.paces[kind] = _add(self.paces.get(kind, (0, 0.0)), (clips, seconds))
 
     def _is_stored(self, key: str) -> bool:
         return (self.output_dir / "phases" / key / RECORD).exists()
-
-
-def _add(pace: Pace, other: Pace) -> Pace:
-    return pace[0] + other[0], pace[1] + other[1]
 
 
 def _network_digest(run: Run) -> str:
@@ -239,18 +235,15 @@ def _measure_speed(run: Run, machine: Machine) -> Speed:
     trainer, device = machine.make_trainer(), machine.device
     network = machine.set_backend(run.build(), device)
     batch = run.setup.batch_size if device.type == "cuda" else min(run.setup.batch_size, 4)
-    optimizer = functools.partial(torch.optim.SGD, lr=1e-6)
     width: Any = network.extractor.out_features
-    sizes = {"network": (batch, run.samples), "head": (run.setup.batch_size, width)}
-    seconds = {}
-    for part, size in sizes.items():
-        loss, on_features = torch.nn.CrossEntropyLoss(), part == "head"
-        module = TechniqueModule(
-            network, loss, optimizer, run.techniques, run.setup.seed, trains=part, on_features=on_features
-        )
-        seconds[part] = _step_seconds(module, torch.randn(size, device=device), trainer) / size[0]
-    condition = f"{run.names['model']} dc={run.names['dc']}"
-    return Speed(seconds["network"], seconds["head"], condition, device_name(device))
+    seconds = []
+    for kind, size in ((TrainNetwork, (batch, run.samples)), (TrainHead, (run.setup.batch_size, width))):
+        phase = kind(epochs=1, optimizer=functools.partial(torch.optim.SGD, lr=1e-6))
+        parts = network, phase, torch.nn.CrossEntropyLoss(), run.techniques, run.setup.seed
+        module = TechniqueModule(*parts, on_features=kind is TrainHead)
+        seconds.append(_step_seconds(module, torch.randn(size, device=device), trainer) / size[0])
+    network_seconds, head_seconds = seconds
+    return Speed(network_seconds, head_seconds, f"{run.names['model']} dc={run.names['dc']}", device_name(device))
 
 
 def _step_seconds(

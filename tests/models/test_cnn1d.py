@@ -71,7 +71,7 @@ def test_a_clips_level_does_not_matter_but_to_level_none():
     for level, same in (("peak", True), ("rms", True), ("none", False)):
         network = cnn1d_network(SHORTEST, 3, 0, level=level).eval()
         assert torch.allclose(network(clip), network(0.1 * clip + 0.05), atol=1e-4) is same
-    with pytest.raises(ValueError, match=r"front_end\.level=loud: expected one of peak, rms, none"):
+    with pytest.raises(ValueError, match=r"front_end\.level=loud: expected peak or rms or none"):
         cnn1d_network(SHORTEST, 3, 0, level="loud")
 
 

@@ -19,7 +19,7 @@ from singtech.training.fit import Task, train_phase
 from singtech.training.module import TechniqueModule
 from singtech.training.phase_store import PhaseStore
 from singtech.training.trainer import Machine, raise_from_processes
-from tests.training.test_run import ADAM, a_run, classifier, loss, network, run, weights
+from tests.training.test_run import a_run, classifier, loss, network, run, weights
 
 ALONE, TOGETHER = (Machine(accelerator="cpu", progress=False, devices=devices) for devices in (1, 2))
 
@@ -35,7 +35,7 @@ def test_devices_share_every_batch_and_together_see_what_one_would():
 
 def test_each_device_draws_a_dropout_of_its_own_in_every_epoch(corpus, monkeypatch):
     def drawn(rank, epoch=0):
-        module = TechniqueModule(a_run(corpus, []).build(), loss(), ADAM, techniques=3, seed=0, first_epoch=epoch)
+        module = TechniqueModule(a_run(corpus, []).build(), network(), loss(), 3, seed=0, first_epoch=epoch)
         monkeypatch.setattr(TechniqueModule, "global_rank", rank)
         module.on_train_epoch_start()
         return torch.rand(4).tolist()

@@ -898,8 +898,8 @@ def in_another_thread(work):
     ("setting", "value", "message"),
     [
         ("batch_size", 1, "batch_size=1: expected two clips or more for each of trainer.devices"),
-        ("selection", "first", "selection=first: expected one of last, best"),
-        ("precision", "8-bit", "precision=8-bit: expected one of 32-true, bf16-mixed, 16-mixed"),
+        ("selection", "first", "selection=first: expected last or best"),
+        ("precision", "8-bit", "precision=8-bit: expected 32-true or bf16-mixed or 16-mixed"),
         ("max_batches", 0, "schedule.max_batches=0: expected a whole number from 1 up, or null"),
         ("devices", 0, "trainer.devices=0: expected how many devices"),
         ("devices", 5, "batch_size=8: expected two clips or more for each of trainer.devices"),

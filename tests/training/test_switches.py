@@ -183,7 +183,7 @@ def test_a_clip_draws_the_same_numbers_in_every_batch_and_others_in_every_epoch(
 
 
 def test_devices_that_share_a_batch_draw_a_clips_numbers_as_one_would(corpus, monkeypatch):
-    module = TechniqueModule(a_run(corpus, []).build(), loss(), SGD, 3, 0, augment=Augmented(8000), batch_size=8)
+    module = TechniqueModule(a_run(corpus, []).build(), network(), loss(), 3, 0, augment=Augmented(8000), batch_size=8)
 
     def numbers(batch, clips):
         return [float(torch.rand((), generator=each)) for each in module._augment_generators(batch, clips)]
@@ -336,7 +336,7 @@ def test_rounding_perturbs_the_initial_weights_alone_and_is_another_run(corpus):
 @pytest.mark.parametrize(
     ("phase", "message"),
     [
-        (lambda: network(decay="step"), "decay=step in a phase: expected one of none, linear, cosine, warmup_cosine"),
+        (lambda: network(decay="step"), "decay=step: expected none or linear or cosine or warmup_cosine"),
         (lambda: network(2, last_epochs=0), "last_epochs=0 in a phase: expected a whole number from 1 up"),
         (lambda: network(2, last_epochs=2, average=0.9), "expected one of them"),
         (lambda: network(average=1.0), "average=1.0 in a phase: expected a number between 0 and 1"),
@@ -346,7 +346,7 @@ def test_rounding_perturbs_the_initial_weights_alone_and_is_another_run(corpus):
         ),
         (lambda: network(offset_rate=0), "offset_rate=0 in a phase: expected a number above 0"),
         (lambda: FitHead(penalty=0), "penalty=0 in a phase: expected a number above 0"),
-        (lambda: FitHead(extractor="train"), "extractor=train in a phase: expected eval or dropout"),
+        (lambda: FitHead(extractor="train"), "extractor=train: expected eval or dropout"),
     ],
 )
 def test_what_a_switch_cannot_be_is_refused(phase, message):
