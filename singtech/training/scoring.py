@@ -26,16 +26,13 @@ def predict(run: Run, stored: tuple[StoredPhase, ...], corpus: Corpus, split: st
 
     A recording's logits are the mean log-probabilities of its windows.
     """
-    clips = scored_clips(run, corpus, split)
-    if run.scoring.unit == "clip":
-        features = clip_features(run, stored, corpus, split, machine, scoring=run.scoring)
-        return Predictions(clips, corpus.techniques, _classify(run, stored, corpus, machine, features))
-    windows = Windows(corpus, split, run.scoring.hop)
     features = clip_features(run, stored, corpus, split, machine, scoring=run.scoring)
-    logits = torch.from_numpy(_classify(run, stored, corpus, machine, features))
-    frame = pd.DataFrame(logits.double().log_softmax(dim=1).numpy())
-    means = frame.groupby(windows.recordings, sort=True).mean()
-    return Predictions(clips, corpus.techniques, means.to_numpy(np.float32))
+    logits = _classify(run, stored, corpus, machine, features)
+    if run.scoring.unit == "recording":
+        frame = pd.DataFrame(torch.from_numpy(logits).double().log_softmax(dim=1).numpy())
+        means = frame.groupby(Windows(corpus, split, run.scoring.hop).recordings, sort=True).mean()
+        logits = means.to_numpy(np.float32)
+    return Predictions(scored_clips(run, corpus, split), corpus.techniques, logits)
 
 
 def _classify(
