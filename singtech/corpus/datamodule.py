@@ -158,16 +158,16 @@ class ClipsWithMargins(ClipRows):
     """Training clips with audio of the training clips before and after each in its recording.
 
     Args:
-        values: (N, S) int16 waveforms; or None to give (B, 3) rows of the clip before, the clip, and the clip after
-            instead of waveforms, -1 for none.
+        values: (N, S) int16 waveforms; or (N,) numbers of rows, to give (B, 3) rows of the clip before, the clip, and
+            the clip after instead of waveforms, -1 for none.
         corpus: with the training clips.
         samples: M of the margins, at most S.
     """
 
-    def __init__(self, values: np.ndarray | None, corpus: Corpus, samples: int) -> None:
+    def __init__(self, values: np.ndarray, corpus: Corpus, samples: int) -> None:
         rows, clips = corpus.rows("train"), corpus.clips
-        super().__init__(np.arange(len(clips)) if values is None else values, rows, corpus.targets("train"))
-        self.samples, self.has_waveforms = samples, values is not None
+        super().__init__(values, rows, corpus.targets("train"))
+        self.samples = samples
         follows = find_successors(clips, corpus.sample_rate, corpus.waveforms.shape[1])
         is_after = np.append(follows, False)  # row n + 1 after row n
         before, after = np.where(is_after[rows - 1], rows - 1, -1), np.where(is_after[rows], rows + 1, -1)
@@ -177,7 +177,8 @@ class ClipsWithMargins(ClipRows):
     def __getitems__(self, items: Sequence[int]) -> tuple:
         rows = self.neighbours[items]
         before, after = (np.where(rows[:, side] < 0, 0, self.lengths[rows[:, side]]) for side in (0, 2))
-        inputs = read_with_margins(self.values, rows, self.samples) if self.has_waveforms else torch.from_numpy(rows)
+        is_audio = self.values.ndim == 2
+        inputs = read_with_margins(self.values, rows, self.samples) if is_audio else torch.from_numpy(rows)
         return inputs, self.targets[items], Margins(self.samples, before, after)
 
 
@@ -254,21 +255,21 @@ class VocalSetDataModule(pl.LightningDataModule):
         rank, devices = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         dataset = self._make_dataset("train")
         if self.margin:
-            values = self.corpus.waveforms if self.resident is None else None
-            dataset = ClipsWithMargins(values, self.corpus, self.margin)
+            dataset = ClipsWithMargins(dataset.values, self.corpus, self.margin)
         return self._make_loader(dataset, batch_sampler=self._make_batches(rank, devices))
 
     def val_dataloader(self) -> DataLoader | list:
         """Return the validation clips, if the split has any."""
         return self.ordered_loader("validation") if len(self.corpus.rows("validation")) else []
 
-    def ordered_loader(self, subset: str | None) -> DataLoader:
-        """Return every clip of a subset, or of the whole corpus for None, once, in the corpus's order."""
-        return self._make_loader(self._make_dataset(subset), batch_size=self.batch_size)
+    def ordered_loader(self, subset: str, hop: float | None = None) -> DataLoader:
+        """Return every clip of a subset, or of the whole corpus for "", once, in the corpus's order.
 
-    def window_loader(self, windows: Windows) -> DataLoader:
-        """Return the windows of a subset's recordings, in order."""
-        return self._make_loader(windows, batch_size=self.batch_size)
+        Args:
+            hop: for the windows of the subset's recordings instead, see `Windows`.
+        """
+        dataset = self._make_dataset(subset) if hop is None else Windows(self.corpus, subset, hop)
+        return self._make_loader(dataset, batch_size=self.batch_size)
 
     def recalibration_loader(self) -> DataLoader:
         """Return each training clip once, in a random order that depends only on the seed."""
@@ -311,8 +312,8 @@ class VocalSetDataModule(pl.LightningDataModule):
         last = clips % self.batch_size
         return 0 < last < 2 * devices and clips > last
 
-    def _make_dataset(self, subset: str | None) -> ClipRows:
-        if subset is None:
+    def _make_dataset(self, subset: str) -> ClipRows:
+        if not subset:
             targets = np.full(len(self.corpus.clips), -1)
             return ClipRows(self.corpus.waveforms, np.arange(len(targets)), targets)
         if subset not in self.datasets:
@@ -328,13 +329,9 @@ class VocalSetDataModule(pl.LightningDataModule):
 
     def _make_loader(self, dataset: Dataset, **options) -> DataLoader:
         generator = torch.Generator().manual_seed(0)  # else it would use the generator of dropout
-        return DataLoader(dataset, collate_fn=_identity, generator=generator, **options)
+        return DataLoader(dataset, collate_fn=tuple, generator=generator, **options)
 
 
 def to_waveform(samples: Tensor) -> Tensor:
     """Turn int16 samples into float32 between -1 and 1; floats do not change."""
     return samples.float() / 32768 if samples.dtype == torch.int16 else samples
-
-
-def _identity(batch: Any) -> Any:
-    return batch

@@ -156,14 +156,7 @@ class _NormaliseAndPool(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx,
-        maps: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        eps: float,
-        window: tuple[int, int],
-        dropout: float,
-        seed: int,
+        ctx, maps: Tensor, weight: Tensor, bias: Tensor, eps: float, window: tuple[int, int], dropout: float, seed: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         values = maps.permute(0, 2, 3, 1).contiguous()
         batch, rows, columns, channels = values.shape
@@ -215,12 +208,8 @@ class _NormaliseAndPool(torch.autograd.Function):
             _loops().unpool(*parts, *factors, *ctx.window, ctx.gain, values_gradient[clip].numpy())
 
         run_in_threads(unpool, batch)
-        gradients = (
-            values_gradient.permute(0, 3, 1, 2),
-            weight_gradient.to(weight.dtype),
-            bias_gradient.to(weight.dtype),
-        )
-        return *gradients, None, None, None, None
+        gradients = [gradient.to(weight.dtype) for gradient in (weight_gradient, bias_gradient)]
+        return values_gradient.permute(0, 3, 1, 2), *gradients, None, None, None, None
 
 
 def _loops() -> ModuleType:

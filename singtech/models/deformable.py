@@ -22,17 +22,8 @@ from singtech.models.backends.reference import deform_conv2d_torchvision
 log = logging.getLogger(__name__)
 
 
-def _autocast_triton(
-    features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, padding: tuple[int, int]
-) -> Tensor:
-    """Compute in autocast's precision, or in the weight's outside autocast."""
-    device = features.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-    return deform_conv2d_triton(features.to(dtype), offset, mask, weight.to(dtype), padding)
-
-
 COMPUTE = {"torchvision": deform_conv2d_torchvision, "gather": deform_conv2d_gather}
-COMPUTE |= {"numba": deform_conv2d_numba, "triton": _autocast_triton}
+COMPUTE |= {"numba": deform_conv2d_numba, "triton": deform_conv2d_triton}
 BACKENDS = tuple(COMPUTE)
 HAS_TRITON = find_spec("triton") is not None
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from singtech.components import build, describe, unwrap
 from singtech.corpus.clip_store import Corpus
-from singtech.corpus.datamodule import VocalSetDataModule, Windows
+from singtech.corpus.datamodule import VocalSetDataModule
 from singtech.errors import InvalidValue, require_choice
 from singtech.imbalance.losses import ClassBalanced, WeightedCrossEntropy
 from singtech.imbalance.minimum import PENALTY, above_minimum
@@ -495,7 +495,7 @@ def clip_features(
     changes = [number for number, phase in enumerate(run.phases[: len(stored)]) if phase.changes_extractor]
     source = stored[changes[-1] if changes else 0]
 
-    def compute(subset: str | None) -> np.ndarray:
+    def compute(subset: str) -> np.ndarray:
         device = machine.device
         network = machine.set_backend(run.build(), device)
         source.load_into(network)
@@ -514,7 +514,7 @@ def clip_features(
     clips = corpus.fingerprint(subset)
     details = (["dropout", dropout_pass] if dropout_pass else []) + scoring.details
     if run.is_frozen and not details:  # stored together, so that folds share them
-        features = source.features(corpus.state, functools.partial(compute, None))[corpus.rows(subset)]
+        features = source.features(corpus.state, functools.partial(compute, ""))[corpus.rows(subset)]
     else:
         features = source.features(digest([clips, *details]) if details else clips, functools.partial(compute, subset))
     if not run.is_frozen:
@@ -530,14 +530,13 @@ def _inputs(
     front_end: torch.nn.Module,
     run: Run,
     data: VocalSetDataModule,
-    subset: str | None,
+    subset: str,
     scoring: Scoring,
     device: torch.device,
     is_shown: bool,
 ) -> Iterator[Tensor]:
     """Yield the front end's outputs for a subset's clips or windows, or for all clips, on a device."""
-    windows = Windows(data.corpus, subset, scoring.hop) if subset and scoring.unit == "recording" else None
-    loader = data.ordered_loader(subset) if windows is None else data.window_loader(windows)
+    loader = data.ordered_loader(subset, scoring.hop if scoring.unit == "recording" else None)
     title, place = f"features of {f'the {subset}' if subset else 'all'} {scoring.unit}s", 0
     corruption = build(scoring.corruption, sample_rate=run.sample_rate) if scoring.corruption else None
     changes = augmentation.stages(corruption)

@@ -79,10 +79,7 @@ def within(features: np.ndarray, labels: np.ndarray, recordings: np.ndarray) -> 
         half = halve(labels, recordings, split)
         for side in (half, ~half):
             named[split, ~side] = decode(features[side], labels[side], features[~side])
-    classes, counts = np.unique(labels, return_counts=True)
-    scores = _scores(named, labels, without_each(recordings))
-    sizes = [len(classes), len(labels), len(set(recordings))]
-    return [*sizes, *scores[0], counts.max() / len(labels), *scores[1], 1 / len(classes)]
+    return _score(named, labels, labels, recordings, len(set(recordings)))
 
 
 def across(
@@ -100,11 +97,7 @@ def across(
         others, other_labels, singers: (M, D), (M,), (M,) to name.
         recordings: their number.
     """
-    named = decode(features, labels, others)[None]
-    classes, counts = np.unique(labels, return_counts=True)
-    scores = _scores(named, other_labels, without_each(singers))
-    majority = float(np.mean(other_labels == classes[counts.argmax()]))
-    return [len(classes), len(others), recordings, *scores[0], majority, *scores[1], 1 / len(classes)]
+    return _score(decode(features, labels, others)[None], other_labels, labels, singers, recordings)
 
 
 def halve(labels: np.ndarray, recordings: np.ndarray, split: int) -> np.ndarray:
@@ -132,14 +125,17 @@ def decode(features: np.ndarray, labels: np.ndarray, others: np.ndarray) -> np.n
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=STEPS)).fit(features, labels).predict(others)
 
 
-def _scores(named: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> list[tuple[float, float, float]]:
-    """Accuracy and balanced accuracy, each with its interval.
+def _score(named: np.ndarray, labels: np.ndarray, known: np.ndarray, groups: np.ndarray, recordings: int) -> list:
+    """Score labels that a probe gave; the numbers of a row, see `COLUMNS`.
 
     Args:
         named: (S, N) labels of S splits.
         labels: (N,) true ones.
-        weights: (1 + n, N) of the clips.
+        known: (M,) labels that the probe learned from.
+        groups: (N,) one is left out at a time for the intervals.
+        recordings: their number.
     """
+    weights = without_each(groups)  # (1 + n, N)
     right = (named == labels).T.astype(float)  # (N, S)
     accuracy = divide(weights @ right, weights.sum(axis=1, keepdims=True))
     classes = (labels[:, None] == np.unique(labels)).astype(float)  # (N, K)
@@ -147,4 +143,7 @@ def _scores(named: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> list[
     recalls = divide(hits, (weights @ classes).T[..., None])
     balanced = divide(np.nansum(recalls, axis=0), np.isfinite(recalls).sum(axis=0))
     estimates = [jackknife(scores) for scores in (accuracy, balanced)]
-    return [(estimate.value, *estimate.interval()) for estimate in estimates]
+    scores = [(estimate.value, *estimate.interval()) for estimate in estimates]
+    learned, counts = np.unique(known, return_counts=True)
+    majority = float(np.mean(labels == learned[counts.argmax()]))
+    return [len(learned), len(labels), recordings, *scores[0], majority, *scores[1], 1 / len(learned)]

@@ -156,15 +156,13 @@ def raise_from_processes() -> Iterator[None]:
         raise RuntimeError(f"{cause}a process that trained with others ended: {problem}") from problem
 
 
-LIGHTNING = r"(pytorch_lightning|lightning_fabric)\."
-
-
 def prepare_process() -> None:
     """Let glibc keep memory, and hide Lightning's advice about things that are intended here."""
     keep_memory()
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module=LIGHTNING)  # such as few data workers and short epochs
+    # such as few data workers and short epochs
+    warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\.")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -134,8 +134,7 @@ class _Sampling:
     def add_gradients(self, piece: _Piece, grad_columns: Tensor, gradients: list[Tensor]) -> None:
         """Compute from the gradient of the columns those of features (added to), offset and mask (overwritten)."""
         arrays = *_arrays(self.operands, piece), grad_columns.numpy(), *_arrays(gradients, piece)
-        needs_features = gradients[0].numel() > 0
-        _loops().sample_backward(*arrays, *self.kernel, piece.start, piece.stop, needs_features)
+        _loops().sample_backward(*arrays, *self.kernel, piece.start, piece.stop)
 
 
 def _arrays(tensors: list[Tensor], piece: _Piece) -> list[np.ndarray]:

@@ -48,13 +48,9 @@ class Blocks(NamedTuple):
 
 
 def deform_conv2d_triton(
-    features: Tensor,
-    offset: Tensor,
-    mask: Tensor | None,
-    weight: Tensor,
-    padding: tuple[int, int],
+    features: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, padding: tuple[int, int]
 ) -> Tensor:
-    """Compute `deform_conv2d` on an NVIDIA GPU.
+    """Compute `deform_conv2d` on an NVIDIA GPU, in autocast's precision, or in the weight's outside autocast.
 
     Sums are float32, and positions and mask are read as float32 (all are float64 for float64 features). Products of
     float32 are exact unless torch allows TF32. An offset of NaN gives an output of NaN at its position; a tap with an
@@ -63,12 +59,15 @@ def deform_conv2d_triton(
     Args:
         features: (B, C, F, T) on a CUDA device. Fastest in channels-last memory.
         offset, mask, padding: as for `deform_conv2d`.
-        weight: (O, C, kh, kw) of the features' type. Fastest in channels-last memory.
+        weight: (O, C, kh, kw). Fastest in channels-last memory.
     Returns:
         (B, O, F', T') in channels-last memory.
     Raises:
         InvalidValue: an image or a batch is too large for the kernels' indices.
     """
+    device = features.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+    features, weight = features.to(dtype), weight.to(dtype)
     batch, channels, *size = features.shape
     if max(batch * math.prod(offset.shape[2:]) + MARGIN, math.prod(size) * channels) >= LIMIT:
         raise InvalidValue(

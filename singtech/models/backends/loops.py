@@ -111,27 +111,15 @@ def sample(features, offset, mask, columns, kernel_width, top, left, start, stop
 
 @loop
 def sample_backward(
-    features,
-    offset,
-    mask,
-    grad_columns,
-    grad_features,
-    grad_offset,
-    grad_mask,
-    kernel_width,
-    top,
-    left,
-    start,
-    stop,
-    needs_features,
+    features, offset, mask, grad_columns, grad_features, grad_offset, grad_mask, kernel_width, top, left, start, stop
 ):
     """Compute from the gradient of the columns those of offset and mask (overwritten) and features (added to).
 
     Args:
         features, offset, mask, kernel_width, top, left, start, stop: as in `sample`.
         grad_columns: (clips·(stop - start), M·C).
-        grad_features, grad_offset, grad_mask: in the shapes of features, offset and mask.
-        needs_features: whether to compute the gradient of the features.
+        grad_features, grad_offset, grad_mask: in the shapes of features, offset and mask; the first is empty if the
+            gradient of the features is not needed.
     """
     clips, height, width, channels = features.shape
     grid_width, taps = mask.shape[2], mask.shape[3]
@@ -165,7 +153,7 @@ def sample_backward(
                 grad_offset[clip, row, column, 2 * tap] = modulation * (before * (c - a) + after * (d - b))
                 grad_offset[clip, row, column, 2 * tap + 1] = modulation * (above * (b - a) + below * (d - c))
                 grad_mask[clip, row, column, tap] = above * (before * a + after * b) + below * (before * c + after * d)
-                if not needs_features:
+                if not grad_features.size:
                     continue
                 a, b, c, d = corner_weights(modulation, above, below, before, after, inside)
                 to_a, to_b = grad_features[clip, y0, x0], grad_features[clip, y0, x1]
