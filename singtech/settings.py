@@ -64,7 +64,6 @@ class TrainerSettings:
     deformable: str = "auto"
     deterministic: bool = False
     resident: bool = True
-    cache_features: bool = True
     progress: bool = True
 
 

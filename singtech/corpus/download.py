@@ -77,7 +77,7 @@ def _transfer(url: str, part: Path, size: int, bar: Any) -> None:
     """Send one request and append the answer to `part`.
 
     Raises:
-        _BrokenOff: it ended before the file did; another attempt may succeed.
+        _TransferFailed: it ended before the file did; another attempt may succeed.
         NoConnection, Damaged: another attempt cannot succeed.
     """
     import requests

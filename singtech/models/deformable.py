@@ -139,7 +139,8 @@ class DeformableConv2d(nn.Conv2d):
             pads k//2 on both sides, so that an even kernel makes the map one larger.
         modulated: also predict the mask (DCNv2); without it the layer is DCNv1.
         directions: `both`, or `along` to move the taps only along the kernel's long side.
-        backend: see `deform_conv2d`; `choose_backend` changes it later.
+    Attributes:
+        backend: see `deform_conv2d`; `choose_backend` changes it.
     """
 
     def __init__(
@@ -150,13 +151,12 @@ class DeformableConv2d(nn.Conv2d):
         padding: str = "same",
         modulated: bool = True,
         directions: str = "both",
-        backend: str = "auto",
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, bias=False)
         require_choice("directions", directions, ("both", "along"))
         self.taps = kernel_size[0] * kernel_size[1]
         self.pads = paddings(kernel_size, padding)
-        self.modulated, self.directions, self.backend = modulated, directions, backend
+        self.modulated, self.directions, self.backend = modulated, directions, "auto"
         axes = 2 if directions == "both" else 1
         self.shift = ZeroConv2d(in_channels, (axes + modulated) * self.taps, kernel_size)
 

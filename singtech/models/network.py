@@ -27,18 +27,13 @@ class Network(nn.Module):
         super().__init__()
         self.front_end, self.extractor, self.classifier = front_end, extractor, classifier
 
-    def features(self, waveform: Tensor, change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """(B, S) -> (B, D) features, on which the classifier is re-trained (Section 3.3).
+    def features(self, waveform: Tensor) -> Tensor:
+        """(B, S) -> (B, D) features, on which the classifier is re-trained (Section 3.3)."""
+        return self.extractor(self.front_end(waveform))
 
-        Args:
-            change: of the front end's output, an augmentation in training.
-        """
-        spectrogram = self.front_end(waveform)
-        return self.extractor(spectrogram if change is None else change(spectrogram))
-
-    def forward(self, waveform: Tensor, change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """(B, S) -> (B, K) logits; see `features`."""
-        return self.classifier(self.features(waveform, change))
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(B, S) -> (B, K) logits."""
+        return self.classifier(self.features(waveform))
 
 
 @dataclass(frozen=True)

@@ -236,13 +236,6 @@ class Task:
         """The phase to train."""
         return self.run.phases[self.number]
 
-    @property
-    def is_on_features(self) -> bool:
-        """Whether it trains the head on features that are computed once."""
-        if self.phase.trains != "head" or self.phase.changes_extractor:
-            return False
-        return self.machine.cache_features or getattr(self.phase, "extractor", "eval") == "dropout"
-
 
 def train_phase(task: Task) -> Outcome:
     """Train one phase of a run. Continue from the checkpoint in its work folder if there is one."""
@@ -263,11 +256,9 @@ def train_phase(task: Task) -> Outcome:
     phase.finish(network, torch.from_numpy(corpus.counts("train")), learnable, features)
     running: dict[str, Tensor] = {}
     if phase.changes_extractor and not isinstance(phase, RunningStatistics) and has_batch_norm(network):
-        running = {name: value.cpu().clone() for name, value in network.named_buffers()}
+        left = {name: value.cpu().clone() for name, value in network.named_buffers()}
         _recalibrate(network, data, setup.max_batches, device, machine)
-        running = {
-            name: running[name] for name, value in network.named_buffers() if not value.cpu().equal(running[name])
-        }
+        running = {name: left[name] for name, value in network.named_buffers() if not value.cpu().equal(left[name])}
     network.cpu()
     head_gap = _head_gap(task, network.classifier, features)
     record = {
@@ -294,14 +285,12 @@ def _head_gap(task: Task, head: torch.nn.Module, features: Features) -> float | 
     phase = task.phase
     if not isinstance(phase, TrainHead | FitHead) or not isinstance(head, torch.nn.Linear) or head.bias is None:
         return None
-    if phase.extractor == "train":
-        return None
-    criterion = build_loss(phase, task.corpus)
-    is_plain = type(criterion) in (WeightedCrossEntropy, ClassBalanced)
+    is_plain = phase.extractor != "train"
     if isinstance(phase, TrainHead):
         is_natural = unwrap(phase.sampler)[0] is Natural
         is_plain = is_plain and is_natural and phase.mix is None and phase.learns is None and phase.constraint is None
-    if not is_plain:
+    criterion = build_loss(phase, task.corpus)
+    if not is_plain or type(criterion) not in (WeightedCrossEntropy, ClassBalanced):
         return None
     return above_minimum(head, *features(), criterion.weights, getattr(phase, "penalty", PENALTY))
 
@@ -328,7 +317,7 @@ def _data_module(task: Task, device: torch.device) -> VocalSetDataModule:
     margin = margin_of(_build_part(phase, "augment", sample_rate=corpus.sample_rate))
     if isinstance(phase, Training):
         sampler = build(phase.sampler, targets=torch.from_numpy(corpus.targets("train")))
-        if task.is_on_features:
+        if phase.is_on_features:
             features = {"train": _head_inputs(task)[0].numpy()}
             if len(corpus.rows("validation")):
                 features["validation"] = clip_features(run, task.previous, corpus, "validation", task.machine)
@@ -379,7 +368,6 @@ def _fit(
         optimizer_state=optimizer_state,
         augment=_build_part(phase, "augment", sample_rate=corpus.sample_rate),
         learnable=learnable,
-        on_features=task.is_on_features,
         batch_clips=data.batch_clips,
         mix=_build_part(phase, "mix", class_counts=torch.from_numpy(corpus.counts("train"))),
         constraint=_build_part(phase, "constraint", head=network.classifier),
@@ -434,14 +422,15 @@ def _previous_optimizer_state(
         stored: the result of the previous phase.
         loss_weights: the parameters of the phase's loss.
     """
-    is_warm = getattr(phase, "init", "warm") == "warm"
-    if not isinstance(previous, Training) or previous.trains != phase.trains or not is_warm:
+    if not isinstance(previous, Training) or getattr(phase, "init", "warm") != "warm":
         return None
     if any(getattr(each, "learns", None) is not None for each in (phase, previous)):
         return None
-    if getattr(phase, "offset_rate", 1.0) != getattr(previous, "offset_rate", 1.0):
-        return None
-    if describe(phase.optimizer) | {"lr": None} != describe(previous.optimizer) | {"lr": None}:
+    own, others = (
+        (each.trains, getattr(each, "offset_rate", 1.0), describe(each.optimizer) | {"lr": None})
+        for each in (phase, previous)
+    )
+    if own != others:
         return None
     state = stored.optimizer_state()
     shapes = [{n: v.shape for n, v in weights.items()} for weights in (state.get("criterion", {}), loss_weights)]

@@ -42,7 +42,6 @@ class TechniqueModule(LightningModule):
         optimizer_state: from which the optimizer starts.
         augment: changes the training waveforms or their spectrograms.
         learnable: module to train in place of the head's own weights.
-        on_features: whether batches hold (B, D) features instead of (B, S) waveforms.
         batch_clips: called with epoch and batch, gives the names of its clips for the message of a diverged run.
         mix: mixes the clips of a batch.
         constraint: called with the head after every step, changes it.
@@ -61,7 +60,6 @@ class TechniqueModule(LightningModule):
         optimizer_state: dict | None = None,
         augment: Augmentation | None = None,
         learnable: nn.Module | None = None,
-        on_features: bool = False,
         batch_clips: Callable[[int, int], list[str]] | None = None,
         mix: Mixture | None = None,
         constraint: Constraint | None = None,
@@ -71,7 +69,7 @@ class TechniqueModule(LightningModule):
         self.network, self.phase, self.criterion, self.learnable = network, phase, criterion, learnable
         self.techniques, self.seed, self.first_epoch, self.batch_size = techniques, seed, first_epoch, batch_size
         self.augment, self.mix, self.constraint, self.optimizer_state = augment, mix, constraint, optimizer_state
-        self.on_features, self.batch_clips = on_features, batch_clips
+        self.batch_clips = batch_clips
         self.offset_rate = getattr(phase, "offset_rate", 1.0)
         self.label_smoothing = getattr(phase, "label_smoothing", 0.0)
         self.strict_loading = phase.changes_extractor
@@ -83,8 +81,9 @@ class TechniqueModule(LightningModule):
     def forward(self, inputs: Tensor, change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """(B, S) waveforms or (B, D) features -> (B, K) logits; `change` is of the front end's output."""
         if self.phase.trains == "network":
-            return self.network(inputs) if change is None else self.network(inputs, change)
-        if not self.on_features:
+            outputs = self.network.front_end(inputs)
+            return self.network.classifier(self.network.extractor(outputs if change is None else change(outputs)))
+        if not self.phase.is_on_features:
             with torch.no_grad():
                 inputs = self.network.features(inputs)
         head = self.network.classifier if self.learnable is None else self.learnable

@@ -122,6 +122,11 @@ class Training(Phase):
             )
 
     @property
+    def is_on_features(self) -> bool:
+        """Whether it trains on (N, D) features that are computed once."""
+        return self.trains == "head" and not self.changes_extractor
+
+    @property
     def optimizer_settings(self) -> Optimizer:
         """The optimizer with the phase's learning rate."""
         if self.learning_rate is None:

@@ -239,23 +239,20 @@ def _measure_speed(run: Run, machine: Machine) -> Speed:
     seconds = []
     for kind, size in ((TrainNetwork, (batch, run.samples)), (TrainHead, (run.setup.batch_size, width))):
         phase = kind(epochs=1, optimizer=functools.partial(torch.optim.SGD, lr=1e-6))
-        parts = network, phase, torch.nn.CrossEntropyLoss(), run.techniques, run.setup.seed
-        module = TechniqueModule(*parts, on_features=kind is TrainHead)
+        module = TechniqueModule(network, phase, torch.nn.CrossEntropyLoss(), run.techniques, run.setup.seed)
         seconds.append(_step_seconds(module, torch.randn(size, device=device), trainer) / size[0])
     network_seconds, head_seconds = seconds
     return Speed(network_seconds, head_seconds, f"{run.names['model']} dc={run.names['dc']}", device_name(device))
 
 
-def _step_seconds(
-    module: TechniqueModule, inputs: Tensor, trainer, min_seconds: float = 0.5, max_steps: int = 20
-) -> float:
-    """Measure the median seconds of a training step, without the first step."""
+def _step_seconds(module: TechniqueModule, inputs: Tensor, trainer) -> float:
+    """Measure the median seconds of a training step, without the first of at most 20."""
     module.to(inputs.device)
     targets = torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device)
     optimizer = module.configure_optimizers()
     module.network.train()
     times: list[float] = []
-    while len(times) < 3 or (sum(times) < min_seconds and len(times) < max_steps):
+    while len(times) < 3 or (sum(times) < 0.5 and len(times) < 20):
         start = time.perf_counter()
         with trainer.precision_plugin.forward_context():
             loss = module.training_step((inputs, targets), 0)

@@ -44,7 +44,6 @@ class Machine:
         deformable: the backend of deformable convolutions, see `singtech.models.deformable.deform_conv2d`.
         deterministic: use only GPU operations that give the same bits in each run.
         resident: keep a corpus's clips in a GPU's memory if they need at most a quarter of it.
-        cache_features: train heads on features that are computed once if the extractor is in eval mode.
         progress: show progress bars.
         loggers: called with a phase's folder and a dict that describes the phase, gives Lightning loggers.
     """
@@ -55,7 +54,6 @@ class Machine:
     deformable: str = "auto"
     deterministic: bool = False
     resident: bool = True
-    cache_features: bool = True
     progress: bool = True
     loggers: Callable[[Path, Mapping], list] = field(default=lambda folder, phase_info: [])
 

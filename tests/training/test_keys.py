@@ -525,7 +525,6 @@ def test_a_row_says_alpha_as_it_was_given():
         "trainer.accelerator=cpu",
         "trainer.deformable=gather",
         "trainer.resident=false",
-        "trainer.cache_features=false",
         "trainer.progress=false",
         "logger=csv",
         "strategy.phases.0.name=other",

@@ -26,11 +26,9 @@ from singtech.training.augmentation import (
     NoiseFloor,
     Room,
 )
-from singtech.training.fit import Task
 from singtech.training.module import TechniqueModule, smooth_labels
 from singtech.training.phases import PASSES, FitHead, RewriteHead
 from tests.training.test_run import (
-    MACHINE,
     Killed,
     KillingMachine,
     a_run,
@@ -352,8 +350,3 @@ def test_rounding_perturbs_the_initial_weights_alone_and_is_another_run(corpus):
 def test_what_a_switch_cannot_be_is_refused(phase, message):
     with pytest.raises(InvalidValue, match=message):
         phase()
-
-
-def test_a_head_under_dropout_needs_no_cached_features(corpus, tmp_path):
-    task = Task(a_run(corpus, [network(), classifier(extractor="dropout")]), 1, (), corpus, tmp_path, MACHINE)
-    assert task.is_on_features
