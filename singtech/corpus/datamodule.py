@@ -248,7 +248,6 @@ class VocalSetDataModule(pl.LightningDataModule):
         self.corpus, self.batch_size, self.seed, self.first_epoch = corpus, batch_size, seed, first_epoch
         self.epochs, self.drop_last, self.features, self.draw = epochs, drop_last, features, draw
         self.resident, self.margin = resident, math.ceil(margin * corpus.waveforms.shape[1])
-        self.datasets: dict[str, ClipRows] = {}
 
     def train_dataloader(self) -> DataLoader:
         """Return the training clips, with a new order for every epoch."""
@@ -313,19 +312,14 @@ class VocalSetDataModule(pl.LightningDataModule):
         return 0 < last < 2 * devices and clips > last
 
     def _make_dataset(self, subset: str) -> ClipRows:
+        corpus, features = self.corpus, (self.features or {}).get(subset)
         if not subset:
-            targets = np.full(len(self.corpus.clips), -1)
-            return ClipRows(self.corpus.waveforms, np.arange(len(targets)), targets)
-        if subset not in self.datasets:
-            rows, values = self.corpus.rows(subset), self.corpus.waveforms
-            if self.resident is not None:
-                values = np.arange(len(values))  # rows of `resident`
-            if self.features is not None and subset in self.features:
-                values = self.features[subset]
-                rows = np.arange(len(values))
-            targets = np.resize(self.corpus.targets(subset), len(rows))  # repeated for each pass of features
-            self.datasets[subset] = ClipRows(values, rows, targets)
-        return self.datasets[subset]
+            return ClipRows(corpus.waveforms, np.arange(len(corpus.clips)), np.full(len(corpus.clips), -1))
+        targets = corpus.targets(subset)
+        if features is not None:
+            return ClipRows(features, np.arange(len(features)), np.resize(targets, len(features)))  # for each pass
+        values = corpus.waveforms if self.resident is None else np.arange(len(corpus.waveforms))  # rows of `resident`
+        return ClipRows(values, corpus.rows(subset), targets)
 
     def _make_loader(self, dataset: Dataset, **options) -> DataLoader:
         generator = torch.Generator().manual_seed(0)  # else it would use the generator of dropout

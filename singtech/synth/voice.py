@@ -288,8 +288,8 @@ def vocal_fry(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
 
 
 Production = Callable[[Voice, Singer, np.random.Generator], None]
-ALL: tuple[Production, ...] = (belt, breathy, inhaled, lip_trill, spoken, straight, trill, trillo, vibrato, vocal_fry)
-PRODUCTIONS = {production.__name__: production for production in ALL}
+ALL = (belt, breathy, inhaled, lip_trill, spoken, straight, trill, trillo, vibrato, vocal_fry)
+PRODUCTIONS: dict[str, Production] = {production.__name__: production for production in ALL}
 
 
 def _add_vibrato(voice: Voice, rate: float, extent: float, rng: np.random.Generator) -> None:
