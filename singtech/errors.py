@@ -43,7 +43,12 @@ class Diverged(SingtechError, FloatingPointError):
     """A loss is not finite."""
 
 
+def require(is_valid: bool, setting: str, value: object, expected: str) -> None:
+    """Raise `InvalidValue` with the setting, its value and what was expected, unless the value is valid."""
+    if not is_valid:
+        raise InvalidValue(f"{setting}={value}: expected {expected}.")
+
+
 def require_choice(setting: str, value: object, choices: Collection[str]) -> None:
     """Raise `InvalidValue` unless a setting has one of its choices."""
-    if value not in choices:
-        raise InvalidValue(f"{setting}={value}: expected {' or '.join(choices)}.")
+    require(value in choices, setting, value, " or ".join(choices))

@@ -380,7 +380,7 @@ def test_a_row_says_what_made_it(call, own, tmp_path):
             "optimizer._target_=torch.optim.Adm: module 'torch.optim' has no attribute 'Adm'",
         ),
         ("retraining.init=over", "init=over: expected warm or scratch."),
-        ("retraining.learning_rate=0", "learning_rate=0.0 in a phase: expected a number above 0"),
+        ("retraining.learning_rate=0", "learning_rate=0.0: expected a number above 0"),
         ("schedule.max_batches=0", "schedule.max_batches=0: expected a whole number from 1 up"),
         ("drop_last=maybe", "drop_last: Value 'maybe' is not a valid bool"),
         (("batch_size=${label}", "label=many"), "batch_size=many: expected a whole number"),

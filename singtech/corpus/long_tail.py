@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from singtech.errors import InvalidValue
+from singtech.errors import InvalidValue, require
 from singtech.streams import derive_seed
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ def thin_recordings(
     Raises:
         InvalidValue: the ratio is below 1, the order names other techniques, or a technique has too few clips.
     """
-    if not ratio >= 1:
-        raise InvalidValue(f"data.long_tail={ratio}: expected a number from 1 up.")
+    require(ratio >= 1, "data.long_tail", ratio, "a number from 1 up")
     available: Mapping[str, int] = recordings.groupby("technique")["clips"].sum().to_dict()
     order = order or sorted(available, key=lambda name: (-available[name], name))
     if sorted(order) != sorted(available):

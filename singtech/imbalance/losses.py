@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from singtech.errors import InvalidValue, require_choice
+from singtech.errors import InvalidValue, require, require_choice
 from singtech.imbalance.smoothing import require_alpha
 
 REDUCTIONS = ("weights", "clips")
@@ -124,8 +124,7 @@ def effective_number_weights(class_counts: Tensor, beta: float) -> Tensor:
     Raises:
         InvalidValue: beta is below 0, or not below 1.
     """
-    if not 0 <= beta < 1:
-        raise InvalidValue(f"loss.beta={beta}: expected a number from 0 up and below 1.")
+    require(0 <= beta < 1, "loss.beta", beta, "a number from 0 up and below 1")
     return ((1 - beta) / (1 - beta ** class_counts.double())).float()
 
 
@@ -140,8 +139,7 @@ class Focal(nn.Module):
 
     def __init__(self, gamma: float = 2.0) -> None:
         super().__init__()
-        if not gamma >= 0:
-            raise InvalidValue(f"loss.gamma={gamma}: expected a number from 0 up.")
+        require(gamma >= 0, "loss.gamma", gamma, "a number from 0 up")
         self.gamma = gamma
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -244,8 +242,7 @@ class LabelAwareSmoothing(nn.Module):
     def __init__(self, class_counts: Tensor, head: float = 0.3, tail: float = 0.0) -> None:
         super().__init__()
         for name, value in {"head": head, "tail": tail}.items():
-            if not 0 <= value < 1:
-                raise InvalidValue(f"loss.{name}={value}: expected a number from 0 up and below 1.")
+            require(0 <= value < 1, f"loss.{name}", value, "a number from 0 up and below 1")
         counts = class_counts.double()
         rank = (counts - counts.min()) / (counts.max() - counts.min()).clamp(min=1)
         smoothing = tail + (head - tail) * (math.pi / 2 * rank).sin()

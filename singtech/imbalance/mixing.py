@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from singtech.errors import InvalidValue
+from singtech.errors import require
 
 
 class Mixup:
@@ -24,8 +24,7 @@ class Mixup:
     """
 
     def __init__(self, class_counts: Tensor, alpha: float = 1.0) -> None:
-        if not alpha > 0:
-            raise InvalidValue(f"mix.alpha={alpha}: expected a number above 0.")
+        require(alpha > 0, "mix.alpha", alpha, "a number above 0")
         self.class_counts, self.alpha = class_counts, alpha
 
     def __call__(self, inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

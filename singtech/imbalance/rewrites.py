@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from singtech.errors import InvalidValue, require_choice
+from singtech.errors import require, require_choice
 from singtech.imbalance.losses import log_prior
 
 
@@ -23,8 +23,7 @@ class TauNormalized:
     """
 
     def __init__(self, tau: float = 1.0) -> None:
-        if not tau >= 0:
-            raise InvalidValue(f"tau={tau}: expected a number from 0 up.")
+        require(tau >= 0, "tau", tau, "a number from 0 up")
         self.tau = tau
 
     @torch.no_grad()

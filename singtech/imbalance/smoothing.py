@@ -1,6 +1,6 @@
 """Alpha, the smoothing of the loss weights (Eq. 2)."""
 
-from singtech.errors import InvalidValue
+from singtech.errors import require
 
 
 def require_alpha(alpha: float) -> float:
@@ -13,6 +13,6 @@ def require_alpha(alpha: float) -> float:
         number = float(alpha)
     except (TypeError, ValueError):
         number = float("nan")
-    if not 0 <= number < float("inf") or isinstance(alpha, bool):
-        raise InvalidValue(f"alpha={alpha}: expected a number from 0 (no weighting) up, 1 being inverse frequency.")
+    is_weighting = 0 <= number < float("inf") and not isinstance(alpha, bool)
+    require(is_weighting, "alpha", alpha, "a number from 0 (no weighting) up, 1 being inverse frequency")
     return number + 0.0  # -0.0 becomes 0.0

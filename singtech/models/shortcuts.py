@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from singtech.errors import InvalidValue
+from singtech.errors import require
 from singtech.models.encoders import Encoder
 
 SILENCE = 1e-8  # power 80 dB below full scale; less counts as this
@@ -35,8 +35,7 @@ class Shortcuts(Encoder):
 
     def __init__(self, shape: tuple[int, ...], sample_rate: int, numbers: tuple[str, ...] = tuple(WIDTHS)) -> None:
         unknown = [name for name in numbers if name not in WIDTHS]
-        if unknown or not numbers:
-            raise InvalidValue(f"model.numbers={list(numbers)}: expected some of {', '.join(WIDTHS)}.")
+        require(not unknown and len(numbers) > 0, "model.numbers", list(numbers), f"some of {', '.join(WIDTHS)}")
         super().__init__(shape, sample_rate, sample_rate, nn.Identity(), 1, sum(WIDTHS[name] for name in numbers))
         self.numbers, self.sample_rate = tuple(numbers), sample_rate
 

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from singtech.errors import InvalidValue, require_choice
+from singtech.errors import InvalidValue, require, require_choice
 from singtech.models.level import LEVELS, normalise_level
 
 FLOOR = 1e-5  # for `log`, `pcen` and `standardise`: a normalised magnitude, the rounding noise of 16-bit audio
@@ -43,8 +43,8 @@ def require_whole(setting: str, value: object, unit: str) -> None:
     Raises:
         InvalidValue: it is not a whole number from 1 up.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidValue(f"front_end.{setting}={value}: expected whole {unit} from 1 up.")
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    require(is_count, f"front_end.{setting}", value, f"whole {unit} from 1 up")
 
 
 def require_room(setting: str, *sizes: float) -> None:

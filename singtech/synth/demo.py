@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from singtech.corpus.vocalset import CLIP_SECONDS, CLIPS, TEST_SINGERS
-from singtech.errors import Damaged, InvalidValue
+from singtech.errors import Damaged, require
 from singtech.io.atomic import atomic_folder, remove_temporary_files
 from singtech.io.lock import hold
 from singtech.io.terminal import progress_bar
@@ -90,8 +90,7 @@ def synthesise(
         InvalidValue: the sample rate is out of range.
         Damaged: the folder exists and has another content.
     """
-    if not 8000 <= sample_rate <= 48000:
-        raise InvalidValue(f"data.source.sample_rate={sample_rate}: expected Hz from 8000 to 48000.")
+    require(8000 <= sample_rate <= 48000, "data.source.sample_rate", sample_rate, "Hz from 8000 to 48000")
     settings = {"corpus": "synthetic demo of singtech", "schema": SCHEMA, "seed": seed, "sample_rate": sample_rate}
     settings |= {"clips_train": clips_train, "clips_test": clips_test}
     folder = Path(root) / f"demo{SCHEMA}-seed{seed}-{sample_rate}Hz-{clips_train}-{clips_test}"

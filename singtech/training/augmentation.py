@@ -21,7 +21,7 @@ from torch import Tensor
 
 from singtech.components import build
 from singtech.corpus.datamodule import Margins
-from singtech.errors import InvalidValue, require_choice
+from singtech.errors import InvalidValue, require, require_choice
 
 Generators = Sequence[torch.Generator]
 LOWEST_HZ = 50.0  # voices have nothing below
@@ -65,8 +65,7 @@ class Excerpt:
 
     def __init__(self, shift: float = 0.5, speed: float = 0.0) -> None:
         for name, value, most in (("shift", shift, 0.5), ("speed", speed, 0.1)):
-            if not 0 <= value <= most:
-                raise InvalidValue(f"augment.{name}={value}: expected a share from 0 to {most}.")
+            require(0 <= value <= most, f"augment.{name}", value, f"a share from 0 to {most}")
         self.shift, self.speed, self.margin = shift, speed, shift + 2 * speed
 
     def __call__(self, waveforms: Tensor, generators: Generators, margins: Margins) -> Tensor:
@@ -156,10 +155,8 @@ class Equaliser:
     """
 
     def __init__(self, sample_rate: int, decibels: float = 6.0, bands: int = 6) -> None:
-        if not decibels > 0:
-            raise InvalidValue(f"augment.decibels={decibels}: expected a number above 0.")
-        if bands < 2:
-            raise InvalidValue(f"augment.bands={bands}: expected a whole number from 2 up.")
+        require(decibels > 0, "augment.decibels", decibels, "a number above 0")
+        require(bands >= 2, "augment.bands", bands, "a whole number from 2 up")
         self.sample_rate, self.decibels, self.bands = sample_rate, decibels, bands
 
     def __call__(self, waveforms: Tensor, generators: Generators) -> Tensor:
@@ -198,10 +195,8 @@ class Room:
     ) -> None:
         require_order("rt60", rt60_low, rt60_high)
         require_order("ratio", ratio_low, ratio_high)
-        if not rt60_low > 0:
-            raise InvalidValue(f"augment.rt60_low={rt60_low}: expected seconds above 0.")
-        if not ratio_low >= 0:
-            raise InvalidValue(f"augment.ratio_low={ratio_low}: expected dB from 0 up.")
+        require(rt60_low > 0, "augment.rt60_low", rt60_low, "seconds above 0")
+        require(ratio_low >= 0, "augment.ratio_low", ratio_low, "dB from 0 up")
         self.sample_rate, self.rt60, self.ratio = sample_rate, (rt60_low, rt60_high), (ratio_low, ratio_high)
 
     def __call__(self, waveforms: Tensor, generators: Generators) -> Tensor:
@@ -238,8 +233,7 @@ class FrequencyMixStyle:
     acts_on = "spectrograms"
 
     def __init__(self, alpha: float = 0.3) -> None:
-        if not alpha > 0:
-            raise InvalidValue(f"augment.alpha={alpha}: expected a number above 0.")
+        require(alpha > 0, "augment.alpha", alpha, "a number above 0")
         self.alpha = alpha
 
     def __call__(self, spectrograms: Tensor, generators: Generators) -> Tensor:
@@ -273,10 +267,8 @@ class FrequencyMasks:
     acts_on = "spectrograms"
 
     def __init__(self, masks: int = 2, width: float = 0.1) -> None:
-        if masks < 1:
-            raise InvalidValue(f"augment.masks={masks}: expected a whole number from 1 up.")
-        if not 0 < width <= 0.5:
-            raise InvalidValue(f"augment.width={width}: expected a share above 0, at most 0.5.")
+        require(masks >= 1, "augment.masks", masks, "a whole number from 1 up")
+        require(0 < width <= 0.5, "augment.width", width, "a share above 0, at most 0.5")
         self.masks, self.width = masks, width
 
     def __call__(self, spectrograms: Tensor, generators: Generators) -> Tensor:
@@ -320,8 +312,7 @@ class Chain:
             if unknown:
                 raise InvalidValue(f"augment.{setting}: there is no part {unknown[0]}; there are {', '.join(parts)}.")
         for name, value in self.probability.items():
-            if not 0 <= value <= 1:
-                raise InvalidValue(f"augment.probability.{name}={value}: expected a number from 0 to 1.")
+            require(0 <= value <= 1, f"augment.probability.{name}", value, "a number from 0 to 1")
         self.parts = {name: build(parts[name], sample_rate=sample_rate) for name in order}
         late = [name for name in list(self.parts)[1:] if margin_of(self.parts[name])]
         if late:
@@ -394,8 +385,7 @@ def uniform(generators: Generators, *shape: int, low: Any = 0.0, high: Any = 1.0
 
 def require_order(name: str, low: float, high: float) -> None:
     """Require that the ends of a range are in order."""
-    if not low <= high:
-        raise InvalidValue(f"augment.{name}_low={low}: expected at most augment.{name}_high={high}.")
+    require(low <= high, f"augment.{name}_low", low, f"at most augment.{name}_high={high}")
 
 
 def require_spectrograms(change: Any, inputs: Tensor) -> None:

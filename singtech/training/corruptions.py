@@ -10,7 +10,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from singtech.errors import InvalidValue
+from singtech.errors import InvalidValue, require
 from singtech.training.augmentation import Generators, require_spectrograms
 
 SLOPE = 0.05  # of the low-pass, as a share of its cutoff: a sharper edge would ring
@@ -28,10 +28,8 @@ class LowPass:
 
     def __init__(self, sample_rate: int, cutoff: float | None = None) -> None:
         cutoff = min(8000.0, sample_rate / 4) if cutoff is None else cutoff
-        if not 0 < cutoff < sample_rate / 2:
-            raise InvalidValue(
-                f"corruption.cutoff={cutoff:g}: expected Hz above 0, below {sample_rate / 2:g}, half the rate."
-            )
+        is_inside = 0 < cutoff < sample_rate / 2
+        require(is_inside, "corruption.cutoff", f"{cutoff:g}", f"Hz above 0, below {sample_rate / 2:g}, half the rate")
         self.sample_rate, self.cutoff = sample_rate, cutoff
 
     def __call__(self, waveforms: Tensor, generators: Generators) -> Tensor:
@@ -69,8 +67,7 @@ class Codec:
     """
 
     def __init__(self, sample_rate: int, format: str = "MP3", compression: float = 0.8) -> None:
-        if not 0 <= compression <= 1:
-            raise InvalidValue(f"corruption.compression={compression}: expected a number from 0 to 1.")
+        require(0 <= compression <= 1, "corruption.compression", compression, "a number from 0 to 1")
         self.sample_rate, self.format, self.compression = sample_rate, format, compression
         try:
             self._transcode(torch.zeros(sample_rate))

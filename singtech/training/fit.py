@@ -17,7 +17,7 @@ from torch import Tensor
 from singtech.components import build, describe, unwrap
 from singtech.corpus.clip_store import Corpus
 from singtech.corpus.datamodule import VocalSetDataModule
-from singtech.errors import InvalidValue, require_choice
+from singtech.errors import InvalidValue, require, require_choice
 from singtech.imbalance.losses import ClassBalanced, WeightedCrossEntropy
 from singtech.imbalance.minimum import PENALTY, above_minimum
 from singtech.imbalance.samplers import Natural
@@ -95,12 +95,11 @@ class Setup:
     def __post_init__(self) -> None:
         require_choice("selection", self.selection, SELECTIONS)
         require_choice("precision", self.precision, PRECISIONS)
-        if self.max_batches is not None and self.max_batches < 1:
-            raise InvalidValue(f"schedule.max_batches={self.max_batches}: expected a whole number from 1 up, or null.")
-        if self.devices < 1:
-            raise InvalidValue(f"trainer.devices={self.devices}: expected how many devices share a batch, from 1 up.")
-        if self.batch_size < 2 * self.devices:
-            raise InvalidValue(f"batch_size={self.batch_size}: expected two clips or more for each of trainer.devices.")
+        is_count = self.max_batches is None or self.max_batches >= 1
+        require(is_count, "schedule.max_batches", self.max_batches, "a whole number from 1 up, or null")
+        require(self.devices >= 1, "trainer.devices", self.devices, "how many devices share a batch, from 1 up")
+        is_enough = self.batch_size >= 2 * self.devices
+        require(is_enough, "batch_size", self.batch_size, "two clips or more for each of trainer.devices")
 
 
 @dataclass(frozen=True)
@@ -121,8 +120,7 @@ class Scoring:
 
     def __post_init__(self) -> None:
         require_choice("scoring.unit", self.unit, UNITS)
-        if not 0 < self.hop <= 1:
-            raise InvalidValue(f"scoring.hop={self.hop}: expected a share of a clip, above 0 and at most 1.")
+        require(0 < self.hop <= 1, "scoring.hop", self.hop, "a share of a clip, above 0 and at most 1")
 
     @property
     def details(self) -> list:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from singtech.errors import InvalidValue
+from singtech.errors import require
 from singtech.streams import derive_seed
 
 MIN_PROBABILITY = 1e-6  # added before the logarithm: a forest's probability may be 0
@@ -35,8 +35,7 @@ class Forest:
     balanced: bool = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.trees, int) or self.trees < 1:
-            raise InvalidValue(f"forest.trees={self.trees}: expected a whole number from 1 up.")
+        require(isinstance(self.trees, int) and self.trees >= 1, "forest.trees", self.trees, "a whole number from 1 up")
 
 
 def forest_logits(

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from singtech.components import build, describe, import_component, unwrap
-from singtech.errors import InvalidValue, require_choice
+from singtech.errors import InvalidValue, require, require_choice
 from singtech.imbalance.losses import WeightedCrossEntropy
 from singtech.imbalance.minimum import PENALTY, fit_to_minimum
 from singtech.imbalance.samplers import Natural
@@ -111,15 +111,12 @@ class Training(Phase):
     last_epochs: int | None = None
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise InvalidValue(f"epochs={self.epochs} in a phase: expected a whole number from 1 up.")
-        if self.learning_rate is not None and not self.learning_rate > 0:
-            raise InvalidValue(f"learning_rate={self.learning_rate} in a phase: expected a number above 0, or null.")
+        require(self.epochs >= 1, "a phase's epochs", self.epochs, "a whole number from 1 up")
+        is_rate = self.learning_rate is None or self.learning_rate > 0
+        require(is_rate, "a phase's learning_rate", self.learning_rate, "a number above 0, or null")
         require_choice("a phase's decay", self.decay, DECAYS)
-        if self.last_epochs is not None and self.last_epochs < 1:
-            raise InvalidValue(
-                f"last_epochs={self.last_epochs} in a phase: expected a whole number from 1 up, or null."
-            )
+        is_count = self.last_epochs is None or self.last_epochs >= 1
+        require(is_count, "a phase's last_epochs", self.last_epochs, "a whole number from 1 up, or null")
 
     @property
     def is_on_features(self) -> bool:
@@ -160,14 +157,11 @@ class TrainNetwork(Training):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.offset_rate > 0:
-            raise InvalidValue(f"offset_rate={self.offset_rate} in a phase: expected a number above 0.")
-        if self.average is not None and not 0 < self.average < 1:
-            raise InvalidValue(f"average={self.average} in a phase: expected a number between 0 and 1, or null.")
-        if not 0 <= self.label_smoothing < 1:
-            raise InvalidValue(
-                f"label_smoothing={self.label_smoothing} in a phase: expected a number from 0 up and below 1."
-            )
+        require(self.offset_rate > 0, "a phase's offset_rate", self.offset_rate, "a number above 0")
+        is_decay = self.average is None or 0 < self.average < 1
+        require(is_decay, "a phase's average", self.average, "a number between 0 and 1, or null")
+        is_share = 0 <= self.label_smoothing < 1
+        require(is_share, "a phase's label_smoothing", self.label_smoothing, "a number from 0 up and below 1")
         if self.average is not None and self.last_epochs is not None:
             raise InvalidValue("average and last_epochs in a phase: both average weights, expected one of them.")
 
@@ -247,8 +241,7 @@ class FitHead(Phase):
     extractor: str = "eval"
 
     def __post_init__(self) -> None:
-        if not self.penalty > 0:
-            raise InvalidValue(f"penalty={self.penalty} in a phase: expected a number above 0.")
+        require(self.penalty > 0, "a phase's penalty", self.penalty, "a number above 0")
         require_choice("a phase's extractor", self.extractor, ("eval", "dropout"))
 
     def finish(self, network: Network, class_counts: Tensor, learnable: nn.Module | None, features: Features) -> None:

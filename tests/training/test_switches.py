@@ -335,15 +335,15 @@ def test_rounding_perturbs_the_initial_weights_alone_and_is_another_run(corpus):
     ("phase", "message"),
     [
         (lambda: network(decay="step"), "decay=step: expected none or linear or cosine or warmup_cosine"),
-        (lambda: network(2, last_epochs=0), "last_epochs=0 in a phase: expected a whole number from 1 up"),
+        (lambda: network(2, last_epochs=0), "last_epochs=0: expected a whole number from 1 up"),
         (lambda: network(2, last_epochs=2, average=0.9), "expected one of them"),
-        (lambda: network(average=1.0), "average=1.0 in a phase: expected a number between 0 and 1"),
+        (lambda: network(average=1.0), "average=1.0: expected a number between 0 and 1"),
         (
             lambda: network(label_smoothing=1.0),
-            "label_smoothing=1.0 in a phase: expected a number from 0 up and below 1",
+            "label_smoothing=1.0: expected a number from 0 up and below 1",
         ),
-        (lambda: network(offset_rate=0), "offset_rate=0 in a phase: expected a number above 0"),
-        (lambda: FitHead(penalty=0), "penalty=0 in a phase: expected a number above 0"),
+        (lambda: network(offset_rate=0), "offset_rate=0: expected a number above 0"),
+        (lambda: FitHead(penalty=0), "penalty=0: expected a number above 0"),
         (lambda: FitHead(extractor="train"), "extractor=train: expected eval or dropout"),
     ],
 )
