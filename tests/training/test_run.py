@@ -36,7 +36,7 @@ from singtech.imbalance.samplers import Balanced
 from singtech.io import lock as locks
 from singtech.io.lock import Busy, LeaseLost, get_lock_path, hold
 from singtech.metrics import split_column
-from singtech.models.network import Architecture, Network
+from singtech.models.network import Architecture
 from singtech.models.oblong import OblongExtractor
 from singtech.models.spectrogram import MultiResolutionSpectrogram
 from singtech.results.predictions import VALIDATION, read_predictions
@@ -598,10 +598,10 @@ def test_a_phase_takes_up_its_losss_parameters_and_no_buffers(corpus, tmp_path, 
     monkeypatch.setattr(fit, "build_loss", lambda *given: built.append(build_loss(*given)) or built[-1])
     seen, module = [], fit.TechniqueModule
 
-    def noted(network, criterion, *arguments, **options):
+    def noted(network, phase, criterion, *arguments, **options):
         if criterion in built:
             seen.append({name: float(value) for name, value in criterion.state_dict().items()})
-        return module(network, criterion, *arguments, **options)
+        return module(network, phase, criterion, *arguments, **options)
 
     monkeypatch.setattr(fit, "TechniqueModule", noted)
     run(corpus, tmp_path, [network(1, loss=Scaled), network(1, loss=functools.partial(Scaled, factor=3.0))])
@@ -981,8 +981,8 @@ class Encoder(OblongExtractor):
 def passes(monkeypatch):
     """Batches of clips that went through an extractor for their features."""
     batches = []
-    features = Network.features
-    monkeypatch.setattr(Network, "features", lambda *given: batches.append(1) or features(*given))
+    inputs = fit._inputs
+    monkeypatch.setattr(fit, "_inputs", lambda *given: (batches.append(1) or values for values in inputs(*given)))
     return batches
 
 
