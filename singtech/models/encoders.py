@@ -7,6 +7,7 @@ resampy, webrtcvad) only read or cut recordings.
 An encoder's weights are no part of a stored phase. Its key holds their hash instead (`hash_weights`).
 """
 
+import contextlib
 import functools
 import json
 import math
@@ -190,13 +191,8 @@ class HubEncoder(Encoder):
             return states[:, :, : math.ceil(states.shape[2] * samples / self.extractor.n_samples)]
         if config.model_type != "audio-spectrogram-transformer":
             return states
-        bins, frames = (
-            (size - config.patch_size) // stride + 1
-            for size, stride in (
-                (config.num_mel_bins, config.frequency_stride),
-                (config.max_length, config.time_stride),
-            )
-        )
+        bins = (config.num_mel_bins - config.patch_size) // config.frequency_stride + 1
+        frames = (config.max_length - config.patch_size) // config.time_stride + 1
         patches = states[:, :, -bins * frames :].unflatten(2, (bins, frames))  # two tokens for classes are before
         spectra = samples / self.extractor.sampling_rate * 100  # one each 10 ms
         return patches[:, :, :, : math.ceil(frames * spectra / config.max_length)].flatten(2, 3)
@@ -215,12 +211,10 @@ def find_folder(name: str, revision: str | None = None) -> Path:
     check_installed(f"model.name={name}", "encoders", "huggingface_hub")
     from huggingface_hub import constants, list_repo_files, snapshot_download
 
-    try:
+    with contextlib.suppress(Exception):  # not in the cache; its kinds of errors change between versions
         folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
         _list_files(folder)
         return folder
-    except Exception:  # not in the cache; its kinds of errors change between versions
-        pass
     try:
         files = list_repo_files(name, revision=revision)
         weights = next((file for file in WEIGHT_FILES if file in files), "")
@@ -271,13 +265,10 @@ def _load_hub(folder: Path, identity: str, remote_code: bool, name: str) -> tupl
     logging.set_verbosity_error()  # weights that only a head of theirs needs are no news
     logging.disable_progress_bar()
     try:
-        model = AutoModel.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=remote_code, dtype=torch.float32
-        )
+        options = {"local_files_only": True, "trust_remote_code": remote_code}
+        model = AutoModel.from_pretrained(folder, dtype=torch.float32, **options)
         if (folder / SETTINGS_FILES[1]).is_file():
-            extractor = AutoFeatureExtractor.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=remote_code
-            )
+            extractor = AutoFeatureExtractor.from_pretrained(folder, **options)
         else:
             extractor = Wav2Vec2FeatureExtractor()  # 16 kHz, each clip with mean 0 and variance 1
     except (OSError, ValueError, ImportError) as problem:
@@ -342,9 +333,7 @@ class Resemblyzer(Encoder):
         waveform = waveform * (self.QUIET / size.clamp(min=1e-8)).clamp(min=1)
         starts = self._starts(waveform.shape[1])
         waveform = F.pad(waveform, (0, max(0, 160 * (starts[-1] + self.WINDOW) - waveform.shape[1])))
-        spectra = torch.stft(
-            waveform, 400, 160, window=self.window, center=True, pad_mode="constant", return_complex=True
-        )
+        spectra = torch.stft(waveform, 400, 160, window=self.window, pad_mode="constant", return_complex=True)
         frames = (self.bands @ spectra.abs().square()).transpose(1, 2)  # (B, T, 40), not logarithmic
         windows = torch.stack([frames[:, start : start + self.WINDOW] for start in starts], dim=1)
         embeddings = self.encoder.on(waveform.device)(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])

@@ -39,8 +39,8 @@ def describe(network: Network, samples: int) -> list[Layer]:
         samples: S, samples per clip.
     """
     network, layers = copy.deepcopy(network).eval(), []
-    values = torch.zeros(1, samples, device=next((p.device for p in network.parameters()), None))
-    values = network.front_end(values)
+    device = next((parameter.device for parameter in network.parameters()), None)
+    values = network.front_end(torch.zeros(1, samples, device=device))
     head = "FC (Softmax)" if type(network.classifier) is nn.Linear else type(network.classifier).__name__
     for number, (name, part) in enumerate([*_parts(network.extractor), (head, network.classifier)], 1):
         values = part(values)

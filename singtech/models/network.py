@@ -77,9 +77,8 @@ class Architecture:
 
     def build_head(self, extractor: nn.Module, techniques: int) -> nn.Module:
         """Build the head for an extractor; a head with an argument `layers` gets the number of the extractor's."""
-        layers = (
-            {"layers": getattr(extractor, "layers", 1)} if "layers" in list_parameters(unwrap(self.head)[0]) else {}
-        )
+        takes_layers = "layers" in list_parameters(unwrap(self.head)[0])
+        layers = {"layers": getattr(extractor, "layers", 1)} if takes_layers else {}
         return self.head(extractor.out_features, techniques, **layers)
 
     @property

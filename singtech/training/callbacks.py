@@ -114,9 +114,7 @@ class LastEpochs(WeightAveraging):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the present weights."""
 
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict) -> None:
         """Restore the mean; checkpoints of a head lack the fixed extractor, which the module has."""
         whole = pl_module.state_dict() | checkpoint["state_dict"]
         super().on_load_checkpoint(trainer, pl_module, checkpoint | {"state_dict": whole})

@@ -52,7 +52,7 @@ from singtech.training.phases import (
     phase_keys,
 )
 from singtech.training.protocols import Augmentation
-from singtech.training.recalibration import has_batch_norm, recalibrate
+from singtech.training.recalibration import list_norms, recalibrate
 from singtech.training.trainer import PRECISIONS, Machine, handle_interrupts, raise_from_processes
 
 NOT_IN_RECIPE = ("seed", "rounding", "training_clips", "validation_clips")
@@ -253,7 +253,7 @@ def train_phase(task: Task) -> Outcome:
     features = functools.partial(_head_inputs, task)
     phase.finish(network, torch.from_numpy(corpus.counts("train")), learnable, features)
     running: dict[str, Tensor] = {}
-    if phase.changes_extractor and not isinstance(phase, RunningStatistics) and has_batch_norm(network):
+    if phase.changes_extractor and not isinstance(phase, RunningStatistics) and list_norms(network):
         left = {name: value.cpu().clone() for name, value in network.named_buffers()}
         _recalibrate(network, data, setup.max_batches, device, machine)
         running = {name: left[name] for name, value in network.named_buffers() if not value.cpu().equal(left[name])}
@@ -301,7 +301,7 @@ def _load_previous(task: Task, network: Network) -> None:
     """
     previous = task.previous[-1]
     previous.load_into(network, task.phase.needs_running_statistics)
-    if isinstance(task.phase, RunningStatistics) and has_batch_norm(network) and not previous.has_running_statistics:
+    if isinstance(task.phase, RunningStatistics) and list_norms(network) and not previous.has_running_statistics:
         raise InvalidValue(
             f"batch_norm=running: an earlier version trained {previous.folder} and stored no running statistics; "
             "give another output_dir to train it again."
@@ -377,7 +377,7 @@ def _fit(
         callbacks.append(BestEpoch())
     if isinstance(phase, TrainHead):
         callbacks.append(FreezeExtractor(phase.extractor))
-    elif has_batch_norm(network):
+    elif list_norms(network):
         batches = max(1, VALIDATION_MOMENT_CLIPS // setup.batch_size)
         callbacks.append(ValidateRecalibrated(functools.partial(_waveforms, data, batches)))
     average = getattr(phase, "average", None)

@@ -145,7 +145,7 @@ class TechniqueModule(LightningModule):
             Diverged: the loss of this batch is not finite; on a GPU, one of the last `GPU_LOSS_BATCHES`.
         """
         inputs, targets, *margins = batch
-        stages = {} if self.augment is None else augmentation.stages(self.augment)
+        stages = augmentation.stages(self.augment)
         generators = self._augment_generators(batch_idx, len(targets)) if stages else []
         if "waveforms" in stages:
             inputs = stages["waveforms"](inputs, generators, *margins)
@@ -157,7 +157,7 @@ class TechniqueModule(LightningModule):
         if self.label_smoothing:
             labels = smooth_labels(labels, self.techniques, self.label_smoothing)
         change = functools.partial(stages["spectrograms"], generators=generators) if "spectrograms" in stages else None
-        loss = self._loss(inputs, labels, self.train_batches, targets, change)
+        loss = self._loss(self(inputs, change), labels, targets, self.train_batches)
         interval = GPU_LOSS_BATCHES if loss.is_cuda else 1
         if (batch_idx + 1) % interval == 0:
             self._require_finite(batch_idx + 1 - interval)
@@ -175,7 +175,8 @@ class TechniqueModule(LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Compute the loss of a batch of the validation singers for the curve."""
-        self._loss(*batch, self.validation_batches)
+        inputs, targets = batch
+        self._loss(self(inputs), targets, targets, self.validation_batches)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch and add it to the curve.
@@ -246,18 +247,11 @@ class TechniqueModule(LightningModule):
                 epoch = self.absolute_epoch + 1
                 raise Diverged(f"the loss is {value} in epoch {epoch}, batch {batch + 1}{names}: {self._advice}")
 
-    def _loss(
-        self,
-        inputs: Tensor,
-        labels: Tensor,
-        batches: list[Batch],
-        targets: Tensor | None = None,
-        change: Callable[[Tensor], Tensor] | None = None,
-    ) -> Tensor:
+    def _loss(self, logits: Tensor, labels: Tensor, targets: Tensor, batches: list[Batch]) -> Tensor:
         """Compute the loss of a batch from its labels; the curve scores the logits against the targets."""
-        logits = self(inputs, change).float()
+        logits = logits.float()
         loss = self.criterion(logits, labels)
-        batches.append((loss.detach(), logits.detach(), labels if targets is None else targets))
+        batches.append((loss.detach(), logits.detach(), targets))
         return loss
 
 

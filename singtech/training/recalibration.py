@@ -16,9 +16,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from singtech.models.conv_block import channel_moments
 
 
-def has_batch_norm(network: nn.Module) -> bool:
-    """Whether a network has a batch-norm layer with statistics for evaluation."""
-    return any(isinstance(module, _BatchNorm) and module.track_running_stats for module in network.modules())
+def list_norms(network: nn.Module) -> list[Any]:
+    """List the batch-norm layers with statistics for evaluation."""
+    return [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
 
 
 @torch.no_grad()
@@ -32,9 +32,7 @@ def recalibrate(network: nn.Module, waveforms: Iterable[Tensor]) -> None:
         network: with a `features` method, (B, S) -> (B, D).
         waveforms: (B, S) batches of training clips in random order, on the network's device.
     """
-    norms: list[Any] = [
-        module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats
-    ]
+    norms = list_norms(network)
     moments = {norm: _Moments() for norm in norms}
     hooks = [norm.register_forward_pre_hook(moments[norm]) for norm in norms]
     counts = [norm.num_batches_tracked.clone() for norm in norms]

@@ -54,9 +54,7 @@ def forward_kernel(
     maps = features + image * (height * width * CHANNELS)
     total = tl.full((BLOCK_P, BLOCK_O), 0, REAL)
     for tap in range(0, TAPS):
-        y, x, amount = _tap_position(
-            offset, mask, tap, p, row, column, is_position, top, left, TAPS, KERNEL_WIDTH, REAL
-        )
+        y, x, amount = _tap(offset, mask, tap, p, row, column, is_position, top, left, TAPS, KERNEL_WIDTH, REAL)
         for channel in range(0, CHANNELS, BLOCK_C):
             c = channel + tl.arange(0, BLOCK_C)
             is_channel = (c < CHANNELS)[None, :]
@@ -119,9 +117,7 @@ def backward_kernel(
     maps = features + image * (height * width * CHANNELS)
     grad_maps = grad_features + image * (height * width * CHANNELS)
     for tap in range(split, TAPS, SPLITS):
-        y, x, amount = _tap_position(
-            offset, mask, tap, p, row, column, is_position, top, left, TAPS, KERNEL_WIDTH, REAL
-        )
+        y, x, amount = _tap(offset, mask, tap, p, row, column, is_position, top, left, TAPS, KERNEL_WIDTH, REAL)
         grad_amount = amount * 0
         grad_y = grad_amount
         grad_x = grad_amount
@@ -204,9 +200,7 @@ def backward_weight_kernel(
     for start in range(0, positions, SPLITS * BLOCK_P):
         p = start + split * BLOCK_P + tl.arange(0, BLOCK_P)
         image, row, column, is_position = _positions(p, positions, area, columns_out)
-        y, x, amount = _tap_position(
-            offset, mask, tap, p, row, column, is_position, top, left, TAPS, KERNEL_WIDTH, REAL
-        )
+        y, x, amount = _tap(offset, mask, tap, p, row, column, is_position, top, left, TAPS, KERNEL_WIDTH, REAL)
         maps = features + image * (height * width * CHANNELS) + c[None, :]
         values = amount * _sample(maps, (c < CHANNELS)[None, :], y, x, is_position, height, width, CHANNELS)
         gradient = tl.load(
@@ -231,7 +225,7 @@ def _positions(p, positions, area, columns_out):
 
 
 @triton.jit
-def _tap_position(
+def _tap(
     offset,
     mask,
     tap,

@@ -25,9 +25,8 @@ def deform_conv2d_torchvision(
     right = offset.shape[3] - 1 + weight.shape[3] - left - features.shape[3]
     if bottom < 0 or right < 0:
         raise ValueError(f"an output of {tuple(offset.shape[2:])}: torchvision's operator covers the whole map.")
-    far = (
-        sum(features.shape[2:]) + sum(offset.shape[2:]) + sum(weight.shape[2:])
-    )  # an offset that leaves the map from any position
+    # an offset that leaves the map from any position
+    far = sum(features.shape[2:]) + sum(offset.shape[2:]) + sum(weight.shape[2:])
     with torch.autocast(features.device.type, enabled=False):
         mask = None if mask is None else mask.float().to(weight.dtype)
         is_nan = offset.isnan().any(dim=1, keepdim=True)  # (B, 1, F', T')
