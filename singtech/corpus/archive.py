@@ -101,7 +101,7 @@ def open_source(path: str | os.PathLike, by_folders: bool = True) -> "Source":
     return (FolderSource if path.is_dir() else ZipSource)(path, by_folders)
 
 
-class Source:
+class Source(contextlib.AbstractContextManager):
     """Files below a base folder. Each has a stamp: a text that starts with its size and changes with its content.
 
     Args:
@@ -148,9 +148,6 @@ class Source:
 
     def _read_file(self, path: str) -> bytes:
         raise NotImplementedError
-
-    def __enter__(self) -> "Source":
-        return self
 
     def __exit__(self, *_) -> None:
         self.close()

@@ -212,9 +212,6 @@ def read_with_margins(values: Any, rows: Any, samples: int) -> Tensor:
 class VocalSetDataModule(pl.LightningDataModule):
     """Load training clips in the order of each epoch, or the clips of any subset in the corpus's order.
 
-    Clips are int16 in the corpus's memory-mapped store, or on the device, and become waveforms between -1 and 1 on the
-    device.
-
     Args:
         corpus: the prepared clips.
         batch_size: clips a step, over all devices. The last, smaller batch of an epoch is used too (the paper does not

@@ -110,9 +110,8 @@ def verify(
     recordings, notes = list_recordings(source)
     sounds: dict[str, _Sound] = {}
     findings: list[tuple[str, str, int, str]] = []
-    for path, result in process_recordings(
-        source, lambda _, data: _decode(data, sample_rate), recordings["path"], "decoding"
-    ):
+    decode = functools.partial(_decode, sample_rate)
+    for path, result in process_recordings(source, decode, recordings["path"], "decoding"):
         if isinstance(result, _Sound):
             sounds[path] = result
             findings += [(kind, path, 1, detail) for kind, detail in result.findings]
@@ -138,7 +137,7 @@ def verify(
     return Verification(recordings, table, notes, expected, clips)
 
 
-def _decode(data: bytes, sample_rate: int) -> _Sound:
+def _decode(sample_rate: int, _: str, data: bytes) -> _Sound:
     """Decode a recording, and list its oddities."""
     channels, header = read_channels(data)
     waveform = mix_to_mono(channels)

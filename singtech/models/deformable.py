@@ -135,8 +135,7 @@ class DeformableConv2d(nn.Conv2d):
 
     Args:
         in_channels, out_channels, kernel_size: as for `torch.nn.Conv2d`.
-        padding: `same` keeps the map's size; an even kernel gets one more row or column after the map's end. `both`
-            pads k//2 on both sides, so that an even kernel makes the map one larger.
+        padding: see `paddings`; with `both` an even kernel makes the map one larger.
         modulated: also predict the mask (DCNv2); without it the layer is DCNv1.
         directions: `both`, or `along` to move the taps only along the kernel's long side.
     Attributes:

@@ -118,10 +118,9 @@ def predict_offsets(network: Network, waveforms: Tensor) -> list[LayerOffsets]:
         batch, _, *sides = offset.shape
         offset = offset.reshape(batch, layer.taps, 2, *sides)
         mask = torch.ones(batch, layer.taps, *sides) if mask is None else mask
-        scale, origin = coordinates[number]
-        grid = kernel_grid(layer.kernel_size, layer.pads)
-        size = tuple(inputs[number].shape[-2:])
-        results.append(LayerOffsets(number, layer.kernel_size, grid, offset.cpu(), mask.cpu(), scale, origin, size))
+        grid, size = kernel_grid(layer.kernel_size, layer.pads), tuple(inputs[number].shape[-2:])
+        fields = grid, offset.cpu(), mask.cpu(), *coordinates[number], size
+        results.append(LayerOffsets(number, layer.kernel_size, *fields))
     return results
 
 
@@ -139,8 +138,7 @@ def input_coordinates(network: Network) -> dict[int, tuple[tuple[float, ...], tu
     coordinates = {}
     for number, block in enumerate(_blocks(network), 1):
         coordinates[number] = scale, origin
-        kernel, pads = block.conv.kernel_size, block.conv.pads
-        starts = (pads[2], pads[0])
+        kernel, starts = block.conv.kernel_size, block.conv.pads[2::-2]  # top and left
         pool = block.pool.kernel_size if hasattr(block, "pool") else (1, 1)
         origin = tuple(
             s * ((p - 1) / 2 + (k - 1) / 2 - b) + o

@@ -34,8 +34,8 @@ class Shortcuts(Encoder):
     """
 
     def __init__(self, shape: tuple[int, ...], sample_rate: int, numbers: tuple[str, ...] = tuple(WIDTHS)) -> None:
-        unknown = [name for name in numbers if name not in WIDTHS]
-        require(not unknown and len(numbers) > 0, "model.numbers", list(numbers), f"some of {', '.join(WIDTHS)}")
+        is_some = len(numbers) > 0 and {*numbers} <= {*WIDTHS}
+        require(is_some, "model.numbers", list(numbers), f"some of {', '.join(WIDTHS)}")
         super().__init__(shape, sample_rate, sample_rate, nn.Identity(), 1, sum(WIDTHS[name] for name in numbers))
         self.numbers, self.sample_rate = tuple(numbers), sample_rate
 

@@ -168,8 +168,7 @@ class MultiResolutionSpectrogram(Spectrogram):
         super().__init__(hop_length, scale, level, standardise, sample_rate)
         for setting, value in [("n_fft", n_fft), *(("win_lengths", length) for length in win_lengths)]:
             require_whole(setting, value, "samples")
-        if not win_lengths:
-            raise InvalidValue("front_end.win_lengths=[]: expected at least one window length in samples.")
+        require(len(win_lengths) > 0, "front_end.win_lengths", "[]", "at least one window length in samples")
         require_room("n_fft", len(win_lengths), n_fft)
         if max(win_lengths) > n_fft:
             raise InvalidValue(f"front_end.win_lengths={list(win_lengths)}: none may be longer than n_fft={n_fft}.")

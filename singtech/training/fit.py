@@ -164,16 +164,11 @@ class Run:
     def keys(self) -> tuple[str, ...]:
         """The keys of its phases."""
         keys = phase_keys(self.setup, self.phases)
-        if not self.is_frozen:
+        if not self.setup.network.is_frozen:
             return keys
         # its features depend on nothing else: all seeds, heads, folds and corpora share them
         encoder = {"schema": SCHEMA, "encoder": self.setup.network.encoder, "precision": self.setup.precision}
         return (digest(encoder), *keys[1:])
-
-    @property
-    def is_frozen(self) -> bool:
-        """Whether its network is a frozen encoder, see `singtech.training.phases.freeze`."""
-        return self.setup.network.is_frozen
 
     @functools.cached_property
     def recipe(self) -> str:
@@ -197,10 +192,6 @@ class Run:
         if self.scoring != Scoring():
             settings.append(describe(self.scoring))
         return f"{slug}-seed_{self.setup.seed}-{digest(settings)[:8]}"
-
-    def epochs_before(self, number: int) -> int:
-        """Count the epochs of the phases before a phase."""
-        return sum(phase.epochs for phase in self.phases[:number])
 
 
 @dataclass(frozen=True)
@@ -245,8 +236,8 @@ def train_phase(task: Task) -> Outcome:
     learnable = phase.begin(network, setup.seed)
     optimizer_state: dict = {}
     curve: list[dict[str, float]] = []
-    epoch = task.run.epochs_before(task.number)
     data = _data_module(task, device)
+    epoch = data.first_epoch
     if isinstance(phase, Training):
         optimizer_state, curve, epoch = _fit(task, phase, network, learnable, data)
         start = time.perf_counter()
@@ -321,7 +312,7 @@ def _data_module(task: Task, device: torch.device) -> VocalSetDataModule:
                 features["validation"] = clip_features(run, task.previous, corpus, "validation", task.machine)
         else:
             resident = task.machine.load_clips(device, corpus)
-    first_epoch, setup = run.epochs_before(task.number), run.setup
+    first_epoch, setup = sum(each.epochs for each in run.phases[: task.number]), run.setup
     options = (setup.drop_last, features, sampler, resident, margin)
     return VocalSetDataModule(corpus, setup.batch_size, setup.seed, first_epoch, phase.epochs, *options)
 
@@ -478,7 +469,7 @@ def clip_features(
         dropout_pass: 0 for evaluation; another number turns dropout on, seeded by it and the run's seed.
         scoring: windows of recordings instead of clips, or changed clips; None for the clips as they are.
     """
-    scoring = scoring or Scoring()
+    scoring, is_frozen = scoring or Scoring(), run.setup.network.is_frozen
     changes = [number for number, phase in enumerate(run.phases[: len(stored)]) if phase.changes_extractor]
     source = stored[changes[-1] if changes else 0]
 
@@ -491,20 +482,20 @@ def clip_features(
             for layer in network.modules():
                 layer.train(isinstance(layer, torch.nn.Dropout))
             torch.manual_seed(derive_seed(run.setup.seed, f"dropout pass/{dropout_pass}"))
-        batch_size = FROZEN_BATCH if run.is_frozen else run.setup.batch_size
+        batch_size = FROZEN_BATCH if is_frozen else run.setup.batch_size
         data = VocalSetDataModule(corpus, batch_size, resident=machine.load_clips(device, corpus))
-        encode: Any = network.extractor.raw if run.is_frozen else network.extractor
+        encode: Any = network.extractor.raw if is_frozen else network.extractor
         with torch.inference_mode(), machine.make_trainer().precision_plugin.forward_context():
             inputs = _inputs(network.front_end, run, data, subset, scoring, device, machine.progress)
             return torch.cat([encode(values).float().cpu() for values in inputs]).numpy()
 
     clips = corpus.fingerprint(subset)
     details = (["dropout", dropout_pass] if dropout_pass else []) + scoring.details
-    if run.is_frozen and not details:  # stored together, so that folds share them
+    if is_frozen and not details:  # stored together, so that folds share them
         features = source.features(corpus.state, functools.partial(compute, ""))[corpus.rows(subset)]
     else:
         features = source.features(digest([clips, *details]) if details else clips, functools.partial(compute, subset))
-    if not run.is_frozen:
+    if not is_frozen:
         return features
     network = run.build()
     if len(stored) > 1:

@@ -53,8 +53,7 @@ class MlflowRun(MLFlowLogger):
 
     def finalize(self, status: str = "success") -> None:
         """End the run, even if another process has logged it."""
-        client = self.experiment
-        client.set_terminated(self.run_id, "FAILED" if status == FAILED else "FINISHED")
+        self.experiment.set_terminated(self.run_id, "FAILED" if status == FAILED else "FINISHED")
 
 
 def _find_or_create_run(uri: str, folder: Path, phase_info: Mapping) -> str:
@@ -63,16 +62,14 @@ def _find_or_create_run(uri: str, folder: Path, phase_info: Mapping) -> str:
     from mlflow.entities import Param
 
     client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name(PROJECT)
-    experiment_id = (
-        experiment.experiment_id if experiment else client.create_experiment(PROJECT, (folder / "artifacts").as_uri())
-    )
-    for run in client.search_runs([experiment_id], f"tags.key = '{phase_info['key']}'", max_results=1):  # the newest
+    found = client.get_experiment_by_name(PROJECT)
+    experiment = found.experiment_id if found else client.create_experiment(PROJECT, (folder / "artifacts").as_uri())
+    for run in client.search_runs([experiment], f"tags.key = '{phase_info['key']}'", max_results=1):  # the newest
         if run.info.status != "FINISHED":
             client.update_run(run.info.run_id, status="RUNNING")
             return run.info.run_id
     tags = {name: str(value) for name, value in phase_info.items()}
-    run_id = client.create_run(experiment_id, tags=tags, run_name=_display_name(phase_info)).info.run_id
+    run_id = client.create_run(experiment, tags=tags, run_name=_display_name(phase_info)).info.run_id
     client.log_batch(run_id, params=[Param(name, value) for name, value in tags.items()])
     return run_id
 

@@ -265,11 +265,13 @@ def test_the_output_is_channels_last(interpreter):
     assert output.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_autocast_leaves_it_alone(interpreter):
+def test_autocast_chooses_its_precision(interpreter):
     arguments = example((1, 4))
     with torch.autocast("cpu", torch.bfloat16):
         found = ours(*arguments)
-    torch.testing.assert_close(found, reference(*arguments), rtol=1e-4, atol=1e-4)
+    assert found.dtype == torch.bfloat16
+    expected = reference(*arguments)
+    torch.testing.assert_close(found.float(), expected, rtol=5e-2, atol=5e-2 * float(expected.abs().max()))
 
 
 def test_a_map_too_large_to_count_is_refused(interpreter):

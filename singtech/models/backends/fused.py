@@ -115,8 +115,9 @@ class _Fused(torch.autograd.Function):
         ctx.save_for_backward(features, offset, mask, weight)
         ctx.settings = kernel_width, padding
         batch, _, *grid = offset.shape
-        outputs, positions = len(weight), batch * math.prod(grid)
-        tile = _blocks(features, weight, positions).forward
+        outputs, taps, channels = weight.shape
+        positions = batch * math.prod(grid)
+        tile = choose_tiles(channels, outputs, taps, positions, features.dtype).forward
         output = features.new_empty(batch, *grid, outputs)
         programs = _ceil(outputs, tile.outputs) * _ceil(positions, tile.positions)
         _launch("forward_kernel", programs, tile, ctx.settings, [features, offset, mask, weight], [output])
@@ -125,8 +126,9 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         features, offset, mask, weight = operands = ctx.saved_tensors
+        outputs, taps, channels = weight.shape
         positions = mask.numel() // mask.shape[1]
-        blocks = _blocks(features, weight, positions)
+        blocks = choose_tiles(channels, outputs, taps, positions, features.dtype)
         gradient = grad_output.to(features.dtype).contiguous(memory_format=torch.channels_last)
         needs_features = ctx.needs_input_grad[0]
         grad_features = torch.zeros_like(features if needs_features else features[:0], dtype=offset.dtype)
@@ -136,17 +138,11 @@ class _Fused(torch.autograd.Function):
         tensors = [gradient, *operands]
         _launch("backward_kernel", programs, tile, ctx.settings, tensors, grads, FEATURES=needs_features)
         tile = blocks.weight
-        outputs, taps, channels = weight.shape
         partial = weight.new_empty((tile.splits, *weight.shape), dtype=offset.dtype)
         programs = tile.splits * taps * _ceil(channels, tile.channels) * _ceil(outputs, tile.outputs)
         _launch("backward_weight_kernel", programs, tile, ctx.settings, tensors, [partial])
         features_gradient = grad_features.to(features.dtype) if needs_features else None
         return features_gradient, *grads[1:], partial.sum(0).to(weight.dtype), None, None
-
-
-def _blocks(features: Tensor, weight: Tensor, positions: int) -> Blocks:
-    outputs, taps, channels = weight.shape
-    return choose_tiles(channels, outputs, taps, positions, features.dtype)
 
 
 def _launch(
