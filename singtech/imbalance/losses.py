@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from singtech.errors import InvalidValue, require, require_choice
 from singtech.imbalance.smoothing import require_alpha
 
-REDUCTIONS = ("weights", "clips")
-
 
 def class_weights(counts: Tensor, alpha: float, techniques: Sequence[str] | None = None) -> Tensor:
     """Loss weight of each technique: its training-clip count to the power -alpha (Eq. 2).
@@ -77,7 +75,7 @@ class WeightedCrossEntropy(nn.Module):
         techniques: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        require_choice("loss.reduction", reduction, REDUCTIONS)
+        require_choice("loss.reduction", reduction, ("weights", "clips"))
         self.reduction = reduction
         self.register_buffer("weights", class_weights(class_counts, alpha, techniques), persistent=False)
 

@@ -1,7 +1,7 @@
 """A network layer by layer, as in Table 1: names, channels, output shapes, parameters."""
 
 import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -41,16 +41,12 @@ def describe(network: Network, samples: int) -> list[Layer]:
     network, layers = copy.deepcopy(network).eval(), []
     device = next((parameter.device for parameter in network.parameters()), None)
     values = network.front_end(torch.zeros(1, samples, device=device))
+    extractor: Any = network.extractor
+    parts = extractor.parts() if hasattr(extractor, "parts") else [(type(extractor).__name__, extractor)]
     head = "FC (Softmax)" if type(network.classifier) is nn.Linear else type(network.classifier).__name__
-    for number, (name, part) in enumerate([*_parts(network.extractor), (head, network.classifier)], 1):
+    for number, (name, part) in enumerate([*parts, (head, network.classifier)], 1):
         values = part(values)
         shape = values.shape[1:]
         deformable = any(isinstance(module, DeformableConv2d) for module in part.modules())
         layers.append(Layer(number, name, shape[0], "×".join(map(str, shape)), deformable, parameter_count(part)))
     return layers
-
-
-def _parts(extractor: nn.Module) -> list[tuple[str, nn.Module]]:
-    """List an extractor's own `parts()`, or else the whole extractor under the name of its class."""
-    parts = getattr(extractor, "parts", None)
-    return parts() if parts else [(type(extractor).__name__, extractor)]

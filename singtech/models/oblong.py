@@ -156,14 +156,9 @@ class PaddedConv2d(nn.Conv2d):
 
 def _projection(channels: int, hidden: int | None, features: int, dropout: float) -> nn.Sequential:
     """Pooled channels to features, without a final activation: a linear classifier follows."""
-    if hidden is None:
-        return nn.Sequential(OrderedDict([("features", nn.Linear(channels, features))]))
-    return nn.Sequential(
-        OrderedDict(
-            hidden=nn.Linear(channels, hidden),
-            norm=nn.BatchNorm1d(hidden),
-            activation=nn.ReLU(),
-            dropout=nn.Dropout(dropout),
-            features=nn.Linear(hidden, features),
-        )
-    )
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    if hidden is not None:
+        layers |= {"hidden": nn.Linear(channels, hidden), "norm": nn.BatchNorm1d(hidden)}
+        layers |= {"activation": nn.ReLU(), "dropout": nn.Dropout(dropout)}
+    layers["features"] = nn.Linear(channels if hidden is None else hidden, features)
+    return nn.Sequential(layers)

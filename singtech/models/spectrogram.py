@@ -32,8 +32,6 @@ DB_FLOOR = 1e-10  # for `db`, as in torchaudio
 GAIN, BIAS, POWER, SECONDS = 0.98, 2.0, 0.5, 0.4  # for `pcen`: the defaults of librosa, three of them Wang et al.'s
 
 SCALES = ("log", "linear", "db", "pcen")
-AXES = ("linear", "mel")
-STANDARDS = ("none", "bands")
 MAX_NUMBERS = 1 << 26  # in a table of windows or filters
 
 
@@ -114,7 +112,7 @@ class Spectrogram(nn.Module):
         require_whole("hop_length", hop_length, "samples")
         require_choice("front_end.scale", scale, SCALES)
         require_choice("front_end.level", level, LEVELS)
-        require_choice("front_end.standardise", standardise, STANDARDS)
+        require_choice("front_end.standardise", standardise, ("none", "bands"))
         self.hop_length, self.sample_rate = hop_length, sample_rate
         self.scale, self.level, self.standardise = scale, level, standardise
 
@@ -172,7 +170,7 @@ class MultiResolutionSpectrogram(Spectrogram):
         require_room("n_fft", len(win_lengths), n_fft)
         if max(win_lengths) > n_fft:
             raise InvalidValue(f"front_end.win_lengths={list(win_lengths)}: none may be longer than n_fft={n_fft}.")
-        require_choice("front_end.axis", axis, AXES)
+        require_choice("front_end.axis", axis, ("linear", "mel"))
         if axis == "mel":
             require_whole("bands", bands, "mel bands")
             require_room("bands", bands or 0, n_fft)

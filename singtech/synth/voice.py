@@ -272,7 +272,7 @@ def vocal_fry(voice: Voice, singer: Singer, rng: np.random.Generator) -> None:
     """Make irregular pulses, 20 to 70 a second, that hardly follow the melody; some begin as a normal voice."""
     follows = rng.uniform(0.0, 0.35)
     melody = voice.pitch - voice.pitch.mean()
-    fry = _to_midi(singer.fry_rate) + follows * melody + _drift(len(voice.times), 3.0, 1.5, rng)
+    fry = 69 + 12 * np.log2(singer.fry_rate / 440) + follows * melody + _drift(len(voice.times), 3.0, 1.5, rng)
     slide = rng.choice([0.0, 0.0, 0.5]) + 1e-3
     transition = np.clip((voice.times - rng.uniform(0.1, 0.4)) / slide, 0, 1)
     voice.pitch += transition * (fry - voice.pitch)
@@ -419,10 +419,6 @@ def _room(waveform: np.ndarray, voice: Voice, singer: Singer, rng: np.random.Gen
 
 def _to_hz(pitch: np.ndarray | float) -> np.ndarray | float:
     return 440.0 * 2.0 ** ((pitch - 69) / 12)
-
-
-def _to_midi(hertz: float) -> float:
-    return 69 + 12 * np.log2(hertz / 440)
 
 
 def _smooth(curve: np.ndarray, seconds: float) -> np.ndarray:

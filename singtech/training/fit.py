@@ -56,8 +56,6 @@ from singtech.training.recalibration import list_norms, recalibrate
 from singtech.training.trainer import PRECISIONS, Machine, handle_interrupts, raise_from_processes
 
 NOT_IN_RECIPE = ("seed", "rounding", "training_clips", "validation_clips")
-SELECTIONS = ("last", "best")
-UNITS = ("clip", "recording")  # of a score
 FROZEN_BATCH = 16  # clips at a time; not the run's, so that all runs share bits
 VALIDATION_MOMENT_CLIPS = 512  # training clips for batch-norm statistics when validation singers are scored
 
@@ -93,7 +91,7 @@ class Setup:
     rounding: int = 0
 
     def __post_init__(self) -> None:
-        require_choice("selection", self.selection, SELECTIONS)
+        require_choice("selection", self.selection, ("last", "best"))
         require_choice("precision", self.precision, PRECISIONS)
         is_count = self.max_batches is None or self.max_batches >= 1
         require(is_count, "schedule.max_batches", self.max_batches, "a whole number from 1 up, or null")
@@ -119,7 +117,7 @@ class Scoring:
     corruption: Callable[..., Augmentation] | None = None
 
     def __post_init__(self) -> None:
-        require_choice("scoring.unit", self.unit, UNITS)
+        require_choice("scoring.unit", self.unit, ("clip", "recording"))
         require(0 < self.hop <= 1, "scoring.hop", self.hop, "a share of a clip, above 0 and at most 1")
 
     @property

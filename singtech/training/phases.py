@@ -28,7 +28,6 @@ from singtech.training.protocols import Augmentation, Constraint, Learnable, Los
 
 # Increase it when a default or the meaning of a setting changes: stored phases are then not used.
 SCHEMA = 2
-DECAYS = ("none", "linear", "cosine", "warmup_cosine")
 STATISTICS = ("recalibrated", "running")  # of batch norm in evaluation
 PASSES = 20  # over the training clips for features under dropout
 
@@ -114,7 +113,7 @@ class Training(Phase):
         require(self.epochs >= 1, "a phase's epochs", self.epochs, "a whole number from 1 up")
         is_rate = self.learning_rate is None or self.learning_rate > 0
         require(is_rate, "a phase's learning_rate", self.learning_rate, "a number above 0, or null")
-        require_choice("a phase's decay", self.decay, DECAYS)
+        require_choice("a phase's decay", self.decay, ("none", "linear", "cosine", "warmup_cosine"))
         is_count = self.last_epochs is None or self.last_epochs >= 1
         require(is_count, "a phase's last_epochs", self.last_epochs, "a whole number from 1 up, or null")
 
