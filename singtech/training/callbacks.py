@@ -52,7 +52,6 @@ class ValidateRecalibrated(Callback):
 
     def __init__(self, waveforms: Callable[[torch.device], Iterable[Tensor]]) -> None:
         self.waveforms = waveforms
-        self.running: dict[str, Tensor] = {}
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, module: Any) -> None:
         """Save the running statistics of training, and estimate new ones."""

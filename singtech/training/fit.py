@@ -484,7 +484,7 @@ def clip_features(
         data = VocalSetDataModule(corpus, batch_size, resident=machine.load_clips(device, corpus))
         encode: Any = network.extractor.raw if is_frozen else network.extractor
         with torch.inference_mode(), machine.make_trainer().precision_plugin.forward_context():
-            inputs = _inputs(network.front_end, run, data, subset, scoring, device, machine.progress)
+            inputs = _inputs(network.front_end, run, data, subset, scoring, machine)
             return torch.cat([encode(values).float().cpu() for values in inputs]).numpy()
 
     clips = corpus.fingerprint(subset)
@@ -503,20 +503,15 @@ def clip_features(
 
 
 def _inputs(
-    front_end: torch.nn.Module,
-    run: Run,
-    data: VocalSetDataModule,
-    subset: str,
-    scoring: Scoring,
-    device: torch.device,
-    is_shown: bool,
+    front_end: torch.nn.Module, run: Run, data: VocalSetDataModule, subset: str, scoring: Scoring, machine: Machine
 ) -> Iterator[Tensor]:
-    """Yield the front end's outputs for a subset's clips or windows, or for all clips, on a device."""
+    """Yield the front end's outputs for a subset's clips or windows, or for all clips, on the machine's device."""
+    device = machine.device
     loader = data.ordered_loader(subset, scoring.hop if scoring.unit == "recording" else None)
     title, place = f"features of {f'the {subset}' if subset else 'all'} {scoring.unit}s", 0
     corruption = build(scoring.corruption, sample_rate=run.sample_rate) if scoring.corruption else None
     changes = augmentation.stages(corruption)
-    for clips, _ in progress_bar(title, "batches", len(loader), is_shown, items=loader):
+    for clips, _ in progress_bar(title, "batches", len(loader), machine.progress, items=loader):
         seeds = [derive_seed(0, f"corruption/{number}") for number in range(place, place + len(clips)) if changes]
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         waveforms = data.waveforms(clips.to(device))

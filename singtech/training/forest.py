@@ -11,6 +11,7 @@ Training a forest takes seconds, so it is not stored. The same features and seed
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -62,26 +63,27 @@ def forest_logits(
     Raises:
         InvalidValue: alpha is not a number from 0 up.
     """
-    classifier = _classifier(forest, targets, alpha, derive_seed(seed, "forest") % 2**32)
+    # on one thread: with several, the order of the sums would differ between runs
+    options: dict[str, Any] = {
+        "n_estimators": forest.trees,
+        "n_jobs": 1,
+        "random_state": derive_seed(seed, "forest") % 2**32,
+    }
+    if forest.balanced:
+        from imblearn.ensemble import BalancedRandomForestClassifier
+
+        options |= {"sampling_strategy": "all", "replacement": True, "bootstrap": False}
+        classifier = BalancedRandomForestClassifier(**options)
+    else:
+        import torch
+        from sklearn.ensemble import RandomForestClassifier
+
+        from singtech.imbalance.losses import class_weights
+
+        labels, counts = np.unique(targets, return_counts=True)
+        weights = dict(zip(labels.tolist(), class_weights(torch.from_numpy(counts), alpha).tolist(), strict=True))
+        classifier = RandomForestClassifier(class_weight=weights, **options)
     classifier.fit(features, targets)
     probabilities = np.zeros((len(test_features), techniques))
     probabilities[:, classifier.classes_] = classifier.predict_proba(test_features)
     return np.log(probabilities + MIN_PROBABILITY).astype(np.float32)
-
-
-def _classifier(forest: Forest, targets: np.ndarray, alpha: float, seed: int):
-    """Make the library's forest on one thread: with several threads the order of its sums would differ between runs."""
-    if forest.balanced:
-        from imblearn.ensemble import BalancedRandomForestClassifier
-
-        return BalancedRandomForestClassifier(
-            forest.trees, sampling_strategy="all", replacement=True, bootstrap=False, n_jobs=1, random_state=seed
-        )
-    import torch
-    from sklearn.ensemble import RandomForestClassifier
-
-    from singtech.imbalance.losses import class_weights
-
-    labels, counts = np.unique(targets, return_counts=True)
-    weights = dict(zip(labels.tolist(), class_weights(torch.from_numpy(counts), alpha).tolist(), strict=True))
-    return RandomForestClassifier(forest.trees, class_weight=weights, n_jobs=1, random_state=seed)

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -174,8 +174,7 @@ def _try_optimizer(phase: Training) -> None:
         if not identify_code(phase.optimizer).startswith("sha256:"):
             return  # an optimizer of a package may need a GPU for a step
         optimizer.step(closure)
-        try:
+        is_plain = False
+        with suppress(Damaged):
             is_plain = bool(read_plain(torch_bytes(optimizer.state_dict()), Path("state")))
-        except Damaged:
-            is_plain = False
         require(is_plain, "a state of tensors and plain values, after a step")
