@@ -7,9 +7,8 @@ mean. `statistics` adds how much each channel varies, `modulation` how fast.
 import torch
 from torch import Tensor, nn
 
-from singtech.errors import InvalidValue
+from singtech.errors import InvalidValue, require_choice
 
-AGGREGATIONS = ("average", "flatten", "statistics", "modulation")
 BANDS = ((2.0, 4.0), (4.0, 6.0), (6.0, 8.0), (8.0, 16.0))  # Hz; vibrato and trill modulate at 4 to 8 Hz
 SMALLEST = 1e-6  # variance under the root, whose gradient is infinite at 0
 
@@ -18,12 +17,13 @@ def aggregate(name: str, shape: tuple[int, int, int], seconds: float) -> tuple[n
     """Build an aggregation, and count its outputs.
 
     Args:
-        name: one of `AGGREGATIONS`.
+        name: `average`, `flatten`, `statistics` or `modulation`.
         shape: (C, F, T) of the maps of one clip.
         seconds: length of a clip.
     Raises:
         InvalidValue: there is no such aggregation, or there are too few frames for the modulation.
     """
+    require_choice("model.aggregation", name, ("average", "flatten", "statistics", "modulation"))
     channels, bins, frames = shape
     if name == "average":
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), channels
@@ -31,9 +31,7 @@ def aggregate(name: str, shape: tuple[int, int, int], seconds: float) -> tuple[n
         return nn.Sequential(nn.Flatten()), channels * bins * frames
     if name == "statistics":
         return nn.Sequential(Statistics()), 2 * channels
-    if name == "modulation":
-        return nn.Sequential(Modulation(frames, seconds)), (1 + len(BANDS)) * channels
-    raise InvalidValue(f"model.aggregation={name}: expected one of {', '.join(AGGREGATIONS)}.")
+    return nn.Sequential(Modulation(frames, seconds)), (1 + len(BANDS)) * channels
 
 
 class Statistics(nn.Module):

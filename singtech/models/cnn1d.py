@@ -61,11 +61,8 @@ class WaveformExtractor(nn.Module):
             blocks.append((f"layer{number}", _block(channels, out_channels, kernel)))
             channels, samples = out_channels, (samples - kernel + 1 - POOL) // STRIDE + 1
         self.convolutions = nn.Sequential(OrderedDict(blocks))
-        self.projection = nn.Sequential(
-            OrderedDict(
-                features=nn.Linear(channels * samples, features), activation=nn.ReLU(), dropout=nn.Dropout(dropout)
-            )
-        )
+        dense = OrderedDict(features=nn.Linear(channels * samples, features), activation=nn.ReLU())
+        self.projection = nn.Sequential(OrderedDict(dense, dropout=nn.Dropout(dropout)))
         self.out_features = features
 
     def forward(self, waveform: Tensor) -> Tensor:

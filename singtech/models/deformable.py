@@ -71,8 +71,7 @@ def backend_for(device: torch.device, backend: str = "auto") -> str:
         InvalidValue: it is unknown, or does not run on that device.
     """
     available = backends_on(device)
-    if backend not in ("auto", *BACKENDS):
-        raise InvalidValue(f"deformable={backend}: expected auto, {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}.")
+    require_choice("deformable", backend, ("auto", *BACKENDS))
     if backend not in ("auto", *available):
         raise InvalidValue(f"deformable={backend}: not on {device.type} here, where there is {' or '.join(available)}.")
     if backend != "auto":

@@ -283,11 +283,7 @@ def _head_gap(task: Task, head: torch.nn.Module, features: Features) -> float | 
 
 
 def _load_previous(task: Task, network: Network) -> None:
-    """Load the previous phase into a network.
-
-    Raises:
-        InvalidValue: an earlier version stored it, without the running statistics that this phase needs.
-    """
+    """Load the previous phase; refuse one that an earlier version stored without the running statistics needed."""
     previous = task.previous[-1]
     previous.load_into(network, task.phase.needs_running_statistics)
     if isinstance(task.phase, RunningStatistics) and list_norms(network) and not previous.has_running_statistics:

@@ -99,13 +99,8 @@ class WandbRun(WandbLogger):
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else it sends reports over the network
         import wandb
 
-        settings = wandb.Settings(
-            console="off",  # else it captures the progress bars
-            silent=True,
-            disable_git=True,
-            save_code=False,
-            x_disable_stats=True,
-        )
+        # a console that is not off captures the progress bars
+        settings = wandb.Settings(console="off", silent=True, disable_git=True, save_code=False, x_disable_stats=True)
         Path(save_dir).mkdir(parents=True, exist_ok=True)
         super().__init__(
             _display_name(phase_info),

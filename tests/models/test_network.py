@@ -87,7 +87,7 @@ def test_a_clip_too_short_for_the_pooling_is_one_clear_error(samples):
 def test_unknown_choices_are_named():
     with pytest.raises(ValueError, match="dc names layer 5: the network has layers 1 to 4"):
         oblong_network(SAMPLES, 10, {}, 0, dc=(3, 5))
-    with pytest.raises(ValueError, match=r"model\.aggregation=max: expected one of average, flatten, statistics"):
+    with pytest.raises(ValueError, match=r"model\.aggregation=max: expected average or flatten or statistics"):
         network(aggregation="max")
     for pooling in ("coarse", [[4, 4]] * 3, [[4, 0]] * 4, [[4, 4, 4]] * 4, [4, 4, 4, 4], 4, None):
         with pytest.raises(
