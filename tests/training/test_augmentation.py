@@ -26,6 +26,8 @@ from singtech.training.augmentation import (
     stages,
     takes_one_generator,
 )
+from singtech.training.module import TechniqueModule
+from singtech.training.phases import TrainNetwork
 
 RATE = 8000
 
@@ -253,6 +255,8 @@ def test_a_chain_acts_before_and_after_the_front_end():
 def test_what_acts_on_spectrograms_is_applied_between_front_end_and_extractor():
     parts = functools.partial(MultiResolutionSpectrogram, n_fft=192, win_lengths=(192,), hop_length=50)
     network = Architecture(parts, functools.partial(OblongExtractor, dc=())).build(4800, 3, RATE, 0).eval()
+    phase = TrainNetwork(epochs=1, optimizer=torch.optim.SGD)
+    module = TechniqueModule(network, phase, torch.nn.CrossEntropyLoss(), 3, 0).eval()
     waveforms, seen = noise(2, 4800), []
 
     def change(maps):
@@ -260,9 +264,9 @@ def test_what_acts_on_spectrograms_is_applied_between_front_end_and_extractor():
         return torch.zeros_like(maps)
 
     silent = network(torch.zeros(2, 4800))
-    torch.testing.assert_close(network(waveforms, change), silent)
+    torch.testing.assert_close(module(waveforms, change), silent)
     assert torch.equal(seen[0], network.front_end(waveforms))
-    assert not torch.allclose(network(waveforms), silent)
+    assert not torch.allclose(module(waveforms), silent)
 
 
 @pytest.mark.parametrize(
