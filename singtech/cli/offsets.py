@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
@@ -199,8 +200,6 @@ def measure_corpus(network, corpus, rows, progress: bool = True):
         rows: of `corpus.clips`.
         progress: show a bar.
     """
-    import pandas as pd
-
     from singtech.io.interrupts import raise_if_signalled
     from singtech.io.terminal import progress_bar
     from singtech.models.offsets import predict_offsets

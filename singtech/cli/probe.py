@@ -10,16 +10,14 @@ It trains nothing and computes only features that are not stored yet. The number
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from singtech.cli.config import allow_own_modules
 from singtech.cli.export import find_run
 from singtech.cli.options import command, option
 from singtech.io.terminal import format_table as format_columns
 from singtech.loading import StoredRun
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(kw_only=True)
@@ -46,7 +44,7 @@ def main(options: Options) -> None:
     print(format_table(frame), path, sep="\n\n")
 
 
-def probe(run: StoredRun) -> "pd.DataFrame":
+def probe(run: StoredRun) -> pd.DataFrame:
     """Probe the features of a run's training and test clips, see `singtech.training.probe.probe`.
 
     Raises:
@@ -59,7 +57,7 @@ def probe(run: StoredRun) -> "pd.DataFrame":
     return probe({name: run.features(name) for name in subsets}, {name: run.corpus.table(name) for name in subsets})
 
 
-def format_table(frame: "pd.DataFrame") -> str:
+def format_table(frame: pd.DataFrame) -> str:
     """The numbers of a probe as a table of text."""
 
     def shown(name: str) -> list[str]:

@@ -8,9 +8,9 @@ beside the score of the context alone.
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from singtech.metrics import BINS, WeightedClips, calibration_error, divide, heading
 from singtech.results.commands import command_end, prepare
@@ -21,9 +21,6 @@ from singtech.results.pages import Page, Table, shown, shown_interval
 from singtech.results.predictions import Predictions, pool
 from singtech.results.summaries import Answer, printed
 from singtech.results.thirds import mean_of, split_thirds
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PAIRS = 12  # of techniques, the most confused
 ALONE = "Context only"
@@ -87,8 +84,6 @@ class Part:
 
 def breakdown_page(answer: Answer) -> Page:
     """The page of a breakdown, a table a part; its frame has one number a row."""
-    import pandas as pd
-
     collated, data, folds = answer.collated, answer.data, answer.experiment.folds
     predictions = predictions_of(answer)
     left_out = ("no interval", "interval", "folds") if folds else ("no interval",)
@@ -129,7 +124,7 @@ def predictions_of(answer: Answer) -> dict[str, list[Predictions]]:
     return each
 
 
-def parts_of(predictions: OfConditions, contexts: "pd.DataFrame", metrics: Sequence[str]) -> list[Part]:
+def parts_of(predictions: OfConditions, contexts: pd.DataFrame, metrics: Sequence[str]) -> list[Part]:
     """All parts of the page, in order.
 
     Args:
@@ -177,11 +172,9 @@ def parts_of(predictions: OfConditions, contexts: "pd.DataFrame", metrics: Seque
     ]
 
 
-def summarize(part: Part, predictions: OfConditions) -> "pd.DataFrame":
+def summarize(part: Part, predictions: OfConditions) -> pd.DataFrame:
     """The numbers of a part, one a row: line, metric and label of a condition; mean and deviation over the seeds that
     have one, and the 95 % interval of the mean from low to high, nan where a seed has none or one singer is alone."""
-    import pandas as pd
-
     records = []
     for label, runs in {**part.references, **predictions}.items():
         for run in runs:
@@ -200,7 +193,7 @@ def summarize(part: Part, predictions: OfConditions) -> "pd.DataFrame":
     return table.iloc[table.groupby(NUMBER[:-1], sort=False).ngroup().argsort(kind="stable")][COLUMNS]
 
 
-def context_only(clips: "pd.DataFrame", techniques: Sequence[str], train: "pd.DataFrame") -> Predictions:
+def context_only(clips: pd.DataFrame, techniques: Sequence[str], train: pd.DataFrame) -> Predictions:
     """Predict from the context alone, as a deaf listener would: rank its techniques by their training clips in it.
 
     Args:
@@ -221,7 +214,7 @@ def by_recording(predictions: Predictions) -> Predictions:
     return Predictions(groups.head(1).sort_values("recording"), predictions.techniques, np.stack(logits))
 
 
-def _table(part: Part, frame: "pd.DataFrame", labels: Sequence[str]) -> Table:
+def _table(part: Part, frame: pd.DataFrame, labels: Sequence[str]) -> Table:
     """A part as printed, a line a group: the numbers of each metric, their intervals below."""
     columns = list(dict.fromkeys([*part.references, *labels]))
     groups: dict[str, list[list[str]]] = {}
@@ -234,7 +227,7 @@ def _table(part: Part, frame: "pd.DataFrame", labels: Sequence[str]) -> Table:
     return replace(table, note=part.note)
 
 
-def _most_confused(frame: "pd.DataFrame") -> "pd.DataFrame":
+def _most_confused(frame: pd.DataFrame) -> pd.DataFrame:
     """The scores of the pairs that are most confused, on the mean over the conditions, most confused first."""
     means = frame.groupby(["line", "label"])["score"].mean().groupby("line").mean()
     means = means[means > 0].sort_index().sort_values(ascending=False, kind="stable").head(PAIRS)
@@ -292,7 +285,7 @@ def _vowels(predictions: Predictions) -> Groups:
     return groups
 
 
-def _techniques_elsewhere(predictions: Predictions, contexts: "pd.DataFrame") -> dict[str, np.ndarray] | None:
+def _techniques_elsewhere(predictions: Predictions, contexts: pd.DataFrame) -> dict[str, np.ndarray] | None:
     """context -> (K,) whether a technique never occurs in it; None where contexts are not told or have all alike."""
     clips = predictions.clips
     told = {*zip(contexts["context"], contexts["technique"], strict=True)}

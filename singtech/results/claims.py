@@ -6,7 +6,9 @@ What else could explain the paper's gains, the contrasts of other experiments, i
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from singtech.metrics import is_higher_better, label
 from singtech.results.conditions import against
@@ -28,9 +30,6 @@ from singtech.results.pages import (
 from singtech.results.summaries import FOLDS, Answer, answer, on_circumstances, progress
 from singtech.results.verdicts import MOST, NOT_RUN, POWER, least_seeds, overall, smallest_effect
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 UNITS = {"these singers": "seeds", "new singers": "folds"}  # what a verdict is on -> what differences pair by
 OF_SUMMARY = ("statistic", "interval", "no interval")  # kinds of notes that do not apply to verdicts
 HEADER = ("Comparison", "verdict", "metric", "on", "pairs", "difference", "95 %", "p", "p, Holm", "d", "would need")
@@ -49,8 +48,6 @@ def claims_page(here: Answer) -> Page:
     There are two grounds. On the corpus's test singers, differences are paired by seed. For new singers, they are
     paired by fold.
     """
-    import pandas as pd
-
     experiment, answers = here.experiment, _on_grounds(here)
     folded = answers["new singers"]
     frame = verdicts_frame(answers)
@@ -82,7 +79,7 @@ def claims_page(here: Answer) -> Page:
     )
 
 
-def verdicts_frame(answers: Answers) -> "pd.DataFrame":
+def verdicts_frame(answers: Answers) -> pd.DataFrame:
     """Make a frame with one row per comparison of a claim and ground. The comparisons of a family are tested together.
 
     A difference is the better condition's score minus the worse one's; of a metric whose lower values are better, the
@@ -108,7 +105,7 @@ def verdicts_frame(answers: Answers) -> "pd.DataFrame":
     )
 
 
-def forest_rows(families: Mapping[str, str], frame: "pd.DataFrame") -> list[ForestRow]:
+def forest_rows(families: Mapping[str, str], frame: pd.DataFrame) -> list[ForestRow]:
     """Make the rows of a forest plot, by family: each comparison on these singers, and below it for new singers.
 
     Args:
@@ -122,7 +119,7 @@ def forest_rows(families: Mapping[str, str], frame: "pd.DataFrame") -> list[Fore
     )
 
 
-def explanations_frame(answers: Answers, artefact: str) -> "pd.DataFrame":
+def explanations_frame(answers: Answers, artefact: str) -> pd.DataFrame:
     """Make a frame with one row per contrast of an experiment and ground. Its contrasts are tested together.
 
     Args:
@@ -142,10 +139,8 @@ def explanations_frame(answers: Answers, artefact: str) -> "pd.DataFrame":
     )
 
 
-def _frame(answers: Answers, artefact: str, rows: Sequence[Sequence[Any]]) -> "pd.DataFrame":
+def _frame(answers: Answers, artefact: str, rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
     """Make a frame of rows: family, section, better, worse, metric, ground, and a verdict from `judge_contrasts`."""
-    import pandas as pd
-
     names = ("family", "section", "better", "worse", "metric", "on")
     whole = {"data": answers["these singers"].data, "artefact": artefact}
     frame = pd.DataFrame([whole | dict(zip(names, row[:-1], strict=True)) | row[-1] for row in rows])
@@ -169,7 +164,7 @@ def _explanation(here: Answer, name: str) -> Answer:
     return answer(replace(experiment, kind=kind, **parts), here.collated, here.data, here.group)
 
 
-def sentence(claim: Claim, frame: "pd.DataFrame") -> str:
+def sentence(claim: Claim, frame: pd.DataFrame) -> str:
     """Write a claim and its verdicts in one sentence."""
     rows = {(row.better, row.worse, row.metric, row.on): row for row in frame.itertuples()}
     ends = []
@@ -179,7 +174,7 @@ def sentence(claim: Claim, frame: "pd.DataFrame") -> str:
     return f"Section {claim.section}, that {claim.statement}: {'; '.join(ends)}."
 
 
-def finding(claim: Claim, frame: "pd.DataFrame") -> Finding:
+def finding(claim: Claim, frame: pd.DataFrame) -> Finding:
     """Write a claim and its verdicts in a few words."""
     rows = {(row.better, row.worse, row.metric, row.on): row for row in frame.itertuples()}
     verdicts = {}
@@ -191,7 +186,7 @@ def finding(claim: Claim, frame: "pd.DataFrame") -> Finding:
     return Finding(claim.short or claim.statement, claim.section, anchor, verdicts)
 
 
-def explanation_sentence(contrast: Contrast, frame: "pd.DataFrame") -> str:
+def explanation_sentence(contrast: Contrast, frame: pd.DataFrame) -> str:
     """Write a contrast in plain words, and its verdicts: for new singers only if folds were run."""
     ends = []
     for row in frame[frame["label"] == contrast.label].itertuples():
@@ -207,7 +202,7 @@ def _comparisons(experiment: Experiment, family: str) -> list[tuple[str, str, st
     return list(dict.fromkeys(comparison for claim in claims for comparison in claim.comparisons))
 
 
-def _on_power(experiment: Experiment, frame: "pd.DataFrame") -> list[str]:
+def _on_power(experiment: Experiment, frame: pd.DataFrame) -> list[str]:
     """Note the smallest difference that so many seeds find in the first family."""
     family, heading = next(iter(experiment.families.items()))
     comparisons = len(_comparisons(experiment, family))
@@ -230,7 +225,7 @@ def _contrast(experiment: Experiment, better: str, worse: str, metric: str) -> C
     return Contrast(against(rows[first], rows[second]), (first,), (second,))
 
 
-def _table(families: Mapping[str, str], frame: "pd.DataFrame", **parts: Any) -> Table:
+def _table(families: Mapping[str, str], frame: pd.DataFrame, **parts: Any) -> Table:
     """Make a table with one line per comparison, grouped by family, and a second line if new singers have a verdict.
 
     Args:
@@ -251,10 +246,8 @@ def _table(families: Mapping[str, str], frame: "pd.DataFrame", **parts: Any) -> 
     return Table(list(HEADER), groups, words=4, **parts)
 
 
-def _explanations_table(explanations: Sequence[Answers], frames: "Sequence[pd.DataFrame]") -> Table:
+def _explanations_table(explanations: Sequence[Answers], frames: Sequence[pd.DataFrame]) -> Table:
     """Make the table of what else could explain the gains, below one sentence per contrast."""
-    import pandas as pd
-
     experiments = [answers["these singers"].experiment for answers in explanations]
     lead = [
         explanation_sentence(contrast, frame)
@@ -282,8 +275,6 @@ def _cells(row: Any, unit: str) -> Line:
 
 
 def _needs(row: Any, unit: str) -> str:
-    import pandas as pd
-
     if row.seeds < 2 and unit == "folds":
         return "a second seed"
     if pd.isna(row.needed):
@@ -293,8 +284,6 @@ def _needs(row: Any, unit: str) -> str:
 
 def _shortly(rows: Sequence[Any], unit: str) -> str:
     """Write the verdict on a claim with the numbers of its only comparison, or with the count of each verdict."""
-    import pandas as pd
-
     verdicts = [row.verdict for row in rows]
     verdict = overall(verdicts)
     if set(verdicts) == {NOT_RUN}:

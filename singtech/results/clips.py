@@ -5,16 +5,13 @@ A condition names a clip by the mean of its seeds' probabilities; what each seed
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from singtech.results.breakdown import predictions_of
 from singtech.results.predictions import Predictions
 from singtech.results.summaries import Answer
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 HARDEST = 25
 UNKNOWN = -1  # in place of a named technique
@@ -48,7 +45,7 @@ class ClipProbabilities:
     """
 
     labels: tuple[str, ...]
-    clips: "pd.DataFrame"
+    clips: pd.DataFrame
     techniques: tuple[str, ...]
     probabilities: np.ndarray
     seeds: tuple[np.ndarray, ...]
@@ -88,7 +85,7 @@ def clip_probabilities(answer: Answer) -> ClipProbabilities | None:
     return ClipProbabilities(tuple(predictions), clips, first.techniques, probabilities, tuple(seeds))
 
 
-def wrong_clips(clips: ClipProbabilities) -> "pd.DataFrame":
+def wrong_clips(clips: ClipProbabilities) -> pd.DataFrame:
     """The clips that the mean over all conditions names wrongly, the one whose technique is least probable first: with
     the `probability` of the true technique, and the most probable one and its probability as `predicted` and
     `probability_predicted`."""

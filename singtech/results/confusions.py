@@ -5,6 +5,7 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from singtech.results.breakdown import POOLED, predictions_of
 from singtech.results.collate import CONFUSIONS
@@ -28,7 +29,6 @@ from singtech.results.predictions import Predictions
 from singtech.results.summaries import Answer, in_order, printed
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -66,7 +66,7 @@ def confusion_page(answer: Answer) -> Page:
     )
 
 
-def confusion(confusions: "pd.DataFrame", runs: Sequence[Hashable]) -> tuple[list[str], np.ndarray]:
+def confusion(confusions: pd.DataFrame, runs: Sequence[Hashable]) -> tuple[list[str], np.ndarray]:
     """The K techniques of the runs, and (R, K, K) the share of each true technique (rows) taken for each in each run.
 
     A technique without a test clip has shares of nan.
@@ -105,15 +105,13 @@ def without_each_unit(runs: Sequence[Predictions], number: int, techniques: list
 
 def statistics(
     shares: np.ndarray, without: list[np.ndarray], techniques: list[str], predicted: list[str]
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Mean and deviation of each share over the runs, and its 95 % interval: one row a pair of techniques.
 
     Args:
         shares: (R, K, M) of the K techniques and what they are taken for.
         without: of each of the K techniques (1 + n, M, R), with all singers and without each.
     """
-    import pandas as pd
-
     index = pd.MultiIndex.from_product([techniques, predicted], names=["technique", "predicted"])
     values = pd.DataFrame(shares.reshape(len(shares), len(index)).T, index)
     frame = pd.DataFrame({"share": values.mean(axis=1), "deviation": values.std(axis=1)}, index)

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from singtech.metrics import heading
 from singtech.results.experiments import Contrast
@@ -10,9 +12,6 @@ from singtech.results.intervals import UNDEFINED, Estimate, jackknife, over_fold
 from singtech.results.pages import NONE, Table, shown_change, shown_change_interval, shown_ratio
 from singtech.results.summaries import Answer, correlation
 from singtech.results.verdicts import by_fold, by_seed, decide_if_run, holm, judge
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NOTE = (
     "Each difference is paired by {pairs}. Its interval is for other singers and, with several seeds, for other "
@@ -22,13 +21,11 @@ NOTE = (
 )
 
 
-def contrasts_frame(answer: Answer) -> "pd.DataFrame":
+def contrasts_frame(answer: Answer) -> pd.DataFrame:
     """Make a frame with one row per contrast and metric: value, low, high, seeds, p, p_holm, verdict, correlation.
 
     Over folds, `units` is the number of folds.
     """
-    import pandas as pd
-
     experiment, rows = answer.experiment, []
     for metric in experiment.metrics:
         estimates = [estimate(answer, contrast, metric) for contrast in experiment.contrasts]
@@ -60,7 +57,7 @@ def estimate(answer: Answer, contrast: Contrast, metric: str) -> Estimate:
     return jackknife(whole)
 
 
-def sides(answer: Answer, contrast: Contrast, metric: str) -> "pd.DataFrame":
+def sides(answer: Answer, contrast: Contrast, metric: str) -> pd.DataFrame:
     """Sum the scores that a contrast adds (plus) and those that it subtracts (minus).
 
     Returns:
@@ -94,7 +91,7 @@ def judge_contrasts(answer: Answer, contrasts: Sequence[Contrast], metrics: Sequ
     ]
 
 
-def contrasts_table(answer: Answer, frame: "pd.DataFrame") -> Table:
+def contrasts_table(answer: Answer, frame: pd.DataFrame) -> Table:
     """Print the contrasts, one line each; the first metric with interval, p and verdict, the others with values."""
     first, *others = answer.experiment.metrics
     has_folds, lines = answer.experiment.folds > 0, []

@@ -4,6 +4,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from singtech.metrics import label
 from singtech.results.figures import COLOURS, COLUMN, LETTER, SMALL, blank, entitle, plot, print_style, without_runs
@@ -11,7 +12,6 @@ from singtech.results.pages import Page, Table, shown, shown_change, shown_inter
 from singtech.results.summaries import Answer
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -79,7 +79,7 @@ def _look(number: int) -> dict[str, Any]:
     return {"color": colour, "marker": marker, "linestyle": line, "markersize": 3.8, "linewidth": 1.1}
 
 
-def _draw_series(axes: "Axes", name: str, series: "pd.DataFrame", answer: Answer, style: dict[str, Any]) -> None:
+def _draw_series(axes: "Axes", name: str, series: pd.DataFrame, answer: Answer, style: dict[str, Any]) -> None:
     """Draw one strategy: means, intervals or deviations, the paper's points, a dot a seed where there are several."""
     colour, marker = style["color"], style["marker"]
     deviations = series["deviation"].where(series["low"].isna())
@@ -113,7 +113,7 @@ def _key(answer: Answer) -> str:
     return "; ".join(mark for mark, is_drawn in marks.items() if is_drawn)
 
 
-def _series(answer: Answer) -> "dict[str, pd.DataFrame]":
+def _series(answer: Answer) -> dict[str, pd.DataFrame]:
     """The frame's rows by the label that alphas share, in printed order."""
     series = {condition.reference: condition.series for condition in answer.experiment.conditions}
     return {str(name): rows for name, rows in answer.frame.groupby(answer.frame["condition"].map(series), sort=False)}

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from singtech.metrics import label
 from singtech.results.figures import COLOURS, COLUMN, LETTER, SMALL, TEXT, print_style
 from singtech.results.intervals import NEGLIGIBLE, REFUTED, SUPPORTED, UNDECIDED
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -48,7 +49,7 @@ class ForestRow:
     metric: str = "f1"
 
 
-def contrast_rows(frame: "pd.DataFrame", metric: str) -> list[ForestRow]:
+def contrast_rows(frame: pd.DataFrame, metric: str) -> list[ForestRow]:
     """Make the rows of `contrasts_frame`, of one metric."""
     of_metric = frame[frame["metric"] == metric].to_dict("records")
     return [

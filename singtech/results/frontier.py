@@ -8,6 +8,7 @@ is the frontier that plain training reaches in this way. A method gains only wha
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from singtech.metrics import METRICS, WeightedClips, heading
 from singtech.results.figures import TWO_COLUMNS, blank, entitle, plot, print_style, without_runs
@@ -20,7 +21,6 @@ from singtech.results.thirds import read_counts
 from singtech.results.verdicts import decide_if_run, holm
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 TAUS = np.linspace(0, 2, 41)
@@ -36,8 +36,6 @@ NOTE = (
 
 def frontier_page(answer: Answer) -> Page:
     """The page of the frontier. Its frame has one row per condition and tau, then one per condition with its gain."""
-    import pandas as pd
-
     curves = {c.reference: _curves(answer, c.reference) for c in answer.experiment.conditions}
     frame, gains = _frame(answer, curves), gains_frame(answer, curves)
     lacking = int(sum(len(answer.runs_of(c)) - len(curves[c.reference]) for c in answer.experiment.conditions))
@@ -83,10 +81,8 @@ def best_accuracy(balanced: np.ndarray, accuracy: np.ndarray, least: np.ndarray)
     return np.where(np.isfinite(reached), reached, highest)
 
 
-def gains_frame(answer: Answer, curves: dict) -> "pd.DataFrame":
+def gains_frame(answer: Answer, curves: dict) -> pd.DataFrame:
     """Make a frame with one row per method: its scores, its gain over plain training, and the verdict on it."""
-    import pandas as pd
-
     experiment, plain = answer.experiment, curves[answer.experiment.baseline]
     methods = [c for c in experiment.conditions if c.reference != experiment.baseline]
     estimates, rows = [], []
@@ -116,7 +112,7 @@ def gains_frame(answer: Answer, curves: dict) -> "pd.DataFrame":
     )
 
 
-def forest_rows(gains: "pd.DataFrame") -> list[ForestRow]:
+def forest_rows(gains: pd.DataFrame) -> list[ForestRow]:
     """Make the rows of a forest plot, one per method, from `gains_frame`."""
     rows = gains.itertuples()
     return run_rows(ForestRow(row.label, row.gain, row.low, row.high, row.verdict, metric=OVERALL) for row in rows)
@@ -127,7 +123,7 @@ def _best(curve: dict[str, np.ndarray], least: np.ndarray) -> np.ndarray:
 
 
 @print_style()
-def draw(answer: Answer, frame: "pd.DataFrame") -> "Figure":
+def draw(answer: Answer, frame: pd.DataFrame) -> "Figure":
     """The figure: accuracy over balanced accuracy, plain training's frontier in black, each method's own in colour.
 
     A mark is the method as it is, at tau 0; its line is the best that logit adjustment makes of it.
@@ -158,7 +154,7 @@ def draw(answer: Answer, frame: "pd.DataFrame") -> "Figure":
     return figure
 
 
-def keep_best(curve: "pd.DataFrame") -> "pd.DataFrame":
+def keep_best(curve: pd.DataFrame) -> pd.DataFrame:
     """Keep the points of a frontier that no other point exceeds in one score without losing in the other."""
     ordered = curve.sort_values([BALANCED, OVERALL], ascending=False)
     before = ordered[OVERALL].cummax().shift(fill_value=-1.0)
@@ -170,8 +166,6 @@ Cell = tuple[str, int]  # fold and seed of a run
 
 def _estimate(gains: "dict[Cell, np.ndarray]", has_folds: bool) -> Estimate:
     """Estimate the mean of the (1 + n,) gains of each fold and seed, with all singers and without each."""
-    import pandas as pd
-
     if not gains:
         return UNDEFINED
     if has_folds:
@@ -202,10 +196,8 @@ def _curves(answer: Answer, reference: str) -> "dict[Cell, dict[str, np.ndarray]
     return curves
 
 
-def _frame(answer: Answer, curves: dict) -> "pd.DataFrame":
+def _frame(answer: Answer, curves: dict) -> pd.DataFrame:
     """Make a frame with the mean of each condition's frontier over its folds and seeds."""
-    import pandas as pd
-
     rows = []
     for condition in answer.experiment.conditions:
         each = curves[condition.reference]
@@ -218,7 +210,7 @@ def _frame(answer: Answer, curves: dict) -> "pd.DataFrame":
     return pd.concat(rows)[list(empty)] if rows else empty
 
 
-def _table(answer: Answer, gains: "pd.DataFrame") -> Table:
+def _table(answer: Answer, gains: pd.DataFrame) -> Table:
     lines, counts = [], ["folds", "seeds"] if answer.experiment.folds else ["seeds"]
     for row in gains.to_dict("records"):
         interval = shown_change_interval(row["low"], row["high"])

@@ -8,16 +8,14 @@ runs without the ablation. If it has none, the ablation's settings are settings 
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from singtech.results.collate import Collated
 from singtech.results.conditions import Condition, retrains
 from singtech.results.experiments import read_experiments
 from singtech.results.rows import COMPLETE, SCORED, VARIANT
 from singtech.results.settings import DEFAULTS, Settings, read_settings
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RETRAINING = "retraining"  # settings that have no effect in a strategy without re-training
 
@@ -107,7 +105,7 @@ def conditions_in(conditions: Sequence[Condition], group: Settings) -> dict[Cond
     return rows
 
 
-def group_runs(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[Group]:
+def group_runs(runs: pd.DataFrame, conditions: Sequence[Condition]) -> list[Group]:
     """Group the complete runs among runs on one corpus.
 
     Args:
@@ -130,7 +128,7 @@ def group_runs(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[Gr
     return sorted(groups, key=lambda group: (group.runs, group.finished), reverse=True)
 
 
-def _read(runs: "pd.DataFrame", conditions: Sequence[Condition]) -> list[_ConditionRuns]:
+def _read(runs: pd.DataFrame, conditions: Sequence[Condition]) -> list[_ConditionRuns]:
     """Collect the runs that have the same condition and settings; fewest settings first."""
     complete = runs[(runs["status"] == COMPLETE) & (runs["strategy"] != SCORED)]
     names = ["model", "dc", "strategy", "alpha", "settings", VARIANT]

@@ -1,6 +1,6 @@
 """Make Table 1: each arrangement's layers, which of them are deformable, and their parameters beside the paper's."""
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from singtech.results.collate import LAYER
 from singtech.results.commands import command, command_end, sweep
@@ -10,9 +10,6 @@ from singtech.results.groups import expected_settings
 from singtech.results.pages import NONE, Page, Table
 from singtech.results.settings import Settings
 from singtech.results.summaries import Answer, on_group, progress, settings_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SHAPES = ("model", "front_end", "head", "data")  # groups of settings that change a network's layers
 SHORT = Settings.of({"schedule": "smoke"})  # takes seconds and has the same layers
@@ -38,14 +35,12 @@ def layers_page(answer: Answer) -> Page:
     )
 
 
-def layers_frame(answer: Answer, shape: Settings) -> "pd.DataFrame":
+def layers_frame(answer: Answer, shape: Settings) -> pd.DataFrame:
     """Make a frame with one row per layer of each arrangement, and one for the total with the paper's count.
 
     Args:
         shape: the settings of a group that change the layers.
     """
-    import pandas as pd
-
     tables = []
     for condition in answer.experiment.conditions:
         network = _network(condition, answer.collated.layers, answer.data, shape)
@@ -59,7 +54,7 @@ def layers_frame(answer: Answer, shape: Settings) -> "pd.DataFrame":
     return frame.astype(dict.fromkeys(("number", "channels", "parameters", "paper"), "Int64"))
 
 
-def check_marks(experiment: Experiment, frame: "pd.DataFrame") -> list[Table]:
+def check_marks(experiment: Experiment, frame: pd.DataFrame) -> list[Table]:
     """Make Table 1 as the paper prints it, with the output shape of each layer; no table without layers.
 
     ✓ marks a deformable layer, – a layer that cannot be deformable, ? an arrangement that was not run.
@@ -77,7 +72,7 @@ def check_marks(experiment: Experiment, frame: "pd.DataFrame") -> list[Table]:
     return [Table.of(header, lines)] if lines else []
 
 
-def parameters(experiment: Experiment, frame: "pd.DataFrame", data: str) -> Table:
+def parameters(experiment: Experiment, frame: pd.DataFrame, data: str) -> Table:
     """Make the table of parameters: each layer, the total, the paper's total and, on its corpus, the difference."""
     heads = column_heads(experiment.conditions)
     counts = _by_arrangement(frame.dropna(subset="number"), "parameters", list(heads)).astype(float)
@@ -92,7 +87,7 @@ def parameters(experiment: Experiment, frame: "pd.DataFrame", data: str) -> Tabl
     return Table.of(header, *groups, title="Parameters, layer by layer" if each else "")
 
 
-def _network(condition: Condition, layers: "pd.DataFrame", data: str, shape: Settings) -> "pd.DataFrame":
+def _network(condition: Condition, layers: pd.DataFrame, data: str, shape: Settings) -> pd.DataFrame:
     """Read the layers of a condition's network in a group from one of its runs; no row without a run."""
     layers = layers[(layers[["data", "model", "dc"]] == [data, condition.model, condition.dc]).all(axis=1)]
     expected = expected_settings(condition, shape)
@@ -102,12 +97,12 @@ def _network(condition: Condition, layers: "pd.DataFrame", data: str, shape: Set
     return layers[list(LAYER)].sort_values("number").astype({"parameters": int})
 
 
-def _layers(frame: "pd.DataFrame") -> "pd.DataFrame":
+def _layers(frame: pd.DataFrame) -> pd.DataFrame:
     """The layers that all arrangements share: number, name, channels and output of each."""
     return frame.dropna(subset="number").drop_duplicates("number").sort_values("number")
 
 
-def _by_arrangement(layers: "pd.DataFrame", column: str, references: list[str]) -> "pd.DataFrame":
+def _by_arrangement(layers: pd.DataFrame, column: str, references: list[str]) -> pd.DataFrame:
     """Reshape a column: one row per layer number, one column per arrangement."""
     return layers.pivot(index="number", columns="condition", values=column).reindex(columns=references)
 

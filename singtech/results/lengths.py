@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from singtech.results.commands import command_end, prepare
 from singtech.results.figures import (
     COLOURS,
@@ -18,7 +20,6 @@ from singtech.results.pages import Page, Table
 from singtech.results.summaries import Answer, printed, progress
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 SPLITS = ("train", "validation", "test")  # from the ground of a bar upwards
@@ -45,7 +46,7 @@ def lengths_page(answer: Answer) -> Page:
 
 
 @print_style()
-def draw(answer: Answer, frame: "pd.DataFrame") -> "Figure":
+def draw(answer: Answer, frame: pd.DataFrame) -> "Figure":
     """The figure: a bar a technique, its splits on one another, its minutes above it."""
     if not len(frame):
         return blank(f"not prepared yet, see {answer.experiment.name}.md")
@@ -67,7 +68,7 @@ def draw(answer: Answer, frame: "pd.DataFrame") -> "Figure":
     return figure
 
 
-def _table(header: str, frame: "pd.DataFrame") -> Table:
+def _table(header: str, frame: pd.DataFrame) -> Table:
     """One line a technique, the sum last."""
     tables = [_by_split(frame, column) for column in ("minutes", "recordings", "clips")]
     minutes, recordings, clips = (table.assign(all=table.sum(axis=1)) for table in tables)
@@ -82,7 +83,7 @@ def _table(header: str, frame: "pd.DataFrame") -> Table:
     return Table.of([header, *heads], lines)
 
 
-def _by_split(frame: "pd.DataFrame", column: str) -> "pd.DataFrame":
+def _by_split(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     """A column with one row a technique, longest first, and one column a split."""
     wide = frame.pivot_table(index="technique", columns="split", values=column, aggfunc="sum", fill_value=0)
     return wide.loc[frame["technique"].unique(), [split for split in SPLITS if split in wide]]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from singtech.metrics import heading, label
 from singtech.results.conditions import Condition
@@ -16,7 +17,6 @@ from singtech.results.pages import Page, Table, shown, shown_change, shown_chang
 from singtech.results.summaries import Answer
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 APART = 0.1  # between methods at a ratio, in steps from ratio to ratio
@@ -34,8 +34,6 @@ NOTE = (
 
 def long_tail_page(answer: Answer) -> Page:
     """The page of a long tail. Its frame has one row per method and ratio, then one per gain, then one per growth."""
-    import pandas as pd
-
     gains = gains_frame(answer)
     ratios = {c.reference: ratio_of(c) for c in answer.experiment.conditions}
     frame = answer.frame.assign(ratio=answer.frame["condition"].map(ratios))
@@ -67,11 +65,9 @@ def methods_of(answer: Answer) -> list[Sequence[Condition]]:
     return [rows[start : start + number] for start in range(0, len(rows), number)]
 
 
-def gains_frame(answer: Answer) -> "pd.DataFrame":
+def gains_frame(answer: Answer) -> pd.DataFrame:
     """Make a frame with one row per method and ratio: its gain with interval and verdict; then one row per method: how
     much larger its gain is at the last ratio than at the first, without a ratio."""
-    import pandas as pd
-
     plain, *others = methods_of(answer)
     rows = [(own, base) for method in others for own, base in zip(method, plain, strict=True)]
     gains = [Contrast(own.label, (own.reference,), (base.reference,)) for own, base in rows]
@@ -92,7 +88,7 @@ def gains_frame(answer: Answer) -> "pd.DataFrame":
     return pd.concat(frames, ignore_index=True)
 
 
-def forest_rows(gains: "pd.DataFrame", ratios: Sequence[float]) -> list[ForestRow]:
+def forest_rows(gains: pd.DataFrame, ratios: Sequence[float]) -> list[ForestRow]:
     """Make the rows of a forest plot, by ratio, from the first metric of `gains_frame`; the growth of gains is last."""
     of_metric = gains[gains["metric"] == gains["metric"].iloc[0]]
     groups = [(of_metric[of_metric["ratio"] == ratio], f"Ratio {ratio:g}") for ratio in ratios]
@@ -105,7 +101,7 @@ def forest_rows(gains: "pd.DataFrame", ratios: Sequence[float]) -> list[ForestRo
 
 
 @print_style()
-def draw(answer: Answer, gains: "pd.DataFrame") -> "Figure":
+def draw(answer: Answer, gains: pd.DataFrame) -> "Figure":
     """The figure: the gain of each method over the ratio, with its 95 % interval; methods stand beside each other."""
     gains = gains.dropna(subset=["ratio", "value"])
     if not len(gains):
@@ -132,7 +128,7 @@ def draw(answer: Answer, gains: "pd.DataFrame") -> "Figure":
     return figure
 
 
-def _table(answer: Answer, gains: "pd.DataFrame") -> Table:
+def _table(answer: Answer, gains: pd.DataFrame) -> Table:
     """A method a group of lines, a ratio a column."""
     (metric,) = answer.experiment.metrics
     methods, ratios = methods_of(answer), answer.experiment.ratios

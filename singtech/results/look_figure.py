@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from singtech.io.atomic import atomic_path
 from singtech.results.figures import COLOURS, SMALL, TWO_COLUMNS, caption, draw_spectrogram, print_style
 from singtech.results.summaries import printed
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -174,7 +174,7 @@ def _interpolate(one: Sampling, other: Sampling, share: float) -> Sampling:
 
 
 @print_style()
-def draw_offsets(title: str, offsets: "pd.DataFrame", techniques: Sequence[str]) -> "Figure":
+def draw_offsets(title: str, offsets: pd.DataFrame, techniques: Sequence[str]) -> "Figure":
     """Draw how far kernels reach along frequency and time by technique: a panel a layer, with deviations.
 
     Args:

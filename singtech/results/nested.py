@@ -4,16 +4,14 @@ So no score chooses what it judges. Within a fold, each of the other folds valid
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from singtech.metrics import heading, is_higher_better
 from singtech.results.conditions import Condition
 from singtech.results.pages import NONE, Page, Table, shown, shown_change, shown_change_interval
 from singtech.results.summaries import Answer
 from singtech.results.verdicts import by_fold, judge
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NOTE = (
     "Differences are from {first}, paired by fold and seed; intervals and p are Student's over the folds. The table of "
@@ -42,15 +40,13 @@ def candidates(answer: Answer) -> list[Sequence[Condition]]:
     return [rows[start : start + number] for start in range(0, len(rows), number)]
 
 
-def scores_by_fold(answer: Answer) -> "pd.DataFrame":
+def scores_by_fold(answer: Answer) -> pd.DataFrame:
     """Select in each fold and seed the candidate with the best mean on its inner folds; the first of equal ones.
 
     Returns:
         A row for each fold and seed in which every candidate was run: fold, seed, selected (its reference), judge (mean
         on the validation singers), tested (its score on the test singers), first (that of the first candidate).
     """
-    import pandas as pd
-
     judge_name, tested = answer.experiment.metrics
     sign = 1 if is_higher_better(judge_name) else -1
     tables = {name: _by_condition(answer, name) for name in (judge_name, tested)}
@@ -69,17 +65,17 @@ def scores_by_fold(answer: Answer) -> "pd.DataFrame":
     return pd.DataFrame(lines, columns=["fold", "seed", "selected", "judge", "tested", "first"])
 
 
-def _by_condition(answer: Answer, metric: str) -> "pd.DataFrame":
+def _by_condition(answer: Answer, metric: str) -> pd.DataFrame:
     """A metric with one row per fold and seed, one column per condition."""
     return answer.runs.pivot(index=["fold", "seed"], columns="condition", values=metric)
 
 
-def _mean(table: "pd.DataFrame", rows: Sequence[Condition]) -> "pd.Series":
+def _mean(table: pd.DataFrame, rows: Sequence[Condition]) -> pd.Series:
     """The mean over these conditions; nan where one is missing."""
     return table.reindex(columns=[row.reference for row in rows]).mean(axis=1, skipna=False)
 
 
-def _sentence(answer: Answer, scores: "pd.DataFrame") -> str:
+def _sentence(answer: Answer, scores: pd.DataFrame) -> str:
     experiment, metric = answer.experiment, heading(answer.experiment.metrics[1])
     comparison = by_fold(_differences(scores))
     (verdict,) = judge([comparison], experiment.delta)
@@ -93,14 +89,14 @@ def _sentence(answer: Answer, scores: "pd.DataFrame") -> str:
     )
 
 
-def _differences(scores: "pd.DataFrame"):
+def _differences(scores: pd.DataFrame):
     """(n, S) of the selected less the first candidate, one row per fold."""
     return (
         scores.assign(d=scores["tested"] - scores["first"]).pivot(index="fold", columns="seed", values="d").to_numpy()
     )
 
 
-def _folds_table(answer: Answer, scores: "pd.DataFrame") -> Table:
+def _folds_table(answer: Answer, scores: pd.DataFrame) -> Table:
     judge_name, tested = answer.experiment.metrics
     first = candidates(answer)[0][0].label
     lines = [
@@ -146,7 +142,7 @@ def _candidates_table(answer: Answer) -> Table:
     return Table.of([*heads, "difference", "95 %", "p, Holm"], lines, words=2, title="Candidates")
 
 
-def _folds_of(scores: "pd.DataFrame", name: str) -> str:
+def _folds_of(scores: pd.DataFrame, name: str) -> str:
     """The folds that selected a condition; in how many seeds, where seeds differ."""
     texts = []
     for fold, cells in scores.groupby("fold"):

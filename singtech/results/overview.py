@@ -6,16 +6,14 @@ Its numbers are those of the tables: means with their intervals, and differences
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from singtech.results.contrasts import contrasts_frame
 from singtech.results.experiments import Contrast
 from singtech.results.intervals import NEGLIGIBLE, SUPPORTED, UNDECIDED
 from singtech.results.pages import Page
 from singtech.results.summaries import Answer
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 METRIC = "f1"
 BESIDE = ("table3", "table2")  # the pages whose rows stand beside the paper's, in this order
@@ -136,7 +134,7 @@ def _rests_on(answer: Answer, units: float, seeds: float) -> str:
     return f"{units} fold{'s' * (units != 1)}, {of_seeds}" if answer.experiment.folds else of_seeds
 
 
-def _why(row: "pd.Series", delta: float, others: int) -> str:
+def _why(row: pd.Series, delta: float, others: int) -> str:
     if row["value"] != row["value"]:
         return "they have no seed in common"
     if row["seeds"] < 2:

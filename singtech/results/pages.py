@@ -11,6 +11,7 @@ from itertools import compress, pairwise, repeat, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from tabulate import tabulate
 
 from singtech.metrics import heading, is_higher_better, is_metric
@@ -19,7 +20,6 @@ from singtech.results.intervals import DELTA, NEGLIGIBLE, REFUTED, SUPPORTED, UN
 
 if TYPE_CHECKING:
     import jinja2
-    import pandas as pd
     from matplotlib.figure import Figure
 
     from singtech.results.forest_plot import ForestRow
@@ -121,7 +121,7 @@ class Page:
     data: str
     title: str
     caption: str
-    frame: "pd.DataFrame"
+    frame: pd.DataFrame
     tables: Sequence[Table] = ()
     lead: Sequence[str] = ()
     figure: "Figure | None" = None

@@ -1,7 +1,8 @@
 """The table at the end of a sweep: its runs, best first, and the page to open."""
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from singtech.errors import InvalidValue
 from singtech.io.terminal import format_table, wrap
@@ -11,9 +12,6 @@ from singtech.results.commands import report
 from singtech.results.conditions import read_condition
 from singtech.results.pages import NONE, shown, shown_interval
 from singtech.results.rows import COMPLETE
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MOST_LINES = 20
 VARYING = ("data", "fold", "seed", "rounding")  # columns that the table has where they differ
@@ -40,7 +38,7 @@ def format_ranking(collated: Collated, names: Collection[str]) -> str:
     return "\n".join([*lines, "", *(_page(collated, data) for data in dict.fromkeys(best["data"]))])
 
 
-def _table(shown_runs: "pd.DataFrame", runs: "pd.DataFrame", collated: Collated) -> str:
+def _table(shown_runs: pd.DataFrame, runs: pd.DataFrame, collated: Collated) -> str:
     """Format the runs with the columns in which all runs of the sweep differ."""
     varying = [name for name in VARYING if runs[name].nunique() > 1]
     alphas = ["alpha"] if runs["alpha"].nunique() > 1 else []

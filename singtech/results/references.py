@@ -1,17 +1,14 @@
 """Compute what a table's numbers are read against: the scores of guessing, exactly, from the clips of a corpus."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from singtech import metrics
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-
-def references(names: Sequence[str], lengths: "pd.DataFrame") -> dict[str, dict[str, float]]:
+def references(names: Sequence[str], lengths: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Score each way of guessing on a corpus: label -> metric -> score; nothing where its clips are unknown.
 
     Args:

@@ -9,9 +9,9 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from singtech import metrics
 from singtech.io.atomic import write_text
@@ -43,9 +43,6 @@ from singtech.results.rows import COMPLETE, SCORED, VARIANT
 from singtech.results.settings import read_settings
 from singtech.results.summaries import Answer, in_order, printed
 from singtech.results.summaries import answer as answer_experiment
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CURVE = ("epoch", "loss", "f1", "validation_f1")
 RUN = ("seed", "fold", "f1", "accuracy", "parameters", "epochs", "seconds", "device", "torch", "commit")
@@ -175,7 +172,7 @@ def _said_twice(pages: Sequence[Page]) -> list[str]:
     return [note for note, count in Counter(notes).items() if count > 1]
 
 
-def _facts(used: "pd.DataFrame", runs: "pd.DataFrame", collated: Collated, data: str) -> list[tuple[str, str]]:
+def _facts(used: pd.DataFrame, runs: pd.DataFrame, collated: Collated, data: str) -> list[tuple[str, str]]:
     """What the tables rest on, name and text: the corpus; seeds and circumstances of the runs in them.
 
     Args:
@@ -204,7 +201,7 @@ def _facts(used: "pd.DataFrame", runs: "pd.DataFrame", collated: Collated, data:
     return [(name, text) for name, text in facts if text]
 
 
-def _counts(values: "pd.Series", column: str) -> str:
+def _counts(values: pd.Series, column: str) -> str:
     """A column's values in order, and how many runs have each where there are several."""
     unknown = "own split" if column == "fold" else "not said"
     counts = values.value_counts().sort_index()
@@ -216,7 +213,7 @@ def _counts(values: "pd.Series", column: str) -> str:
     return "; ".join(f"{text} ({n} run{'s' * (n > 1)})" for text, n in zip(texts, counts, strict=True))
 
 
-def _runs(runs: "pd.DataFrame", is_used: "pd.Series") -> list[dict]:
+def _runs(runs: pd.DataFrame, is_used: pd.Series) -> list[dict]:
     """Every run, in a table or not, what it cost, what it differs in, and the command that makes it again."""
     rows = runs.assign(used=is_used.map({True: "yes", False: ""})).to_dict("records")
     return [row | {"differs": read_settings(row["settings"], row[VARIANT]).words} for row in rows]
@@ -249,7 +246,6 @@ def _confusions(answer: Answer) -> list[dict]:
 
 def _curves(answer: Answer) -> list[dict]:
     """Loss and F1 of every epoch of each run's phases, where the phases are stored."""
-    import pandas as pd
 
     @functools.cache  # runs share phases
     def read(key: str) -> dict | None:

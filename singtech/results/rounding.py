@@ -4,9 +4,8 @@ Training is chaotic: a change of the initial weights by 1e-7, as small as roundi
 difference that is not larger than this floor says nothing about the methods that it compares.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pandas as pd
 
 from singtech.metrics import heading, label
 from singtech.results.commands import command_end, sweep
@@ -14,9 +13,6 @@ from singtech.results.conditions import against
 from singtech.results.experiments import Experiment
 from singtech.results.pages import Page, Table, shown, shown_change, shown_ratio
 from singtech.results.summaries import OF_ROUNDING, Answer, correlation, pooled_deviation
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 KEPT = ("settings", "over folds", "left out", "circumstances")  # kinds of notes that apply to deviations
 COLUMNS = ("runs", "seeds", "degrees", "mean", "rounding", "seed", "singers")
@@ -35,8 +31,6 @@ OVER_FOLDS = (
 
 def rounding_page(answer: Answer) -> Page:
     """The page of the rounding floor. Its frame has one row per condition and metric, then one per difference."""
-    import pandas as pd
-
     experiment = answer.experiment
     everything = pd.concat([answer.runs, answer.perturbed])
     frame = deviations(answer, everything)
@@ -61,14 +55,12 @@ def rounding_page(answer: Answer) -> Page:
     )
 
 
-def deviations(answer: Answer, runs: "pd.DataFrame") -> "pd.DataFrame":
+def deviations(answer: Answer, runs: pd.DataFrame) -> pd.DataFrame:
     """Make a frame with the deviations of each condition and metric.
 
     Args:
         runs: with and without perturbed weights.
     """
-    import pandas as pd
-
     rows = []
     for condition in answer.experiment.conditions:
         members, plain = runs[runs["condition"] == condition.reference], answer.runs_of(condition)
@@ -80,7 +72,7 @@ def deviations(answer: Answer, runs: "pd.DataFrame") -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=["condition", "label", "metric", *COLUMNS])
 
 
-def singers_error(answer: Answer, runs: "pd.DataFrame", metric: str) -> float:
+def singers_error(answer: Answer, runs: pd.DataFrame, metric: str) -> float:
     """Compute the standard error of one network's score for other singers; over folds, that of the mean of folds."""
     if answer.experiment.folds:
         return float(runs.groupby("fold")[metric].mean().sem())
@@ -88,10 +80,8 @@ def singers_error(answer: Answer, runs: "pd.DataFrame", metric: str) -> float:
     return float(np.mean(errors)) if errors else np.nan
 
 
-def changes_frame(answer: Answer, runs: "pd.DataFrame") -> "pd.DataFrame":
+def changes_frame(answer: Answer, runs: pd.DataFrame) -> pd.DataFrame:
     """Make a frame with the difference of each condition from the baseline, and how rounding and seeds move it."""
-    import pandas as pd
-
     experiment, rows = answer.experiment, []
     base = runs[runs["condition"] == experiment.baseline]
     for condition in experiment.conditions:
@@ -113,7 +103,7 @@ def changes_frame(answer: Answer, runs: "pd.DataFrame") -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=columns)
 
 
-def sentence(experiment: Experiment, runs: "pd.DataFrame", frame: "pd.DataFrame") -> str:
+def sentence(experiment: Experiment, runs: pd.DataFrame, frame: pd.DataFrame) -> str:
     """Write the floor in one sentence."""
     metric = experiment.metrics[0]
     rounding, degrees = pooled_deviation(runs, metric, OF_ROUNDING)
@@ -126,7 +116,7 @@ def sentence(experiment: Experiment, runs: "pd.DataFrame", frame: "pd.DataFrame"
     return f"{words}: a smaller difference of single runs says little."
 
 
-def _table(answer: Answer, frame: "pd.DataFrame") -> Table:
+def _table(answer: Answer, frame: pd.DataFrame) -> Table:
     lines = []
     for row in frame.itertuples():
         names = [row.label if row.metric == answer.experiment.metrics[0] else "", heading(row.metric)]
@@ -138,7 +128,7 @@ def _table(answer: Answer, frame: "pd.DataFrame") -> Table:
     return Table.of(heads, lines, words=2)
 
 
-def _changes_table(answer: Answer, frame: "pd.DataFrame") -> Table:
+def _changes_table(answer: Answer, frame: pd.DataFrame) -> Table:
     lines = []
     for row in frame.itertuples():
         names = [row.label if row.metric == answer.experiment.metrics[0] else "", heading(row.metric)]

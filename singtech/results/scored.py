@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from singtech import metrics
 from singtech.errors import Conflict, Damaged, InvalidValue
@@ -28,9 +28,6 @@ from singtech.results.pages import shown, shown_change, shown_change_interval, s
 from singtech.results.predictions import CLIP, LABEL, LOGIT, PREDICTIONS, Predictions
 from singtech.results.rows import COMPLETE, RUNNING, SCORED, digests, read_row, write_row
 from singtech.results.schema import protocol
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PROBABILITY, TECHNIQUE = "probability_", "technique"
 CONFUSION = "confusion.csv"
@@ -58,12 +55,12 @@ class Protocol:
     data: str
     fold: str
     techniques: tuple[str, ...]
-    clips: "pd.DataFrame"
+    clips: pd.DataFrame
     settings: Mapping[str, object]
     identity: Mapping[str, str]
 
     @property
-    def test(self) -> "pd.DataFrame":
+    def test(self) -> pd.DataFrame:
         """The test clips."""
         return self.clips[self.clips["subset"] == "test"].reset_index(drop=True)
 
@@ -99,14 +96,12 @@ def read_system(path: Path, clips: Protocol) -> tuple[Predictions, str]:
     return Predictions(test[[*CLIP]], clips.techniques, logits, kind == TECHNIQUE), note
 
 
-def _read_frame(path: Path) -> "pd.DataFrame":
+def _read_frame(path: Path) -> pd.DataFrame:
     """Read a CSV as text.
 
     Raises:
         InvalidValue: it is no CSV, or has no column recording or start.
     """
-    import pandas as pd
-
     try:
         text = io.StringIO(path.read_bytes().decode("utf-8-sig"))
         frame = pd.read_csv(text, dtype=str, na_filter=False)
@@ -124,7 +119,7 @@ def _read_frame(path: Path) -> "pd.DataFrame":
     return frame
 
 
-def _find_columns(frame: "pd.DataFrame", techniques: Sequence[str], path: Path) -> tuple[str, list[str]]:
+def _find_columns(frame: pd.DataFrame, techniques: Sequence[str], path: Path) -> tuple[str, list[str]]:
     """Find out what a file predicts with: `TECHNIQUE`, or `PROBABILITY` or `LOGIT` and its columns in order."""
     found = {kind: [name for name in frame if name.startswith(kind)] for kind in (PROBABILITY, LOGIT)}
     kinds = [kind for kind, columns in found.items() if columns]
@@ -145,14 +140,12 @@ def _find_columns(frame: "pd.DataFrame", techniques: Sequence[str], path: Path) 
     return kind, columns
 
 
-def _keys(recordings: "pd.Series", frame: "pd.DataFrame", path: Path) -> list[Clip]:
+def _keys(recordings: pd.Series, frame: pd.DataFrame, path: Path) -> list[Clip]:
     """Read the clip of each row.
 
     Raises:
         InvalidValue: a start is not a number.
     """
-    import pandas as pd
-
     starts = pd.to_numeric(frame["start"], errors="coerce").astype(float)
     _refuse(path, "start is not a number of seconds", ~np.isfinite(starts), list(recordings), frame["start"])
     return list(zip(recordings, starts.round(3), strict=True))
@@ -188,14 +181,12 @@ def _match(keys: Sequence[Clip], clips: Protocol, path: Path) -> list[int]:
     return [rows[clip] for clip in test]
 
 
-def _read_numbers(frame: "pd.DataFrame", kind: str, names: Sequence[str], path: Path) -> np.ndarray:
+def _read_numbers(frame: pd.DataFrame, kind: str, names: Sequence[str], path: Path) -> np.ndarray:
     """Read (N, K) float32 logits, or log-probabilities.
 
     Raises:
         InvalidValue: one is not a finite number, or they are no probabilities.
     """
-    import pandas as pd
-
     numbers = frame.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
     is_wrong = ~np.isfinite(numbers) | (np.abs(numbers) > np.finfo(np.float32).max)
     examples = [row[wrong.argmax()] for row, wrong in zip(frame.to_numpy(), is_wrong, strict=True)]
@@ -305,16 +296,12 @@ def _make_row(name: str, seed: int, predictions: Predictions, clips: Protocol) -
 
 
 def _write_predictions(predictions: Predictions) -> str:
-    import pandas as pd
-
     prefix = LABEL if predictions.has_labels_only else LOGIT
     columns = pd.DataFrame(predictions.logits, columns=[f"{prefix}{name}" for name in predictions.techniques])
     return pd.concat([predictions.clips, columns], axis=1).to_csv(index=False, lineterminator="\n")
 
 
 def _write_confusion(predictions: Predictions) -> str:
-    import pandas as pd
-
     names = pd.Index(predictions.techniques, name="technique")
     counts = metrics.count_confusions(predictions.targets, predictions.logits)
     return pd.DataFrame(counts, names, list(predictions.techniques)).to_csv(lineterminator="\n")

@@ -5,9 +5,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from singtech import metrics
 from singtech.results.collate import STATE, Collated
@@ -22,9 +22,6 @@ from singtech.results.references import references
 from singtech.results.rows import COMPLETE, SCORED, VARIANT
 from singtech.results.settings import Settings, read_settings
 from singtech.techniques import TECHNIQUES
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CONDITION = ("condition", "label", "model", "dc", "strategy", "alpha", "settings")
 CHANGES = ("change", "change_deviation", "change_low", "change_high")
@@ -73,9 +70,9 @@ class Answer:
 
     experiment: Experiment
     data: str
-    runs: "pd.DataFrame"
-    perturbed: "pd.DataFrame"
-    frame: "pd.DataFrame"
+    runs: pd.DataFrame
+    perturbed: pd.DataFrame
+    frame: pd.DataFrame
     missing: Sequence[tuple[str, str]]
     sweep: str
     notes: Mapping[str, str]
@@ -91,11 +88,11 @@ class Answer:
         return self.data == PAPER_CORPUS
 
     @cached_property
-    def numbers(self) -> "pd.DataFrame":
+    def numbers(self) -> pd.DataFrame:
         """The frame's rows of conditions, by condition and metric."""
         return self.frame[self.frame["condition"] != ""].set_index(["condition", "metric"])
 
-    def wide(self, column: str) -> "pd.DataFrame":
+    def wide(self, column: str) -> pd.DataFrame:
         """Reshape a column of the frame: one row per condition, one column per metric, in printed order."""
         order = [condition.reference for condition in self.experiment.conditions]
         return self.numbers[column].unstack("metric").reindex(order, columns=list(self.experiment.metrics))
@@ -104,7 +101,7 @@ class Answer:
         """The number that the paper prints for a condition; None if it prints none."""
         return self.published.get((self.experiment.published, condition.published, metric))
 
-    def runs_of(self, condition: Condition) -> "pd.DataFrame":
+    def runs_of(self, condition: Condition) -> pd.DataFrame:
         """The runs of a condition that count, ordered by fold and seed."""
         return self.runs[self.runs["condition"] == condition.reference]
 
@@ -190,13 +187,13 @@ def answer(
 
 
 def summarize(
-    runs: "pd.DataFrame",
+    runs: pd.DataFrame,
     experiment: Experiment,
     data: str,
     jackknife: Jackknife,
     published: Published,
     of_guessing: Mapping[str, Mapping[str, float]],
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Compute the frame that `Answer.frame` describes.
 
     Args:
@@ -204,8 +201,6 @@ def summarize(
         jackknife: the runs' scores without each test singer, from which the intervals are computed.
         of_guessing: label of a reference -> metric -> score.
     """
-    import pandas as pd
-
     names, unit = list(experiment.metrics), experiment.unit
     baseline = runs[runs["condition"] == experiment.baseline]
     tables = []
@@ -235,7 +230,7 @@ def summarize(
     return frame.assign(difference=(frame["mean"] - frame["paper"]) if data == PAPER_CORPUS else float("nan"))
 
 
-def paired_differences(runs: "pd.DataFrame", others: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
+def paired_differences(runs: pd.DataFrame, others: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Subtract from each run the other run of the same fold and seed.
 
     Returns:
@@ -246,7 +241,7 @@ def paired_differences(runs: "pd.DataFrame", others: "pd.DataFrame", names: Sequ
     return own - other
 
 
-def correlation(pairs: "pd.DataFrame") -> float:
+def correlation(pairs: pd.DataFrame) -> float:
     """Pearson's correlation of two columns over pairs; over folds where there are several, else over seeds.
 
     Args:
@@ -260,7 +255,7 @@ def correlation(pairs: "pd.DataFrame") -> float:
 
 
 def intervals(
-    runs: "pd.DataFrame", names: Sequence[str], jackknife: Jackknife, others: "pd.DataFrame | None" = None
+    runs: pd.DataFrame, names: Sequence[str], jackknife: Jackknife, others: pd.DataFrame | None = None
 ) -> np.ndarray:
     """(metrics, 2) the 95 % interval of each mean; of the mean paired difference, given other runs.
 
@@ -314,7 +309,7 @@ def in_order(techniques: Iterable[str]) -> list[str]:
     return [name for name in TECHNIQUES if name in techniques] + sorted(techniques - set(TECHNIQUES))
 
 
-def _all_metrics(names: Iterable[str], results: "pd.DataFrame") -> tuple[str, ...]:
+def _all_metrics(names: Iterable[str], results: pd.DataFrame) -> tuple[str, ...]:
     """Replace `f1_*` by one metric for each technique that the runs have a score for, or else for the paper's."""
     names, written = list(names), []
     for name in names:
@@ -328,12 +323,12 @@ def _all_metrics(names: Iterable[str], results: "pd.DataFrame") -> tuple[str, ..
     return tuple(written)
 
 
-def settings_of(runs: "pd.DataFrame") -> list[Settings]:
+def settings_of(runs: pd.DataFrame) -> list[Settings]:
     """The settings of each row of results.csv or layers.csv."""
     return [read_settings(*texts) for texts in zip(runs["settings"], runs[VARIANT], strict=True)]
 
 
-def _references(runs: "pd.DataFrame", settings: Sequence[Settings], rows: Mapping[Condition, Settings]) -> list[str]:
+def _references(runs: pd.DataFrame, settings: Sequence[Settings], rows: Mapping[Condition, Settings]) -> list[str]:
     """Find the condition of each run and return its reference; "" for none.
 
     Args:
@@ -346,8 +341,8 @@ def _references(runs: "pd.DataFrame", settings: Sequence[Settings], rows: Mappin
 
 
 def _counted(
-    runs: "pd.DataFrame", experiment: Experiment, rows: Mapping[Condition, Settings], collated: Collated
-) -> tuple["pd.DataFrame", dict[str, int]]:
+    runs: pd.DataFrame, experiment: Experiment, rows: Mapping[Condition, Settings], collated: Collated
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """Select the runs on one corpus that count for the conditions, and count the others by reason."""
     runs = runs.assign(**{name: float("nan") for name in experiment.metrics if name not in runs})
     runs = runs[((runs["fold"] != "") == (experiment.folds > 0)) & (runs["strategy"] != SCORED)]
@@ -375,12 +370,12 @@ def _counted(
 
 def _with_systems(
     experiment: Experiment,
-    runs: "pd.DataFrame",
-    results: "pd.DataFrame",
+    runs: pd.DataFrame,
+    results: pd.DataFrame,
     collated: Collated,
     data: str,
     group: Settings,
-) -> tuple[Experiment, "pd.DataFrame"]:
+) -> tuple[Experiment, pd.DataFrame]:
     """Add the scored systems of a corpus to an experiment and its runs, as a last group of rows.
 
     A system counts if it was scored on the split or the folds of the experiment, on the test clips that the runs have,
@@ -390,8 +385,6 @@ def _with_systems(
         runs: the runs that count.
         results: the rows of the corpus.
     """
-    import pandas as pd
-
     systems = results[(results["strategy"] == SCORED) & (results["status"] == COMPLETE)]
     systems = systems[systems["fold"].isin(experiment.fold_names)]
     alike = [_splits(each) == _splits(group) for each in settings_of(systems)]
@@ -431,14 +424,12 @@ def _splits(settings: Settings) -> dict[str, str]:
     return {n: v for n, v in settings.items if n.split(".")[0] == "data" and not n.startswith(others)}
 
 
-def _is_current(runs: "pd.DataFrame", collated: Collated) -> "pd.Series":
+def _is_current(runs: pd.DataFrame, collated: Collated) -> pd.Series:
     """Mark the runs on the current state of the corpus, which `corpora/` records for the corpus or for each fold.
 
     If `corpora/` does not record it, or a run has other `data` settings, the newest complete run with the same `data`
     settings decides. All folds then have one state. Runs with settings that the experiment does not have never decide.
     """
-    import pandas as pd
-
     states = {data_fold: collated.state(*data_fold) for data_fold in set(zip(runs["data"], runs["fold"], strict=True))}
     known = [states[data_fold] for data_fold in zip(runs["data"], runs["fold"], strict=True)]
     each = zip(runs["cut"], known, zip(*(runs[name] for name in STATE), strict=True), strict=True)
@@ -459,7 +450,7 @@ def _cut(settings: Settings) -> str:
 
 
 def _missing(
-    experiment: Experiment, conditions: Sequence[Condition], runs: "pd.DataFrame", end: str, seeds: Sequence[int]
+    experiment: Experiment, conditions: Sequence[Condition], runs: pd.DataFrame, end: str, seeds: Sequence[int]
 ) -> list[tuple[str, str]]:
     """List each condition that lacks a seed that another one has, or a fold, with the command that makes it."""
     cells = set(zip(runs["condition"], runs["fold"], runs["seed"], strict=True))
@@ -477,7 +468,7 @@ def _missing(
     return missing
 
 
-def _on_units(experiment: Experiment, runs: "pd.DataFrame", frame: "pd.DataFrame") -> dict[str, str]:
+def _on_units(experiment: Experiment, runs: pd.DataFrame, frame: pd.DataFrame) -> dict[str, str]:
     """Note which seeds or folds each mean covers, which rows differ, and which have intervals."""
     if not len(runs):
         return {}
@@ -517,12 +508,12 @@ def _on_units(experiment: Experiment, runs: "pd.DataFrame", frame: "pd.DataFrame
     return notes
 
 
-def has_one_singer_folds(runs: "pd.DataFrame") -> bool:
+def has_one_singer_folds(runs: pd.DataFrame) -> bool:
     """Whether the runs are on folds, each of which tests one singer."""
     return bool((runs["fold"] != "").all() and (runs["singers_test"].str.split().str.len() == 1).all())
 
 
-def pooled_deviation(runs: "pd.DataFrame", metric: str, cells: Sequence[str]) -> tuple[float, int]:
+def pooled_deviation(runs: pd.DataFrame, metric: str, cells: Sequence[str]) -> tuple[float, int]:
     """Pool the variance of a metric within cells, such as the perturbations of each condition, fold and seed.
 
     Returns:
@@ -534,7 +525,7 @@ def pooled_deviation(runs: "pd.DataFrame", metric: str, cells: Sequence[str]) ->
     return (math.sqrt(squares / degrees) if degrees else math.nan), int(degrees)
 
 
-def on_rounding(experiment: Experiment, runs: "pd.DataFrame") -> dict[str, str]:
+def on_rounding(experiment: Experiment, runs: pd.DataFrame) -> dict[str, str]:
     """Note how much rounding alone moves the first metric that runs with perturbed initial weights have."""
     floors = {metric: pooled_deviation(runs, metric, OF_ROUNDING) for metric in experiment.metrics}
     metric, (deviation, degrees) = next(((m, floor) for m, floor in floors.items() if floor[1]), ("", (0, 0)))
@@ -570,7 +561,7 @@ def _on_left_out(reasons: Mapping[str, int]) -> dict[str, str]:
     return {"left out": f"Runs left out: {', '.join(left_out)}."} if left_out else {}
 
 
-def on_circumstances(runs: "pd.DataFrame", conditions: Iterable[Condition]) -> dict[str, str]:
+def on_circumstances(runs: pd.DataFrame, conditions: Iterable[Condition]) -> dict[str, str]:
     """Note the device, precision and versions that the runs were made with, and which were trained on other devices
     or with another number of threads than most."""
     versions = runs["made_by"].where(runs["made_by"] != "", runs["commit"])  # of each phase, or of the run
@@ -583,7 +574,7 @@ def on_circumstances(runs: "pd.DataFrame", conditions: Iterable[Condition]) -> d
     return notes | _on_machines(runs, conditions) | (versions if len(makers) > 1 else {})
 
 
-def _on_machines(runs: "pd.DataFrame", conditions: Iterable[Condition]) -> dict[str, str]:
+def _on_machines(runs: pd.DataFrame, conditions: Iterable[Condition]) -> dict[str, str]:
     """Note the kinds of device and numbers of threads, if these differ, and at which seeds differences mix them."""
     threads = runs["threads"].where(runs["threads"] > 0)  # nan on a GPU, and where it is not known
     if len(set(runs["device"]) - {""}) < 2 and threads.nunique() < 2:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain, groupby, repeat
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from singtech.metrics import HEADINGS, heading, is_higher_better
 from singtech.results.conditions import column_heads
@@ -14,16 +15,11 @@ from singtech.results.rows import SCORED
 from singtech.results.summaries import NUMBERS, Answer
 from singtech.results.thirds import TITLE, answer_thirds, describe
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 BOLD = "Bold is the best of a {}, which may be luck: the page `verdicts` tests what the paper claims."
 
 
 def table_page(answer: Answer) -> Page:
     """The page of a table: ours, the paper's and their difference; a note says what its ablations set."""
-    import pandas as pd
-
     experiment, notes = answer.experiment, list(answer.notes.values())
     if answer.runs["condition"].nunique() > 1:
         notes.append(BOLD.format("row" if experiment.is_transposed else "column"))
@@ -46,7 +42,7 @@ def table_page(answer: Answer) -> Page:
     return answer.page(tables=tables, notes=notes, frame=frame, comparisons=comparisons)
 
 
-def best(numbers: "pd.DataFrame") -> "pd.DataFrame":
+def best(numbers: pd.DataFrame) -> pd.DataFrame:
     """Which numbers of each column (a metric) are its best as printed; none in a column of a single number."""
     as_printed = numbers.map(lambda number: float(f"{number:.3f}"))
     ideals = as_printed.agg({m: "max" if is_higher_better(m) else "min" for m in numbers}) if len(numbers) else 0

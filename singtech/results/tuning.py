@@ -6,6 +6,8 @@ singers select nothing, so they do not flatter what was selected.
 
 from dataclasses import replace
 
+import pandas as pd
+
 from singtech.config_paths import EXPERIMENTS
 from singtech.metrics import heading, is_higher_better
 from singtech.results.commands import command_end
@@ -20,8 +22,6 @@ from singtech.results.summaries import Answer
 
 def tuning_page(answer: Answer) -> Page:
     """The page of a tuning. Its frame has one row per condition and metric, then one per difference and metric."""
-    import pandas as pd
-
     experiment = answer.experiment
     if not experiment.conditions:
         return answer.page(lead=[OTHER_SINGERS], missing=[], sweep="")
