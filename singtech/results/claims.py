@@ -14,23 +14,14 @@ from singtech.metrics import is_higher_better, label
 from singtech.results.conditions import against
 from singtech.results.contrasts import judge_contrasts
 from singtech.results.experiments import Claim, Contrast, Experiment, find_experiment
-from singtech.results.forest_plot import ForestRow, run_rows
+from singtech.results.forest_plot import forest_rows
 from singtech.results.intervals import UNDECIDED
-from singtech.results.pages import (
-    NONE,
-    Cell,
-    Finding,
-    Line,
-    Page,
-    Table,
-    shown_change,
-    shown_change_interval,
-    shown_ratio,
-)
+from singtech.results.pages import NONE, Cell, Finding, Page, Table, shown_change, shown_change_interval, shown_ratio
 from singtech.results.summaries import FOLDS, Answer, answer, on_circumstances, progress
 from singtech.results.verdicts import MOST, NOT_RUN, POWER, least_seeds, overall, smallest_effect
 
-UNITS = {"these singers": "seeds", "new singers": "folds"}  # what a verdict is on -> what differences pair by
+THESE, NEW = "these singers", "new singers"  # what a verdict is on
+UNITS = {THESE: "seeds", NEW: "folds"}  # and what differences pair by
 OF_SUMMARY = ("statistic", "interval", "no interval")  # kinds of notes that do not apply to verdicts
 HEADER = ("Comparison", "verdict", "metric", "on", "pairs", "difference", "95 %", "p", "p, Holm", "d", "would need")
 EXPLANATIONS = "What else could explain the gains (not in the paper)"
@@ -43,33 +34,33 @@ Answers = Mapping[str, Answer]  # what a verdict is on, of `UNITS` -> its runs
 
 
 def claims_page(here: Answer) -> Page:
-    """Make the page of verdicts. Its frame has one row per comparison and ground.
+    """Make the page of verdicts. Its frame has two rows per comparison.
 
-    There are two grounds. On the corpus's test singers, differences are paired by seed. For new singers, they are
-    paired by fold.
+    On the corpus's test singers, differences are paired by seed. For new singers, they are paired by fold.
     """
-    experiment, answers = here.experiment, _on_grounds(here)
-    folded = answers["new singers"]
+    experiment, answers = here.experiment, _with_new_singers(here)
+    folded = answers[NEW]
     frame = verdicts_frame(answers)
     missing = list(here.missing)
     if folded.missing:
         missing.append(("for new singers, what is not about other α, all at once", folded.sweep))
         missing += [(f"for new singers: {what}", command) for what, command in folded.missing]
-    explanations = [_on_grounds(_explanation(here, name)) for name in experiment.explanations]
+    explanations = [_with_new_singers(_explanation(here, name)) for name in experiment.explanations]
     frames = [explanations_frame(each, experiment.name) for each in explanations]
     count = len(here.runs) + len(folded.runs)
     everything = [each for of in (answers, *explanations) for each in of.values()]
     of_all = pd.concat([each.runs for each in everything]).drop_duplicates("run")
     notes = dict(here.notes) | on_circumstances(of_all, [c for each in everything for c in each.experiment.conditions])
-    tables = [_table(experiment.families, frame)]
+    families, tables = experiment.families, [_table(experiment.families, frame)]
+    by_family = frame.sort_values("family", key=lambda names: names.map(list(families).index), kind="stable")
     if explanations:
         tables.append(_explanations_table(explanations, frames))
-        missing += [each for of in explanations for each in of["these singers"].missing]
+        missing += [each for of in explanations for each in of[THESE].missing]
     return here.page(
         frame=pd.concat([frame, *frames], ignore_index=True),
         lead=[sentence(claim, frame) for claim in experiment.claims],
         tables=tables,
-        comparisons=forest_rows(experiment.families, frame),
+        comparisons=forest_rows(by_family.assign(group=by_family["family"].map(families)), value="difference"),
         findings=[finding(claim, frame) for claim in experiment.claims],
         notes=[note for kind, note in notes.items() if kind not in OF_SUMMARY] + _on_power(experiment, frame),
         missing=missing,
@@ -80,74 +71,60 @@ def claims_page(here: Answer) -> Page:
 
 
 def verdicts_frame(answers: Answers) -> pd.DataFrame:
-    """Make a frame with one row per comparison of a claim and ground. The comparisons of a family are tested together.
+    """Make a frame with two rows per comparison of a claim. The comparisons of a family are tested together.
 
     A difference is the better condition's score minus the worse one's; of a metric whose lower values are better, the
     worse one's minus the better one's.
     """
-    experiment = answers["these singers"].experiment
+    experiment = answers[THESE].experiment
     verdicts: dict[tuple[str, ...], dict] = {}
     for family in experiment.families:
         comparisons = _comparisons(experiment, family)
         contrasts = [_contrast(experiment, *comparison) for comparison in comparisons]
-        for ground, of_ground in answers.items():
-            of_family = judge_contrasts(of_ground, contrasts, [metric for *_, metric in comparisons])
-            verdicts |= {(*key, ground): each for key, each in zip(comparisons, of_family, strict=True)}
+        for on, own in answers.items():
+            of_family = judge_contrasts(own, contrasts, [metric for *_, metric in comparisons])
+            verdicts |= {(*key, on): each for key, each in zip(comparisons, of_family, strict=True)}
     return _frame(
         answers,
         experiment.name,
         [
-            [claim.family, claim.section, *comparison, ground, verdicts[*comparison, ground]]
+            [claim.family, claim.section, *comparison, on, verdicts[*comparison, on]]
             for claim in experiment.claims
             for comparison in claim.comparisons
-            for ground in answers
+            for on in answers
         ],
     )
 
 
-def forest_rows(families: Mapping[str, str], frame: pd.DataFrame) -> list[ForestRow]:
-    """Make the rows of a forest plot, by family: each comparison on these singers, and below it for new singers.
-
-    Args:
-        families: name -> heading.
-        frame: from `verdicts_frame`.
-    """
-    return run_rows(
-        ForestRow(row.label, row.difference, row.low, row.high, row.verdict, heading, row.on, row.metric)
-        for family, heading in families.items()
-        for row in frame[frame["family"] == family].itertuples()
-    )
-
-
 def explanations_frame(answers: Answers, artefact: str) -> pd.DataFrame:
-    """Make a frame with one row per contrast of an experiment and ground. Its contrasts are tested together.
+    """Make a frame with two rows per contrast of an experiment. Its contrasts are tested together.
 
     Args:
         artefact: the name of the page.
     """
-    experiment = answers["these singers"].experiment
+    experiment = answers[THESE].experiment
     contrasts, metric = experiment.contrasts, experiment.metrics[0]
     verdicts = {name: judge_contrasts(each, contrasts, [metric] * len(contrasts)) for name, each in answers.items()}
     return _frame(
         answers,
         artefact,
         [
-            [experiment.name, "", " + ".join(each.plus), " + ".join(each.minus), metric, ground, of_ground[number]]
+            [experiment.name, "", " + ".join(each.plus), " + ".join(each.minus), metric, on, own[number]]
             for number, each in enumerate(contrasts)
-            for ground, of_ground in verdicts.items()
+            for on, own in verdicts.items()
         ],
     )
 
 
 def _frame(answers: Answers, artefact: str, rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
-    """Make a frame of rows: family, section, better, worse, metric, ground, and a verdict from `judge_contrasts`."""
+    """Make a frame of rows: family, section, better, worse, metric, on, and a verdict from `judge_contrasts`."""
     names = ("family", "section", "better", "worse", "metric", "on")
-    whole = {"data": answers["these singers"].data, "artefact": artefact}
+    whole = {"data": answers[THESE].data, "artefact": artefact}
     frame = pd.DataFrame([whole | dict(zip(names, row[:-1], strict=True)) | row[-1] for row in rows])
     return frame.astype({"needed": "Int64"})
 
 
-def _on_grounds(here: Answer) -> Answers:
+def _with_new_singers(here: Answer) -> Answers:
     """Answer an experiment for new singers, too."""
     folded = answer(replace(here.experiment, folds=FOLDS), here.collated, here.data, here.group)
     return dict(zip(UNITS, (here, folded), strict=True))
@@ -166,33 +143,35 @@ def _explanation(here: Answer, name: str) -> Answer:
 
 def sentence(claim: Claim, frame: pd.DataFrame) -> str:
     """Write a claim and its verdicts in one sentence."""
-    rows = {(row.better, row.worse, row.metric, row.on): row for row in frame.itertuples()}
-    ends = []
-    for ground, unit in UNITS.items():
-        of_claim = [rows[(*comparison, ground)] for comparison in claim.comparisons]
-        ends.append(f"{'on' if unit == 'seeds' else 'for'} {ground} {_shortly(of_claim, unit)}")
+    ends = [
+        f"{'on' if on == THESE else 'for'} {on} {_shortly(rows, UNITS[on])}" for on, rows in _rows(claim, frame).items()
+    ]
     return f"Section {claim.section}, that {claim.statement}: {'; '.join(ends)}."
 
 
 def finding(claim: Claim, frame: pd.DataFrame) -> Finding:
     """Write a claim and its verdicts in a few words."""
-    rows = {(row.better, row.worse, row.metric, row.on): row for row in frame.itertuples()}
-    verdicts = {}
-    was_run = [each for each in claim.comparisons if any(rows[*each, on].verdict != NOT_RUN for on in UNITS)]
-    for ground, unit in UNITS.items():
-        of_claim = [rows[(*comparison, ground)] for comparison in claim.comparisons]
-        verdicts[ground] = (overall([row.verdict for row in of_claim]), _in_few_words(of_claim, unit))
-    anchor = _anchor(rows[*was_run[0], next(iter(UNITS))]) if was_run else ""
+    rows = _rows(claim, frame)
+    verdicts = {
+        on: (overall([row.verdict for row in each]), _in_few_words(each, UNITS[on])) for on, each in rows.items()
+    }
+    pairs = zip(*rows.values(), strict=True)
+    anchor = next((_anchor(pair[0]) for pair in pairs if {row.verdict for row in pair} != {NOT_RUN}), "")
     return Finding(claim.short or claim.statement, claim.section, anchor, verdicts)
+
+
+def _rows(claim: Claim, frame: pd.DataFrame) -> dict[str, list[Any]]:
+    """The rows of a claim's comparisons, by what their verdicts are on."""
+    rows = {(row.better, row.worse, row.metric, row.on): row for row in frame.itertuples()}
+    return {on: [rows[*comparison, on] for comparison in claim.comparisons] for on in UNITS}
 
 
 def explanation_sentence(contrast: Contrast, frame: pd.DataFrame) -> str:
     """Write a contrast in plain words, and its verdicts: for new singers only if folds were run."""
     ends = []
     for row in frame[frame["label"] == contrast.label].itertuples():
-        is_first = row.on == next(iter(UNITS))
-        if is_first or row.verdict != NOT_RUN:
-            ends.append(f"{'on' if is_first else 'for'} {row.on} {_shortly([row], UNITS[row.on])}")
+        if row.on == THESE or row.verdict != NOT_RUN:
+            ends.append(f"{'on' if row.on == THESE else 'for'} {row.on} {_shortly([row], UNITS[row.on])}")
     return f"{contrast.statement} ({contrast.label}): {'; '.join(ends)}."
 
 
@@ -206,7 +185,7 @@ def _on_power(experiment: Experiment, frame: pd.DataFrame) -> list[str]:
     """Note the smallest difference that so many seeds find in the first family."""
     family, heading = next(iter(experiment.families.items()))
     comparisons = len(_comparisons(experiment, family))
-    seeds = int(frame.loc[frame["on"] == next(iter(UNITS)), "units"].max())
+    seeds = int(frame.loc[frame["on"] == THESE, "units"].max())
     if not seeds or not comparisons:
         return []
     among, least = f"among the {comparisons} comparisons of {heading}", least_seeds(comparisons)
@@ -226,21 +205,15 @@ def _contrast(experiment: Experiment, better: str, worse: str, metric: str) -> C
 
 
 def _table(families: Mapping[str, str], frame: pd.DataFrame, **parts: Any) -> Table:
-    """Make a table with one line per comparison, grouped by family, and a second line if new singers have a verdict.
-
-    Args:
-        families: name -> heading.
-        parts: further fields of `Table`.
-    """
+    """Make a table with one line per comparison, grouped by family, and a second line if new singers have a verdict."""
     rows = frame.drop_duplicates(["family", "better", "worse", "metric", "on"])
     groups = []
     for family, heading in families.items():
         lines = [[Cell(heading, is_heading=True), *[Cell()] * (len(HEADER) - 1)]]
         for row in rows[rows["family"] == family].itertuples():
-            is_first = row.on == next(iter(UNITS))
-            if is_first or row.verdict != NOT_RUN:
+            if row.on == THESE or row.verdict != NOT_RUN:
                 names = [Cell(row.label, anchor=_anchor(row)), Cell(row.verdict), Cell(label(row.metric))]
-                names = names if is_first else [Cell(), Cell(row.verdict), Cell()]
+                names = names if row.on == THESE else [Cell(), Cell(row.verdict), Cell()]
                 lines.append([*names, Cell(row.on), *_cells(row, UNITS[row.on])])
         groups.append(lines)
     return Table(list(HEADER), groups, words=4, **parts)
@@ -248,7 +221,7 @@ def _table(families: Mapping[str, str], frame: pd.DataFrame, **parts: Any) -> Ta
 
 def _explanations_table(explanations: Sequence[Answers], frames: Sequence[pd.DataFrame]) -> Table:
     """Make the table of what else could explain the gains, below one sentence per contrast."""
-    experiments = [answers["these singers"].experiment for answers in explanations]
+    experiments = [answers[THESE].experiment for answers in explanations]
     lead = [
         explanation_sentence(contrast, frame)
         for experiment, frame in zip(experiments, frames, strict=True)
@@ -259,7 +232,7 @@ def _explanations_table(explanations: Sequence[Answers], frames: Sequence[pd.Dat
     return _table(families, pd.concat(frames), title=EXPLANATIONS, note=note, lead=lead)
 
 
-def _cells(row: Any, unit: str) -> Line:
+def _cells(row: Any, unit: str) -> list[Cell]:
     if row.verdict == NOT_RUN:
         return list(map(Cell, ("0", *[NONE] * 5, "")))
     texts = [

@@ -8,10 +8,10 @@ import pandas as pd
 
 from singtech.metrics import heading
 from singtech.results.experiments import Contrast
-from singtech.results.intervals import UNDEFINED, Estimate, jackknife, over_folds
+from singtech.results.intervals import UNDECIDED, UNDEFINED, Estimate, jackknife, over_folds
 from singtech.results.pages import NONE, Table, shown_change, shown_change_interval, shown_ratio
 from singtech.results.summaries import Answer, correlation
-from singtech.results.verdicts import by_fold, by_seed, decide_if_run, holm, judge
+from singtech.results.verdicts import by_seed, judge, needed_units
 
 NOTE = (
     "Each difference is paired by {pairs}. Its interval is for other singers and, with several seeds, for other "
@@ -29,14 +29,11 @@ def contrasts_frame(answer: Answer) -> pd.DataFrame:
     experiment, rows = answer.experiment, []
     for metric in experiment.metrics:
         estimates = [estimate(answer, contrast, metric) for contrast in experiment.contrasts]
-        adjusted = holm([each.p for each in estimates])
-        for contrast, each, p in zip(experiment.contrasts, estimates, adjusted, strict=True):
-            low, high = each.interval()
-            verdict = decide_if_run(each, experiment.delta, float(p), len(estimates))
-            numbers = {"value": each.value, "low": low, "high": high, "seeds": each.seeds, "p": each.p, "p_holm": p}
-            numbers |= {"units": each.units, "unit": "folds"} if experiment.folds else {}
-            words = {"verdict": verdict, "correlation": correlation(sides(answer, contrast, metric))}
-            rows.append({"contrast": contrast.label, "metric": metric, **numbers, **words})
+        for contrast, verdict in zip(experiment.contrasts, judge(estimates, experiment.delta), strict=True):
+            numbers = {name: getattr(verdict, name) for name in ("low", "high", "seeds", "p", "p_holm")}
+            numbers |= {"units": verdict.units, "unit": "folds"} if experiment.folds else {}
+            words = {"verdict": verdict.verdict, "correlation": correlation(sides(answer, contrast, metric))}
+            rows.append({"contrast": contrast.label, "metric": metric, "value": verdict.difference, **numbers, **words})
     return pd.DataFrame(rows)
 
 
@@ -76,19 +73,20 @@ def judge_contrasts(answer: Answer, contrasts: Sequence[Contrast], metrics: Sequ
     Args:
         metrics: of each contrast.
     Returns:
-        of each contrast its label, the fields of its `Verdict`, and the correlation of its two sides.
+        of each contrast its label, the fields of its `Verdict`, how many units would decide if it is undecided (see
+        `needed_units`), and the correlation of its two sides.
     """
     pairs = [sides(answer, contrast, metric) for contrast, metric in zip(contrasts, metrics, strict=True)]
     differences = [each["plus"] - each["minus"] for each in pairs]
     if answer.experiment.folds:
-        comparisons = [by_fold(each.unstack("seed").to_numpy()) for each in differences]
+        estimates = [over_folds(each.unstack("seed").to_numpy()) for each in differences]
     else:
-        comparisons = [by_seed(each.tolist()) for each in differences]
-    verdicts = judge(comparisons, answer.experiment.delta)
-    return [
-        {"label": contrast.label, **asdict(verdict), "correlation": correlation(each)}
-        for contrast, verdict, each in zip(contrasts, verdicts, pairs, strict=True)
-    ]
+        estimates = [by_seed(each.tolist()) for each in differences]
+    delta, rows = answer.experiment.delta, []
+    for contrast, verdict, each, both in zip(contrasts, judge(estimates, delta), estimates, pairs, strict=True):
+        needed = needed_units(each, len(estimates), delta) if verdict.verdict == UNDECIDED else None
+        rows.append({"label": contrast.label, **asdict(verdict), "needed": needed, "correlation": correlation(both)})
+    return rows
 
 
 def contrasts_table(answer: Answer, frame: pd.DataFrame) -> Table:
@@ -100,11 +98,7 @@ def contrasts_table(answer: Answer, frame: pd.DataFrame) -> Table:
         row = frame[(frame["contrast"] == contrast.label) & (frame["metric"] == first)].iloc[0]
         interval = shown_change_interval(row["low"], row["high"])
         is_run = row["value"] == row["value"]
-        texts = [
-            shown_change(row["value"]),
-            interval,
-            f"{row['p_holm']:.3f}" if is_run and row["seeds"] > 1 else NONE,
-        ]
+        texts = [shown_change(row["value"]), interval, f"{row['p_holm']:.3f}" if is_run and row["seeds"] > 1 else NONE]
         texts.append(shown_ratio(row["correlation"]))
         values = frame[frame["contrast"] == contrast.label].set_index("metric")["value"]
         more = [shown_change(values[name]) for name in others]

@@ -1,19 +1,21 @@
 """Forest plots: paired differences with their intervals, one row a comparison, told apart by verdict."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from singtech.metrics import label
 from singtech.results.figures import COLOURS, COLUMN, LETTER, SMALL, TEXT, print_style
 from singtech.results.intervals import NEGLIGIBLE, REFUTED, SUPPORTED, UNDECIDED
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 BLUE, VERMILION, GREEN, _ = COLOURS
 STYLES = {SUPPORTED: (BLUE, "o"), REFUTED: (VERMILION, "X"), NEGLIGIBLE: (GREEN, "s"), UNDECIDED: ("0.45", "D")}
@@ -35,7 +37,7 @@ class ForestRow:
         low, high: its 95 % interval; nan if it is not defined.
         verdict: supported, refuted, negligible, undecided or not run.
         group: the heading of the rows that it belongs to; "" for none.
-        on: what the verdict is on, where there are two such grounds: these singers, new singers.
+        on: which singers the verdict is on, where there are two kinds: these singers, new singers.
         metric: the scores that are compared.
     """
 
@@ -49,43 +51,37 @@ class ForestRow:
     metric: str = "f1"
 
 
-def contrast_rows(frame: pd.DataFrame, metric: str) -> list[ForestRow]:
-    """Make the rows of `contrasts_frame`, of one metric."""
-    of_metric = frame[frame["metric"] == metric].to_dict("records")
-    return [
-        ForestRow(row["contrast"], row["value"], row["low"], row["high"], row["verdict"], metric=metric)
-        for row in of_metric
-    ]
+def forest_rows(frame: pd.DataFrame, **columns: str) -> list[ForestRow]:
+    """Make the rows of a frame of differences; leave out those that were not run, and repeated ones.
 
-
-def run_rows(rows: Iterable[ForestRow]) -> list[ForestRow]:
-    """Leave out comparisons that were not run, and repeated ones."""
-    return [row for row in dict.fromkeys(rows) if row.value == row.value]
+    Args:
+        columns: field of `ForestRow` -> column of the frame, where it has another name.
+    """
+    frame = frame.rename(columns={column: field for field, column in columns.items()}).dropna(subset="value")
+    names = [field.name for field in fields(ForestRow) if field.name in frame]
+    return [ForestRow(**row) for row in frame[names].drop_duplicates().to_dict("records")]
 
 
 @print_style()
-def draw_forest(rows: Sequence[ForestRow], delta: float, width: float = COLUMN, title: str = "") -> "Figure":
+def draw_forest(rows: Sequence[ForestRow], delta: float, width: float = COLUMN, title: str = "") -> Figure:
     """Draw comparisons that were run, the first at the top, each with its mark and 95 % interval.
 
-    Colour and shape of a mark say the verdict. A hollow mark on a dashed line, below another, is on the second ground.
+    Colour and shape of a mark say the verdict. A hollow mark on a dashed line, below another, is for new singers.
     Differences in the grey band are negligible. An arrow ends an interval that goes on beyond the axis. A figure that
     is wider than a column has the numbers too.
 
     Args:
-        rows: from `run_rows`; at least one.
+        rows: from `forest_rows`; at least one.
         delta: half the width of the band, as a difference of scores.
         width: of the figure, inches.
         title: stands above it, where it must say what corpus it is of.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     is_wide, metrics = width > COLUMN, dict.fromkeys(row.metric for row in rows)
-    grounds = list(dict.fromkeys(row.on for row in rows))
+    singers = list(dict.fromkeys(row.on for row in rows))
     lines = _layout(rows, width, next(iter(metrics)))
     head = textwrap.wrap(title, int(width / LETTER))
     above, body = LINE * (len(head) + 0.8) if head else 0.04, lines[-1].bottom
-    handles = _legend(rows, delta, grounds)
+    handles = _legend(rows, delta, singers)
     columns = len(handles) if is_wide else 3
     below = AXIS + 1.25 * LINE * -(-len(handles) // columns)
     height = above + body + below
@@ -104,7 +100,7 @@ def draw_forest(rows: Sequence[ForestRow], delta: float, width: float = COLUMN, 
             figure.text(0.01, (below + body - line.middle) / height, words, weight="bold", **text)
             continue
         axes.annotate(words, (0, line.middle), (-4, 0), ("axes fraction", "data"), "offset points", ha="right", **text)
-        _draw_row(axes, line.row, line.middle, limits, is_first=line.row.on == grounds[0])
+        _draw_row(axes, line.row, line.middle, limits, is_first=line.row.on == singers[0])
         if is_wide:
             axes.annotate(
                 _numbers(line.row), (1, line.middle), (8, 0), ("axes fraction", "data"), "offset points", **text
@@ -132,7 +128,7 @@ class _Line:
 
 
 def _layout(rows: Sequence[ForestRow], width: float, usual: str) -> list[_Line]:
-    """Stack headings and rows; a row on the second ground stands close below its first."""
+    """Stack headings and rows; a row for new singers stands close below that on these singers."""
     lines: list[_Line] = []
     y, before = 0.0, None
     room = NAMES * width - 0.1
@@ -142,9 +138,8 @@ def _layout(rows: Sequence[ForestRow], width: float, usual: str) -> list[_Line]:
             y += GAP if lines else 0.0
             lines.append(_Line(text, y + (LINE * len(text) + GAP) / 2, y := y + LINE * len(text) + GAP))
         named = row.label + (f", {label(row.metric)}" if row.metric != usual else "")
-        is_repeated = before is not None and (row.label, row.metric, row.group) == (
-            *(before.label, before.metric, before.group),
-        )
+        names = ("label", "metric", "group")
+        is_repeated = before is not None and all(getattr(row, name) == getattr(before, name) for name in names)
         named = named.replace("α ", "α\u00a0").replace("= ", "=\u00a0")  # no line breaks there
         text = [""] if is_repeated else textwrap.wrap(named, int(room / LETTER), break_on_hyphens=False)
         size = 0.8 * LINE + GAP if is_repeated else LINE * len(text) + GAP
@@ -155,8 +150,6 @@ def _layout(rows: Sequence[ForestRow], width: float, usual: str) -> list[_Line]:
 
 def _limits(rows: Sequence[ForestRow], delta: float) -> tuple[float, float]:
     """The ends of the axis: all marks, the band, and all intervals but those that reach much farther than most."""
-    import numpy as np
-
     values = np.array([row.value for row in rows])
     ends = np.array([end for row in rows for end in (row.low, row.high)])
     ends = ends[np.isfinite(ends)]
@@ -168,7 +161,7 @@ def _limits(rows: Sequence[ForestRow], delta: float) -> tuple[float, float]:
     return float(low - margin), float(high + margin)
 
 
-def _draw_row(axes: "Axes", row: ForestRow, y: float, limits: tuple[float, float], is_first: bool) -> None:
+def _draw_row(axes: Axes, row: ForestRow, y: float, limits: tuple[float, float], is_first: bool) -> None:
     colour, mark = STYLES[row.verdict]
     if row.low == row.low:
         low, high = max(row.low, limits[0]), min(row.high, limits[1])
@@ -187,11 +180,8 @@ def _numbers(row: ForestRow) -> str:
     return text.replace("-", "−")
 
 
-def _legend(rows: Sequence[ForestRow], delta: float, grounds: Sequence[str]) -> list[Any]:
+def _legend(rows: Sequence[ForestRow], delta: float, singers: Sequence[str]) -> list[Any]:
     """What colours, shapes, hollow marks and the band say, of those that are drawn."""
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
     verdicts = {row.verdict for row in rows}
     look: dict[str, Any] = {"markersize": 4.4, "linewidth": 1.1}
     handles: list[Any] = [
@@ -200,7 +190,7 @@ def _legend(rows: Sequence[ForestRow], delta: float, grounds: Sequence[str]) -> 
         if verdict in verdicts
     ]
     handles.append(Patch(color="0.88", label=f"within ±{delta:g}"))
-    if len(grounds) > 1:
+    if len(singers) > 1:
         look |= {"markerfacecolor": "white", "linestyle": (0, (2, 1.2))}
-        handles.append(Line2D([], [], color="0.2", marker="o", label=f"for {grounds[1]}", **look))
+        handles.append(Line2D([], [], color="0.2", marker="o", label=f"for {singers[1]}", **look))
     return handles

@@ -5,23 +5,23 @@ network from common techniques towards rare ones, without training. So the null 
 is the frontier that plain training reaches in this way. A method gains only what its own frontier has above it.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from singtech.metrics import METRICS, WeightedClips, heading
 from singtech.results.figures import TWO_COLUMNS, blank, entitle, plot, print_style, without_runs
-from singtech.results.forest_plot import ForestRow, run_rows
+from singtech.results.forest_plot import forest_rows
 from singtech.results.intervals import UNDEFINED, Estimate, jackknife, over_folds, without_each
 from singtech.results.pages import NONE, Page, Table, shown, shown_change, shown_change_interval
 from singtech.results.predictions import Predictions
 from singtech.results.summaries import Answer
 from singtech.results.thirds import read_counts
-from singtech.results.verdicts import decide_if_run, holm
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from singtech.results.verdicts import judge
 
 TAUS = np.linspace(0, 2, 41)
 NOT_HERE = ("statistic", "baseline", "interval", "no interval")  # kinds of notes on means and differences
@@ -48,7 +48,7 @@ def frontier_page(answer: Answer) -> Page:
         frame=pd.concat([frame, gains]).assign(**words),
         tables=[_table(answer, gains)],
         figure=draw(answer, frame),
-        comparisons=forest_rows(gains),
+        comparisons=forest_rows(gains.assign(metric=OVERALL), value="gain"),
         notes=notes,
     )
 
@@ -95,27 +95,9 @@ def gains_frame(answer: Answer, curves: dict) -> pd.DataFrame:
         estimates.append(_estimate(gains, experiment.folds > 0))
         means = [_mean({cell: curve[metric][0, 0] for cell, curve in own.items()}) for metric in (BALANCED, OVERALL)]
         rows.append([method.reference, method.label, *map(float, means)])
-    ps = holm([each.p for each in estimates])
-    frame = pd.DataFrame(rows, columns=["condition", "label", BALANCED, OVERALL])
-    verdicts = [decide_if_run(each, experiment.delta, float(p), len(ps)) for each, p in zip(estimates, ps, strict=True)]
-    bounds = np.reshape([each.interval() for each in estimates], (-1, 2))
-    seeds = [each.seeds for each in estimates]
-    folds = {"folds": [each.units for each in estimates]} if experiment.folds else {}
-    return frame.assign(
-        gain=[each.value for each in estimates],
-        low=bounds[:, 0],
-        high=bounds[:, 1],
-        seeds=seeds,
-        p_holm=ps,
-        verdict=verdicts,
-        **folds,
-    )
-
-
-def forest_rows(gains: pd.DataFrame) -> list[ForestRow]:
-    """Make the rows of a forest plot, one per method, from `gains_frame`."""
-    rows = gains.itertuples()
-    return run_rows(ForestRow(row.label, row.gain, row.low, row.high, row.verdict, metric=OVERALL) for row in rows)
+    verdicts = pd.DataFrame(judge(estimates, experiment.delta)).rename(columns={"difference": "gain", "units": "folds"})
+    names = ["gain", "low", "high", "seeds", "p_holm", "verdict", *["folds"] * (experiment.folds > 0)]
+    return pd.DataFrame(rows, columns=["condition", "label", BALANCED, OVERALL]).join(verdicts.reindex(columns=names))
 
 
 def _best(curve: dict[str, np.ndarray], least: np.ndarray) -> np.ndarray:
@@ -123,14 +105,11 @@ def _best(curve: dict[str, np.ndarray], least: np.ndarray) -> np.ndarray:
 
 
 @print_style()
-def draw(answer: Answer, frame: pd.DataFrame) -> "Figure":
+def draw(answer: Answer, frame: pd.DataFrame) -> Figure:
     """The figure: accuracy over balanced accuracy, plain training's frontier in black, each method's own in colour.
 
     A mark is the method as it is, at tau 0; its line is the best that logit adjustment makes of it.
     """
-    from matplotlib import colormaps
-    from matplotlib.ticker import MaxNLocator
-
     if not len(frame):
         return blank(without_runs(answer))
     figure, axes = plot(TWO_COLUMNS, 3.4)
@@ -203,9 +182,8 @@ def _frame(answer: Answer, curves: dict) -> pd.DataFrame:
         each = curves[condition.reference]
         if each:
             means = {name: _mean({cell: each[cell][name][:, 0] for cell in each}) for name in (BALANCED, OVERALL)}
-            rows.append(
-                pd.DataFrame({"tau": TAUS} | means).assign(condition=condition.reference, label=condition.label)
-            )
+            table = pd.DataFrame({"tau": TAUS} | means)
+            rows.append(table.assign(condition=condition.reference, label=condition.label))
     empty = pd.DataFrame(columns=["condition", "label", "tau", BALANCED, OVERALL])
     return pd.concat(rows)[list(empty)] if rows else empty
 
@@ -217,14 +195,5 @@ def _table(answer: Answer, gains: pd.DataFrame) -> Table:
         numbers = [shown(row[BALANCED]), shown(row[OVERALL]), shown_change(row["gain"]), interval]
         numbers.append(shown(row["p_holm"]) if row["seeds"] > 1 else NONE)
         lines.append([row["label"], row["verdict"], *(str(row[name]) for name in counts), *numbers])
-    heads = [
-        answer.experiment.header,
-        "verdict",
-        *map(str.title, counts),
-        heading(BALANCED),
-        heading(OVERALL),
-        "gain",
-        "95 %",
-        "p, Holm",
-    ]
-    return Table.of(heads, lines, words=2)
+    heads = [answer.experiment.header, "verdict", *map(str.title, counts), heading(BALANCED), heading(OVERALL)]
+    return Table.of([*heads, "gain", "95 %", "p, Holm"], lines, words=2)

@@ -37,6 +37,7 @@ class Estimate:
         degrees: of Student's t.
         units: number of singers or folds; of seeds, if these alone vary.
         seeds: number of seeds. The error of one seed does not include training's.
+        exact_p: two-sided p-value of a mean of 0; None for Student's.
     """
 
     value: float
@@ -44,6 +45,7 @@ class Estimate:
     degrees: float
     units: int
     seeds: int
+    exact_p: float | None = None
 
     @property
     def is_defined(self) -> bool:
@@ -57,9 +59,11 @@ class Estimate:
 
     @property
     def p(self) -> float:
-        """Student's two-sided p-value of a mean of 0; 1 without an interval."""
+        """Two-sided p-value of a mean of 0; 1 for Student's without an interval."""
         from scipy.special import stdtr
 
+        if self.exact_p is not None:
+            return self.exact_p
         return 2 * float(stdtr(self.degrees, -abs(self.value) / self.error)) if self.is_defined else 1.0
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:

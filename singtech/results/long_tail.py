@@ -2,22 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from singtech.metrics import heading, label
 from singtech.results.conditions import Condition
 from singtech.results.contrasts import contrasts_frame
 from singtech.results.experiments import Contrast
 from singtech.results.figures import SMALL, TWO_COLUMNS, blank, entitle, plot, print_style, without_runs
-from singtech.results.forest_plot import ForestRow, run_rows
+from singtech.results.forest_plot import forest_rows
 from singtech.results.pages import Page, Table, shown, shown_change, shown_change_interval
 from singtech.results.summaries import Answer
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 APART = 0.1  # between methods at a ratio, in steps from ratio to ratio
 STYLES = (  # Okabe and Ito's colours, told apart without colour vision, and marks that differ in grey too
@@ -35,15 +33,18 @@ NOTE = (
 def long_tail_page(answer: Answer) -> Page:
     """The page of a long tail. Its frame has one row per method and ratio, then one per gain, then one per growth."""
     gains = gains_frame(answer)
-    ratios = {c.reference: ratio_of(c) for c in answer.experiment.conditions}
-    frame = answer.frame.assign(ratio=answer.frame["condition"].map(ratios))
+    ratio_of_row = {c.reference: ratio_of(c) for c in answer.experiment.conditions}
+    frame = answer.frame.assign(ratio=answer.frame["condition"].map(ratio_of_row))
+    ratios = answer.experiment.ratios
+    headings = gains["ratio"].map("Ratio {:g}".format, na_action="ignore")
+    by_ratio = gains.assign(group=headings.fillna(f"Ratio {ratios[-1]:g} − {ratios[0]:g}"))
     has_folds = answer.experiment.folds > 0
     note = NOTE.format(pairs="fold and seed" if has_folds else "seed", delta=answer.experiment.delta)
     return answer.page(
         frame=pd.concat([frame, gains.assign(data=answer.data, artefact=answer.experiment.name)]),
         tables=[_table(answer, gains)],
         figure=draw(answer, gains),
-        comparisons=forest_rows(gains, answer.experiment.ratios),
+        comparisons=forest_rows(by_ratio.sort_values("ratio", kind="stable")),
         notes=[*answer.notes.values(), note],
         sweep="",
     )
@@ -88,20 +89,8 @@ def gains_frame(answer: Answer) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def forest_rows(gains: pd.DataFrame, ratios: Sequence[float]) -> list[ForestRow]:
-    """Make the rows of a forest plot, by ratio, from the first metric of `gains_frame`; the growth of gains is last."""
-    of_metric = gains[gains["metric"] == gains["metric"].iloc[0]]
-    groups = [(of_metric[of_metric["ratio"] == ratio], f"Ratio {ratio:g}") for ratio in ratios]
-    groups.append((of_metric[of_metric["ratio"].isna()], f"Ratio {ratios[-1]:g} − {ratios[0]:g}"))
-    return run_rows(
-        ForestRow(row.label, row.value, row.low, row.high, row.verdict, group, metric=row.metric)
-        for rows, group in groups
-        for row in rows.itertuples()
-    )
-
-
 @print_style()
-def draw(answer: Answer, gains: pd.DataFrame) -> "Figure":
+def draw(answer: Answer, gains: pd.DataFrame) -> Figure:
     """The figure: the gain of each method over the ratio, with its 95 % interval; methods stand beside each other."""
     gains = gains.dropna(subset=["ratio", "value"])
     if not len(gains):

@@ -9,9 +9,10 @@ import pandas as pd
 
 from singtech.metrics import heading, is_higher_better
 from singtech.results.conditions import Condition
+from singtech.results.intervals import over_folds
 from singtech.results.pages import NONE, Page, Table, shown, shown_change, shown_change_interval
 from singtech.results.summaries import Answer
-from singtech.results.verdicts import by_fold, judge
+from singtech.results.verdicts import judge
 
 NOTE = (
     "Differences are from {first}, paired by fold and seed; intervals and p are Student's over the folds. The table of "
@@ -77,8 +78,8 @@ def _mean(table: pd.DataFrame, rows: Sequence[Condition]) -> pd.Series:
 
 def _sentence(answer: Answer, scores: pd.DataFrame) -> str:
     experiment, metric = answer.experiment, heading(answer.experiment.metrics[1])
-    comparison = by_fold(_differences(scores))
-    (verdict,) = judge([comparison], experiment.delta)
+    differences = scores.assign(d=scores["tested"] - scores["first"]).pivot(index="fold", columns="seed", values="d")
+    (verdict,) = judge([over_folds(differences.to_numpy())], experiment.delta)
     counts = scores["selected"].map(experiment.label).value_counts(sort=True)
     names = ", ".join(f"**{name}** {number} of {len(scores)} times" for name, number in counts.items())
     first = candidates(answer)[0][0].label
@@ -86,13 +87,6 @@ def _sentence(answer: Answer, scores: pd.DataFrame) -> str:
     return (
         f"Validation singers select {names}. What they select has an {metric} of {scores['tested'].mean():.3f} on the "
         f"test singers, {first} {scores['first'].mean():.3f}: {change}, {verdict.verdict}."
-    )
-
-
-def _differences(scores: pd.DataFrame):
-    """(n, S) of the selected less the first candidate, one row per fold."""
-    return (
-        scores.assign(d=scores["tested"] - scores["first"]).pivot(index="fold", columns="seed", values="d").to_numpy()
     )
 
 
@@ -117,7 +111,7 @@ def _candidates_table(answer: Answer) -> Table:
     (first, *_), *_ = candidates(answer)
     scores = outer.reindex(columns=[own.reference for own, *_ in candidates(answer)])
     comparisons = {
-        own.reference: by_fold((scores[own.reference] - scores[first.reference]).unstack("seed").to_numpy())
+        own.reference: over_folds((scores[own.reference] - scores[first.reference]).unstack("seed").to_numpy())
         for own, *_ in candidates(answer)[1:]
         if (scores[own.reference] - scores[first.reference]).notna().any()
     }
@@ -132,14 +126,9 @@ def _candidates_table(answer: Answer) -> Table:
         else:
             line += [NONE] * 3
         lines.append([own.label, each.verdict if each else NONE, *line])
-    heads = [
-        answer.experiment.header,
-        "verdict",
-        "folds × seeds",
-        f"{heading(judge_name)}, inner folds",
-        heading(tested),
-    ]
-    return Table.of([*heads, "difference", "95 %", "p, Holm"], lines, words=2, title="Candidates")
+    scores_heads = [f"{heading(judge_name)}, inner folds", heading(tested)]
+    heads = [answer.experiment.header, "verdict", "folds × seeds", *scores_heads, "difference", "95 %", "p, Holm"]
+    return Table.of(heads, lines, words=2, title="Candidates")
 
 
 def _folds_of(scores: pd.DataFrame, name: str) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from singtech.metrics import HEADINGS, heading, is_higher_better
 from singtech.results.conditions import column_heads
 from singtech.results.contrasts import contrasts_frame, contrasts_table
-from singtech.results.forest_plot import contrast_rows, run_rows
+from singtech.results.forest_plot import forest_rows
 from singtech.results.pages import Cell, Line, Page, Table, shown, shown_change, shown_interval
 from singtech.results.rows import SCORED
 from singtech.results.summaries import NUMBERS, Answer
@@ -37,7 +37,7 @@ def table_page(answer: Answer) -> Page:
         scored = replace(answer, experiment=replace(experiment, metrics=judged))
         contrasts = contrasts_frame(scored)
         tables.append(contrasts_table(scored, contrasts))
-        comparisons = run_rows(contrast_rows(contrasts, judged[0]))
+        comparisons = forest_rows(contrasts[contrasts["metric"] == judged[0]], label="contrast")
         frame = pd.concat([frame, contrasts.assign(data=answer.data, artefact=experiment.name)])
     return answer.page(tables=tables, notes=notes, frame=frame, comparisons=comparisons)
 

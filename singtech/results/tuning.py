@@ -13,7 +13,7 @@ from singtech.metrics import heading, is_higher_better
 from singtech.results.commands import command_end
 from singtech.results.contrasts import contrasts_frame, contrasts_table
 from singtech.results.experiments import Contrast, Method, read_experiment
-from singtech.results.forest_plot import contrast_rows, run_rows
+from singtech.results.forest_plot import forest_rows
 from singtech.results.groups import conditions_in
 from singtech.results.pages import NONE, Page, Table, shown, shown_interval
 from singtech.results.selections import OTHER_SINGERS
@@ -46,7 +46,7 @@ def tuning_page(answer: Answer) -> Page:
     return answer.page(
         frame=pd.concat([frame, changes.assign(data=answer.data, artefact=experiment.name)]),
         tables=[_table(answer, selected), contrasts_table(replace(answer, experiment=tested), changes)],
-        comparisons=run_rows(contrast_rows(changes, tested.metrics[0])),
+        comparisons=forest_rows(changes[changes["metric"] == tested.metrics[0]], label="contrast"),
         notes=[*answer.notes.values(), *_at_the_edge(experiment.methods, selected)],
         missing=_missing(answer),
         sweep="",

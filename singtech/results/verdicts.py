@@ -18,43 +18,16 @@ often, and folds are too few to flip. Holm's procedure adjusts the p-values of a
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from singtech.results.intervals import (
-    DELTA,
-    LEVEL,
-    NAN,
-    NEGLIGIBLE,
-    REFUTED,
-    SUPPORTED,
-    UNDECIDED,
-    Estimate,
-    decide,
-    over_folds,
-    over_seeds,
-)
+from singtech.results.intervals import LEVEL, NEGLIGIBLE, REFUTED, SUPPORTED, UNDECIDED, Estimate, decide, over_seeds
 
 POWER = 0.8
 PATTERNS = 999_999  # of signs; where there are more, as many are drawn
 MOST = 1000  # units; more are not practical
 NOT_RUN = "not run"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The paired differences of two conditions, in the claimed direction.
-
-    Attributes:
-        estimate: their mean and its error.
-        p: two-sided, that they are 0.
-        is_exact: whether p is that of the sign flip, which needs many units to be small.
-    """
-
-    estimate: Estimate
-    p: float
-    is_exact: bool
 
 
 @dataclass(frozen=True)
@@ -70,48 +43,40 @@ class Verdict:
         low, high: Student's 95 % interval of the mean.
         p, p_holm: two-sided p-value, and the same adjusted by Holm within the family.
         effect: the mean divided by the deviation (Cohen's d of paired differences).
-        needed: how many units would decide an undecided comparison, for or against, with probability `POWER`; None if
-            more than `MOST`, or if there is one seed over all folds.
     """
 
     verdict: str
-    units: int = 0
-    seeds: int = 0
-    difference: float = NAN
-    deviation: float = NAN
-    low: float = NAN
-    high: float = NAN
-    p: float = 1.0
-    p_holm: float = 1.0
-    effect: float = NAN
-    needed: int | None = None
+    units: int
+    seeds: int
+    difference: float
+    deviation: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    effect: float
 
 
-def by_seed(differences: Sequence[float]) -> Comparison:
-    """Compare over seeds, on fixed test singers."""
-    return Comparison(over_seeds(np.asarray(differences, dtype=float)), sign_flip(differences), is_exact=True)
+def by_seed(differences: Sequence[float]) -> Estimate:
+    """The mean of paired differences over seeds, on fixed test singers, with the p-value of the sign flip."""
+    return replace(over_seeds(np.asarray(differences, dtype=float)), exact_p=sign_flip(differences))
 
 
-def by_fold(differences: np.ndarray) -> Comparison:
-    """Compare over (n, S) differences of n folds and S seeds, for new singers; nan of a seed that a fold lacks."""
-    estimate = over_folds(differences)
-    return Comparison(estimate, estimate.p, is_exact=False)
-
-
-def judge(family: Sequence[Comparison], delta: float = DELTA) -> list[Verdict]:
+def judge(family: Sequence[Estimate], delta: float) -> list[Verdict]:
     """Give a verdict on each comparison of a family.
 
     Args:
-        family: a comparison that was not run has no units, but still counts in Holm's procedure.
+        family: the paired differences of each comparison, in the claimed direction. One that was not run has no units,
+            but still counts in Holm's procedure.
         delta: smaller differences do not matter.
     """
-    adjusted = holm([each.p for each in family])
-    return [_verdict(each, float(p), len(family), delta) for each, p in zip(family, adjusted, strict=True)]
-
-
-def decide_if_run(estimate: Estimate, delta: float, p: float, comparisons: int) -> str:
-    """Decide as `decide` does; "not run" without units."""
-    return decide(estimate, delta, p, comparisons) if estimate.units else NOT_RUN
+    verdicts = []
+    for each, p_holm in zip(family, holm([each.p for each in family]).tolist(), strict=True):
+        verdict = decide(each, delta, p_holm, len(family)) if each.units else NOT_RUN
+        effect = each.value / each.deviation if each.is_defined else math.nan
+        numbers = each.value, each.deviation, *each.interval(), each.p, p_holm, effect
+        verdicts.append(Verdict(verdict, each.units, each.seeds, *numbers))
+    return verdicts
 
 
 def holm(ps: Sequence[float]) -> np.ndarray:
@@ -140,15 +105,18 @@ def sign_flip(differences: Sequence[float]) -> float:
     return float(permutation_test((differences,), np.mean, vectorized=True, **options).pvalue)
 
 
-def needed_units(comparison: Comparison, comparisons: int, delta: float = DELTA) -> int | None:
-    """How many differences like these decide, for or against, with probability `POWER`; None if more than `MOST`.
+def needed_units(estimate: Estimate, comparisons: int, delta: float) -> int | None:
+    """How many differences like these decide, for or against, with probability `POWER`; None if more than `MOST`, or
+    if there is one seed over all folds.
 
     For a significant difference, the power of the sign-flip test at Holm's first step is approximated by that of
     Student's paired test, and the smallest exact p must lie below the level. For an interval within ±delta, it is the
     power of Student's one-sided tests against both ends.
     """
-    estimate, level = comparison.estimate, LEVEL / comparisons
-    least = least_seeds(comparisons) if comparison.is_exact else 2
+    is_over_seeds, level = estimate.exact_p is not None, LEVEL / comparisons
+    least = least_seeds(comparisons) if is_over_seeds else 2
+    if estimate.seeds < 2 and not is_over_seeds:
+        return None
     if estimate.units < 2:
         return least
     mean, deviation = abs(estimate.value), estimate.deviation
@@ -192,15 +160,3 @@ def _least_units(least: int, level: float, *tests: tuple[float, str]) -> int:
         return 1 - sum(1 - TTestPower().power(effect, units, level, None, side) for effect, side in tests)
 
     return least + bisect_left(range(least, MOST + 1), POWER, key=power)
-
-
-def _verdict(comparison: Comparison, p_holm: float, comparisons: int, delta: float) -> Verdict:
-    estimate = comparison.estimate
-    if not estimate.units:
-        return Verdict(NOT_RUN)
-    verdict = decide(estimate, delta, p_holm, comparisons)
-    lacks_seed = estimate.seeds < 2 and not comparison.is_exact
-    needed = needed_units(comparison, comparisons, delta) if verdict == UNDECIDED and not lacks_seed else None
-    numbers = estimate.value, estimate.deviation, *estimate.interval(), comparison.p, p_holm
-    effect = estimate.value / estimate.deviation if estimate.is_defined else NAN
-    return Verdict(verdict, estimate.units, estimate.seeds, *numbers, effect, needed)

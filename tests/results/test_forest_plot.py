@@ -2,12 +2,13 @@
 
 import matplotlib.colors
 import numpy as np
+import pandas as pd
 import pytest
 
 from singtech.config_paths import EXPERIMENTS
 from singtech.results.experiments import read_experiment
 from singtech.results.figures import COLUMN, TWO_COLUMNS
-from singtech.results.forest_plot import STYLES, ForestRow, draw_forest, run_rows
+from singtech.results.forest_plot import STYLES, ForestRow, draw_forest, forest_rows
 from singtech.results.index import PAGES, render
 from singtech.results.summaries import answer
 
@@ -81,7 +82,10 @@ def test_colours_differ_in_lightness_or_are_grey():
 
 
 def test_what_was_not_run_and_what_is_repeated_is_left_out():
-    assert run_rows([ROWS[0], ForestRow("x", NAN, NAN, NAN, "not run"), ROWS[0], ROWS[2]]) == [ROWS[0], ROWS[2]]
+    frame = pd.DataFrame([ROWS[0], ForestRow("x", NAN, NAN, NAN, "not run"), ROWS[4], ROWS[0], ROWS[2], ROWS[4]])
+    rows = forest_rows(frame.rename(columns={"value": "gain"}), value="gain")
+    assert [row.label for row in rows] == [ROWS[k].label for k in (0, 4, 2)]
+    assert rows[::2] == [ROWS[0], ROWS[2]]
 
 
 def test_a_page_with_verdicts_has_a_plot_of_those_that_were_run(tmp_path, run, collated, undrawn):

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import nct, norm, permutation_test, t, ttest_1samp
 
-from singtech.results.intervals import NEGLIGIBLE, REFUTED, SUPPORTED, UNDECIDED
+from singtech.results.intervals import NEGLIGIBLE, REFUTED, SUPPORTED, UNDECIDED, over_folds
 from singtech.results.verdicts import (
     NOT_RUN,
-    by_fold,
     by_seed,
     holm,
     judge,
@@ -27,7 +26,7 @@ def judged(family, delta=0.01):
 
 
 def needed(differences, comparisons):
-    return needed_units(by_seed(differences), comparisons)
+    return needed_units(by_seed(differences), comparisons, 0.01)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +59,7 @@ def test_many_differences_are_tested_by_drawn_patterns_near_students_p():
 def test_five_seeds_cannot_decide_but_enough_can():
     (five,) = judged([[0.05] * 5])
     assert (five.verdict, five.p) == (UNDECIDED, 2 / 32)
-    assert five.needed == 6  # 2 / 2**6 is below 0.05
+    assert needed([0.05] * 5, 1) == 6  # 2 / 2**6 is below 0.05
     (six,) = judged([[0.05, 0.06, 0.05, 0.06, 0.05, 0.06]])
     assert six.verdict == SUPPORTED
     (other_way,) = judged([[-0.05, -0.06, -0.05, -0.06, -0.05, -0.06]])
@@ -144,8 +143,10 @@ def test_what_is_nearly_nothing_is_soon_seen_to_be_negligible():
 
 
 def test_one_seed_decides_nothing():
-    alone, two = judge([by_fold(np.full((5, seeds), 0.1) + np.arange(5)[:, None] / 1000) for seeds in (1, 2)])
-    assert (alone.verdict, alone.units, alone.seeds, alone.needed) == (UNDECIDED, 5, 1, None)
+    family = [over_folds(np.full((5, seeds), 0.1) + np.arange(5)[:, None] / 1000) for seeds in (1, 2)]
+    alone, two = judge(family, 0.01)
+    assert (alone.verdict, alone.units, alone.seeds) == (UNDECIDED, 5, 1)
+    assert needed_units(family[0], 1, 0.01) is None
     assert (two.verdict, two.seeds) == (SUPPORTED, 2)
     assert alone.p == two.p
     assert judged([[0.5]])[0].verdict == UNDECIDED
@@ -154,17 +155,17 @@ def test_one_seed_decides_nothing():
 def test_folds_are_tested_by_student():
     """With 4 degrees of freedom, not by flipping signs, of which five folds have too few."""
     folds = np.array([0.04, 0.06, 0.05, 0.07, 0.05])
-    verdict, _ = judge([by_fold(np.stack([folds, folds], axis=1)), by_fold(np.empty((0, 2)))])
+    verdict, _ = judge([over_folds(np.stack([folds, folds], axis=1)), over_folds(np.empty((0, 2)))], 0.01)
     assert verdict.p == pytest.approx(ttest_1samp(folds, 0).pvalue)
     assert verdict.p_holm == pytest.approx(2 * verdict.p)
     assert (verdict.verdict, verdict.deviation) == (SUPPORTED, pytest.approx(folds.std(ddof=1)))
-    assert judge([by_fold(-np.stack([folds, folds], axis=1))])[0].verdict == REFUTED
+    assert judge([over_folds(-np.stack([folds, folds], axis=1))], 0.01)[0].verdict == REFUTED
 
 
 def test_five_folds_may_be_enough_where_five_seeds_are_not():
     differences = np.array([0.04, 0.06, 0.05, 0.07, 0.05])
-    assert needed_units(by_fold(differences[:1, None]), 1) == 2
-    assert needed_units(by_seed(differences[:1]), 1) == 6
+    assert needed_units(over_folds(differences[:1, None].repeat(2, axis=1)), 1, 0.01) == 2
+    assert needed_units(by_seed(differences[:1]), 1, 0.01) == 6
 
 
 def test_who_has_as_many_as_it_needs_is_asked_for_one_more():
