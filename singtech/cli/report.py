@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from singtech.cli.options import command, option
 from singtech.cli.tables import collate_corpora, render_corpus
 from singtech.errors import Damaged, InvalidValue
 from singtech.io.terminal import progress_bar
-from singtech.results.clips import HARDEST, ClipProbabilities, Take, clip_probabilities, wrong_clips
+from singtech.results.clips import HARDEST, ClipProbabilities, RecordingMedia, clip_probabilities, wrong_clips
 from singtech.results.collate import Collated
 from singtech.results.commands import command_end, prepare
 from singtech.results.feature_map import ClipFeatures, describe_maps
@@ -66,16 +67,16 @@ def report(collated: Collated, data: str, audio: str = "all", to: str = "") -> P
     answer = answer_everything(collated, data)
     clips = clip_probabilities(answer)
     store = _find_store(collated, data) if clips else None
-    takes, sounds = render_recordings(collated, data, clips, store, audio)
+    media, sounds = render_recordings(collated, data, clips, store, audio)
     maps = describe_maps(clips, read_features(answer, clips, store)) if clips and store else []
     path = folder / "report.html"
-    write_report(path, answer, clips, pages, takes, sounds, maps)
+    write_report(path, answer, clips, pages, media, sounds, maps)
     return path
 
 
 def render_recordings(
     collated: Collated, data: str, clips: ClipProbabilities | None, store: "Corpus | None", audio: str
-) -> tuple[dict[str, Take], dict[str, object]]:
+) -> tuple[dict[str, RecordingMedia], dict[str, object]]:
     """Make the picture and sound of each test recording from the clip store. The hardest come first.
 
     A recording has no sound once pictures and sounds exceed `MOST_BYTES`.
@@ -100,7 +101,7 @@ def render_recordings(
         "hardest": set(wrong_clips(clips).head(HARDEST)["recording"]) & set(order),
         "none": set(),
     }[audio]
-    takes, free_bytes = {}, MOST_BYTES
+    media, free_bytes = {}, MOST_BYTES
     for recording in progress_bar("pictures and audio", "recordings", items=order, leave=False):
         rows = groups[recording]
         samples = np.concatenate([store.waveforms[row][:length] for row, length in rows["samples"].items()])
@@ -111,11 +112,11 @@ def render_recordings(
             sound = data_uri(_encode_mp3(samples, rate), "audio/mpeg")
             free_bytes -= len(sound)
         sound = sound if free_bytes >= 0 else ""  # if full, easier ones are silent too
-        takes[recording] = Take(sound, picture, width, round(len(samples) / rate, 3))
-    silent = _describe_silence(audio, sum(bool(take.audio) for take in takes.values()), len(audible), len(takes))
+        media[recording] = RecordingMedia(sound, picture, width, round(len(samples) / rate, 3))
+    silent = _describe_silence(audio, sum(bool(each.audio) for each in media.values()), len(audible), len(media))
     khz = rate / 2000
     sizes = {"clip_seconds": store.clip_seconds, "khz": khz, "usual_khz": min(khz, USUAL / 1000)}
-    return takes, {**sizes, "silent": silent}
+    return media, {**sizes, "silent": silent}
 
 
 def read_features(answer: Answer, clips: ClipProbabilities, store: "Corpus") -> list[ClipFeatures]:
@@ -126,10 +127,7 @@ def read_features(answer: Answer, clips: ClipProbabilities, store: "Corpus") -> 
     """
     from singtech.training.phase_store import read_features as read_file
 
-    rows = dict(
-        zip(zip(store.clips["recording"], store.clips["start"], strict=True), range(len(store.clips)), strict=True)
-    )
-    table = clips.clips
+    stored, table = pd.MultiIndex.from_frame(store.clips[["recording", "start"]]), clips.clips
     found: dict[Path, ClipFeatures] = {}
     plain_first = sorted(answer.experiment.conditions, key=lambda condition: len(condition.settings.items))
     for condition in plain_first:
@@ -138,8 +136,7 @@ def read_features(answer: Answer, clips: ClipProbabilities, store: "Corpus") -> 
             continue
         run = runs.iloc[0]
         members = np.flatnonzero(table["fold"] == run["fold"]) if "fold" in table else np.arange(len(table))
-        chosen = table.iloc[members]
-        places = [rows.get(clip, -1) for clip in zip(chosen["recording"], chosen["start"], strict=True)]
+        places = stored.get_indexer(pd.MultiIndex.from_frame(table.iloc[members][["recording", "start"]]))
         if -1 in places:
             continue
         path = _find_features(answer.collated.output_dir, run["phases"].split(), store, places)
@@ -155,7 +152,7 @@ def read_features(answer: Answer, clips: ClipProbabilities, store: "Corpus") -> 
     return list(found.values())
 
 
-def _find_features(output_dir: Path, keys: list[str], store: "Corpus", places: list[int]) -> Path | None:
+def _find_features(output_dir: Path, keys: list[str], store: "Corpus", places: np.ndarray) -> Path | None:
     """Find the file with the features of some clips: in the last phase that has one of these clips, or of all clips."""
     is_test = np.isin(np.arange(len(store.clips)), places)
     names = (

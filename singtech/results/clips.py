@@ -18,7 +18,7 @@ UNKNOWN = -1  # in place of a named technique
 
 
 @dataclass(frozen=True)
-class Take:
+class RecordingMedia:
     """Sound and picture of one recording: data URIs, or "" where there is none.
 
     Attributes:
@@ -110,12 +110,12 @@ def compare(clips: ClipProbabilities) -> np.ndarray:
     return np.minimum(1, 2 * binom.cdf(np.minimum(fixed, fixed.T), fixed + fixed.T, 0.5))
 
 
-def describe_takes(clips: ClipProbabilities, takes: Mapping[str, Take]) -> list[dict]:
+def describe_recordings(clips: ClipProbabilities, media: Mapping[str, RecordingMedia]) -> list[dict]:
     """Each test recording with its clips: by condition the per mille of each technique, the technique that it names,
     and those that its seeds name, by index; None for a condition that was not tested on them."""
     recordings, mean = [], clips.named
     for recording, rows in clips.clips.groupby("recording", sort=True):
-        take, first = takes.get(str(recording), Take()), rows.iloc[0]
+        own, first = media.get(str(recording), RecordingMedia()), rows.iloc[0]
         each = []
         for n, start in rows["start"].items():
             by = clips.probabilities[:, n]
@@ -124,7 +124,7 @@ def describe_takes(clips: ClipProbabilities, takes: Mapping[str, Take]) -> list[
             seeds = [one[:, n].tolist() for one in clips.seeds]
             each.append({"start": float(start), "by": per_mille, "named": named, "seeds": seeds})
         words = {name: first[name] for name in ("singer", "technique", "context")}
-        recordings.append({"name": recording, **words, **vars(take), "clips": each})
+        recordings.append({"name": recording, **words, **vars(own), "clips": each})
     return recordings
 
 

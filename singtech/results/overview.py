@@ -40,58 +40,43 @@ class Rank:
     paper: float = float("nan")
 
 
-@dataclass(frozen=True)
-class Lead:
-    """How far the best condition is above the next best.
-
-    Attributes:
-        label: the next best condition.
-        difference, low, high: paired by seed or fold, with its 95 % interval; nan where it is not defined.
-        rests_on: seeds, or folds and seeds, that both have.
-        verdict: as of a table's contrasts, with Holm's correction over all other conditions.
-        why: what the verdict says, in a few words.
-    """
-
-    label: str
-    difference: float
-    low: float
-    high: float
-    rests_on: str
-    verdict: str
-    why: str
-
-
 def rank(answer: Answer) -> list[Rank]:
     """List the conditions that were run, the highest macro-F1 first."""
-    rows = answer.numbers.reset_index()
-    rows = rows[(rows["metric"] == METRIC) & rows["mean"].notna()].set_index("condition")
-    rows = rows.sort_values("mean", ascending=False, kind="stable")
     seeds = answer.runs.groupby("condition")["seed"].nunique()
     return [
         Rank(row.label, row.mean, row.low, row.high, _rests_on(answer, row.units, seeds[row.Index]))
-        for row in rows.itertuples()
+        for row in _sorted_means(answer).itertuples()
     ]
 
 
-def lead(answer: Answer) -> Lead | None:
-    """Judge the difference of the best condition from the next best; None of fewer than two conditions.
+def _sorted_means(answer: Answer) -> pd.DataFrame:
+    """The macro-F1 of the conditions that were run, by condition, the highest first."""
+    rows = answer.numbers.reset_index()
+    rows = rows[(rows["metric"] == METRIC) & rows["mean"].notna()].set_index("condition")
+    return rows.sort_values("mean", ascending=False, kind="stable")
+
+
+def compare_best(answer: Answer) -> dict[str, object]:
+    """Judge the difference of the best condition from the next best; empty of fewer than two conditions.
 
     The best is known only after looking, so it is tested against every other condition, with Holm's correction.
+
+    Returns:
+        label: of the next best condition; difference, low, high: paired by seed or fold, with its 95 % interval, nan
+        where it is not defined; rests_on: the seeds, or folds and seeds, that both have; verdict; and why, in words.
     """
     experiment = answer.experiment
-    rows = answer.numbers.reset_index()
-    means = rows[rows["metric"] == METRIC].set_index("condition")["mean"].dropna()
+    means = _sorted_means(answer)["mean"]
     if len(means) < 2:
-        return None
-    best, *others = means.sort_values(ascending=False, kind="stable").index
+        return {}
+    best, *others = means.index
     contrasts = tuple(Contrast(each, (best,), (each,)) for each in others)
     judged = replace(experiment, contrasts=contrasts, metrics=(METRIC,))
     row = contrasts_frame(replace(answer, experiment=judged)).iloc[0]
     units = row["units"] if experiment.folds else row["seeds"]
-    return Lead(
-        *(experiment.label(others[0]), row["value"], row["low"], row["high"]),
-        *(_rests_on(answer, units, row["seeds"]), row["verdict"], _why(row, experiment.delta, len(others))),
-    )
+    words = {"label": experiment.label(others[0]), "rests_on": _rests_on(answer, units, row["seeds"])}
+    words["why"] = _why(row, experiment.delta, len(others))
+    return {"difference": row["value"], **row[["low", "high", "verdict"]], **words}
 
 
 def beside_paper(pages: Sequence[Page]) -> tuple[list[Rank], list[str]]:

@@ -296,7 +296,17 @@ def templates() -> "jinja2.Environment":
             return ""
         return Markup(f' data-best="{"descending" if is_higher_better(metric) else "ascending"}"')
 
-    environment.globals |= {"marks": MARKS, "no_number": NONE, "nothing_run": NOTHING_RUN}
+    def number(value: object) -> str:
+        """A number of a row, as text; "" for none."""
+        if value is None or value != value:
+            return ""
+        if not isinstance(value, float):
+            return str(value)
+        return f"{value:,.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.3f}"
+
+    environment.globals |= {"marks": MARKS, "no_number": NONE, "nothing_run": NOTHING_RUN, "zip": zip}
+    environment.globals |= {"number": number, "shown": shown, "interval": shown_interval}
+    environment.globals |= {"change": shown_change, "change_interval": shown_change_interval}
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     environment.filters |= {"sentence": lambda text: Markup(inline(text)), "heading": heading, "best": best}
     return environment

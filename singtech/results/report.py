@@ -16,32 +16,16 @@ import pandas as pd
 from singtech import metrics
 from singtech.io.atomic import write_text
 from singtech.results.claims import UNITS
-from singtech.results.clips import HARDEST, ClipProbabilities, Take, compare, describe_takes, wrong_clips
+from singtech.results.clips import HARDEST, ClipProbabilities, RecordingMedia, compare, describe_recordings, wrong_clips
 from singtech.results.collate import Collated
 from singtech.results.conditions import Condition, printed_label
 from singtech.results.experiments import PAPER_CORPUS, PARTS, Experiment
-from singtech.results.groups import (
-    expected_settings,
-    experiment_conditions,
-    has_folds_alone,
-    list_groups,
-    main_group,
-)
-from singtech.results.overview import FIGURE, MOST_RANKED, beside_paper, is_drawn, lead, rank, scale
-from singtech.results.pages import (
-    Page,
-    corpus,
-    html,
-    png,
-    shown,
-    shown_change,
-    shown_change_interval,
-    shown_interval,
-    templates,
-)
+from singtech.results.groups import expected_settings, experiment_conditions, has_folds_alone, list_groups, main_group
+from singtech.results.overview import FIGURE, MOST_RANKED, beside_paper, compare_best, is_drawn, rank, scale
+from singtech.results.pages import Page, corpus, html, png, templates
 from singtech.results.rows import COMPLETE, SCORED, VARIANT
 from singtech.results.settings import read_settings
-from singtech.results.summaries import Answer, in_order, printed
+from singtech.results.summaries import Answer, in_order, printed, settings_of
 from singtech.results.summaries import answer as answer_experiment
 
 CURVE = ("epoch", "loss", "f1", "validation_f1")
@@ -90,7 +74,7 @@ def write_report(
     answer: Answer,
     clips: ClipProbabilities | None,
     pages: Sequence[Page],
-    takes: Mapping[str, Take],
+    media: Mapping[str, RecordingMedia],
     sounds: Mapping[str, object],
     maps: Sequence[Mapping] = (),
 ) -> None:
@@ -100,22 +84,22 @@ def write_report(
         answer: the answer with all conditions.
         clips: what they make of each test clip; None where no predictions are stored.
         pages: of the experiments, in order.
-        takes: sound and picture of each recording.
+        media: sound and picture of each recording.
         sounds: clip_seconds and khz of the recordings, and `silent`, a sentence on what cannot be heard.
         maps: of features, see `singtech.results.feature_map.describe_maps`.
     """
     collated, data = answer.collated, answer.data
     runs = collated.results[collated.results["data"] == data]
     used = {run for page in [answer.page(), *pages] for run in page.runs}
-    is_used = runs["run"].isin(used)
+    is_used, differs = runs["run"].isin(used), [settings.words for settings in settings_of(runs)]
     f1 = ["f1", *(name for name in answer.experiment.metrics if metrics.split_column(name))]
     payload = {
         "confusions": _confusions(answer),
         "curves": _curves(answer),
         "conditions": clips.labels if clips else [],
         "techniques": clips.techniques if clips else [],
-        "recordings": describe_takes(clips, takes) if clips else [],
-        "mcnemar": _significant(compare(clips)) if clips else [],
+        "recordings": describe_recordings(clips, media) if clips else [],
+        "mcnemar": [[float(f"{p:.3g}") for p in row] for row in compare(clips)] if clips else [],
         "maps": maps,
         **sounds,
     }
@@ -124,7 +108,7 @@ def write_report(
     there = [page for page in pages if page.runs or not page.missing]  # what was not run has no section
     figure = next((page for page in there if page.name == FIGURE and is_drawn(page)), None)
     differences = next((page for page in there if page.findings and page.comparisons), None)
-    common, ranks = _said_twice(there), rank(answer)
+    common, ranks = _shared_notes(there), rank(answer)
     findings = [finding for page in there for finding in page.findings]
     body = functools.partial(html, folder=path.parent, elsewhere=common)
     parts = {part: [page for page in there if page.part == part] for part in PARTS}
@@ -136,13 +120,13 @@ def write_report(
         warning="" if data == PAPER_CORPUS else corpus(data)[0].upper() + corpus(data)[1:],
         ranks=ranks,
         scale=scale(ranks) if ranks else (0, 1),
-        lead=lead(answer),
+        next_best=compare_best(answer),
         most_ranked=MOST_RANKED,
         figure=figure,
         differences=differences,
         png=functools.partial(png, path.parent),
         findings=findings,
-        grounds=[on for on in UNITS if any(finding.verdicts[on][1] for finding in findings)],
+        singers=[on for on in UNITS if any(finding.verdicts[on][1] for finding in findings)],
         beside=beside_paper(pages),
         is_comparable=answer.is_comparable,
         parts=parts,
@@ -152,33 +136,27 @@ def write_report(
         missing=[page for page in pages if page.missing],
         facts=_facts(runs[is_used], runs, collated, data),
         run_columns=[name for name in RUN if name in runs and (runs[name].notna() & (runs[name] != "")).any()],
-        runs=_runs(runs, is_used),
+        runs=runs.assign(used=is_used.map({True: "yes", False: ""}), differs=differs).to_dict("records"),
         has_intervals=answer.frame["low"].notna().any(),
         f1=f1,
         numbers=numbers,
         hardest=None if wrong is None else list(wrong.head(HARDEST).itertuples()),
         wrong=0 if wrong is None else len(wrong),
         payload=payload,
-        **{"number": _number, "shown": shown, "interval": shown_interval, "printed": printed, "zip": zip},
-        **{"change": shown_change, "change_interval": shown_change_interval},
-        **{"html": lambda page: body(page, is_drawn=page in (figure, differences))},
+        printed=printed,
+        html=lambda page: body(page, is_drawn=page in (figure, differences)),
     )
     write_text(path, text)
 
 
-def _said_twice(pages: Sequence[Page]) -> list[str]:
+def _shared_notes(pages: Sequence[Page]) -> list[str]:
     """The notes that several pages or tables have, in the order of the pages."""
     notes = [note for page in pages for note in [*page.notes, *(table.note for table in page.tables)] if note]
     return [note for note, count in Counter(notes).items() if count > 1]
 
 
 def _facts(used: pd.DataFrame, runs: pd.DataFrame, collated: Collated, data: str) -> list[tuple[str, str]]:
-    """What the tables rest on, name and text: the corpus; seeds and circumstances of the runs in them.
-
-    Args:
-        used: the runs in tables.
-        runs: all on the corpus.
-    """
+    """What the tables rest on, name and text: the corpus; seeds and circumstances of the runs that they use."""
     lengths = collated.lengths_by_technique(data)
     minutes, recordings = lengths["minutes"].sum(), lengths["recordings"].sum()
     clips = ", ".join(f"{n:,} {split}" for split, n in lengths.groupby("split")["clips"].sum().items())
@@ -211,25 +189,6 @@ def _counts(values: pd.Series, column: str) -> str:
     if len(texts) == 1:
         return texts[0]
     return "; ".join(f"{text} ({n} run{'s' * (n > 1)})" for text, n in zip(texts, counts, strict=True))
-
-
-def _runs(runs: pd.DataFrame, is_used: pd.Series) -> list[dict]:
-    """Every run, in a table or not, what it cost, what it differs in, and the command that makes it again."""
-    rows = runs.assign(used=is_used.map({True: "yes", False: ""})).to_dict("records")
-    return [row | {"differs": read_settings(row["settings"], row[VARIANT]).words} for row in rows]
-
-
-def _number(value: object) -> str:
-    if value is None or value != value:
-        return ""
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:,.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.3f}"
-
-
-def _significant(values: np.ndarray) -> list[list[float]]:
-    """Numbers with three significant digits."""
-    return [[float(f"{value:.3g}") for value in row] for row in values]
 
 
 def _confusions(answer: Answer) -> list[dict]:

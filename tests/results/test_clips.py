@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 
-from singtech.results.clips import ClipProbabilities, Take, compare, describe_takes, wrong_clips
+from singtech.results.clips import ClipProbabilities, RecordingMedia, compare, describe_recordings, wrong_clips
 
 NAMES = ("belt", "trill", "vibrato")
 
@@ -56,7 +56,7 @@ def test_hard_clips_are_those_that_the_mean_names_wrongly_the_hardest_first():
 
 def test_a_recording_has_its_clips_and_what_conditions_and_seeds_name_them():
     clips = make_clips([["belt", "trill"], [None, None]])
-    first, second = describe_takes(clips, {"r1": Take("sound", "picture", 9, 3.0)})
+    first, second = describe_recordings(clips, {"r1": RecordingMedia("sound", "picture", 9, 3.0)})
     assert (first["name"], first["audio"], first["seconds"]) == ("r0", "", 0)
     assert (second["name"], second["audio"], second["seconds"]) == ("r1", "sound", 3.0)
     assert second["clips"] == [{"start": 0.0, "by": [[100, 800, 100], None], "named": [1, None], "seeds": [[1], []]}]

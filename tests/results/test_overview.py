@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from singtech.results.overview import Rank, lead, rank, scale
+from singtech.results.overview import Rank, compare_best, rank, scale
 from singtech.results.report import answer_everything
 
 NAN = float("nan")
@@ -54,27 +54,27 @@ def test_the_lead_is_paired_and_judged_among_all_others(put, everything):
         put((5, 5, 4), seed=seed)
         put((4, 4, 3), strategy="crt_wfc", seed=seed)
         put((2, 2, 1), strategy="joint", seed=seed)
-    found = lead(everything())
-    assert (found.label, found.rests_on, found.verdict) == ("Late, cRT-WFC", "3 seeds", "supported")
-    assert found.difference == pytest.approx(28 / 29 - 22 / 26)
-    assert 0 < found.low < found.difference < found.high
-    assert found.why.endswith(", among 2 other conditions")
+    found = compare_best(everything())
+    assert (found["label"], found["rests_on"], found["verdict"]) == ("Late, cRT-WFC", "3 seeds", "supported")
+    assert found["difference"] == pytest.approx(28 / 29 - 22 / 26)
+    assert 0 < found["low"] < found["difference"] < found["high"]
+    assert found["why"].endswith(", among 2 other conditions")
 
 
 def test_equal_conditions_are_no_lead(put, everything):
     for seed in (0, 1):
         put((5, 4, 3), seed=seed)
         put((5, 4, 3), strategy="joint", seed=seed)
-    found = lead(everything())
-    assert (found.difference, found.verdict) == (0, "undecided")
-    assert found.why == "without the runs' predictions there is no interval"
+    found = compare_best(everything())
+    assert (found["difference"], found["verdict"]) == (0, "undecided")
+    assert found["why"] == "without the runs' predictions there is no interval"
 
 
 def test_without_a_common_seed_nothing_is_decided(run, everything):
     run(0.7, seed=0)
     run(0.5, strategy="joint", seed=1)
-    found = lead(everything())
-    assert (found.verdict, found.why) == ("not run", "they have no seed in common")
+    found = compare_best(everything())
+    assert (found["verdict"], found["why"]) == ("not run", "they have no seed in common")
 
 
 def test_a_scale_holds_all_intervals_in_tenths():
