@@ -129,6 +129,7 @@ def draw_clip(network, corpus, row: int, settings: dict, folder: Path) -> list[P
     from singtech.models.offsets import predict_offsets
     from singtech.results.figures import save
     from singtech.results.look_figure import animate_sampling, draw_sampling
+    from singtech.results.summaries import printed
 
     waveform, front_end = load_waveforms(corpus, [row]), network.front_end
     loudness = front_end(waveform)[0].numpy()[-1]  # the shortest window shows modulation best
@@ -144,21 +145,18 @@ def draw_clip(network, corpus, row: int, settings: dict, folder: Path) -> list[P
     layers = [o for o in predict_offsets(network, waveform) if settings["layer"] in (None, o.layer)]
     samplings = [make_sampling(offsets, offsets.nearest_cell(frequency_bin, frame), unit) for offsets in layers]
     clip = corpus.clips.iloc[row]
-    technique = clip["technique"].replace("_", " ")
-    title = (
-        f"{technique} — {format_title(corpus)}\n{clip['recording']}, from {clip['start']:g} s; the kernels nearest to "
-    )
-    height = f"{frequency_bin * bin_hertz:,.0f} Hz"
+    title = f"{printed(clip['technique'])} — {format_title(corpus)}\n{clip['recording']}, from {clip['start']:g} s"
+    place = f"{frame * frame_seconds:.2f} s and {frequency_bin * bin_hertz:,.0f} Hz"
     picture = loudness, frame_seconds, bin_hertz
     arrows = [average_offsets(offsets, unit) for offsets in layers]
-    place = f"{frame * frame_seconds:.2f} s and {height}"
-    figure = draw_sampling(title + place, *picture, samplings, arrows, SMALL_PRINT.get(corpus.name, ""))
+    small_print = SMALL_PRINT.get(corpus.name, "")
+    figure = draw_sampling(f"{title}; the kernels nearest to {place}", *picture, samplings, arrows, small_print)
     stem = clip["technique"] if settings["recording"] is None else clip["recording"].replace("/", "_")
     paths = save(figure, folder / stem)
     if settings["animation"]:
         rows, columns = layers[0].offset.shape[-2:]
         kernels = [[make_sampling(layers[0], (row, k), unit) for row in _spread(rows, KERNELS)] for k in range(columns)]
-        paths.append(animate_sampling(folder / f"{stem}.gif", title.partition("; ")[0], *picture, kernels))
+        paths.append(animate_sampling(folder / f"{stem}.gif", title, *picture, kernels))
     return paths
 
 
@@ -204,11 +202,8 @@ def measure_corpus(network, corpus, rows, progress: bool = True):
     from singtech.io.terminal import progress_bar
     from singtech.models.offsets import predict_offsets
 
-    front_end = network.front_end
-    units = {
-        "frequency": corpus.sample_rate / front_end.n_fft,
-        "time": 1000 * front_end.hop_length / corpus.sample_rate,
-    }
+    rate, front_end = corpus.sample_rate, network.front_end
+    units = {"frequency": rate / front_end.n_fft, "time": 1000 * front_end.hop_length / rate}
     lines: list[tuple] = []
     densities: dict[int, Any] = {}
     taps: dict[int, int] = {}

@@ -65,9 +65,7 @@ def format_table(frame: pd.DataFrame) -> str:
         return [f"{mean:.3f}" + (f" [{low:.3f}, {high:.3f}]" if low == low else "") for mean, low, high in limits]
 
     columns = {
-        "target": frame["target"],
-        "singers": frame["singers"],
-        "classes": frame["classes"],
+        **{name: frame[name] for name in ("target", "singers", "classes")},
         "accuracy [95 %]": shown("accuracy"),
         "majority": frame["majority"].map("{:.3f}".format),
         "balanced [95 %]": shown("balanced_accuracy"),

@@ -98,9 +98,8 @@ def breakdown_page(answer: Answer) -> Page:
         missing.append(("what the context alone gives", prepare(command_end(collated, data))))
     parts = parts_of(predictions, contexts, answer.experiment.metrics) if predictions else []
     numbers = [summarize(part, predictions) for part in parts]
-    frame = pd.concat(numbers) if numbers else pd.DataFrame(columns=COLUMNS)
-    frame.insert(0, "data", data)
-    frame.insert(1, "artefact", answer.experiment.name)
+    frame = pd.concat([*numbers, *[pd.DataFrame(columns=COLUMNS)] * (not numbers)])
+    frame = frame.assign(data=data, artefact=answer.experiment.name)[["data", "artefact", *COLUMNS]]
     tables = [_table(part, table, list(predictions)) for part, table in zip(parts, numbers, strict=True)]
     return answer.page(frame=frame, tables=tables, notes=notes, missing=missing)
 
@@ -151,21 +150,23 @@ def parts_of(predictions: OfConditions, contexts: pd.DataFrame, metrics: Sequenc
             if names
         }
 
-    crossing = (
-        []
-        if (outside := _techniques_elsewhere(first, contexts)) is None
-        else [Part("Errors across contexts", CROSSING, "", functools.partial(_score_crossing, outside), metric="")]
-    )
+    crossing = []
+    if outside := _techniques_elsewhere(first, contexts):
+        score_crossing = functools.partial(_score_crossing, outside)
+        crossing = [Part("Errors across contexts", CROSSING, "", score_crossing, metric="")]
     genders, vowels = first.clips["singer"].map(read_gender), first.clips["recording"].map(read_vowel)
-    by_gender = [Part("By gender", NAMES.format(names="singers"), "Gender", score, _genders)]
-    by_vowel = [Part("By vowel", NAMES.format(names="recordings"), "Vowel", score, _vowels)]
+    by_singer = functools.partial(_by, "singer", str, [])
+    by_gender = functools.partial(_by, "singer", read_gender, ["singer"])
+    by_vowel = functools.partial(_by, "recording", read_vowel, ["technique"])
+    of_genders = [Part("By gender", NAMES.format(names="singers"), "Gender", score, by_gender)]
+    of_vowels = [Part("By vowel", NAMES.format(names="recordings"), "Vowel", score, by_vowel)]
     return [
         Part("Within each context", CONTEXTS, "Context", score, _contexts, references=alone),
         *crossing,
         Part("Clips and whole recordings", LEVELS, "Level", score, _levels),
-        Part("Each test singer", SINGERS, "Singer", score, _singers),
-        *by_gender * (set(genders) == {"female", "male"}),
-        *by_vowel * (set(VOWELS) <= set(vowels)),  # all five: a take may be called a
+        Part("Each test singer", SINGERS, "Singer", score, by_singer),
+        *of_genders * (set(genders) == {"female", "male"}),
+        *of_vowels * (set(VOWELS) <= set(vowels)),  # all five: a take may be called a
         Part("Rare and common techniques", RARITY, "Training clips", score_thirds, metric="F1"),
         Part("Are its probabilities true?", CALIBRATION, "", _score_probabilities, metric=""),
         Part("Most confused pairs", CONFUSED, "Pair", _score_pairs, metric=""),
@@ -236,14 +237,16 @@ def _most_confused(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values("line", key=lambda lines: lines.map(rank), kind="stable")
 
 
-def _by(column: str, predictions: Predictions, read: Callable[[str], str] = str) -> Groups:
-    """The predictions of the clips of each value of a column, or of what is read from it."""
+def _by(column: str, read: Callable[[str], str], counts: Sequence[str], predictions: Predictions) -> Groups:
+    """The predictions of the clips of each value that is read from a column; how many clips, and values of other
+    columns, they have stands in their names."""
     groups, values = {}, predictions.clips[column].map(read)
     for name in sorted(set(values)):
-        chosen = values == name
-        groups[name] = replace(
-            predictions, clips=predictions.clips[chosen], logits=predictions.logits[chosen.to_numpy()]
-        )
+        is_chosen = (values == name).to_numpy()
+        clips = predictions.clips[is_chosen]
+        numbers = [_counted(len(clips), "clip"), *(_counted(clips[each].nunique(), each) for each in counts)]
+        label = f"{name or 'not told'} ({', '.join(numbers)})"
+        groups[label] = replace(predictions, clips=clips, logits=predictions.logits[is_chosen])
     return groups
 
 
@@ -252,11 +255,7 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _contexts(predictions: Predictions) -> Groups:
-    groups = {"all": predictions}
-    for context, members in _by("context", predictions).items():
-        counts = _counted(len(members.clips), "clip"), _counted(members.clips["technique"].nunique(), "technique")
-        groups[f"{printed(context) or 'not told'} ({', '.join(counts)})"] = members
-    return groups
+    return {"all": predictions} | _by("context", printed, ["technique"], predictions)
 
 
 def _levels(predictions: Predictions) -> Groups:
@@ -264,37 +263,16 @@ def _levels(predictions: Predictions) -> Groups:
     return {_counted(len(predictions.clips), "clip"): predictions, _counted(len(whole.clips), "recording"): whole}
 
 
-def _singers(predictions: Predictions) -> Groups:
-    each = _by("singer", predictions).items()
-    return {f"{name} ({_counted(len(members.clips), 'clip')})": members for name, members in each}
-
-
-def _genders(predictions: Predictions) -> Groups:
-    groups = {}
-    for gender, members in _by("singer", predictions, read_gender).items():
-        singers = _counted(members.clips["singer"].nunique(), "singer")
-        groups[f"{gender} ({_counted(len(members.clips), 'clip')}, {singers})"] = members
-    return groups
-
-
-def _vowels(predictions: Predictions) -> Groups:
-    groups = {}
-    for vowel, members in _by("recording", predictions, read_vowel).items():
-        counts = _counted(len(members.clips), "clip"), _counted(members.clips["technique"].nunique(), "technique")
-        groups[f"{vowel or 'not told'} ({', '.join(counts)})"] = members
-    return groups
-
-
-def _techniques_elsewhere(predictions: Predictions, contexts: pd.DataFrame) -> dict[str, np.ndarray] | None:
-    """context -> (K,) whether a technique never occurs in it; None where contexts are not told or have all alike."""
+def _techniques_elsewhere(predictions: Predictions, contexts: pd.DataFrame) -> dict[str, np.ndarray]:
+    """context -> (K,) whether a technique never occurs in it; empty where contexts are not told or have all alike."""
     clips = predictions.clips
     told = {*zip(contexts["context"], contexts["technique"], strict=True)}
     told |= {*zip(clips["context"], clips["technique"], strict=True)}
     names = {context for context, _ in told}
     if contexts.empty or "" in names:
-        return None
+        return {}
     outside = {c: np.array([(c, technique) not in told for technique in predictions.techniques]) for c in names}
-    return outside if any(each.any() for each in outside.values()) else None
+    return outside if any(each.any() for each in outside.values()) else {}
 
 
 def _score_crossing(outside: Mapping[str, np.ndarray], predictions: Predictions, weights: np.ndarray) -> Scores:

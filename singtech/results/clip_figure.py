@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from singtech.results.figures import (
     COLOURS,
@@ -19,11 +22,6 @@ from singtech.results.figures import (
     save,
 )
 from singtech.results.summaries import printed
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
 STEPS = 1500  # along a waveform, which is drawn as the lowest and highest sample of each step
 
@@ -83,10 +81,8 @@ def render_clips(
 @print_style()
 def draw_clip(
     clip: ClipPicture, *, corpus: str, choice: str, scale: str, small_print: str, limits: tuple[float, float]
-) -> "Figure":
+) -> Figure:
     """Draw one clip: the waveform above its spectrograms, over one time axis, in one scale of colours."""
-    from matplotlib.figure import Figure
-
     windows = len(clip.win_lengths)
     figure = Figure(figsize=(TWO_COLUMNS, 1.9 + 1.7 * windows), layout="constrained")
     axes = figure.subplots(windows + 1, 1, sharex=True, height_ratios=[1, *[1.7] * windows])
@@ -108,10 +104,8 @@ def draw_clip(
 @default_style()
 def draw_overview(
     clips: Sequence[ClipPicture], *, corpus: str, choice: str, scale: str, small_print: str, limits: tuple[float, float]
-) -> "Figure":
+) -> Figure:
     """Draw all clips on one page, a row each: the waveform, named by its recording, then its spectrograms."""
-    from matplotlib.figure import Figure
-
     columns = 1 + len(clips[0].win_lengths)
     figure = Figure(figsize=(3 * columns, 1.4 * len(clips) + 1.8), layout="constrained")
     grid = figure.subplots(len(clips), columns, sharex=True, squeeze=False)
@@ -136,7 +130,7 @@ def draw_overview(
     return figure
 
 
-def _draw_waveform(axes: "Axes", clip: ClipPicture) -> None:
+def _draw_waveform(axes: Axes, clip: ClipPicture) -> None:
     samples = len(clip.waveform)
     steps = np.linspace(0, samples, min(STEPS, samples), endpoint=False).astype(int)
     lowest, highest = (extreme.reduceat(clip.waveform, steps) for extreme in (np.minimum, np.maximum))
@@ -144,7 +138,7 @@ def _draw_waveform(axes: "Axes", clip: ClipPicture) -> None:
     axes.set_xlim(0, clip.seconds)
 
 
-def _draw_window(axes: "Axes", clip: ClipPicture, number: int, limits: tuple[float, float]) -> "AxesImage":
+def _draw_window(axes: Axes, clip: ClipPicture, number: int, limits: tuple[float, float]) -> AxesImage:
     """Draw the spectrogram of one window length, the clip's length and half its sample rate wide and high."""
     spectrogram = clip.spectrograms[number]
     steps = clip.hop_length / clip.sample_rate, clip.sample_rate / 2 / (len(spectrogram) - 1)

@@ -272,11 +272,7 @@ def _condition(name: str) -> Condition:
 
 
 def _file(group: str, name: str) -> _File:
-    """Read a file of conf/condition or conf/ablation, and the files of its group that its defaults name before it.
-
-    Raises:
-        ValueError: it does not exist, or its alpha or label has the wrong type.
-    """
+    """Read a file of conf/condition or conf/ablation, and the files of its group that its defaults name before it."""
     path = find_config_file(group, name)
     if not path.is_file():
         raise InvalidValue(f"{path} is not there, which {group}={name} names")

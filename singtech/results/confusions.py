@@ -2,36 +2,21 @@
 
 import textwrap
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from singtech.results.breakdown import POOLED, predictions_of
 from singtech.results.collate import CONFUSIONS
 from singtech.results.commands import tables
-from singtech.results.figures import (
-    COLUMN,
-    LETTER,
-    MOST_IN_A_COLUMN,
-    SMALL,
-    TWO_COLUMNS,
-    blank,
-    entitle,
-    plot,
-    print_style,
-    without_runs,
-)
+from singtech.results.figures import LETTER, SMALL, blank, entitle, plot, print_style, width_for, without_runs
 from singtech.results.intervals import UNDEFINED, jackknife, without_each
 from singtech.results.jackknife import singing
 from singtech.results.pages import Page, Table, shown, shown_interval
 from singtech.results.predictions import Predictions
 from singtech.results.summaries import Answer, in_order, printed
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 
 LABELS = 0.75  # inches beside and below the fields
 ELSE = "anything else"
@@ -44,9 +29,8 @@ def confusion_page(answer: Answer) -> Page:
     (condition,) = answer.experiment.conditions
     known, confusions = set(answer.collated.confusions["run"]), answer.collated.confusions
     if lacking := sum(run not in known for run in runs):
-        missing.append(
-            (f"{lacking} of {len(runs)} runs in {CONFUSIONS}, where they were made", tables(answer.collated))
-        )
+        what = f"{lacking} of {len(runs)} runs in {CONFUSIONS}, where they were made"
+        missing.append((what, tables(answer.collated)))
     notes = dict(answer.notes)
     if answer.experiment.folds:
         members = answer.runs[answer.runs["run"].isin(known)].set_index("run")["seed"]
@@ -121,7 +105,7 @@ def statistics(
 
 
 @print_style()
-def draw(answer: Answer, techniques: list[str], shares: np.ndarray) -> "Figure":
+def draw(answer: Answer, techniques: list[str], shares: np.ndarray) -> Figure:
     """The figure: the mean share over the runs in every field, the experiment's techniques bold.
 
     A technique without test clips has a column, and no row.
@@ -131,7 +115,7 @@ def draw(answer: Answer, techniques: list[str], shares: np.ndarray) -> "Figure":
         return blank(f"not in {CONFUSIONS}, see {answer.experiment.name}.md" if is_elsewhere else without_runs(answer))
     mean = shares.mean(axis=0)
     rows = sung(techniques, mean)
-    width = COLUMN if len(techniques) <= MOST_IN_A_COLUMN else TWO_COLUMNS
+    width = width_for(len(techniques))
     field = (width - LABELS) / max(len(techniques), 4)
     figure, axes = plot(width, LABELS + 0.25 + min(field, 0.3) * max(len(rows), 4))
     entitle(figure, answer)
@@ -149,7 +133,7 @@ def sung(techniques: Sequence[str], shares: np.ndarray) -> list[str]:
     return [name for name, row in zip(techniques, shares, strict=True) if not np.isnan(row).all()]
 
 
-def draw_shares(axes: "Axes", techniques: Sequence[str], shares: np.ndarray) -> None:
+def draw_shares(axes: Axes, techniques: Sequence[str], shares: np.ndarray) -> None:
     """Draw (K, K) shares of each true technique's clips, in percent, without the rows that are nan."""
     rows = sung(techniques, shares)
     shares = shares[[name in rows for name in techniques]]

@@ -1,19 +1,18 @@
 """Figure 3: macro F1 over the smoothing factor alpha for each strategy, with deviations, seeds and intervals."""
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from singtech.metrics import label
 from singtech.results.figures import COLOURS, COLUMN, LETTER, SMALL, blank, entitle, plot, print_style, without_runs
 from singtech.results.pages import Page, Table, shown, shown_change, shown_interval
 from singtech.results.summaries import Answer
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 STYLES = tuple(zip(COLOURS, "os^D", ("-", "--", "-.", ":"), strict=True))  # differ in grey too
 APART = 0.035  # in alpha: the series stand beside each other, so that their intervals do not hide one another
@@ -44,14 +43,12 @@ def points(answer: Answer) -> Table:
 
 
 @print_style()
-def draw(answer: Answer) -> "Figure":
+def draw(answer: Answer) -> Figure:
     """The figure: means as lines, their 95 % intervals as light bars, seeds as faint dots, the paper's points hollow.
 
     A mean without an interval has ± deviation as a thin bar. A line is broken where a point is missing. The paper's
     points are left out on a corpus that it did not measure.
     """
-    from matplotlib.lines import Line2D
-
     if not len(answer.runs):
         return blank(without_runs(answer))
     (metric,) = answer.experiment.metrics
@@ -79,7 +76,7 @@ def _look(number: int) -> dict[str, Any]:
     return {"color": colour, "marker": marker, "linestyle": line, "markersize": 3.8, "linewidth": 1.1}
 
 
-def _draw_series(axes: "Axes", name: str, series: pd.DataFrame, answer: Answer, style: dict[str, Any]) -> None:
+def _draw_series(axes: Axes, name: str, series: pd.DataFrame, answer: Answer, style: dict[str, Any]) -> None:
     """Draw one strategy: means, intervals or deviations, the paper's points, a dot a seed where there are several."""
     colour, marker = style["color"], style["marker"]
     deviations = series["deviation"].where(series["low"].isna())
@@ -101,12 +98,10 @@ def _draw_series(axes: "Axes", name: str, series: pd.DataFrame, answer: Answer, 
 def _key(answer: Answer) -> str:
     """What the bars and dots of a figure are, of those that it has."""
     frame = answer.frame
+    has_thin_bars = (frame["deviation"].notna() & frame["low"].isna()).any()
     marks = {
         "light bars: 95 % interval of the mean": frame["low"].notna().any(),
-        f"thin bars: ± deviation over {answer.experiment.unit}s": frame["deviation"]
-        .where(frame["low"].isna())
-        .notna()
-        .any(),
+        f"thin bars: ± deviation over {answer.experiment.unit}s": has_thin_bars,
         "dots: runs" if answer.experiment.folds else "dots: seeds": (frame["units"] > 1).any(),
         "large hollow marks: the paper": answer.is_comparable and frame["paper"].notna().any(),
     }

@@ -3,7 +3,7 @@
 import csv
 import itertools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,10 @@ REFERENCES = ("chance", "majority")
 PARTS = {"paper": "The paper", "beyond": "Beyond it", "statistics": "Statistics"}  # of the report, as printed
 UNITS = ("seed", "data.fold", "rounding")  # what a sweep repeats conditions over
 ROW_FIELDS = ("condition", "strategy", "alpha", "ablation", "group", "settings")
-_LAST_POSITION = 99  # position of experiments that are not in the paper
+_FIELDS: dict[str, Callable] = {  # of `Experiment`, as they stand in a file
+    **dict.fromkeys(("metrics", "references", "techniques", "explanations"), tuple),
+    **{"published": str, "baseline": str, "part": str, "folds": int, "position": int, "delta": float, "families": dict},
+}
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ class Experiment:
     families: dict[str, str] = field(default_factory=dict)
     explanations: tuple[str, ...] = ()
     delta: float = DELTA
-    position: int = _LAST_POSITION
+    position: int = 99  # of those that are not in the paper
     part: str = "beyond"
     swept: frozenset[str] = frozenset()
 
@@ -225,27 +228,18 @@ def read_experiment(path: str | os.PathLike) -> Experiment:
         methods = [_method(entry) for entry in experiment["methods"]] if kind == "tuning" else []
         conditions += tuple(condition for _, tried in methods for condition in tried)
         fields: dict[str, Any] = {name: str(experiment[name]).strip() for name in ("title", "caption", "header")}
-        fields |= {
-            name: tuple(experiment.get(name, ())) for name in ("metrics", "references", "techniques", "explanations")
-        }
+        fields |= {name: read(experiment[name]) for name, read in _FIELDS.items() if name in experiment}
         return Experiment(
             name=path.stem,
             kind=kind,
-            **fields,
+            **{"published": path.stem} | fields,
             conditions=conditions,
-            published=experiment.get("published", path.stem),
-            baseline=str(experiment.get("baseline", "")),
-            folds=int(experiment.get("folds", 0)),
             is_transposed=bool(experiment.get("transposed", False)),
             has_thirds=bool(experiment.get("thirds", False)),
             claims=tuple(map(_claim, experiment.get("claims", ()))),
             contrasts=tuple(map(_contrast, experiment.get("contrasts", ()))),
             methods=tuple(method for method, _ in methods),
             ratios=ratios,
-            families=dict(experiment.get("families", {})),
-            delta=float(experiment.get("delta", DELTA)),
-            position=int(experiment.get("position", _LAST_POSITION)),
-            part=str(experiment.get("part", "beyond")),
             swept=_swept(file.get("hydra", {}).get("sweeper", {}).get("params", {})),
         )
     except KeyError as error:

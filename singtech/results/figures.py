@@ -108,6 +108,11 @@ def _find_fonts(letters: frozenset[str]) -> list[str]:
     return families
 
 
+def width_for(techniques: int) -> float:
+    """Inches: the width of a figure with so many techniques side by side."""
+    return COLUMN if techniques <= MOST_IN_A_COLUMN else TWO_COLUMNS
+
+
 def draw_spectrogram(
     axes: "Axes", spectrogram: "np.ndarray", frame_seconds: float, bin_hertz: float, **style
 ) -> "AxesImage":

@@ -38,21 +38,16 @@ class Group:
 
 
 @dataclass(frozen=True)
-class _ConditionRuns:
-    """Runs of one condition with the same settings.
+class _ConditionRuns(Group):
+    """Runs of one condition with the same settings, less those of their condition.
 
     Attributes:
-        rest: their settings without those of their condition.
         rest_of_ablation: their settings without those of their condition and ablation; None if they have no ablation.
         retrains: whether the settings of re-training affect them.
     """
 
-    rest: Settings
     rest_of_ablation: Settings | None
     retrains: bool
-    runs: int
-    on_own_split: int
-    finished: str
 
     def fits(self, rest: Settings | None, group: Settings) -> bool:
         """Whether runs with these other settings belong to a group."""
@@ -114,14 +109,15 @@ def group_runs(runs: pd.DataFrame, conditions: Sequence[Condition]) -> list[Grou
     """
     setups = _read(runs, conditions)
     plain = [setup for setup in setups if setup.rest_of_ablation is None]
-    group_settings = {setup.rest for setup in plain if setup.retrains}
-    group_settings |= {s.rest for s in plain if not s.retrains and not any(s.fits(s.rest, g) for g in group_settings)}
+    group_settings = {setup.settings for setup in plain if setup.retrains}
+    others = [setup for setup in plain if not setup.retrains]
+    group_settings |= {s.settings for s in others if not any(s.fits(s.settings, g) for g in group_settings)}
     for setup in setups:
         if (rest := setup.rest_of_ablation) is not None and not any(setup.fits(rest, g) for g in group_settings):
-            group_settings.add(setup.rest)
+            group_settings.add(setup.settings)
     groups = []
     for settings in group_settings:
-        members = [s for s in setups if s.fits(s.rest, settings) or s.fits(s.rest_of_ablation, settings)]
+        members = [s for s in setups if s.fits(s.settings, settings) or s.fits(s.rest_of_ablation, settings)]
         runs, on_own_split = sum(s.runs for s in members), sum(s.on_own_split for s in members)
         groups.append(Group(settings, runs, on_own_split, max(s.finished for s in members)))
     groups.sort(key=lambda group: (len(group.settings.items), group.settings.words))
@@ -143,7 +139,6 @@ def _read(runs: pd.DataFrame, conditions: Sequence[Condition]) -> list[_Conditio
         ablated_settings = [row.settings for row in rows if row.changes.items and settings.includes(row.settings)]
         largest = max(ablated_settings, key=lambda each: (len(each.items), each.items), default=None)
         rest = settings if settings.is_legacy else settings.without(base)
-        rest_of_ablation = settings.without(largest) if largest else None
-        numbers = int(number), int(own), str(finished)
-        setups.append(_ConditionRuns(rest, rest_of_ablation, retrains(setup[-1]), *numbers))
-    return sorted(setups, key=lambda setup: (len(setup.rest.items), setup.rest.items))
+        of_ablation = settings.without(largest) if largest else None
+        setups.append(_ConditionRuns(rest, int(number), int(own), str(finished), of_ablation, retrains(setup[-1])))
+    return sorted(setups, key=lambda setup: (len(setup.settings.items), setup.settings.items))

@@ -5,7 +5,7 @@ below the other; a longer one than a page goes on in the next. What was not run 
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -81,11 +81,11 @@ def shortened(table: Table) -> tuple[Table, list[str]]:
         The table, and sentences on what was left out.
     """
     groups = [lines for group in table.groups if (lines := _run_lines(group, table.words))]
-    lone = [_is_heading(group[-1]) for group in groups]
+    lone = [group[-1][0].is_heading for group in groups]
     groups = [group for group, *are_lone in zip(groups, lone, [*lone[1:], True], strict=False) if not all(are_lone)]
     groups, notes = _without_constant_counts(groups, table.words)
     groups, baseline = _with_short_labels(groups, table.words)
-    lines = [line for group in groups for line in group if not _is_heading(line)]
+    lines = [line for group in groups for line in group if not line[0].is_heading]
     kept, not_needed = [0], NOT_NEEDED if "verdict" in table.header else ()
     for j, name in list(enumerate(table.header))[1:]:
         texts, is_word = {line[j].text for line in lines} - {""}, j < table.words
@@ -136,15 +136,11 @@ def _run_lines(group: Sequence[Line], words: int) -> list[Line]:
     for line in group:
         name = line[0] if line[0].text else name
         numbers = [cell.text for cell in line[words:]]
-        if _is_heading(line) or any(text not in EMPTY for text in numbers) or not numbers:
+        if line[0].is_heading or any(text not in EMPTY for text in numbers) or not numbers:
             lines.append([name if not line[0].text else line[0], *line[1:]])
             name = Cell()
-    headings = [_is_heading(line) for line in lines]
+    headings = [line[0].is_heading for line in lines]
     return lines if not all(headings) or len(group) == 1 else []
-
-
-def _is_heading(line: Line) -> bool:
-    return line[0].is_heading
 
 
 @dataclass(frozen=True)
@@ -170,11 +166,7 @@ def _set(cell: Cell) -> _Text:
     ems = _ems(value) * (1.1 if cell.is_bold else 1.0)
     if not sign:
         return _Text(body, ems)
-    return _Text(f"{body} {_deviation(deviation)}", ems + 0.3, _ems(f"±{deviation}"))
-
-
-def _deviation(deviation: str) -> str:
-    return _small(tex(f"±{deviation}"))
+    return _Text(f"{body} {_small(tex(f'±{deviation}'))}", ems + 0.3, _ems(f"±{deviation}"))
 
 
 def _align(lines: Sequence[Line], cells: dict[int, list[_Text]], words: int) -> None:
@@ -184,7 +176,7 @@ def _align(lines: Sequence[Line], cells: dict[int, list[_Text]], words: int) -> 
         if widest := max(deviations, key=len):
             for line in lines:
                 if re.fullmatch(r"[+-]?[\d.]+", line[j].text):
-                    text, room = cells[id(line)][j], rf"\phantom{{ {_deviation(widest)}}}"
+                    text, room = cells[id(line)][j], rf"\phantom{{ {_small(tex(f'±{widest}'))}}}"
                     cells[id(line)][j] = _Text(text.tex + room, text.ems + 0.3, _ems(f"±{widest}"))
 
 
@@ -233,7 +225,7 @@ def _layout(table: Table, widths: Callable[[int], list[float]]) -> _Layout:
     Args:
         widths: of the columns, points, at a size of letters.
     """
-    heading = max([_ems(line[0].text) for line in table.lines if _is_heading(line)], default=0.0)
+    heading = max([_ems(line[0].text) for line in table.lines if line[0].is_heading], default=0.0)
     words, numbers = "l" * table.words, list(range(table.words, len(table.header)))
     for environment, room in (("table", COLUMN), ("table*", PAGE)):
         for size in SIZES:
@@ -275,7 +267,7 @@ def _panels(numbers: list[int], widths: list[float], room: float) -> list[list[i
 def _floats(page: Page, table: Table, label: str) -> list[str]:
     """The floats of a table: none of one without a run, several of one that is longer than a page."""
     table, notes = shortened(table)
-    lines = [line for line in table.lines if not _is_heading(line)]
+    lines = [line for line in table.lines if not line[0].is_heading]
     if not lines:
         return []
     cells = {id(line): [_set(cell) for cell in line] for line in table.lines}
@@ -297,8 +289,7 @@ def _floats(page: Page, table: Table, label: str) -> list[str]:
 
     layout = _layout(table, widths)
     names = [text.tex for text in heads(layout.size)]
-    texts = [cell.text for line in lines for cell in line]
-    notes = [*_words(page, table), *notes, *_marks(table, texts)]
+    notes = _notes(page, table, notes)
     chunks, floats = _pages(table.groups, len(layout.panels)), []
     for number, groups in enumerate(chunks):
         head = tex(caption(page, table)) + (" (continued)" if number else "")
@@ -335,7 +326,7 @@ def _panel(panel: Sequence[int], most: int, names: Sequence[str], groups: Sequen
         for line, after in pairwise([*group, []]):
             below = [INTERVAL.fullmatch(cell.text) for cell in after]
             texts = [text.tex for text in cells[id(line)]]
-            if _is_heading(line):
+            if line[0].is_heading:
                 rows.append(rf"\multicolumn{{{words + most}}}{{@{{}}l@{{}}}}{{{texts[0]}}} \\")
                 continue
             rows.append(row(texts) + ("[-1.5pt]" if any(below) else ""))
@@ -351,26 +342,22 @@ def _pages(groups: Sequence[list[Line]], panels: int) -> list[list[list[Line]]]:
     for piece in pieces:
         if chunks[-1] and sum(map(len, chunks[-1])) + len(piece) > most:
             last = chunks[-1]
-            chunks.append([last.pop()] if len(last) > 1 and _is_heading(last[-1][-1]) else [])
+            chunks.append([last.pop()] if len(last) > 1 and last[-1][-1][0].is_heading else [])
         chunks[-1].append(piece)
     return chunks
 
 
-def _words(page: Page, table: Table) -> list[str]:
-    """What stands below a table: its own note, or what the page says, and the notes on its numbers."""
-    is_first = table.title == page.tables[0].title
+def _notes(page: Page, table: Table, left_out: Sequence[str]) -> list[str]:
+    """What stands below a table: its own note, or what the page says; notes on its numbers, and what marks are."""
+    cells = [cell for line in table.lines if not line[0].is_heading for cell in line]
+    has_intervals = any(INTERVAL.fullmatch(cell.text) for cell in cells)
     return [
-        table.note or page.caption * is_first,
+        table.note or page.caption * (table.title == page.tables[0].title),
         *(note for note in page.notes if note.startswith(("Ours: ", "Settings that"))),
+        *left_out,
+        *["Brackets: 95 % interval."] * has_intervals,
+        *["Bold: the best."] * any(cell.is_bold for line in table.lines for cell in line),
     ]
-
-
-def _marks(table: Table, texts: Iterable[str]) -> list[str]:
-    """What brackets and bold numbers are, where there are some."""
-    has_intervals = any(INTERVAL.fullmatch(text) for text in texts)
-    has_bold = any(cell.is_bold for line in table.lines for cell in line)
-    marks = ["Brackets: 95 % interval."] if has_intervals else []
-    return marks + (["Bold: the best."] if has_bold else [])
 
 
 def _escape(text: str) -> str:

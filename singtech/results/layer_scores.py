@@ -1,6 +1,6 @@
 """The score of each layer of frozen encoders, as a figure and a table with a layer a row."""
 
-from typing import TYPE_CHECKING
+from matplotlib.figure import Figure
 
 from singtech.metrics import label
 from singtech.results.conditions import Condition
@@ -8,9 +8,6 @@ from singtech.results.figures import TWO_COLUMNS, blank, entitle, plot, print_st
 from singtech.results.long_tail import STYLES, name_of
 from singtech.results.pages import Page, Table, shown, shown_interval
 from singtech.results.summaries import Answer
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 APART = 0.08  # between encoders at a layer
 
@@ -36,7 +33,7 @@ def encoders_of(answer: Answer) -> dict[str, list[Condition]]:
 
 
 @print_style()
-def draw(answer: Answer) -> "Figure":
+def draw(answer: Answer) -> Figure:
     """The figure: the score of each encoder over its layers, with 95 % intervals."""
     (metric,) = answer.experiment.metrics
     scores = answer.numbers.xs(metric, level="metric")

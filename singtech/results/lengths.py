@@ -1,26 +1,14 @@
 """Figure 2: how many minutes there are of each technique, by split, longest first: the long tail."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from singtech.results.commands import command_end, prepare
-from singtech.results.figures import (
-    COLOURS,
-    COLUMN,
-    MOST_IN_A_COLUMN,
-    SMALL,
-    TWO_COLUMNS,
-    blank,
-    entitle,
-    plot,
-    print_style,
-)
+from singtech.results.figures import COLOURS, SMALL, blank, entitle, plot, print_style, width_for
 from singtech.results.pages import Page, Table
 from singtech.results.summaries import Answer, printed, progress
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SPLITS = ("train", "validation", "test")  # from the ground of a bar upwards
 HATCHES = ("", "....", "////")
@@ -46,12 +34,12 @@ def lengths_page(answer: Answer) -> Page:
 
 
 @print_style()
-def draw(answer: Answer, frame: pd.DataFrame) -> "Figure":
+def draw(answer: Answer, frame: pd.DataFrame) -> Figure:
     """The figure: a bar a technique, its splits on one another, its minutes above it."""
     if not len(frame):
         return blank(f"not prepared yet, see {answer.experiment.name}.md")
     minutes = _by_split(frame, "minutes")
-    figure, axes = plot(COLUMN if len(minutes) <= MOST_IN_A_COLUMN else TWO_COLUMNS, 2.3)
+    figure, axes = plot(width_for(len(minutes)), 2.3)
     for split, colour, hatch in zip(SPLITS, COLOURS, HATCHES, strict=False):
         if split in minutes:
             below = minutes.cumsum(axis=1)[split] - minutes[split]

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.figure import Figure
 
 from singtech.io.atomic import atomic_path
 from singtech.results.figures import COLOURS, SMALL, TWO_COLUMNS, caption, draw_spectrogram, print_style
 from singtech.results.summaries import printed
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 RIGID, MOVED, ARROW = "#56B4E9", "#FFFFFF", "#7FFFD4"
 ANIMATION_DPI, FRAMES = 110, 48
@@ -61,7 +61,7 @@ def draw_sampling(
     samplings: Sequence[Sampling],
     arrows: Sequence[tuple[np.ndarray, np.ndarray]],
     small_print: str = "",
-) -> "Figure":
+) -> Figure:
     """Draw where the kernels of each layer look in a clip, a panel a layer on one time axis, as wide as a page.
 
     Arrows are the mean displacement of the taps at many positions; points are the taps of one kernel, against the
@@ -75,8 +75,6 @@ def draw_sampling(
         arrows: for each layer, (N, 2) hertz and seconds of where N arrows begin, and of how far they go.
         small_print: licence and source, or "".
     """
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(TWO_COLUMNS, 0.9 + 2.1 * len(samplings)), layout="constrained")
     panels = figure.subplots(len(samplings), 1, squeeze=False, sharex=True)[:, 0]
     style: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1, "color": ARROW, "minlength": 0.3}
@@ -93,7 +91,7 @@ def draw_sampling(
     return figure
 
 
-def _draw_panel(axes: "Axes", spectrogram: np.ndarray, frame_seconds: float, bin_hertz: float) -> None:
+def _draw_panel(axes: Axes, spectrogram: np.ndarray, frame_seconds: float, bin_hertz: float) -> None:
     """Draw a spectrogram, a little darker, with its edges as limits."""
     image = draw_spectrogram(axes, spectrogram, frame_seconds, bin_hertz, alpha=0.8)
     left, right, bottom, top = image.get_extent()
@@ -101,7 +99,7 @@ def _draw_panel(axes: "Axes", spectrogram: np.ndarray, frame_seconds: float, bin
     axes.set_facecolor("black")
 
 
-def _draw_points(axes: "Axes", sampling: Sampling) -> list:
+def _draw_points(axes: Axes, sampling: Sampling) -> list:
     """Draw the taps of one kernel on the rigid grid and with offsets, joined by lines; return what was drawn."""
     valid = sampling.matters
     rigid, moved = sampling.rigid[valid] / (1000, 1), sampling.moved[valid] / (1000, 1)
@@ -129,9 +127,6 @@ def animate_sampling(
     Args:
         kernels: of one layer, at each position from left to right, some above each other.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.colors import to_rgb
-    from matplotlib.figure import Figure
     from PIL import Image
 
     figure = Figure(figsize=(TWO_COLUMNS, 2.6), dpi=ANIMATION_DPI, layout="constrained")
@@ -174,7 +169,7 @@ def _interpolate(one: Sampling, other: Sampling, share: float) -> Sampling:
 
 
 @print_style()
-def draw_offsets(title: str, offsets: pd.DataFrame, techniques: Sequence[str]) -> "Figure":
+def draw_offsets(title: str, offsets: pd.DataFrame, techniques: Sequence[str]) -> Figure:
     """Draw how far kernels reach along frequency and time by technique: a panel a layer, with deviations.
 
     Args:
@@ -182,8 +177,6 @@ def draw_offsets(title: str, offsets: pd.DataFrame, techniques: Sequence[str]) -
         offsets: layer, technique, measure, value, deviation (long form).
         techniques: in order.
     """
-    from matplotlib.figure import Figure
-
     layers = sorted(offsets["layer"].unique())
     figure = Figure(figsize=(TWO_COLUMNS, 1.9 * len(layers) + 0.7), layout="constrained")
     for axes, layer in zip(figure.subplots(len(layers), 1, squeeze=False, sharex=True)[:, 0], layers, strict=True):
@@ -206,7 +199,7 @@ def draw_offsets(title: str, offsets: pd.DataFrame, techniques: Sequence[str]) -
 
 
 @print_style()
-def draw_density(title: str, densities: dict[int, np.ndarray], reach: float) -> "Figure":
+def draw_density(title: str, densities: dict[int, np.ndarray], reach: float) -> Figure:
     """Draw how often each offset occurs, a panel a layer: time across, frequency up, in cells of the layer's map.
 
     Args:
@@ -215,9 +208,6 @@ def draw_density(title: str, densities: dict[int, np.ndarray], reach: float) -> 
             1 where some reach further, which the panel then says.
         reach: in cells; a panel shows as much of it as is reached.
     """
-    from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(TWO_COLUMNS, 0.6 + 0.77 * TWO_COLUMNS / max(len(densities), 2)), layout="constrained")
     panels = figure.subplots(1, len(densities), squeeze=False)[0]
     for axes, (layer, share) in zip(panels, densities.items(), strict=True):

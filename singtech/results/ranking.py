@@ -56,12 +56,7 @@ def _table(shown_runs: pd.DataFrame, runs: pd.DataFrame, collated: Collated) -> 
 
 
 def _labels(conditions: Sequence[str], of_all: Sequence[str]) -> list[str]:
-    """Name conditions as tables do, with the settings that not all of them share.
-
-    Args:
-        conditions: as in results.csv: late_crt_wc@0.5+no_hidden schedule=demo.
-        of_all: the conditions of all runs.
-    """
+    """Name conditions of results.csv as tables do, with the settings that not all runs share."""
     words = [condition.split(" ") for condition in conditions]
     common = set.intersection(*(set(condition.split(" ")[1:]) for condition in of_all))
     others = ("data=", "data.fold=", "rounding=", "seed=")  # have columns

@@ -4,6 +4,8 @@ Training is chaotic: a change of the initial weights by 1e-7, as small as roundi
 difference that is not larger than this floor says nothing about the methods that it compares.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -44,7 +46,7 @@ def rounding_page(answer: Answer) -> Page:
     return answer.page(
         frame=whole,
         lead=[sentence(experiment, everything, frame)] if len(answer.perturbed) else [],
-        tables=[_table(answer, frame), *([_changes_table(answer, changes)] if len(changes) else [])],
+        tables=_tables(answer, frame, changes),
         notes=[
             *(note for kind, note in answer.notes.items() if kind in KEPT),
             OVER_FOLDS if experiment.folds else NOTE,
@@ -116,24 +118,22 @@ def sentence(experiment: Experiment, runs: pd.DataFrame, frame: pd.DataFrame) ->
     return f"{words}: a smaller difference of single runs says little."
 
 
-def _table(answer: Answer, frame: pd.DataFrame) -> Table:
-    lines = []
-    for row in frame.itertuples():
-        names = [row.label if row.metric == answer.experiment.metrics[0] else "", heading(row.metric)]
-        lines.append(
-            [*names, str(row.seeds), str(row.runs), *map(shown, (row.mean, row.rounding, row.seed, row.singers))]
-        )
+def _tables(answer: Answer, frame: pd.DataFrame, changes: pd.DataFrame) -> list[Table]:
+    """The deviations of each condition; below them those of each difference, where there are some."""
+
+    def lines(frame: pd.DataFrame, **columns: Callable[[float], str]) -> list[list[str]]:
+        rows = []
+        for row in frame.to_dict("records"):
+            names = [row["label"] if row["metric"] == answer.experiment.metrics[0] else "", heading(row["metric"])]
+            numbers = [show(row[name]) for name, show in columns.items()]
+            rows.append([*names, str(row["seeds"]), str(row["runs"]), *numbers])
+        return rows
+
     singers = "± folds" if answer.experiment.folds else "± singers"
     heads = [answer.experiment.header, "", "Seeds", "Runs", "mean", "± rounding", "± seeds", singers]
-    return Table.of(heads, lines, words=2)
-
-
-def _changes_table(answer: Answer, frame: pd.DataFrame) -> Table:
-    lines = []
-    for row in frame.itertuples():
-        names = [row.label if row.metric == answer.experiment.metrics[0] else "", heading(row.metric)]
-        numbers = [shown_change(row.difference), shown(row.rounding), shown(row.seed)]
-        numbers.append(shown_ratio(row.correlation))
-        lines.append([*names, str(row.seeds), str(row.runs), *numbers])
-    heads = ["Difference", "", "Seeds", "Pairs", "mean", "± rounding", "± seeds", "correlation"]
-    return Table.of(heads, lines, words=2, title="Differences, paired by seed and perturbation")
+    tables = [Table.of(heads, lines(frame, mean=shown, rounding=shown, seed=shown, singers=shown), words=2)]
+    if len(changes):
+        heads = ["Difference", "", "Seeds", "Pairs", "mean", "± rounding", "± seeds", "correlation"]
+        of_changes = lines(changes, difference=shown_change, rounding=shown, seed=shown, correlation=shown_ratio)
+        tables.append(Table.of(heads, of_changes, words=2, title="Differences, paired by seed and perturbation"))
+    return tables

@@ -9,10 +9,9 @@ import io
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,6 @@ from singtech import metrics
 from singtech.errors import Conflict, Damaged, InvalidValue
 from singtech.io.atomic import set_aside, write_text
 from singtech.io.lock import hold
-from singtech.results.intervals import Estimate
 from singtech.results.jackknife import Jackknife
 from singtech.results.pages import shown, shown_change, shown_change_interval, shown_interval
 from singtech.results.predictions import CLIP, LABEL, LOGIT, PREDICTIONS, Predictions
@@ -79,8 +77,10 @@ def read_system(path: Path, clips: Protocol) -> tuple[Predictions, str]:
     """
     frame = _read_frame(path)
     kind, columns = _find_columns(frame, clips.techniques, path)
-    keys = _keys(frame["recording"].str.strip().str.replace(r"\.(wav|flac)$", "", case=False, regex=True), frame, path)
-    rows = _match(keys, clips, path)
+    recordings = frame["recording"].str.strip().str.replace(r"\.(wav|flac)$", "", case=False, regex=True)
+    starts = pd.to_numeric(frame["start"], errors="coerce").astype(float)
+    _refuse(path, "start is not a number of seconds", ~np.isfinite(starts), list(recordings), frame["start"])
+    rows = _match(list(zip(recordings, starts.round(3), strict=True)), clips, path)
     frame, others = frame.iloc[rows].reset_index(drop=True), len(frame) - len(rows)
     note = f"{others:,} rows do not count: their clips are not test clips." if others else ""
     test = clips.test
@@ -97,11 +97,7 @@ def read_system(path: Path, clips: Protocol) -> tuple[Predictions, str]:
 
 
 def _read_frame(path: Path) -> pd.DataFrame:
-    """Read a CSV as text.
-
-    Raises:
-        InvalidValue: it is no CSV, or has no column recording or start.
-    """
+    """Read a CSV as text. It has the columns recording and start."""
     try:
         text = io.StringIO(path.read_bytes().decode("utf-8-sig"))
         frame = pd.read_csv(text, dtype=str, na_filter=False)
@@ -140,35 +136,16 @@ def _find_columns(frame: pd.DataFrame, techniques: Sequence[str], path: Path) ->
     return kind, columns
 
 
-def _keys(recordings: pd.Series, frame: pd.DataFrame, path: Path) -> list[Clip]:
-    """Read the clip of each row.
-
-    Raises:
-        InvalidValue: a start is not a number.
-    """
-    starts = pd.to_numeric(frame["start"], errors="coerce").astype(float)
-    _refuse(path, "start is not a number of seconds", ~np.isfinite(starts), list(recordings), frame["start"])
-    return list(zip(recordings, starts.round(3), strict=True))
-
-
 def _match(keys: Sequence[Clip], clips: Protocol, path: Path) -> list[int]:
-    """Find the row of each test clip.
-
-    Raises:
-        InvalidValue: rows are missing, doubled or foreign, which means of no clip of the corpus. One sentence has the
-            number and an example of each.
-    """
-    of_corpus = list(zip(clips.clips["recording"], clips.clips["start"].round(3), strict=True))
-    is_test = (clips.clips["subset"] == "test").tolist()
-    test = [clip for clip, tests in zip(of_corpus, is_test, strict=True) if tests]
-    tested, known, doubled = set(test), set(of_corpus), []
-    rows: dict[Clip, int] = {}
+    """Find the row of each test clip. None is missing, doubled, or foreign, which means of no clip of the corpus."""
+    corpus, test = (list(zip(c["recording"], c["start"].round(3), strict=True)) for c in (clips.clips, clips.test))
+    known, tested = set(corpus), set(test)
+    rows: dict[Clip, list[int]] = {}
     for row, clip in enumerate(keys):
-        if rows.setdefault(clip, row) != row and clip in tested:
-            doubled.append(clip)
+        rows.setdefault(clip, []).append(row)
     faults = {
         "missing": [clip for clip in test if clip not in rows],
-        "doubled": list(dict.fromkeys(doubled)),
+        "doubled": [clip for clip in rows if len(rows[clip]) > 1 and clip in tested],
         "foreign": [clip for clip in rows if clip not in known],
     }
     words = [f"{len(found):,} {fault}, such as {_describe(found[0])}" for fault, found in faults.items() if found]
@@ -178,15 +155,11 @@ def _match(keys: Sequence[Clip], clips: Protocol, path: Path) -> list[int]:
             f"{path} does not fit the {len(test):,} test clips of {name}: {'; '.join(words)}. `singtech protocol` "
             "lists the clips."
         )
-    return [rows[clip] for clip in test]
+    return [rows[clip][0] for clip in test]
 
 
 def _read_numbers(frame: pd.DataFrame, kind: str, names: Sequence[str], path: Path) -> np.ndarray:
-    """Read (N, K) float32 logits, or log-probabilities.
-
-    Raises:
-        InvalidValue: one is not a finite number, or they are no probabilities.
-    """
+    """Read (N, K) float32 logits or log-probabilities: finite; of probabilities, none below 0, that sum to 1."""
     numbers = frame.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
     is_wrong = ~np.isfinite(numbers) | (np.abs(numbers) > np.finfo(np.float32).max)
     examples = [row[wrong.argmax()] for row, wrong in zip(frame.to_numpy(), is_wrong, strict=True)]
@@ -316,23 +289,16 @@ def compare(run: str, other: str, jackknife: Jackknife, predictions: Predictions
     Returns:
         Lines of text: metric, value, interval, and of another run its difference and the interval of that.
     """
+    names = [f"{prefix}{each}" for prefix in metrics.list_prefixes() for each in predictions.techniques]
     lines = []
-    for metric in chain(metrics.list_overall(), _of_techniques(predictions.techniques)):
+    for metric in (*metrics.list_overall(), *names):
         own = jackknife.estimate(metric, [run])
-        line = [metrics.label(metric), shown(own.value), _interval(own, shown_interval)]
+        line = [metrics.label(metric), shown(own.value), shown_interval(*own.interval())]
         if other:
             difference = jackknife.estimate(metric, [run], [other])
-            line += [shown_change(difference.value), _interval(difference, shown_change_interval)]
+            line += [shown_change(difference.value), shown_change_interval(*difference.interval())]
         lines.append(line)
     return lines
-
-
-def _of_techniques(techniques: Sequence[str]) -> list[str]:
-    return [f"{prefix}{technique}" for prefix in metrics.list_prefixes() for technique in techniques]
-
-
-def _interval(estimate: Estimate, show: Callable[[float, float], str]) -> str:
-    return show(*estimate.interval())
 
 
 def require_same_clips(name: str, other: Predictions | None, predictions: Predictions) -> None:

@@ -28,7 +28,11 @@ CHANGES = ("change", "change_deviation", "change_low", "change_high")
 NUMBERS = ("mean", "deviation", "low", "high", "units", "unit", "paper", "difference", *CHANGES)
 COLUMNS = ("data", "artefact", *CONDITION, "metric", *NUMBERS)  # of `Answer.frame`
 CIRCUMSTANCES = ("device", "precision", "torch", "commit")
-DEMO = (
+OVER_FOLDS = (
+    "No run is on the corpus's own split, so this page is over {folds} folds of the singers. It has no numbers of the "
+    "paper, which are of other test singers, and no references."
+)
+DEMO = (  # its scores under its own schedule, on one machine
     "On the demo (Late, α 0 and 0.2, three roundings of seed 0) joint training names 0 or 1 of 28 trills, re-trained "
     "heads 0 to 4, and heads at the minimum 3 to 10: most trills pass for vibrato, which swings as widely and has "
     "three times their training clips. At `schedule.offset_rate=1` offsets leave the map, and Late cRT-WC scores 0.37 "
@@ -170,13 +174,16 @@ def answer(
     if len(of_guessing) < len(experiment.references):
         clips = prepare(command_end(collated, data, group=group.only_groups("data")))
         missing.append((f"{' and '.join(experiment.references)}, from the clips of the corpus", clips))
-    notes = on_group(group) | (_on_folds(experiment) if use_folds else {}) | _on_demo(data, group)
+    notes = on_group(group) | ({"over folds": OVER_FOLDS.format(folds=experiment.folds)} if use_folds else {})
+    notes |= {"demo": DEMO} if data == "demo" and group.includes(Settings.of({"schedule": "demo"})) else {}
     notes |= _on_units(experiment, runs, frame)
     floor = on_rounding(needed, counted)
     if not floor and len(conditions) > 1 and (results["rounding"] != 0).any():
         others = replace(find_experiment("rounding"), metrics=experiment.metrics, folds=experiment.folds)
         floor = on_rounding(others, _counted(results, others, conditions_in(others.conditions, group), collated)[0])
-    notes |= floor | _on_left_out(left_out) | on_circumstances(networks, conditions)
+    reasons = ", ".join(f"{count} {why}" for why, count in left_out.items() if count)
+    notes |= floor | ({"left out": f"Runs left out: {reasons}."} if reasons else {})
+    notes |= on_circumstances(networks, conditions)
     notes |= {"systems": ON_SYSTEMS} if len(runs) > len(networks) else {}
     return Answer(
         *(experiment, data, runs, perturbed, frame, tuple(missing), everything, notes, group, collated),
@@ -329,12 +336,7 @@ def settings_of(runs: pd.DataFrame) -> list[Settings]:
 
 
 def _references(runs: pd.DataFrame, settings: Sequence[Settings], rows: Mapping[Condition, Settings]) -> list[str]:
-    """Find the condition of each run and return its reference; "" for none.
-
-    Args:
-        settings: the settings of each run.
-        rows: the settings of each condition.
-    """
+    """The reference of each run's condition, by the settings of runs and conditions; "" for none."""
     known = {(*condition.key, wanted): condition.reference for condition, wanted in rows.items()}
     keys = zip(runs["model"], runs["dc"], runs["strategy"], runs["alpha"].round(9), settings, strict=True)
     return [known.get(key, "") for key in keys]
@@ -369,21 +371,12 @@ def _counted(
 
 
 def _with_systems(
-    experiment: Experiment,
-    runs: pd.DataFrame,
-    results: pd.DataFrame,
-    collated: Collated,
-    data: str,
-    group: Settings,
+    experiment: Experiment, runs: pd.DataFrame, results: pd.DataFrame, collated: Collated, data: str, group: Settings
 ) -> tuple[Experiment, pd.DataFrame]:
     """Add the scored systems of a corpus to an experiment and its runs, as a last group of rows.
 
     A system counts if it was scored on the split or the folds of the experiment, on the test clips that the runs have,
     and on the state of the corpus that these or `corpora/` record.
-
-    Args:
-        runs: the runs that count.
-        results: the rows of the corpus.
     """
     systems = results[(results["strategy"] == SCORED) & (results["status"] == COMPLETE)]
     systems = systems[systems["fold"].isin(experiment.fold_names)]
@@ -406,16 +399,12 @@ def _with_systems(
     labels, conditions = {condition.label for condition in experiment.conditions}, []
     for name in systems["model"].unique():
         label = f"{name} (scored)" if name in labels else name
-        setup, reference = (label, name, "", SCORED, math.nan), _system_reference(name)
-        conditions.append(Condition("", *setup, reference=reference, series=label, group=SYSTEMS))
+        setup = (label, name, "", SCORED, math.nan)
+        conditions.append(Condition("", *setup, reference=f"{SCORED} {name}", series=label, group=SYSTEMS))
     systems = systems.assign(**{name: float("nan") for name in experiment.metrics if name not in systems})
-    systems = systems.assign(condition=systems["model"].map(_system_reference))
+    systems = systems.assign(condition=f"{SCORED} " + systems["model"])
     rows = (*experiment.conditions, *conditions)
     return replace(experiment, conditions=rows), pd.concat([runs, systems]) if len(runs) else systems
-
-
-def _system_reference(name: str) -> str:
-    return f"{SCORED} {name}"
 
 
 def _splits(settings: Settings) -> dict[str, str]:
@@ -540,25 +529,6 @@ def on_rounding(experiment: Experiment, runs: pd.DataFrame) -> dict[str, str]:
             f"{degrees} degrees of freedom; {_first(labels)})."
         )
     }
-
-
-def _on_folds(experiment: Experiment) -> dict[str, str]:
-    """Note that an experiment is answered over folds, because no run is on the corpus's own split."""
-    text = f"No run is on the corpus's own split, so this page is over {experiment.folds} folds of the singers. It has "
-    return {"over folds": text + "no numbers of the paper, which are of other test singers, and no references."}
-
-
-def _on_demo(data: str, group: Settings) -> dict[str, str]:
-    """Note what is known of the demo's scores under its own schedule, on one machine."""
-    if data != "demo" or not group.includes(Settings.of({"schedule": "demo"})):
-        return {}
-    return {"demo": DEMO}
-
-
-def _on_left_out(reasons: Mapping[str, int]) -> dict[str, str]:
-    """Note how many runs do not count, and why."""
-    left_out = [f"{count} {why}" for why, count in reasons.items() if count]
-    return {"left out": f"Runs left out: {', '.join(left_out)}."} if left_out else {}
 
 
 def on_circumstances(runs: pd.DataFrame, conditions: Iterable[Condition]) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """The techniques in thirds by their training clips: many, medium and few, as papers on long tails report them."""
 
+import copy
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -7,7 +9,6 @@ import numpy as np
 
 from singtech.metrics import mean_finite
 from singtech.results.intervals import without_each
-from singtech.results.jackknife import Jackknife
 from singtech.results.summaries import Answer, printed, summarize
 
 NAMES = ("few", "medium", "many")
@@ -41,7 +42,16 @@ def answer_thirds(answer: Answer) -> Answer:
         values.append({metric: score[0] for metric, score in _scores(recalls, counts[row["run"]]).items()})
     runs = answer.runs.assign(**{metric: [each.get(metric, np.nan) for each in values] for metric in METRICS})
     experiment = replace(answer.experiment, metrics=METRICS)
-    jackknife = _Jackknife(answer.collated.jackknife, counts)
+    jackknife = copy.copy(answer.collated.jackknife)
+
+    @functools.cache
+    def scores(run: str) -> dict[str, np.ndarray]:
+        predictions = jackknife.predictions(run)
+        if predictions is None:
+            return {}
+        return _scores(predictions.scores(without_each(predictions.clips["singer"])), counts[run])
+
+    jackknife.scores = scores  # with all singers and without each
     frame = summarize(runs, experiment, answer.data, jackknife, {}, {})
     return replace(answer, experiment=experiment, runs=runs, frame=frame)
 
@@ -57,25 +67,6 @@ def describe(answer: Answer) -> str:
     of_each = f" ({'; '.join(reversed(parts))})" if parts else ""
     others = " Each fold has its own." if answer.experiment.folds else ""
     return f"Mean recall of the techniques in thirds by their training clips{of_each}.{others}"
-
-
-class _Jackknife(Jackknife):
-    """The mean recall of each third, with all singers and without each.
-
-    Args:
-        jackknife: reads the predictions.
-        counts: training clips of each technique, of each run.
-    """
-
-    def __init__(self, jackknife: Jackknife, counts: Mapping[str, Mapping[str, int]]) -> None:
-        super().__init__(jackknife.runs_folder)
-        self.predictions, self.counts = jackknife.predictions, counts
-
-    def _scores(self, run: str) -> dict[str, np.ndarray]:
-        predictions = self.predictions(run)
-        if predictions is None:
-            return {}
-        return _scores(predictions.scores(without_each(predictions.clips["singer"])), self.counts[run])
 
 
 def _scores(scores: Mapping, counts: Mapping[str, int]) -> dict[str, np.ndarray]:
