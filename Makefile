@@ -62,8 +62,8 @@ test-browser: setup  ## test a report in Chromium without a screen; install it a
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
 	$(PY) -m pytest -n 0 -m long tests/browser $(ARGS)
 
-test-extras: setup  ## log to MLflow and Weights & Biases, export to ONNX, upload to a local Hub, start commands from a notebook; install them
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[hub,mlflow,onnx,wandb]" ipykernel nbclient
+test-extras: setup  ## log to MLflow and Weights & Biases, export to ONNX, upload to a Hub, run a notebook
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[hub,mlflow,notebook,onnx,wandb]"
 	$(PY) -m pytest -n 0 -m long tests/extras $(ARGS)
 
 test-docs: docs  ## run the commands of the documentation on the demo and look at the built pages; in minutes
