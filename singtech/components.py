@@ -49,30 +49,19 @@ def import_component(settings: Any, setting: str) -> Any:
         return [import_component(value, setting) for value in settings]
     if not isinstance(settings, Mapping):
         return settings
-    inner = {
-        name: import_component(value, f"{setting}.{name}") for name, value in settings.items() if name != "_partial_"
-    }
+    inner = {name: import_component(v, f"{setting}.{name}") for name, v in settings.items() if name != "_partial_"}
     if "_target_" not in inner:
         return inner
     target = inner.pop("_target_")
     if target is None:
         return None
     component = import_target(str(target), f"{setting}._target_")
-    _require_numbers(component, inner, setting)
-    return functools.partial(component, **inner)
-
-
-def _require_numbers(target: Callable, settings: Mapping, setting: str) -> None:
-    """Require numbers where the defaults are numbers, unless the signature says that text is possible.
-
-    Raises:
-        InvalidValue: a setting is a text.
-    """
-    for name, parameter in list_parameters(target).items():
+    for name, parameter in list_parameters(component).items():
         is_number = isinstance(parameter.default, int | float) and "str" not in str(parameter.annotation)
-        if is_number and isinstance(value := settings.get(name), str):
+        if is_number and isinstance(value := inner.get(name), str):
             expected = "true or false" if isinstance(parameter.default, bool) else "a number"
             raise InvalidValue(f"{setting}.{name}={value}: expected {expected}, such as {parameter.default}.")
+    return functools.partial(component, **inner)
 
 
 def import_target(target: str, setting: str) -> Callable:
@@ -86,7 +75,10 @@ def import_target(target: str, setting: str) -> Callable:
     if not module:
         raise InvalidValue(f"{setting}={target}: expected module.Class.")
     try:
-        _remember_folder(target.partition(".")[0])
+        top = target.partition(".")[0]
+        spec = find_spec(top) if top not in BUILT_IN else None
+        if spec and spec.has_location and not _is_installed(Path(str(spec.origin))):
+            _user_folders.add(Path(str(spec.origin)).resolve().parent)  # an exception in it then names its line
         value = getattr(import_module(module), name)
     except Exception as problem:
         line = find_user_line(problem)
@@ -101,13 +93,6 @@ def import_target(target: str, setting: str) -> Callable:
         raise InvalidValue(f"{setting}={target}: expected a class or function, found {type(value).__name__}.")
     identify_code(value)  # remembers the folder of the user's own file
     return value
-
-
-def _remember_folder(module: str) -> None:
-    """Remember the folder of the user's own module, so that an exception in it names its line."""
-    spec = find_spec(module) if module not in BUILT_IN else None
-    if spec and spec.has_location and spec.origin and not _is_installed(Path(spec.origin)):
-        _user_folders.add(Path(spec.origin).resolve().parent)
 
 
 def _is_installed(path: Path) -> bool:
@@ -172,11 +157,13 @@ def describe(value: object) -> Any:
     """
     if is_dataclass(value) and not isinstance(value, type):
         settings = {field.name: getattr(value, field.name) for field in fields(value) if field.compare}
-        defaults = {field.name: _default_value(field) for field in fields(value)}
+        defaults = {field.name: field.default for field in fields(value) if field.default is not MISSING}
+        defaults |= {f.name: f.default_factory() for f in fields(value) if f.default_factory is not MISSING}
         return _describe_call(type(value), settings, defaults)
     if isinstance(value, functools.partial | type) or inspect.isfunction(value):
         target, settings = unwrap(value)
-        return _describe_call(target, settings, {name: p.default for name, p in list_parameters(target).items()})
+        parameters = list_parameters(target).items()
+        return _describe_call(target, settings, {name: p.default for name, p in parameters if p.default is not p.empty})
     if isinstance(value, Mapping):
         return {str(name): describe(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -186,26 +173,21 @@ def describe(value: object) -> Any:
     return value
 
 
-def _default_value(field) -> object:
-    if field.default is not MISSING:
-        return field.default
-    return inspect.Parameter.empty if field.default_factory is MISSING else field.default_factory()
-
-
 def _describe_call(target: Callable, settings: Mapping, defaults: Mapping) -> dict:
-    empty = inspect.Parameter.empty
-    values = {name: describe(value) for name, value in settings.items()}
-    usual = {name: describe(defaults[name]) for name in values if defaults.get(name, empty) is not empty}
-    changed = {name: value for name, value in values.items() if name not in usual or value != usual[name]}
-    code = identify_code(target)
-    shown = {name: value for name, value in changed.items() if name not in getattr(target, "not_hashed", ())}
-    described = {"is": target.__name__, **shown}
+    described: dict[str, Any] = {"is": target.__name__}
+    for name, value in settings.items():
+        is_usual = name in defaults and describe(value) == describe(defaults[name])
+        if not is_usual and name not in getattr(target, "not_hashed", ()):
+            described[name] = describe(value)
     if hash_weights := getattr(target, "hash_weights", None):  # of weights that are no part of a stored phase
-        described["weights"] = hash_weights(**{n: v for n, v in settings.items() if v is not inspect.Parameter.empty})
-    if not code:
-        return described
-    files = _hash_named_files({**defaults, **settings})
-    return {**described, "code": code} | ({"files": files} if files else {})
+        described["weights"] = hash_weights(**settings)
+    if code := identify_code(target):
+        described["code"] = code
+        values = {**defaults, **settings}
+        paths = {name: Path(value).expanduser() for name, value in values.items() if isinstance(value, str | Path)}
+        if files := {name: _hash_file(path) for name, path in paths.items() if path.is_file()}:
+            described["files"] = files  # such as pretrained weights
+    return described
 
 
 def identify_code(component: Callable) -> str:
@@ -225,8 +207,7 @@ def identify_code(component: Callable) -> str:
     if module is None or file is None:
         raise InvalidValue(f"{target.__name__} is not defined in a file: write it into a .py file and name that file.")
     path = Path(file).resolve()
-    package = _find_distribution(name.partition(".")[0]) if _is_installed(path) else ""
-    if package:
+    if _is_installed(path) and (package := _find_distribution(name.partition(".")[0])):
         return package
     _user_folders.add(path.parent)
     return f"sha256:{_hash_code(module)}"
@@ -257,6 +238,10 @@ def _list_imports(file: Path) -> list[Path]:
     return list(dict.fromkeys(file.resolve() for file in files if file.is_file()))
 
 
+def _hash_file(path: Path) -> str:
+    return _hash_content(path.resolve(), path.stat().st_mtime_ns, path.stat().st_size)
+
+
 @functools.cache
 def _hash_content(path: Path, *_: float) -> str:
     """Hash a file, once for each time and size."""
@@ -266,18 +251,7 @@ def _hash_content(path: Path, *_: float) -> str:
 
 def hash_files(paths: Iterable[Path]) -> str:
     """Hash the contents of files, in their order."""
-    hashes = [_hash_content(path.resolve(), path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
-    return f"sha256:{hashlib.sha256(' '.join(hashes).encode()).hexdigest()[:16]}"
-
-
-def _hash_named_files(settings: Mapping) -> dict[str, str]:
-    """Hash the files that settings name, such as pretrained weights."""
-    paths = {name: Path(value).expanduser() for name, value in settings.items() if isinstance(value, str | Path)}
-    return {
-        name: _hash_content(path.resolve(), path.stat().st_mtime_ns, path.stat().st_size)
-        for name, path in paths.items()
-        if path.is_file()
-    }
+    return f"sha256:{hashlib.sha256(' '.join(map(_hash_file, paths)).encode()).hexdigest()[:16]}"
 
 
 @functools.cache

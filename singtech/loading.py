@@ -34,27 +34,23 @@ def load_corpus(name: str = "demo", *settings: str, output_dir: str | Path = "ou
     import shlex
 
     from hydra import compose, initialize_config_dir
-    from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
 
     from singtech.cli.config import quote_letters
     from singtech.cli.prepare import prepare_corpus
+    from singtech.cli.sweep import composed
     from singtech.config_paths import CONF
 
     stored = shlex.split(read_collated(output_dir).settings(name))
     quoted = str(output_dir).replace("'", r"\'")
     overrides = [*(stored or [f"data={name}"]), *map(quote_letters, settings), f"output_dir='{quoted}'"]
-    before = HydraConfig.instance().cfg
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             cfg = compose("config", overrides, return_hydra_config=True)
         except HydraException as problem:
             raise InvalidValue(f"load_corpus({name!r}): {' '.join(str(problem).split())[:300]}") from None
-        try:
-            HydraConfig.instance().set_config(cfg)
+        with composed(cfg) as cfg:
             return prepare_corpus(cfg)
-        finally:
-            HydraConfig.instance().cfg = before
 
 
 def load_run(name: str, output_dir: str | Path = "outputs", code: str = "") -> "StoredRun":
@@ -141,11 +137,9 @@ class StoredRun:
 
         run, own = self._parts
         clips = corpus or own
-        sizes = [(each.sample_rate, each.waveforms.shape[1]) for each in (clips, own)]
-        if sizes[0] != sizes[1]:
-            (rate, samples), (own_rate, own_samples) = sizes
-            text = f"clips of {samples} samples at {rate} Hz; the network was trained on {own_samples} at {own_rate} Hz"
-            raise InvalidValue(f"features of {clips.name}: {text}.")
+        size, own_size = (f"{each.waveforms.shape[1]} samples at {each.sample_rate} Hz" for each in (clips, own))
+        if size != own_size:
+            raise InvalidValue(f"features of {clips.name}: clips of {size}; the network was trained on {own_size}.")
         phases = open_phases(self.output_dir / "phases", self.row["phases"].split())
         if len(phases) != len(run.phases):
             raise Damaged(f"the run has {len(phases)} stored phases, and its configuration {len(run.phases)}.")
@@ -153,41 +147,35 @@ class StoredRun:
 
     @functools.cached_property
     def _parts(self) -> "tuple[Run, Corpus]":
-        return _open_run(self.output_dir, self.row, self.remote_code)
+        """Build the run again from its settings, and find its clips.
 
+        Raises:
+            NotThere: the clips of its corpus are absent.
+            SingtechError: its files are damaged or of another version.
+        """
+        from omegaconf import OmegaConf
 
-def _open_run(output_dir: Path, row: Mapping, remote_code: bool) -> "tuple[Run, Corpus]":
-    """Build a stored run again from its settings, and find its clips.
+        from singtech.corpus.splits import make_split
+        from singtech.run import make_run
+        from singtech.settings import Settings
+        from singtech.training.run import CONFIGURATION, read_configuration
 
-    Args:
-        row: of results.csv.
-        remote_code: whether code that comes with a frozen encoder may run.
-    Raises:
-        NotThere: the clips of its corpus are absent.
-        SingtechError: its files are damaged or of another version.
-    """
-    from omegaconf import OmegaConf
-
-    from singtech.corpus.splits import make_split
-    from singtech.run import make_run
-    from singtech.settings import Settings
-    from singtech.training.run import CONFIGURATION, read_configuration
-
-    folder = output_dir / "runs" / row["run"]
-    with reading(folder / CONFIGURATION, f"make the run again: {row.get('command') or row['settings']}"):
-        stored = OmegaConf.merge(OmegaConf.structured(Settings), read_configuration(folder))
-        settings: dict = OmegaConf.to_container(stored, throw_on_missing=True)  # type: ignore[assignment]
-        data = settings["data"]
-        if "name" in settings["model"]:  # an encoder of the Hub
-            settings["model"]["remote_code"] = remote_code
-    clips = find_store(output_dir / "data", row["data"], row["corpus_fingerprint"])
-    again = f"make them with `singtech prepare` and the run's settings: {row.get('command') or row['settings']}"
-    if clips is None:
-        raise NotThere(f"{output_dir / 'data'}: the clips of {row['run']} are not here; {again}")
-    split = make_split(*(data[name] for name in ("split", "fold", "folds", "inner_fold", "fold_singers")))
-    changes = ("train_contexts", "test_contexts", *(name for name in data if name.startswith("long_tail")))
-    corpus = divide(clips, split, **{name: data[name] for name in changes})
-    if corpus.identity()["data_fingerprint"] != row["data_fingerprint"]:
-        raise NotThere(f"{clips.folder}: the run's training and test clips are not these; {again}")
-    names = {name: row[name] for name in ("data", "fold", "model", "dc", "strategy", "alpha", "settings")}
-    return make_run(settings, names, corpus), corpus
+        row, folder = self.row, self.output_dir / "runs" / self.row["run"]
+        command = row.get("command") or row["settings"]
+        with reading(folder / CONFIGURATION, f"make the run again: {command}"):
+            stored = OmegaConf.merge(OmegaConf.structured(Settings), read_configuration(folder))
+            settings: dict = OmegaConf.to_container(stored, throw_on_missing=True)  # type: ignore[assignment]
+            data = settings["data"]
+            if "name" in settings["model"]:  # an encoder of the Hub
+                settings["model"]["remote_code"] = self.remote_code
+        clips = find_store(self.output_dir / "data", row["data"], row["corpus_fingerprint"])
+        again = f"make them with `singtech prepare` and the run's settings: {command}"
+        if clips is None:
+            raise NotThere(f"{self.output_dir / 'data'}: the clips of {row['run']} are not here; {again}")
+        split = make_split(*(data[name] for name in ("split", "fold", "folds", "inner_fold", "fold_singers")))
+        changes = ("train_contexts", "test_contexts", *(name for name in data if name.startswith("long_tail")))
+        corpus = divide(clips, split, **{name: data[name] for name in changes})
+        if corpus.identity()["data_fingerprint"] != row["data_fingerprint"]:
+            raise NotThere(f"{clips.folder}: the run's training and test clips are not these; {again}")
+        names = {name: row[name] for name in ("data", "fold", "model", "dc", "strategy", "alpha", "settings")}
+        return make_run(settings, names, corpus), corpus

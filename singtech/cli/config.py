@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -27,8 +28,7 @@ from singtech.cli.problems import (
     SHOW_TRACEBACKS,
     describe_error,
     is_disk_full,
-    is_fixable,
-    print_traceback,
+    needs_traceback,
     run_verb,
     suggest_setting,
 )
@@ -51,18 +51,9 @@ class CorpusProblem(SingtechError):
 NEUTRAL_SETTINGS: tuple[str, ...] = ("output_dir", "trainer", "logger", "experiment", "looks", "label")
 NEUTRAL_SETTINGS += ("data.root", "data.labels", "data.source", "data.strict", "model.remote_code")
 
-# Groups whose choice is a column of a row, and groups whose choice can differ from the paper.
-ROW_GROUPS = ("data", "model", "dc", "strategy")
-# Settings of a corpus of the user's own that can differ from its usual ones.
-CHANGED_OF_OWN = (
-    "data.folds",
-    "data.inner_fold",
-    "data.fold_singers",
-    "data.train_contexts",
-    "data.test_contexts",
-    *(f"data.long_tail{end}" for end in ("", "_order", "_total", "_seed")),
-)
-DIFFERENCE_GROUPS = ("front_end", "loss", "sampler", "augment", "optimizer", "head", "schedule", "corruption")
+ROW_GROUPS = ("data", "model", "dc", "strategy")  # their choice is a column of a row
+# A corpus of the user's own differs from its usual settings by these alone.
+CHANGED_OF_OWN = re.compile(r"data\.(folds|inner_fold|fold_singers|train_contexts|test_contexts|long_tail.*)")
 
 
 def hydra_command(job: Callable[[DictConfig], Any]) -> Callable[[], int]:
@@ -169,12 +160,11 @@ def _handle_failure(problem: Exception) -> None:
         SystemExit: with the sentence. Hydra adds a line to other exceptions, and delays them in a sweep.
         Exception: the error itself, if its traceback must be shown.
     """
-    needs_traceback = SHOW_TRACEBACKS or not is_fixable(problem)
     error = f"error: {describe_error(problem)}"
     if not sweep.is_sweep():
-        raise problem if needs_traceback else SystemExit(error)
-    if needs_traceback or not sweep.is_local():  # the output of a job is a log
-        print_traceback(problem)
+        raise problem if needs_traceback(problem) else SystemExit(error)
+    if needs_traceback(problem) or not sweep.is_local():  # the output of a job is a log
+        traceback.print_exception(problem)
     if sweep.is_local() and (isinstance(problem, CorpusProblem) or is_disk_full(problem)):
         sweep.report_failures(HydraConfig.get())  # those so far, because the sweep stops here
         raise SystemExit(error)
@@ -196,12 +186,10 @@ def check_settings(cfg: DictConfig) -> None:
         OmegaConfBaseException: there is no such setting, or its value has another type.
         InvalidValue: a file of the user has the same name as one of singtech, which Hydra would use instead.
     """
-    for source in HydraConfig.get().runtime.config_sources:
-        if source.provider == "command-line":
-            folder = Path(source.path)
-            for path in sorted(folder.glob("*/*.yaml")):
-                if (CONF / path.relative_to(folder)).is_file():
-                    raise InvalidValue(f"{path}: singtech has a choice of this name; give yours another.")
+    for folder in sweep.list_user_folders():
+        for path in sorted(folder.glob("*/*.yaml")):
+            if (CONF / path.relative_to(folder)).is_file():
+                raise InvalidValue(f"{path}: singtech has a choice of this name; give yours another.")
     untyped = OmegaConf.to_container(cfg)  # with types, merging would keep the names that `+` adds
     OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(settings.Settings), untyped), resolve=True)
 
@@ -213,11 +201,10 @@ def resolve(cfg: DictConfig) -> dict:
 
 def drop_neutral(settings: Mapping) -> dict:
     """Return the settings without `NEUTRAL_SETTINGS`."""
-    inner = {name: value for name, value in settings.items() if name not in NEUTRAL_SETTINGS}
+    kept = {name: value for name, value in settings.items() if name not in NEUTRAL_SETTINGS}
     for group in ("data", "model"):
-        kept = {name: value for name, value in settings[group].items() if f"{group}.{name}" not in NEUTRAL_SETTINGS}
-        inner[group] = kept
-    return inner
+        kept[group] = {name: v for name, v in settings[group].items() if f"{group}.{name}" not in NEUTRAL_SETTINGS}
+    return kept
 
 
 def list_differences(cfg: DictConfig) -> dict[str, object]:
@@ -229,9 +216,12 @@ def list_differences(cfg: DictConfig) -> dict[str, object]:
     its number of folds and the settings of an `ablation` can differ.
     """
     choices = HydraConfig.get().runtime.choices
-    identity = tuple(f"{group}={choices[group]}" for group in ROW_GROUPS if choices.get(group))
+    folders = ",".join(repr(str(path)) for path in HydraConfig.get().searchpath)
+    identity = [f"{group}={choices[group]}" for group in ROW_GROUPS if choices.get(group)]
+    identity.append(f"hydra.searchpath=[{folders}]")
     usual_choices = _compose(*identity).hydra.runtime.choices
-    group_changes = {group: choices[group] for group in DIFFERENCE_GROUPS if choices[group] != usual_choices[group]}
+    groups = (*settings.COMPONENTS, "schedule")
+    group_changes = {group: choices[group] for group in groups if choices[group] != usual_choices[group]}
     default = _compose(*identity, *(f"{group}={choice}" for group, choice in group_changes.items()))
     # Without resolved references, a shorter schedule is one difference, not one in every phase.
     run_settings, paper_settings = (drop_neutral(OmegaConf.to_container(config)) for config in (cfg, default))  # type: ignore[arg-type]
@@ -242,40 +232,26 @@ def list_differences(cfg: DictConfig) -> dict[str, object]:
     elif cfg.data.fold_singers == "all":  # else the split names who is in no fold
         ignored |= {"data.split"}
     ignored |= set() if any("retraining" in str(phase) for phase in phases) else {"retraining"}
-    has_own_name = run_settings["data"]["name"] != paper_settings["data"]["name"]
-    values, defaults = (_drop_settings(flatten(nested), ignored) for nested in (run_settings, paper_settings))
-    if has_own_name:
-        compared_names = {*CHANGED_OF_OWN, *_ablation_settings(choices.get("ablation"))}
-        defaults |= {name: values[name] for name in values if name.startswith("data.") and name not in compared_names}
-    changes = {name: value for name, value in values.items() if name in defaults and defaults[name] != value}
-    additions = {f"+{name}": value for name, value in values.items() if name not in defaults}
-    return dict(sorted((group_changes | changes | additions).items()))
-
-
-def _drop_settings(flat: dict, ignored: set[str]) -> dict:
-    """Return flat settings without the ignored ones and those below them."""
-    return {
-        name: value
-        for name, value in flat.items()
-        if not any(name == prefix or name.startswith(f"{prefix}.") for prefix in ignored)
-    }
-
-
-def _compose(*overrides: str) -> DictConfig:
-    """Compose the configuration of these overrides, with the search path of the current run."""
-    folders = ",".join(repr(str(path)) for path in HydraConfig.get().searchpath)
-    return _compose_cached(*overrides, f"hydra.searchpath=[{folders}]")
+    values, defaults = flatten(run_settings), flatten(paper_settings)
+    if values["data.name"] != defaults["data.name"]:
+        path = CONF / "ablation" / f"{choices.get('ablation')}.yaml"
+        ablated = flatten(OmegaConf.to_container(OmegaConf.load(path))) if path.is_file() else {}
+        usual = (name for name in values if name not in ablated and not CHANGED_OF_OWN.fullmatch(name))
+        defaults |= {name: values[name] for name in usual if name.startswith("data.")}
+    changes = dict(group_changes)
+    for name, value in values.items():
+        if any(f"{name}.".startswith(f"{each}.") for each in ignored):
+            continue
+        if name not in defaults:
+            changes[f"+{name}"] = value
+        elif defaults[name] != value:
+            changes[name] = value
+    return dict(sorted(changes.items()))
 
 
 @functools.cache  # the runs of a sweep share it
-def _compose_cached(*overrides: str) -> DictConfig:
+def _compose(*overrides: str) -> DictConfig:
     return hydra.compose("config", list(overrides), return_hydra_config=True)
-
-
-def _ablation_settings(choice: str | None) -> set[str]:
-    """Return the dotted names of the settings that an ablation changes."""
-    path = CONF / "ablation" / f"{choice}.yaml"
-    return set(flatten(OmegaConf.to_container(OmegaConf.load(path)))) if path.is_file() else set()
 
 
 def read_commit() -> str:

@@ -16,12 +16,12 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from singtech.cli.config import allow_own_modules, check_settings, hydra_command, read_words
 from singtech.cli.prepare import UnpreparedCorpus, prepare_corpus
 from singtech.cli.problems import run_verb
-from singtech.cli.sweep import list_axes
+from singtech.cli.sweep import composed, list_axes
 from singtech.config_paths import CONF, EXPERIMENTS
 from singtech.corpus.download import format_bytes
 from singtech.io.terminal import format_seconds, format_table, wrap
@@ -62,22 +62,20 @@ def describe_plan(experiments: Sequence[str], overrides: Sequence[str]) -> str:
         if not runs:
             plan = Plan(Path(cfg.output_dir))
         data = OmegaConf.to_yaml(cfg.data, resolve=True)
-        if data not in corpora:
-            corpora[data] = _find_corpus(cfg)
-        run = build_run(cfg, corpora[data])
+        corpus = corpora[data] = corpora.get(data) or _find_corpus(cfg)
+        run = build_run(cfg, corpus)
         row = str(replace(run, setup=replace(run.setup, seed=0)))
-        runs.append((experiment, row, plan.add(run, corpora[data], build_machine(cfg))))
+        runs.append((experiment, row, plan.add(run, corpus, build_machine(cfg))))
     by_experiment = pd.DataFrame(runs, columns=["experiment", "row", "stored"]).groupby("experiment", sort=False)
     table = by_experiment.agg(rows=("row", "nunique"), runs=("row", "size"), stored=("stored", "sum"))
     table["to make"] = table["runs"] - table["stored"]
     to_train = ", ".join(f"{plan.count(part)} of the {part}" for part in ("network", "head"))
+    phases = f"{len(plan.phases)} for the runs to make, {len(plan.stored_keys)} stored; to train: {to_train}"
     lines = [
         format_table(["experiment", *table], table.reset_index().to_numpy()),
         "",
         _item("runs", f"{len(plan.runs)} different ones, {sum(plan.runs.values())} stored"),
-        _item(
-            "phases", f"{len(plan.phases)} for the runs to make, {len(plan.stored_keys)} stored; to train: {to_train}"
-        ),
+        _item("phases", phases),
         _item("epochs", f"{plan.epochs('network'):,} through the network, {plan.epochs('head'):,} of the head"),
     ]
     if plan.missing_phases:
@@ -88,8 +86,7 @@ def describe_plan(experiments: Sequence[str], overrides: Sequence[str]) -> str:
         lines.append(_item("time", time))
     unprepared = [corpus for corpus in corpora.values() if isinstance(corpus, UnpreparedCorpus)]
     size = plan.bytes_needed() + sum(corpus.bytes_needed for corpus in unprepared)
-    if any(not corpus.is_here for corpus in unprepared):
-        size += ZENODO_SIZE
+    size += ZENODO_SIZE * any(not corpus.is_here for corpus in unprepared)
     folder = plan.output_dir.absolute()
     free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
     disk = f"about {format_bytes(size)} more in {plan.output_dir}, where {format_bytes(free)} are free"
@@ -104,15 +101,12 @@ def compose_runs(experiments: Sequence[str], overrides: Sequence[str]) -> Iterat
             choice = [f"experiments={experiment}"]
             params = compose("config", choice, return_hydra_config=True).hydra.sweeper.params
             for run in product(*list_axes(params, overrides)):
-                cfg = compose("config", [*choice, *run], return_hydra_config=True)
-                HydraConfig.instance().set_config(cfg)  # as `hydra.main` does
-                with open_dict(cfg):
-                    del cfg["hydra"]
-                check_settings(cfg)
-                yield experiment, cfg
+                with composed(compose("config", [*choice, *run], return_hydra_config=True)) as cfg:
+                    check_settings(cfg)
+                    yield experiment, cfg
 
 
-def _find_corpus(cfg: DictConfig) -> object:
+def _find_corpus(cfg: DictConfig) -> Any:
     """Prepare the corpus, or open it. VocalSet, which takes minutes and gigabytes, is only opened."""
     from singtech.corpus.archive import find_source
 

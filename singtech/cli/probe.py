@@ -11,12 +11,10 @@ It trains nothing and computes only features that are not stored yet. The number
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from singtech.cli.config import allow_own_modules
 from singtech.cli.export import find_run
 from singtech.cli.options import command, option
-from singtech.io.terminal import format_table as format_columns
+from singtech.io.terminal import format_table
 from singtech.loading import StoredRun
 
 
@@ -31,44 +29,28 @@ class Options:
 
 @command(Options)
 def main(options: Options) -> None:
-    """Probe a run; print a table, and the path of its file."""
+    """Probe a run; print a table, and the path of its file.
+
+    Raises:
+        NotThere: the run's phases or the clips of its corpus are absent.
+        SingtechError: its files are damaged or of another version.
+    """
     row = find_run(options.output_dir, options.run)
     print(f"probing {row['run']} …", flush=True)
     from singtech.io.atomic import write_text
+    from singtech.training.probe import probe
 
     allow_own_modules()
-    frame = probe(StoredRun(row, options.output_dir, remote_code=options.remote_code))
+    run, subsets = StoredRun(row, options.output_dir, remote_code=options.remote_code), ("train", "test")
+    frame = probe({name: run.features(name) for name in subsets}, {name: run.corpus.table(name) for name in subsets})
     path = options.output_dir / "tables" / row["data"] / f"probe-{row['run']}.csv"
     frame.insert(0, "run", row["run"])
     write_text(path, frame.to_csv(index=False))
-    print(format_table(frame), path, sep="\n\n")
-
-
-def probe(run: StoredRun) -> pd.DataFrame:
-    """Probe the features of a run's training and test clips, see `singtech.training.probe.probe`.
-
-    Raises:
-        NotThere: its phases or the clips of its corpus are absent.
-        SingtechError: its files are damaged or of another version.
-    """
-    from singtech.training.probe import probe
-
-    subsets = ("train", "test")
-    return probe({name: run.features(name) for name in subsets}, {name: run.corpus.table(name) for name in subsets})
-
-
-def format_table(frame: pd.DataFrame) -> str:
-    """The numbers of a probe as a table of text."""
-
-    def shown(name: str) -> list[str]:
+    columns = {name: frame[name] for name in ("target", "singers", "classes")}
+    for name, usual in (("accuracy", "majority"), ("balanced_accuracy", "chance")):
         limits = zip(frame[name], frame[f"{name}_low"], frame[f"{name}_high"], strict=True)
-        return [f"{mean:.3f}" + (f" [{low:.3f}, {high:.3f}]" if low == low else "") for mean, low, high in limits]
-
-    columns = {
-        **{name: frame[name] for name in ("target", "singers", "classes")},
-        "accuracy [95 %]": shown("accuracy"),
-        "majority": frame["majority"].map("{:.3f}".format),
-        "balanced [95 %]": shown("balanced_accuracy"),
-        "chance": frame["chance"].map("{:.3f}".format),
-    }
-    return format_columns(list(columns), zip(*columns.values(), strict=True), words=2)
+        columns[f"{name.removesuffix('_accuracy')} [95 %]"] = [
+            f"{mean:.3f}" + (f" [{low:.3f}, {high:.3f}]" if low == low else "") for mean, low, high in limits
+        ]
+        columns[usual] = frame[usual].map("{:.3f}".format)
+    print(format_table(list(columns), zip(*columns.values(), strict=True), words=2), path, sep="\n\n")

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -27,8 +26,6 @@ COMMON_NAMES = {  # names of other programs -> what singtech has
     "resume checkpoint ckpt": "not needed: the same command continues where it stopped",
     "batch bs": "batch_size",
     "wd weight_decay": "optimizer.weight_decay, with optimizer=adamw",
-    "optim": "optimizer",
-    "scheduler": "schedule.decay",
     "split val_split test_split": "data.split.test and data.split.validation",
     "early_stopping patience": "selection=best",
     "model_name arch architecture network": "model",
@@ -64,23 +61,18 @@ def run_verb(job: Callable[[], int | None]) -> int:
         print(f"interrupted: {RESUME_NOTE}", file=sys.stderr)
         return 128 + signal.SIGINT
     except Exception as problem:
-        if SHOW_TRACEBACKS or not is_fixable(problem):
-            add_bug_note(problem)
+        if needs_traceback(problem):
             raise
         print(f"error: {describe_error(problem)}", file=sys.stderr)
         return 1
 
 
-def add_bug_note(problem: Exception) -> None:
-    """Add to a bug's traceback a line on how to report it."""
-    if not is_fixable(problem) and BUG_NOTE not in getattr(problem, "__notes__", ()):
+def needs_traceback(problem: Exception) -> bool:
+    """Whether to show the traceback of an error, to which a line is added on how to report a bug."""
+    is_bug = not is_fixable(problem)
+    if is_bug and BUG_NOTE not in getattr(problem, "__notes__", ()):
         problem.add_note(BUG_NOTE)
-
-
-def print_traceback(problem: Exception) -> None:
-    """Print the traceback of an error, and for a bug how to report it."""
-    add_bug_note(problem)
-    traceback.print_exception(problem)
+    return is_bug or SHOW_TRACEBACKS
 
 
 def is_fixable(problem: BaseException) -> bool:
@@ -101,9 +93,8 @@ def is_disk_full(problem: BaseException) -> bool:
 
 def is_out_of_memory(problem: BaseException) -> bool:
     """Whether the GPU or the machine has too little memory. torch's errors are recognised by their words."""
-    return isinstance(problem, MemoryError) or (
-        isinstance(problem, RuntimeError) and bool(re.search("out of memory|can't allocate memory", str(problem)))
-    )
+    is_torch = isinstance(problem, RuntimeError) and re.search("out of memory|can't allocate memory", str(problem))
+    return isinstance(problem, MemoryError) or bool(is_torch)
 
 
 def describe_error(problem: BaseException) -> str:
@@ -159,14 +150,15 @@ def _describe_settings_error(problem: BaseException) -> str:
     if sweep_match := re.match(r"Ambiguous value for argument '([^']*)'", text):
         return f"{sweep_match[1]}: several values; add -m before the settings to run each of them."
     if isinstance(problem, OmegaConfBaseException) and (key_match := re.match(r"(?s)(.*?)\s+full_key: (\S+)", text)):
+        reason, name = key_match.groups()
         if isinstance(problem, ConfigKeyError):
-            return _describe_unknown_setting(key_match[2])
+            return _describe_unknown_setting(name)
         if isinstance(problem, MissingMandatoryValue):
-            return f"{key_match[2]} is not set: give it a value."
-        value_match = re.search(r"Value '(.*)' of type '.*' could not be converted to (\w+)", key_match[1], re.DOTALL)
+            return f"{name} is not set: give it a value."
+        value_match = re.search(r"Value '(.*)' of type '.*' could not be converted to (\w+)", reason, re.DOTALL)
         if value_match and value_match[2] in TYPE_NAMES:
-            return f"{key_match[2]}={value_match[1]}: expected {TYPE_NAMES[value_match[2]]}."
-        return f"{key_match[2]}: {' '.join(key_match[1].split())}."
+            return f"{name}={value_match[1]}: expected {TYPE_NAMES[value_match[2]]}."
+        return f"{name}: {' '.join(reason.split())}."
     return describe_error(problem.__cause__) if isinstance(problem.__cause__, OmegaConfBaseException) else ""
 
 
@@ -195,9 +187,8 @@ def suggest_setting(name: str) -> str:
     for component in COMPONENTS:
         for path in sorted(CONF.glob(f"{component}/*.yaml")):
             settings = flatten(OmegaConf.to_container(OmegaConf.load(path)))
-            known += [each if each.startswith(f"{component}.") else f"{component}.{each}" for each in settings]
-    inside = [each.removeprefix(f"{group}.") for each in known if group and each.startswith(f"{group}.")]
-    if inside:
+            known += [f"{component}.{each.removeprefix(f'{component}.')}" for each in settings]
+    if inside := [each.removeprefix(f"{group}.") for each in known if group and each.startswith(f"{group}.")]:
         return suggest_name(leaf, inside).replace("is ", f"is {group}.")
     same = [each for each in known if each.rpartition(".")[2] == name]
     return f" (is {same[0]} meant?)" if same else suggest_name(name, known)

@@ -5,11 +5,9 @@ protocol on VocalSet, 3,615 training and 1,318 test clips, for which no audio is
 split or fold are those of `singtech run`: data=demo, data.fold=0. `singtech score` scores predictions for the clips.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
@@ -61,20 +59,11 @@ def find_protocol(cfg: DictConfig) -> Protocol:
         if split.fold is not None:
             split = split._replace(test=choose_fold_singers(clips, split.fold, split.folds))
         clips = clips.assign(subset=assign_subsets(split, clips, TECHNIQUES, "clip", []))
-        return _make_protocol(name, split.fold, TECHNIQUES, clips, changes, {})
-    corpus = prepare_corpus(cfg)
-    write_lengths(cfg, corpus)
-    clips = corpus.clips.rename(columns={"split": "subset"})
-    return _make_protocol(corpus.name, corpus.fold, corpus.techniques, clips, changes, corpus.identity())
-
-
-def _make_protocol(
-    data: str,
-    fold: int | None,
-    techniques: tuple[str, ...],
-    clips: pd.DataFrame,
-    changes: Mapping[str, object],
-    identity: Mapping[str, str],
-) -> Protocol:
+        fold, techniques, identity = split.fold, tuple(TECHNIQUES), {}
+    else:
+        corpus = prepare_corpus(cfg)
+        write_lengths(cfg, corpus)
+        clips = corpus.clips.rename(columns={"split": "subset"})
+        name, fold, techniques, identity = corpus.name, corpus.fold, corpus.techniques, corpus.identity()
     clips = clips.loc[clips["subset"] != "", COLUMNS].reset_index(drop=True)
-    return Protocol(data, "" if fold is None else str(fold), techniques, clips, changes, identity)
+    return Protocol(name, "" if fold is None else str(fold), techniques, clips, changes, identity)

@@ -10,9 +10,11 @@ and lists the failed ones with the commands that repeat them.
 import functools
 import itertools
 import json
+import random
 import shlex
 import sys
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +30,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from singtech.cli.problems import SHOW_TRACEBACKS, describe_error, is_fixable, print_traceback
+from singtech.cli.problems import describe_error, needs_traceback
 from singtech.errors import SingtechError
 from singtech.io.atomic import write_text
 from singtech.io.interrupts import raise_if_signalled
@@ -50,7 +52,7 @@ def is_sweep() -> bool:
 
 
 def is_local() -> bool:
-    """Whether this process computes the sweep's runs one by one, instead of the jobs of a launcher."""
+    """Whether this process computes the sweep's runs itself, not the jobs of a launcher."""
     return HydraConfig.get().runtime.choices["hydra/launcher"] == "basic"
 
 
@@ -77,7 +79,7 @@ class SweepProgress:
         self.unplanned = deque(enumerate(jobs))
         self.forecast: Any = None
         self.corpora: dict[str, Any] = {}
-        self.current, self.start, self.has_said = "", 0.0, False
+        self.current, self.has_said = "", False
 
     def place(self) -> str:
         """Write the place of the current run and the time left, as "3 of 12, about 4 min left"."""
@@ -100,25 +102,21 @@ class SweepProgress:
         from singtech.training.planning import Forecast
 
         self.forecast = self.forecast or Forecast(Path(cfg.output_dir))
-        name = run.name(corpus.fingerprint("test"))
         results: list[Any] = []
-        is_new = self.forecast.add(run, corpus)
-        if is_new:
-            self.corpora[OmegaConf.to_yaml(cfg.data, resolve=True)] = corpus
-            self._plan()
-        self.current, self.start = name if is_new else "", time.perf_counter()
+        if not self.forecast.add(run, corpus):
+            yield results.append
+            return
+        self.corpora[OmegaConf.to_yaml(cfg.data, resolve=True)] = corpus
+        self._plan()
+        self.current, start = run.name(corpus.fingerprint("test")), time.perf_counter()
         try:
             yield results.append
         finally:
+            self.forecast.finish(self.current, *results, seconds=time.perf_counter() - start)
             self.current = ""
-            if is_new:
-                self.forecast.finish(name, *results, seconds=time.perf_counter() - self.start)
 
     def note_epochs(self, number: int, epochs: int, of: int, seconds: float) -> None:
-        """Note that a phase of the current run has trained some of its epochs in some seconds.
-
-        The first time that this tells how long the sweep takes, say so.
-        """
+        """Note the epochs of a phase of the current run; the first time that this tells the sweep's time, say so."""
         if not self.current:
             return
         self.forecast.note_epochs(self.current, number, epochs, of, seconds)
@@ -183,8 +181,8 @@ def list_axes(params: Any, settings: Sequence[str]) -> list[list[str]]:
 def find_wrong_values(axes: Sequence[Sequence[str]], check: Callable[[Sequence[str]], str]) -> list[str]:
     """Check each value of a sweep, and describe those with which no run can begin.
 
-    One run checks a value of each axis. A value that fails is tried beside others, best beside right ones, because it
-    may be wrong only together with one of them.
+    As many runs as the longest axis has values cover all values. A value of a failed run is tried in each run that
+    passed, because it may be wrong only together with one of the others.
 
     Args:
         axes: the overrides of each setting.
@@ -192,29 +190,30 @@ def find_wrong_values(axes: Sequence[Sequence[str]], check: Callable[[Sequence[s
     Returns:
         A sentence for each.
     """
-    right: set[str] = set()
-    problems: dict[str, str] = {}
-    check = functools.cache(check)
-    for shift in range(max(map(len, axes), default=0) + 1):
-        for place, axis in enumerate(axes):
-            for number, value in enumerate(axis):
-                if value in right:
-                    continue
-                known = right if any(problems.values()) else set()
-                named = {text.partition(":")[0] for text in problems.values()}
-                job = []
-                for values in axes:
-                    best = [v for v in values if v in known] or [v for v in values if v not in named] or values
-                    job.append(best[(number + shift) % len(best)])
-                job[place] = value
-                problems[value] = check(tuple(job))
-                right |= set() if problems[value] else set(job)
-        if shift and not right:
+    check, choose = functools.cache(check), random.Random(0).choice
+    longest = max(map(len, axes), default=0)
+    passed: dict[tuple[str, ...], None] = {}
+    problems: list[str] = []
+    for number in range(sum(map(len, axes))):
+        if number >= longest and passed:
             break
-    wrong = {value: problems[value] for axis in axes for value in axis if value not in right}
-    if right:  # no setting of all runs is wrong, so each sentence is about its value
-        wrong = {v: text if v.partition("=")[0] in text else f"{v}: {text}" for v, text in wrong.items()}
-    return list(dict.fromkeys(wrong.values()))
+        named = {text.partition(":")[0] for text in problems}
+        choices = [[value for value in axis if value not in named] or axis for axis in axes]
+        run = tuple(values[number % len(values)] if number < longest else choose(values) for values in choices)
+        if problem := check(run):
+            problems.append(problem)
+        else:
+            passed[run] = None
+    if passed:
+        problems = []
+        right = set().union(*passed)
+        for place, axis in enumerate(axes):
+            for value in [value for value in axis if value not in right]:
+                trials = [(*run[:place], value, *run[place + 1 :]) for run in passed]
+                if all(map(check, trials)):  # each sentence is about the value, as the others are right
+                    text = check(trials[0])
+                    problems.append(text if value.partition("=")[0] in text else f"{value}: {text}")
+    return list(dict.fromkeys(problems))
 
 
 def describe_problem(config: DictConfig, overrides: Sequence[str]) -> str:
@@ -229,7 +228,7 @@ def describe_problem(config: DictConfig, overrides: Sequence[str]) -> str:
         with composed(GlobalHydra.instance().config_loader().load_sweep_config(config, list(overrides))) as cfg:
             check_run(cfg)
     except Exception as problem:
-        if is_fixable(problem) and not SHOW_TRACEBACKS:  # else the run itself shows its traceback
+        if not needs_traceback(problem):  # else the run itself shows it
             return describe_error(problem)
     return ""
 
@@ -240,12 +239,15 @@ def postpone(job: Callable[[DictConfig], None], cfg: DictConfig, problem: Busy) 
     _postponed.append((problem.path, HydraConfig.instance().cfg, functools.partial(job, cfg)))
 
 
+def list_user_folders() -> list[Path]:
+    """List the folder of `--config-dir`, if the command has one."""
+    return [Path(each.path) for each in HydraConfig.get().runtime.config_sources if each.provider == "command-line"]
+
+
 def format_command(verb: str = "run") -> str:
     """Write the command for the current run alone, also if it belongs to a sweep."""
-    hydra = HydraConfig.get()
-    user_folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
-    folder = ["--config-dir", user_folders[0]] if user_folders else []
-    return shlex.join(["singtech", verb, *folder, *hydra.overrides.task])
+    folder = [word for path in list_user_folders() for word in ("--config-dir", str(path))]
+    return shlex.join(["singtech", verb, *folder, *HydraConfig.get().overrides.task])
 
 
 def record_run(name: str) -> None:
@@ -257,8 +259,8 @@ def record_run(name: str) -> None:
 def record_failure(reason: str) -> None:
     """Write into the sweep's folder that the current run failed."""
     hydra = HydraConfig.get()
-    settings = list(hydra.overrides.task)
-    failure = {"settings": " ".join(settings), "reason": reason, "command": format_command(hydra.job.name)}
+    reason = f"{' '.join(hydra.overrides.task)}: {reason}"
+    failure = {"reason": reason, "command": format_command(hydra.job.name)}
     write_text(_folder(hydra, FAILED) / f"{hydra.job.num}.json", json.dumps(failure))
 
 
@@ -318,8 +320,8 @@ class RunCallback(Callback):
             if table := format_ranking(collated, {path.read_text(encoding="utf-8") for path in paths}):
                 print(table, flush=True)
         except Exception as problem:  # Hydra would turn it into a warning
-            if not is_fixable(problem):
-                print_traceback(problem)
+            if needs_traceback(problem):
+                traceback.print_exception(problem)
             print(f"error: the sweep did not finish: {describe_error(problem)}", file=sys.stderr, flush=True)
         if report_failures(config.hydra) or not is_whole:
             raise SystemExit(1)
@@ -331,8 +333,7 @@ def report_failures(hydra: Any) -> bool:
     failures = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     if failures:
         count = f"{len(failures)} run{'s' if len(failures) > 1 else ''} of this sweep failed:"
-        reasons = [f"  {failure['settings']}: {failure['reason']}" for failure in failures]
-        commands = [f"  {failure['command']}" for failure in failures]
+        reasons, commands = ([f"  {failure[part]}" for failure in failures] for part in ("reason", "command"))
         print("", count, *reasons, "repeat them with:", *commands, sep="\n", file=sys.stderr, flush=True)
     return bool(failures)
 
@@ -342,17 +343,16 @@ def _run_postponed() -> None:
     is_waiting = False
     while _postponed:
         raise_if_signalled()
-        free_runs = [entry for entry in _postponed if not is_held(entry[0])]
-        if not free_runs:
-            if not is_waiting:
-                print(f"\nwaiting for other processes: {len(_postponed)} runs left.", flush=True)
-            is_waiting = True
-            time.sleep(ROUND_SECONDS)
+        if free_run := next((entry for entry in _postponed if not is_held(entry[0])), None):
+            _postponed.remove(free_run)
+            is_waiting = False
+            _, HydraConfig.instance().cfg, run = free_run
+            run()
             continue
-        _postponed.remove(free_runs[0])
-        is_waiting = False
-        _, HydraConfig.instance().cfg, run = free_runs[0]
-        run()
+        if not is_waiting:
+            print(f"\nwaiting for other processes: {len(_postponed)} runs left.", flush=True)
+        is_waiting = True
+        time.sleep(ROUND_SECONDS)
 
 
 def _folder(hydra: Any, name: str) -> Path:

@@ -28,12 +28,9 @@ def register(doc: str) -> None:
 
 def list_groups() -> str:
     """List the choices of each group in a wrapped paragraph, with a star after the default."""
-    defaults: dict[str, str] = {}
-    for entry in OmegaConf.load(CONF / "config.yaml").defaults:
-        if not isinstance(entry, str):
-            defaults |= entry
     lines = []
-    for group, default in defaults.items():
+    entries = [entry for entry in OmegaConf.load(CONF / "config.yaml").defaults if not isinstance(entry, str)]
+    for group, default in [item for entry in entries for item in entry.items()]:
         folder = EXPERIMENTS if group == "experiments" else CONF / group
         names = [path.stem + "*" * (path.stem == default) for path in sorted(folder.glob("*.yaml"))]
         indent = f"  {group}".ljust(INDENT)
