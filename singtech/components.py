@@ -86,8 +86,7 @@ def import_target(target: str, setting: str) -> Callable:
             line = f"{problem.filename}, line {problem.lineno}"
         if line:
             raise ComponentError(f"{setting}={target}: {line}: {type(problem).__name__}: {problem}") from problem
-        is_absent = isinstance(problem, ModuleNotFoundError)
-        hint = " on the Python path or in the current folder" if is_absent else ""
+        hint = " on the Python path or in the current folder" * isinstance(problem, ModuleNotFoundError)
         raise InvalidValue(f"{setting}={target}: {problem}{hint}.") from None
     if not callable(value):
         raise InvalidValue(f"{setting}={target}: expected a class or function, found {type(value).__name__}.")
@@ -228,11 +227,9 @@ def _list_imports(file: Path) -> list[Path]:
     """List the files that a Python file imports from the user's own folders."""
     names = []
     for node in ast.walk(ast.parse(file.read_bytes())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = f"{node.module}." if node.module else ""
-            names += [*filter(None, [node.module]), *(f"{base}{alias.name}" for alias in node.names)]
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None) or ""  # of `from module import name`
+            names += [*filter(None, [module]), *(f"{module}.{alias.name}".lstrip(".") for alias in node.names)]
     paths = [folder / name.replace(".", "/") for name in names for folder in [file.parent, *sorted(_user_folders)]]
     files = [file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py")]
     return list(dict.fromkeys(file.resolve() for file in files if file.is_file()))

@@ -35,11 +35,11 @@ def job(cfg: DictConfig) -> float | None:
         The macro-F1 on the validation singers, which Hydra's sweepers can maximise; None without such singers.
     """
     choices = HydraConfig.get().runtime.choices
-    progress, title = sweep.get_progress(), f"{choices['model']} dc={choices['dc']} strategy={choices['strategy']}"
+    progress = sweep.get_progress()
     place = f"{progress.place()}: " if progress else ""
-    corpus_name = cfg.data.name + ("" if cfg.data.fold is None else f", fold {cfg.data.fold}")
-    title = f"{cfg.label or title}, alpha {cfg.alpha:g}, seed {cfg.seed}, on {corpus_name}"
-    say("\n" + wrap(place + title))
+    label = cfg.label or f"{choices['model']} dc={choices['dc']} strategy={choices['strategy']}"
+    fold = "" if cfg.data.fold is None else f", fold {cfg.data.fold}"
+    say("\n" + wrap(f"{place}{label}, alpha {cfg.alpha:g}, seed {cfg.seed}, on {cfg.data.name}{fold}"))
     from singtech.io.lock import Busy
     from singtech.results.collate import rebuild, rebuild_if_due
     from singtech.training.run import execute

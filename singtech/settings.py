@@ -6,7 +6,6 @@ The class of a component (loss, model …) defines its settings. They are checke
 from dataclasses import dataclass, field
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from singtech.corpus.settings import DataSettings
@@ -129,11 +128,6 @@ class Settings:
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     logger: LoggerSettings = field(default_factory=LoggerSettings)
     looks: LooksSettings = field(default_factory=LooksSettings)
-
-
-def register() -> None:
-    """Register this schema, with which configurations begin."""
-    ConfigStore.instance().store("schema", Settings)
 
 
 def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:

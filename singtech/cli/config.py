@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -40,7 +41,7 @@ from singtech.io.lock import Busy
 from singtech.settings import flatten
 
 register_home()
-settings.register()
+ConfigStore.instance().store("schema", settings.Settings)  # configurations begin with it
 
 
 class CorpusProblem(SingtechError):

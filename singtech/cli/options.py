@@ -57,7 +57,7 @@ def parse_options(schema: type, arguments: Sequence[str]) -> Any:
     for argument in arguments:
         name, _, text = argument.partition("=")
         if name not in options:
-            usage_text = f"singtech {find_verb(schema)} takes {', '.join(options)}"
+            usage_text = f"singtech {schema.__module__.rpartition('.')[2]} takes {', '.join(options)}"
             raise InvalidValue(f"{argument}: no such option{suggest_name(name.lstrip('-+'), options)}; {usage_text}.")
         if not text:
             raise InvalidValue(f"{argument}: its value is missing; expected {name}={options[name].metadata['value']}.")
@@ -67,15 +67,10 @@ def parse_options(schema: type, arguments: Sequence[str]) -> Any:
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
 
 
-def find_verb(schema: type) -> str:
-    """Return the verb of these options: the name of their module."""
-    return schema.__module__.rpartition(".")[2]
-
-
 def format_help(schema: type) -> str:
     """Write the help of a verb, its module's docstring and its options, in 80 columns."""
     doc = wrap_text(inspect.cleandoc(sys.modules[schema.__module__].__doc__ or ""))
-    lines = [f"usage: singtech {find_verb(schema)} [name=value …]", "", doc, ""]
+    lines = [f"usage: singtech {schema.__module__.rpartition('.')[2]} [name=value …]", "", doc, ""]
     for item in fields(schema):
         name = f"  {item.name}={item.metadata['value']}"
         default = f" (default {item.default})" if item.default not in (MISSING, "", False, True) else ""

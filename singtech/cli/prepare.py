@@ -35,8 +35,6 @@ def prepare_corpus(cfg: DictConfig, make: bool = True) -> Corpus:
 def check_corpus(cfg: DictConfig) -> "UnpreparedCorpus":
     """Check the settings of a corpus without making anything; return a stand-in for it.
 
-    Its source is listed only if the settings name no techniques.
-
     Raises:
         SingtechError: a setting is wrong.
     """
@@ -45,7 +43,7 @@ def check_corpus(cfg: DictConfig) -> "UnpreparedCorpus":
     import_source(source)
     prepare(None, Path(cfg.output_dir) / "data", **settings)
     corpus = UnpreparedCorpus(cfg)
-    corpus.techniques = corpus.techniques or _list_techniques(json.dumps(source))
+    corpus.techniques = corpus.techniques or _list_techniques(json.dumps(source))  # listing takes time
     return corpus
 
 

@@ -25,22 +25,17 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], initial_job_id
     Path(launcher.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
     load = launcher.hydra_context.config_loader.load_sweep_config
     keys = [first_phase_key(load(launcher.config, list(overrides))) for overrides in job_overrides]
-    executor_options = ("submitit_folder", "max_num_timeout")
-    parameters = {
-        name if hasattr(BaseQueueConf, name) else f"slurm_{name}": value
-        for name, value in launcher.params.items()
-        if name not in executor_options
-    }
-    folder, attempts = (launcher.params[name] for name in executor_options)
+    params = dict(launcher.params)
+    folder, attempts = params.pop("submitit_folder"), params.pop("max_num_timeout")
+    parameters = {name if hasattr(BaseQueueConf, name) else f"slurm_{name}": value for name, value in params.items()}
     executor = submitit.AutoExecutor(cluster="slurm", folder=folder, slurm_max_num_timeout=attempts)
     calls = [
         (list(overrides), "hydra.sweep.dir", number, f"job_id_for_{number}", Singleton.get_state())
         for number, overrides in enumerate(job_overrides, initial_job_idx)
     ]
     jobs = submit(executor, launcher, calls, keys, parameters)
-    print(
-        *(f"run {number}: job {job.job_id}" for number, job in enumerate(jobs, initial_job_idx)), sep="\n", flush=True
-    )
+    for number, job in enumerate(jobs, initial_job_idx):
+        print(f"run {number}: job {job.job_id}", flush=True)
     return [job.results()[0] for job in jobs]
 
 
@@ -64,10 +59,7 @@ def submit(executor: Any, function: Any, calls: Sequence, keys: Sequence, parame
 
 
 def first_phase_key(cfg: DictConfig) -> str | None:
-    """Return the key of a run's first phase, to compare it within a sweep; None if the settings are wrong.
-
-    The corpus need not be prepared, because its settings replace its clips here.
-    """
+    """Return the key of a run's first phase, with settings instead of clips; None if the settings are wrong."""
     from singtech.run import build_run
 
     try:

@@ -1,10 +1,8 @@
 """Check a command's settings, tell how far a sweep is, postpone runs that wait, and list its runs at the end.
 
-Before a sweep's first run, each value of each setting is checked in one run. If a value is wrong, nothing is run.
-
-If another process trains a phase of a run, the run is postponed until the others have ended. Each process or job
-records in the sweep's folder which runs it has made and which failed. At its end, the sweep prints a table of its runs,
-and lists the failed ones with the commands that repeat them.
+If a value of a sweep's setting is wrong, nothing is run. If another process trains a phase of a run, the run is
+postponed until the others have ended. Each process or job records in the sweep's folder which runs it has made and
+which failed, for the sweep's end.
 """
 
 import functools
@@ -217,11 +215,7 @@ def find_wrong_values(axes: Sequence[Sequence[str]], check: Callable[[Sequence[s
 
 
 def describe_problem(config: DictConfig, overrides: Sequence[str]) -> str:
-    """Check the run with these overrides; return what is wrong with its settings, "" if nothing is.
-
-    Args:
-        config: Hydra's configuration of the command.
-    """
+    """Check a command's run with these overrides; return what is wrong with its settings, "" if nothing is."""
     from singtech.run import check_run
 
     try:
