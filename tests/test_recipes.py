@@ -37,7 +37,7 @@ def folder(tmp_path, monkeypatch, own_corpus):
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(components, "_user_folders", set())
     monkeypatch.setattr(trial, "_tested", set())
-    config._compose_cached.cache_clear()
+    config._compose.cache_clear()
     yield work
     forget()
 
@@ -46,7 +46,7 @@ def forget():
     """Forget a person's modules and settings, as the next process does."""
     for name in ("mine", "helper"):
         sys.modules.pop(name, None)
-    config._compose_cached.cache_clear()
+    config._compose.cache_clear()
 
 
 @pytest.fixture
@@ -652,7 +652,7 @@ def test_tables_show_the_code_that_was_run_last(run_recipe, call, folder):
     text = yaml.read_text()
     for changed in (text.replace("2.0", "30.0"), text):  # and back, where nothing has to be trained
         yaml.write_text(changed)
-        config._compose_cached.cache_clear()
+        config._compose.cache_clear()
         assert call("run", *arguments).status == 0
     call("tables", "output_dir=outputs", "data=choir")
     page = folder / "outputs/tables/choir/table3.md"
