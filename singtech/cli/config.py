@@ -52,7 +52,6 @@ class CorpusProblem(SingtechError):
 NEUTRAL_SETTINGS: tuple[str, ...] = ("output_dir", "trainer", "logger", "experiment", "looks", "label")
 NEUTRAL_SETTINGS += ("data.root", "data.labels", "data.source", "data.strict", "model.remote_code")
 
-ROW_GROUPS = ("data", "model", "dc", "strategy")  # their choice is a column of a row
 # A corpus of the user's own differs from its usual settings by these alone.
 CHANGED_OF_OWN = re.compile(r"data\.(folds|inner_fold|fold_singers|train_contexts|test_contexts|long_tail.*)")
 
@@ -218,7 +217,7 @@ def list_differences(cfg: DictConfig) -> dict[str, object]:
     """
     choices = HydraConfig.get().runtime.choices
     folders = ",".join(repr(str(path)) for path in HydraConfig.get().searchpath)
-    identity = [f"{group}={choices[group]}" for group in ROW_GROUPS if choices.get(group)]
+    identity = [f"{group}={choices[group]}" for group in ("data", "model", "dc", "strategy") if choices.get(group)]
     identity.append(f"hydra.searchpath=[{folders}]")
     usual_choices = _compose(*identity).hydra.runtime.choices
     groups = (*settings.COMPONENTS, "schedule")

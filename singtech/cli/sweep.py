@@ -247,7 +247,7 @@ def format_command(verb: str = "run") -> str:
 def record_run(name: str) -> None:
     """Write into the sweep's folder that the current run is complete, with the name of its folder."""
     hydra = HydraConfig.get()
-    write_text(_folder(hydra, MADE) / f"{hydra.job.num}.txt", name)
+    write_text(Path(hydra.sweep.dir, MADE, f"{hydra.job.num}.txt"), name)
 
 
 def record_failure(reason: str) -> None:
@@ -255,7 +255,7 @@ def record_failure(reason: str) -> None:
     hydra = HydraConfig.get()
     reason = f"{' '.join(hydra.overrides.task)}: {reason}"
     failure = {"reason": reason, "command": format_command(hydra.job.name)}
-    write_text(_folder(hydra, FAILED) / f"{hydra.job.num}.json", json.dumps(failure))
+    write_text(Path(hydra.sweep.dir, FAILED, f"{hydra.job.num}.json"), json.dumps(failure))
 
 
 class RunCallback(Callback):
@@ -293,7 +293,7 @@ class RunCallback(Callback):
             BasicSweeper.validate_batch_is_legal = lambda *_: None  # type: ignore[method-assign]
         _postponed.clear()
         _progress = SweepProgress(config, list(itertools.product(*axes)) if axes else [])
-        for path in (*_folder(hydra, FAILED).glob("*.json"), *_folder(hydra, MADE).glob("*.txt")):
+        for path in (*Path(hydra.sweep.dir, FAILED).glob("*.json"), *Path(hydra.sweep.dir, MADE).glob("*.txt")):
             path.unlink(missing_ok=True)
 
     def on_multirun_end(self, config: DictConfig, **_) -> None:
@@ -310,7 +310,7 @@ class RunCallback(Callback):
             _run_postponed()
             collated = collate(config.output_dir)
             is_whole = True
-            paths = _folder(config.hydra, MADE).glob("*.txt")
+            paths = Path(config.hydra.sweep.dir, MADE).glob("*.txt")
             if table := format_ranking(collated, {path.read_text(encoding="utf-8") for path in paths}):
                 print(table, flush=True)
         except Exception as problem:  # Hydra would turn it into a warning
@@ -323,7 +323,7 @@ class RunCallback(Callback):
 
 def report_failures(hydra: Any) -> bool:
     """Print the failed runs of a sweep and the commands that repeat them; return whether there are any."""
-    paths = sorted(_folder(hydra, FAILED).glob("*.json"), key=lambda path: int(path.stem))
+    paths = sorted(Path(hydra.sweep.dir, FAILED).glob("*.json"), key=lambda path: int(path.stem))
     failures = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     if failures:
         count = f"{len(failures)} run{'s' if len(failures) > 1 else ''} of this sweep failed:"
@@ -347,7 +347,3 @@ def _run_postponed() -> None:
             print(f"\nwaiting for other processes: {len(_postponed)} runs left.", flush=True)
         is_waiting = True
         time.sleep(ROUND_SECONDS)
-
-
-def _folder(hydra: Any, name: str) -> Path:
-    return Path(hydra.sweep.dir) / name
