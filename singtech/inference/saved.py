@@ -8,21 +8,21 @@ import contextlib
 import functools
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from singtech.components import import_target
 from singtech.corpus.audio import SAMPLE_RATES
-from singtech.errors import Damaged, InvalidValue, Newer, NotThere
+from singtech.errors import InvalidValue, NotThere
 from singtech.io.atomic import hash_file, write_bytes, write_text
+from singtech.io.stored import one_line, parse_json, reading
 from singtech.models.cnn1d import Waveform, WaveformExtractor
 from singtech.models.constant_q import ConstantQ
 from singtech.models.encoders import Crepe, HubEncoder, Resemblyzer
@@ -43,9 +43,7 @@ PARTS = ("front_end", "extractor", "head")
 WEIGHTS, DESCRIPTION = "model.safetensors", "config.json"
 FORMAT = 2  # version of config.json
 # More than any network has; a description that asks for more must not fill the memory.
-MAX_BYTES = 1 << 24  # of config.json
-CLIP_SAMPLES = range(1, (1 << 24) + 1)
-MAX_INPUTS = 1 << 27  # numbers that the front end makes of a clip
+MAX_INPUTS = 1 << 27  # numbers in a clip, and in what the front end makes of it
 MAX_WEIGHTS = 1 << 26  # numbers in a layer of an encoder, whose weights are not in the folder
 
 
@@ -61,7 +59,7 @@ class Description:
         origin: the row of the run, for information only.
         code: the module with the user's own classes, if the network has some.
     Raises:
-        InvalidValue: a part names no class, or a class that `code` does not define; or no clip is so long.
+        InvalidValue: a part names no class, or a class that `code` does not define; or no recording has its sample rate.
     """
 
     parts: Mapping[str, Mapping]
@@ -72,8 +70,8 @@ class Description:
     code: ModuleType | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.samples not in CLIP_SAMPLES or self.sample_rate not in SAMPLE_RATES:
-            raise InvalidValue(f"no clip has {self.samples} samples at {self.sample_rate} Hz")
+        if self.sample_rate not in SAMPLE_RATES:
+            raise InvalidValue(f"no recording has {self.sample_rate} Hz")
         for part in PARTS:
             self._read_component(part, self.parts[part])
 
@@ -118,35 +116,22 @@ class Description:
             InvalidValue: its settings contradict each other, or ask for far more weights or too large inputs.
         """
         architecture = Architecture(*(self._read_component(part, self.parts[part]) for part in PARTS))
+        check = functools.partial(_check_weights, max(weights, MAX_WEIGHTS))
         try:
-            with _limit_weights(max(4 * weights, MAX_WEIGHTS)):
+            with register_module_parameter_registration_hook(check):
                 network = architecture.build(self.samples, len(self.techniques), self.sample_rate, seed=0).eval()
-            front_end: Any = network.front_end
-            inputs = math.prod(front_end.shape(self.samples))
+            inputs = max(self.samples, math.prod(network.front_end.shape(self.samples)))  # type: ignore[operator]
         except (ArithmeticError, AttributeError, MemoryError, RuntimeError, TypeError, ValueError) as problem:
-            raise InvalidValue(f"no network can be built with its settings ({_one_line(problem)})") from None
+            raise InvalidValue(f"no network can be built with its settings ({one_line(problem)})") from None
         if inputs > MAX_INPUTS:
             raise InvalidValue(f"its front end makes {inputs:,} numbers of a clip; at most {MAX_INPUTS:,} are possible")
         return network
 
 
-@contextlib.contextmanager
-def _limit_weights(most: float) -> Iterator[None]:
-    """Refuse a layer with more numbers among its weights, before their memory is used.
-
-    Raises:
-        InvalidValue: there is one.
-    """
-
-    def check(module: nn.Module, name: str, weights: nn.Parameter | None) -> None:
-        if weights is not None and weights.numel() > most:
-            raise InvalidValue(f"the {name} of a layer has {weights.numel():,} numbers, more than all of {WEIGHTS}")
-
-    hook = register_module_parameter_registration_hook(check)
-    try:
-        yield
-    finally:
-        hook.remove()
+def _check_weights(most: float, module: nn.Module, name: str, weights: nn.Parameter | None) -> None:
+    """Refuse a layer with more numbers among its weights, before their memory is used."""
+    if weights is not None and weights.numel() > most:
+        raise InvalidValue(f"the {name} of a layer has {weights.numel():,} numbers, more than all of {WEIGHTS}")
 
 
 def describe_parts(settings: Mapping) -> dict[str, dict]:
@@ -203,29 +188,20 @@ def read_model(folder: Path, code: ModuleType | None = None) -> tuple[Network, D
         raise NotThere(f"{folder}: no model, because {DESCRIPTION} is missing; make one with `singtech export`.")
     if not weights.is_file():
         raise NotThere(f"{weights} is missing: copy the whole folder of the model.")
-    try:
-        with path.open(encoding="utf-8") as file:
-            content = json.loads(file.read(MAX_BYTES))
-        if content["format"] > FORMAT:
-            raise Newer(
-                f"{path}: format {content['format']} is newer than {FORMAT}, which this version reads: update singtech."
-            )
-        techniques, digest = tuple(content["techniques"]), content["weights_sha256"]
-        size = content["sample_rate"], content["samples"]
-        description = Description(content["parts"], techniques, *size, content["origin"], code)
+    fitting = functools.partial(reading, weights, "copy both again", f"does not fit its {DESCRIPTION}")
+    with fitting():
         shapes = _read_shapes(weights)
+    with reading(path, "copy the folder again", "is no description of a model"):
+        content = parse_json(path.read_bytes(), FORMAT)
+        size, digest = (content["sample_rate"], content["samples"]), content["weights_sha256"]
+        description = Description(content["parts"], tuple(content["techniques"]), *size, content["origin"], code)
         network = description.build(sum(map(math.prod, shapes.values())))
+    with fitting():
         if {name: tuple(value.shape) for name, value in network.state_dict().items()} != shapes:
-            raise SafetensorError("its layers have other sizes")
+            raise ValueError("its layers have other sizes")
         if hash_file(weights) != digest:
-            raise SafetensorError("its content was changed")
+            raise ValueError("its content was changed")
         network.load_state_dict(load_file(weights))
-    except Newer:
-        raise
-    except SafetensorError as problem:
-        raise Damaged(f"{weights} does not fit its {DESCRIPTION} ({_one_line(problem)}): copy both again.") from None
-    except (KeyError, TypeError, ValueError, RecursionError) as problem:  # JSON's errors are ValueErrors
-        raise Damaged(f"{path} is no description of a model ({_one_line(problem)}): copy the folder again.") from None
     return network, description
 
 
@@ -239,7 +215,3 @@ def _find_torch_class(name: str) -> type[nn.Module] | None:
     """Find the class of a name such as torch.nn.ReLU."""
     target = getattr(nn, name.rpartition(".")[2], None) if name.startswith("torch.nn.") else None
     return target if isinstance(target, type) and issubclass(target, nn.Module) else None
-
-
-def _one_line(problem: BaseException) -> str:
-    return " ".join(str(problem).split())[:200].rstrip(".")
