@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from singtech.cli.export import find_run, load_network
+from singtech.components import import_file
 from singtech.corpus.clip_store import Corpus, divide, find_store
 from singtech.errors import Damaged, InvalidValue, NotThere
 from singtech.io.stored import reading
-from singtech.results.collate import read_collated
+from singtech.metrics import split_column
+from singtech.results.collate import find_run, read_collated
 from singtech.results.predictions import PREDICTIONS, read_predictions
+from singtech.results.rows import SCORED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,7 +96,7 @@ class StoredRun:
         """The trained network in eval mode: (B, S) waveforms between -1 and 1 to (B, K) logits.
 
         Raises:
-            SingtechError: see `singtech.cli.export.load_network`.
+            SingtechError: see `load_network`.
         """
         return load_network(self.output_dir, self.row, self.code)[0]
 
@@ -179,3 +181,39 @@ class StoredRun:
             raise NotThere(f"{clips.folder}: the run's training and test clips are not these; {again}")
         names = {name: row[name] for name in ("data", "fold", "model", "dc", "strategy", "alpha", "settings")}
         return make_run(settings, names, corpus), corpus
+
+
+def load_network(output_dir: Path, row: Mapping, code: str = ""):
+    """Load the network of a complete run, in eval mode, and its description.
+
+    Args:
+        code: the file with the user's own classes, if the network has some.
+    Raises:
+        NotThere: its weights are absent.
+        Damaged: its files are damaged.
+        InvalidValue: a random forest classifies its features, or it has one of the user's classes and `code` is "", or
+            it is a scored system.
+    """
+    from singtech.inference.saved import Description, describe_parts
+    from singtech.training.phase_store import open_phases
+    from singtech.training.run import CONFIGURATION, read_configuration
+
+    if row["strategy"] == SCORED:
+        raise InvalidValue(f"{row['run']} is a scored system: its predictions are stored, and no network.")
+    folder = output_dir / "runs" / row["run"]
+    *_, phase = open_phases(output_dir / "phases", row["phases"].split()[-1:])
+    again = row.get("command") or "run it again"
+    remedy = f"set it aside, singtech store check=true output_dir={output_dir}, and make it again: {again}"
+    with reading(folder / CONFIGURATION, remedy):
+        settings = read_configuration(folder)
+        data, forest = settings["data"], settings.get("forest") or settings["model"].get("forest")
+        parts = describe_parts(settings)
+        samples, rate = round(data["clip_seconds"] * data["sample_rate"]), int(data["sample_rate"])
+    if forest:
+        raise InvalidValue(f"{row['run']}: a random forest names its techniques; it is not stored.")
+    techniques = read_predictions(folder / PREDICTIONS).techniques
+    origin = {name: value for name, value in row.items() if value == value and not split_column(name)}
+    description = Description(parts, techniques, rate, samples, origin, import_file(Path(code)) if code else None)
+    network = description.build()
+    phase.load_into(network)
+    return network, description

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "run": FLOOR | {"__main__", "cli", "settings", "imbalance", "corpus", "models", "results", "training"},
     "cli": FLOOR
     | {"cli", "run", "loading", "settings", "imbalance", "corpus", "models", "results", "training", "inference"},
-    "loading": FLOOR | {"cli", "run", "settings", "corpus", "models", "results", "training"},
+    "loading": FLOOR | {"cli", "run", "settings", "corpus", "models", "results", "training", "inference"},
     "__main__": {"run", "cli", "io"},
     **dict.fromkeys(FLOOR, FLOOR),
 }

@@ -4,14 +4,15 @@ The folder has the layout of the Hugging Face Hub: model.safetensors, config.jso
 picture of the confusions.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from singtech.cli.options import command, option
-from singtech.errors import Conflict, InvalidValue, NotThere
+from singtech.errors import Conflict, InvalidValue
 from singtech.extras import check_installed
-from singtech.io.stored import reading
+from singtech.loading import load_network
+from singtech.results.collate import find_run
 
 
 @dataclass(kw_only=True)
@@ -40,77 +41,6 @@ def main(options: Options) -> None:
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     if options.push:
         print(_upload(folder, options.push))
-
-
-def find_run(output_dir: Path, part: str, setting: str = "run") -> dict:
-    """Return the row of the one complete run whose name contains `part`.
-
-    Raises:
-        NotThere: no run is complete.
-        InvalidValue: no name or several contain `part`; the error names `setting`.
-    """
-    from singtech.results.collate import RESULTS, collate
-
-    results = collate(output_dir).results
-    complete = results[results["status"] == "complete"].to_dict("records")
-    if not complete:
-        path = (output_dir / RESULTS).absolute()
-        raise NotThere(f"{setting}={part}: {path} has no complete run; make some with `make demo`.")
-    rows = {row["run"]: row for row in complete}
-    return rows[match_one_name(rows, part, setting)]
-
-
-def match_one_name(names: Iterable[str], part: str, setting: str) -> str:
-    """Return the one name that equals `part`, or the one that contains it.
-
-    Raises:
-        InvalidValue: no name or several match.
-    """
-    matches = [name for name in names if name == part] or [name for name in names if part in name]
-    if len(matches) != 1:
-        count = "several are" if matches else "none is"
-        raise InvalidValue(f"{setting}={part}: {count} called so; there are {', '.join([*(matches or names)][:6])}.")
-    return matches[0]
-
-
-def load_network(output_dir: Path, row: Mapping, code: str = ""):
-    """Load the network of a complete run, in eval mode, and its description.
-
-    Args:
-        code: the file with the user's own classes, if the network has some.
-    Raises:
-        NotThere: its weights are absent.
-        Damaged: its files are damaged.
-        InvalidValue: a random forest classifies its features, or it has one of the user's classes and `code` is "", or
-            it is a scored system.
-    """
-    from singtech.components import import_file
-    from singtech.inference.saved import Description, describe_parts
-    from singtech.metrics import split_column
-    from singtech.results.predictions import PREDICTIONS, read_predictions
-    from singtech.results.rows import SCORED
-    from singtech.training.phase_store import open_phases
-    from singtech.training.run import CONFIGURATION, read_configuration
-
-    if row["strategy"] == SCORED:
-        raise InvalidValue(f"{row['run']} is a scored system: its predictions are stored, and no network.")
-    folder = output_dir / "runs" / row["run"]
-    *_, phase = open_phases(output_dir / "phases", row["phases"].split()[-1:])
-    again = row.get("command") or "run it again"
-    remedy = f"set it aside, singtech store check=true output_dir={output_dir}, and make it again: {again}"
-    with reading(folder / CONFIGURATION, remedy):
-        settings = read_configuration(folder)
-        data, forest = settings["data"], settings.get("forest") or settings["model"].get("forest")
-        parts = describe_parts(settings)
-        samples, rate = round(data["clip_seconds"] * data["sample_rate"]), int(data["sample_rate"])
-    if forest:
-        raise InvalidValue(f"{row['run']}: a random forest names its techniques; it is not stored.")
-    techniques = read_predictions(folder / PREDICTIONS).techniques
-    origin = {name: value for name, value in row.items() if value == value and not split_column(name)}
-    description = Description(parts, techniques, rate, samples, origin, import_file(Path(code)) if code else None)
-    network = description.build()
-    phase.load_into(network)
-    return network, description
 
 
 def export(output_dir: Path, row: Mapping, folder: Path, onnx: bool = False, code: str = "") -> None:

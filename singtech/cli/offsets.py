@@ -26,10 +26,10 @@ from omegaconf import DictConfig
 
 from singtech.cli.config import hydra_command, resolve
 from singtech.cli.examples import SMALL_PRINT, choose_clips, format_title, load_waveforms, require_linear_axis
-from singtech.cli.export import match_one_name
 from singtech.cli.prepare import prepare_corpus
 from singtech.cli.sweep import format_command
 from singtech.errors import InvalidValue, NotThere
+from singtech.results.collate import match_one_name
 
 REACH, PIXELS = 32.05, 641  # of the density: cells in each direction, and pixels, one of them at 0
 SPLITS = {"test": "test clips", "all": "all clips"}

@@ -31,6 +31,8 @@ from singtech.cli.options import command, option
 from singtech.errors import InvalidValue, NotThere, SingtechError
 from singtech.io.atomic import escape_text, hash_file, write_text
 from singtech.io.terminal import format_table, progress_bar
+from singtech.loading import load_network
+from singtech.results.collate import find_run
 
 SUMMARY_COLUMNS = ("recording", "seconds", "technique", "probability", "timeline", "note", "problem")
 SEGMENT_COLUMNS = ("start", "end", "technique", "probability")
@@ -154,8 +156,6 @@ def load_predictor(network: str, output_dir: Path, device: str, code: str = ""):
     Raises:
         SingtechError: `network` is neither, or is damaged; or the device is absent.
     """
-    from singtech.cli.export import find_run, load_network
-
     row = None if Path(network).is_dir() else find_run(output_dir, network, "network")
     import torch  # takes seconds
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from singtech.cli.config import allow_own_modules
-from singtech.cli.export import find_run
 from singtech.cli.options import command, option
 from singtech.io.terminal import format_table
 from singtech.loading import StoredRun
+from singtech.results.collate import find_run
 
 
 @dataclass(kw_only=True)

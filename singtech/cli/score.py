@@ -13,12 +13,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from singtech.cli.config import hydra_command_with, read_commit
-from singtech.cli.export import find_run
 from singtech.cli.options import option
 from singtech.cli.protocol import find_protocol
 from singtech.cli.sweep import format_command
 from singtech.errors import NotThere
 from singtech.io.terminal import format_table
+from singtech.results.collate import find_run
 
 
 @dataclass(kw_only=True)

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from singtech.cli.export import match_one_name
 from singtech.cli.options import command, option
 from singtech.corpus.download import format_bytes
 from singtech.errors import InvalidValue, NotThere
 from singtech.io.terminal import format_table, progress_bar, terminal_width, wrap
+from singtech.results.collate import match_one_name
 
 NEVER_USED = ("run", "damaged")  # kinds of entries that no row uses
 

@@ -59,7 +59,7 @@ class Description:
         origin: the row of the run, for information only.
         code: the module with the user's own classes, if the network has some.
     Raises:
-        InvalidValue: a part names no class, or a class that `code` does not define; or no recording has its sample rate.
+        InvalidValue: a part names no class, or a class that `code` does not define; or no sound has its rate.
     """
 
     parts: Mapping[str, Mapping]

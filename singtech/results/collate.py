@@ -16,7 +16,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, product
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from singtech import metrics
 from singtech.config_paths import add_user_folder
-from singtech.errors import Damaged, Newer, NotThere
+from singtech.errors import Damaged, InvalidValue, Newer, NotThere
 from singtech.io.atomic import read_files, remove_temporary_files, write_bytes
 from singtech.io.lock import hold
 from singtech.io.stored import reading, require_version
@@ -145,6 +145,35 @@ def read_results(output_dir: str | os.PathLike) -> "pd.DataFrame":
         raise NotThere(f"{path}: no results yet. Make some with `make demo` or `singtech run`.")
     _, differences = _describe_conditions(results)
     return results.assign(differences=differences)
+
+
+def find_run(output_dir: Path, part: str, setting: str = "run") -> dict:
+    """Return the row of the one complete run whose name contains `part`.
+
+    Raises:
+        NotThere: no run is complete.
+        InvalidValue: no name or several contain `part`; the error names `setting`.
+    """
+    results = collate(output_dir).results
+    complete = results[results["status"] == "complete"].to_dict("records")
+    if not complete:
+        path = (output_dir / RESULTS).absolute()
+        raise NotThere(f"{setting}={part}: {path} has no complete run; make some with `make demo`.")
+    rows = {row["run"]: row for row in complete}
+    return rows[match_one_name(rows, part, setting)]
+
+
+def match_one_name(names: Iterable[str], part: str, setting: str) -> str:
+    """Return the one name that equals `part`, or the one that contains it.
+
+    Raises:
+        InvalidValue: no name or several match.
+    """
+    matches = [name for name in names if name == part] or [name for name in names if part in name]
+    if len(matches) != 1:
+        count = "several are" if matches else "none is"
+        raise InvalidValue(f"{setting}={part}: {count} called so; there are {', '.join([*(matches or names)][:6])}.")
+    return matches[0]
 
 
 def rebuild(output_dir: str | os.PathLike) -> "dict[str, pd.DataFrame]":
