@@ -13,7 +13,6 @@ others. Files that cannot be read are listed and skipped. After an interruption,
 remaining recordings.
 """
 
-import contextlib
 import functools
 import json
 import math
@@ -30,6 +29,7 @@ import pandas as pd
 from singtech.cli.options import command, option
 from singtech.errors import InvalidValue, NotThere, SingtechError
 from singtech.io.atomic import escape_text, hash_file, write_text
+from singtech.io.stored import reading
 from singtech.io.terminal import format_table, progress_bar
 from singtech.loading import load_network
 from singtech.results.collate import find_run
@@ -40,6 +40,10 @@ TIMELINES = ("csv", "txt", "TextGrid")
 PICTURES = ("png", "pdf", "svg")
 MOST_PICTURES = 50  # recordings of which pictures are drawn by default
 LONGEST_PICTURE = 1800  # seconds: the picture of a longer recording is unreadable
+# of a recording's JSON, those that are read again
+_ENTRIES = {"recording": str, "seconds": float, "technique": str, "probability": float | None, "note": str}
+_ENTRIES |= {"shares": float}  # of each technique
+_ELSEWHERE = "name another folder with to=FOLDER"
 
 
 @dataclass(kw_only=True)
@@ -182,7 +186,7 @@ def predict_recordings(
     count_hop(1, overlap)  # finds a wrong overlap before the first recording
     lines: list[dict] = []
     names, settings = _output_names(paths), {"overlap": overlap, "gate": gate}
-    sizes = [_read_size(path) for path in paths]
+    sizes = [path.stat().st_size for path in paths]
     bar = progress_bar("recordings", "bytes", total=sum(sizes), unit_scale=True)
     try:
         for number, (path, size) in enumerate(zip(paths, sizes, strict=True), 1):
@@ -224,9 +228,7 @@ def _predict_recording(
 
     earlier = _read_result(stem, (*TIMELINES, *pictures))
     if earlier and Path(earlier["recording"]).absolute() != Path(escape_text(path)).absolute():
-        raise InvalidValue(
-            f"{escape_text(_add_suffix(stem, 'json'))} is of {earlier['recording']}; name another folder with to=FOLDER"
-        )
+        raise InvalidValue(f"{escape_text(_add_suffix(stem, 'json'))} is of {earlier['recording']}; {_ELSEWHERE}")
     try:
         if earlier and earlier["made_of"] == _describe_origin(predictor, path, settings):
             kinds = pictures if earlier["seconds"] <= LONGEST_PICTURE else ()
@@ -295,23 +297,33 @@ def _watch(blocks: Iterator[np.ndarray], samples: int, advance: Callable[[float]
 
 
 def _read_result(stem: Path, suffixes: Sequence[str]) -> dict:
-    """Read the stored JSON of a recording; empty if it is absent or damaged.
+    """Read the stored JSON of a recording; empty if it is absent.
 
     Args:
         suffixes: of the other files that will be written.
     Raises:
-        InvalidValue: a file to be written exists, and predict did not write it.
+        Damaged, InvalidValue: a file to be written exists, and predict did not write it.
     """
-    path = _add_suffix(stem, "json")
-    others = [] if path.exists() else [_add_suffix(stem, suffix) for suffix in suffixes]
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        others += [] if isinstance(result, dict) and {"recording", "made_of"} <= result.keys() else [path]
-    except (OSError, ValueError):
-        result = {}
-    if taken := [other for other in others if other.exists()]:
-        name = escape_text(taken[0])
-        raise InvalidValue(f"{name} exists, and predict did not write it; name another folder with to=FOLDER")
+    path, fault = _add_suffix(stem, "json"), "exists, and predict did not write it"
+    if path.exists():
+        with reading(Path(escape_text(path)), _ELSEWHERE, fault):
+            return _check_result(json.loads(path.read_bytes()))
+    for other in (_add_suffix(stem, suffix) for suffix in suffixes):
+        if other.exists():
+            raise InvalidValue(f"{escape_text(other)} {fault}; {_ELSEWHERE}.")
+    return {}
+
+
+def _check_result(result: dict) -> dict:
+    """Return a recording's JSON; one that an interrupted command began has the entries recording and made_of alone.
+
+    Raises:
+        ValueError: its entries are not those of predict. Call this in `reading`.
+    """
+    for name, kind in _ENTRIES.items() if result["made_of"] else [("recording", str)]:
+        values = result[name].values() if name == "shares" else [result[name]]
+        if not all(isinstance(value, kind) for value in values):
+            raise ValueError(f"its {name} has another type")
     return result
 
 
@@ -348,10 +360,3 @@ def _name_values(techniques: Sequence[str], values) -> dict[str, float | None]:
 def _round(value: float) -> float | None:
     """Round a probability; None in silence, where there is none."""
     return None if math.isnan(value) else round(float(value), 4)
-
-
-def _read_size(path: Path) -> int:
-    """Return the bytes of a file, by which progress is counted."""
-    with contextlib.suppress(OSError):
-        return path.stat().st_size
-    return 0

@@ -17,9 +17,11 @@ import pytest
 import soundfile
 import tgt
 import torch
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
-from singtech.cli.predict import Options, find_recordings, main
+from singtech.cli.predict import Options, find_recordings, main, predict_recordings
 from singtech.errors import Damaged
 from singtech.inference import recordings
 from singtech.inference.labels import format_text_grid
@@ -302,6 +304,36 @@ def test_what_a_person_wrote_beside_a_recording_stays(model, takes, tmp_path, ca
     assert mine.read_text() == '{"mine": 1}'
 
 
+ENTRIES = ["", "recording", "made_of", "seconds", "technique", "probability", "note", "shares"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=9),
+    lambda values: st.lists(values, max_size=2) | st.dictionaries(st.text(max_size=9), values, max_size=2),
+    max_leaves=4,
+)
+
+
+@example(entry="", value=b"{")
+@example(entry="", value=b"")
+@given(entry=st.sampled_from(ENTRIES), value=JSON)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_result_that_somebody_edited_is_read_or_one_sentence(predictor, takes, entry, value):
+    take, to = takes / "a.flac", takes / "to"
+    table = predict_recordings(predictor, [take], to, 0.5, GATE, ())
+    result, files = to / "a.json", {path: path.read_bytes() for path in to.iterdir()}
+    changed = json.loads(result.read_text()) | {entry: value} if entry else value
+    result.write_bytes(value if isinstance(value, bytes) else json.dumps(changed).encode())
+    edited = result.read_bytes()
+    summary = predict_recordings(predictor, [take], to, 0.5, GATE, ())
+    if problem := summary["problem"][0]:
+        assert str(result) in problem
+        assert "name another folder with to=FOLDER" in problem
+        assert result.read_bytes() == edited
+    else:
+        assert summary["recording"][0] == table["recording"][0]
+    for path, content in files.items():
+        path.write_bytes(content)
+
+
 def packed(kind, subtype):
     file = io.BytesIO()
     soundfile.write(file, np.random.default_rng(0).normal(size=8000) / 9, 8000, format=kind, subtype=subtype)
@@ -371,8 +403,6 @@ def test_stopped_and_given_again_it_goes_on_with_what_is_not_done(model, takes, 
     (again / "a.wav.png").unlink()
     assert now_computed() == 0
     assert now_computed("pictures=true") == 1
-    (again / "more" / "a.json").write_text("{")
-    assert now_computed() == 1
     soundfile.write(takes / "a.flac", np.zeros(8000), 8000)
     assert now_computed() == 1
     assert now_computed("overlap=0.1") == 3
@@ -430,7 +460,7 @@ def test_a_full_disk_is_no_fault_of_a_recording(model, takes, tmp_path, capsys, 
     (error,) = [line for line in said if "error" in line]
     assert error.startswith("error: no room on the disk")
     assert error.endswith(
-        "(No space left on device): no incomplete file was kept; make room there and run the same command again; it "
+        "(No space left on device): make room there and run the same command again; it "
         "continues where this one stopped."
     )
     assert not list((tmp_path / "to").glob(".*"))
