@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,8 +42,8 @@ PICTURES = ("png", "pdf", "svg")
 MOST_PICTURES = 50  # recordings of which pictures are drawn by default
 LONGEST_PICTURE = 1800  # seconds: the picture of a longer recording is unreadable
 # of a recording's JSON, those that are read again
-_ENTRIES = {"recording": str, "seconds": float, "technique": str, "probability": float | None, "note": str}
-_ENTRIES |= {"shares": float}  # of each technique
+_ENTRIES: dict[str, Any] = {"recording": str, "seconds": float, "technique": str, "note": str}
+_ENTRIES |= {"probability": float | None, "shares": float}  # a share of each technique
 _ELSEWHERE = "name another folder with to=FOLDER"
 
 
@@ -260,6 +261,7 @@ def _predict_recording(
                 title, blocks, sample_rate, timeline.techniques, edges, values, timeline.silent, note=note
             )
         save(figure, stem, kinds=pictures)
+    windows = timeline.starts.tolist(), timeline.ends.tolist(), timeline.probabilities
     result = {
         "recording": escape_text(path),
         "seconds": round(timeline.seconds, 3),
@@ -270,12 +272,8 @@ def _predict_recording(
         "mean_probabilities": _name_values(timeline.techniques, timeline.overall),
         "segments": [dict(zip(SEGMENT_COLUMNS, row, strict=True)) for row in rows],
         "windows": [
-            {
-                "start": round(float(a), 3),
-                "end": round(float(b), 3),
-                "probabilities": _name_values(timeline.techniques, p),
-            }
-            for a, b, p in zip(timeline.starts, timeline.ends, timeline.probabilities, strict=True)
+            {"start": round(start, 3), "end": round(end, 3), "probabilities": _name_values(timeline.techniques, values)}
+            for start, end, values in zip(*windows, strict=True)
         ],
         "network": dict(predictor.description.origin),
         "made_of": origin,

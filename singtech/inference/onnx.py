@@ -120,26 +120,13 @@ def _measure_difference(model: bytes, network: Network, clips: np.ndarray) -> fl
 
 
 def _deform_conv(
-    features,
-    weight,
-    offset,
-    mask,
-    bias,
-    stride_h,
-    stride_w,
-    pad_h,
-    pad_w,
-    dilation_h,
-    dilation_w,
-    groups,
-    parts,
-    masked,
+    values, weight, offset, mask, bias, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups, parts, masked
 ):
     """Translate torchvision's operator to ONNX's DeformConv: the same sum, with the same order of offsets."""
     from onnxscript import opset22 as op
 
     return op.DeformConv(
-        features,
+        values,
         weight,
         offset,
         bias,

@@ -49,7 +49,7 @@ class Timeline:
         starts, ends: (N,) times of each window in seconds; the last window ends with the recording.
         logits: (N, K) one row for each window.
         seconds: length of the recording.
-        silent: (M,) whether a piece (see `pieces`) is silent; None if none is.
+        silent: (M,) whether a piece (see `pieces`) is silent, or one value for all.
     """
 
     techniques: tuple[str, ...]
@@ -57,7 +57,7 @@ class Timeline:
     ends: np.ndarray
     logits: np.ndarray
     seconds: float
-    silent: np.ndarray | None = None
+    silent: np.ndarray | np.bool_ = np.False_
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -97,7 +97,7 @@ class Timeline:
         Their largest need not be that of `technique`: one that is often second, and never first, has no segment.
         """
         edges, probabilities = self.pieces()
-        seconds = np.diff(edges) * ~self._silence()
+        seconds = np.diff(edges) * ~self.silent
         return seconds @ probabilities / seconds.sum() if seconds.any() else np.full(len(self.techniques), np.nan)
 
     def pieces(self) -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +113,7 @@ class Timeline:
     def segments(self) -> list[Segment]:
         """Return the timeline: one segment for adjacent pieces with the same most probable technique, or in silence."""
         edges, probabilities = self.pieces()
-        named = np.where(self._silence(), -1, probabilities.argmax(axis=1))
+        named = np.where(self.silent, -1, probabilities.argmax(axis=1))
         segments = []
         for technique, group in groupby(range(len(named)), key=named.__getitem__):
             pieces = list(group)
@@ -124,11 +124,6 @@ class Timeline:
             probability = float(np.average(probabilities[pieces, technique], weights=np.diff(edges)[pieces]))
             segments.append(Segment(start, end, self.techniques[technique], probability))
         return segments
-
-    def _silence(self) -> np.ndarray:
-        """(M,) whether a piece is silent."""
-        pieces = len(find_edges(self.starts, self.ends)) - 1
-        return np.zeros(pieces, dtype=bool) if self.silent is None else self.silent
 
 
 class Predictor:
@@ -205,7 +200,7 @@ class Predictor:
         ends = np.where(begins < begins[-1], (begins + size) / rate, seconds)
         begins = begins / rate
         meter.measure(find_edges(begins, ends))
-        silent = None if gate is None else meter.levels < gate
+        silent = meter.levels < (-np.inf if gate is None else gate)
         return Timeline(self.description.techniques, begins, ends, np.concatenate(logits), seconds, silent)
 
 

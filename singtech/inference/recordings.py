@@ -5,14 +5,11 @@ or else by ffmpeg, if it is on the PATH (M4A, AAC, WMA, the sound of a video).
 """
 
 import contextlib
-import functools
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,7 +25,6 @@ from singtech.io.atomic import escape_text
 MAX_SECONDS = 24 * 3600  # of a recording
 MAX_SURPLUS = 1 << 30  # bytes beside the sound, such as pictures; more means that the header is wrong
 BLOCK = 1 << 20  # samples of all channels that are decoded at once
-FFMPEG_SECONDS = 60  # of waiting for a block
 # dBFS; number and block length of the absolute gate in ITU-R BS.1770. In VocalSet's breathy arpeggios the quietest
 # 3 s are at -56 dBFS, the quietest 1.5 s, most of it a pause, at -63, and the pauses themselves at -71 to -78.
 GATE = -70.0
@@ -58,10 +54,8 @@ def open_recording(path: Path) -> Iterator[tuple[int, int, Iterator[np.ndarray]]
             sound, header = audio.open_recording(file)
             blocks = read_blocks(sound, header, BLOCK // header.channels)
         elif other := _open_other(file):
-            header = Header(
-                other.frames, other.samplerate, other.channels, False
-            )  # an MP3's may count too many samples
-            blocks = _each_within(_muted, read_blocks(other, header, BLOCK // header.channels, may_miss=0.01))
+            header = Header(other.frames, other.samplerate, other.channels, False)
+            blocks = _mute(read_blocks(other, header, BLOCK // header.channels, may_miss=0.01))  # of an MP3's samples
         else:
             header, blocks = stack.enter_context(_run_ffmpeg(path))
         _check_length(header.samples, header.sample_rate)
@@ -138,7 +132,7 @@ def _run_ffmpeg(path: Path) -> Iterator[tuple[Header, Iterator[np.ndarray]]]:
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words) as process,
     ):
         try:
-            parts = _each_within(functools.partial(_time_limit, process), _read_pipe(process, words))
+            parts = _read_pipe(process, words)
             yield next(parts), parts
         finally:
             process.kill()
@@ -159,33 +153,20 @@ def _read_pipe(process: subprocess.Popen, words: BinaryIO) -> Iterator:
             samples += len(block)
             _check_length(samples, header.sample_rate)
             yield block
-    if process.wait() == -signal.SIGKILL:
-        raise Damaged(f"ffmpeg makes no sound of it for {FFMPEG_SECONDS} s")
-    if process.returncode or not samples:
+    if process.wait() or not samples:
         words.seek(0)
         text = words.read(4096).decode(errors="replace").strip().split(": ")[-1]
         raise Damaged(f"neither libsndfile nor ffmpeg can read it ({escape_text(text or 'no sound')})")
 
 
-@contextlib.contextmanager
-def _time_limit(process: subprocess.Popen) -> Iterator[None]:
-    """Stop a process that takes longer than `FFMPEG_SECONDS`."""
-    timer = threading.Timer(FFMPEG_SECONDS, process.kill)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _each_within(context: Callable[[], contextlib.AbstractContextManager], items: Iterator) -> Iterator:
-    """Yield items, each of which is made within a context."""
+def _mute(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield blocks, each of which is decoded in silence."""
     while True:
-        with context():
-            item = next(items, None)
-        if item is None:
+        with _muted():
+            block = next(blocks, None)
+        if block is None:
             return
-        yield item
+        yield block
 
 
 @contextlib.contextmanager

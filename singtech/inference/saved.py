@@ -58,8 +58,6 @@ class Description:
         samples: S of a training clip.
         origin: the row of the run, for information only.
         code: the module with the user's own classes, if the network has some.
-    Raises:
-        InvalidValue: a part names no class, or a class that `code` does not define; or no sound has its rate.
     """
 
     parts: Mapping[str, Mapping]
@@ -68,12 +66,6 @@ class Description:
     samples: int
     origin: Mapping = field(default_factory=dict)
     code: ModuleType | None = field(default=None, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.sample_rate not in SAMPLE_RATES:
-            raise InvalidValue(f"no recording has {self.sample_rate} Hz")
-        for part in PARTS:
-            self._read_component(part, self.parts[part])
 
     def _read_component(self, part: str, settings: Mapping) -> functools.partial:
         """Find a class, and return it with its settings.
@@ -113,8 +105,11 @@ class Description:
         Args:
             weights: the number of weights that are stored.
         Raises:
-            InvalidValue: its settings contradict each other, or ask for far more weights or too large inputs.
+            InvalidValue: a part names no class, or a class that `code` does not define; or its settings contradict each
+                other, or ask for far more weights or too large inputs.
         """
+        if self.sample_rate not in SAMPLE_RATES:
+            raise InvalidValue(f"no recording has {self.sample_rate} Hz")
         architecture = Architecture(*(self._read_component(part, self.parts[part]) for part in PARTS))
         check = functools.partial(_check_weights, max(weights, MAX_WEIGHTS))
         try:
@@ -189,8 +184,8 @@ def read_model(folder: Path, code: ModuleType | None = None) -> tuple[Network, D
     if not weights.is_file():
         raise NotThere(f"{weights} is missing: copy the whole folder of the model.")
     fitting = functools.partial(reading, weights, "copy both again", f"does not fit its {DESCRIPTION}")
-    with fitting():
-        shapes = _read_shapes(weights)
+    with fitting(), safe_open(weights, "pt") as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  no mapping
     with reading(path, "copy the folder again", "is no description of a model"):
         content = parse_json(path.read_bytes(), FORMAT)
         size, digest = (content["sample_rate"], content["samples"]), content["weights_sha256"]
@@ -203,12 +198,6 @@ def read_model(folder: Path, code: ModuleType | None = None) -> tuple[Network, D
             raise ValueError("its content was changed")
         network.load_state_dict(load_file(weights))
     return network, description
-
-
-def _read_shapes(weights: Path) -> dict[str, tuple[int, ...]]:
-    """Read the shapes of all tensors from the header of a file of weights."""
-    with safe_open(weights, "pt") as file:
-        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  no mapping
 
 
 def _find_torch_class(name: str) -> type[nn.Module] | None:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from singtech.components import hash_files
 from singtech.errors import InvalidValue, MissingExtra, NotThere, require, require_choice
 from singtech.extras import check_installed
+from singtech.io.stored import one_line
 from singtech.models.resampling import Resampler
 
 POOLINGS = ("mean", "statistics")
@@ -225,7 +226,7 @@ def find_folder(name: str, revision: str | None = None) -> Path:
         place = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
         command = f"hf download {name}" + (f" --revision {revision}" if revision else "")
         raise NotThere(
-            f"model.name={name}: its weights are not here and cannot be fetched ({_one_line(problem)}); run "
+            f"model.name={name}: its weights are not here and cannot be fetched ({one_line(problem)}); run "
             f"`{command}` where there is a connection and copy the folder that it makes to {place}, or name a folder "
             "that has them."
         ) from None
@@ -272,7 +273,7 @@ def _load_hub(folder: Path, identity: str, remote_code: bool, name: str) -> tupl
         else:
             extractor = Wav2Vec2FeatureExtractor()  # 16 kHz, each clip with mean 0 and variance 1
     except (OSError, ValueError, ImportError) as problem:
-        raise InvalidValue(f"model.name={name}: transformers cannot load it ({_one_line(problem)}).") from None
+        raise InvalidValue(f"model.name={name}: transformers cannot load it ({one_line(problem)}).") from None
     finally:
         logging.set_verbosity(level)
         if has_bar:
@@ -439,7 +440,3 @@ def _load(path: Path, identity: str, kind: type[nn.Module], *sizes: Any) -> nn.M
     shapes = {name: value.shape for name, value in network.state_dict().items()}
     network.load_state_dict({name: state[name].reshape(shape) for name, shape in shapes.items()})
     return network
-
-
-def _one_line(problem: BaseException) -> str:
-    return " ".join(str(problem).split())[:200].rstrip(".") or type(problem).__name__

@@ -167,15 +167,14 @@ class MultiResolutionSpectrogram(Spectrogram):
         for setting, value in [("n_fft", n_fft), *(("win_lengths", length) for length in win_lengths)]:
             require_whole(setting, value, "samples")
         require(len(win_lengths) > 0, "front_end.win_lengths", "[]", "at least one window length in samples")
-        require_room("n_fft", len(win_lengths), n_fft)
         if max(win_lengths) > n_fft:
             raise InvalidValue(f"front_end.win_lengths={list(win_lengths)}: none may be longer than n_fft={n_fft}.")
         require_choice("front_end.axis", axis, ("linear", "mel"))
         if axis == "mel":
             require_whole("bands", bands, "mel bands")
-            require_room("bands", bands or 0, n_fft)
         elif bands is not None:
             raise InvalidValue(f"front_end.bands={bands}: only a mel axis has bands, so add front_end.axis=mel.")
+        require_room("n_fft", len(win_lengths) + (bands or 0), n_fft)
         self.n_fft, self.win_lengths, self.axis, self.bands = n_fft, tuple(win_lengths), axis, bands
         self.register_buffer("windows", torch.stack([self._window(w) for w in self.win_lengths]), persistent=False)
         if bands is not None:

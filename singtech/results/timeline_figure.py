@@ -24,7 +24,7 @@ def draw_timeline(
     techniques: Sequence[str],
     edges: np.ndarray,
     probabilities: np.ndarray,
-    silent: np.ndarray | None = None,
+    silent: np.ndarray,
     note: str = "",
 ) -> "Figure":
     """Draw the figure, as wide as a page of a paper.
@@ -35,7 +35,7 @@ def draw_timeline(
         techniques: K names.
         edges: (M + 1,) seconds, from 0 to the end of the recording.
         probabilities: (M, K) between the edges.
-        silent: (M,) whether it is silent between two edges; None if it never is.
+        silent: (M,) whether it is silent between two edges.
         note: below, in small print.
     """
     from matplotlib.figure import Figure
@@ -47,13 +47,12 @@ def draw_timeline(
     above.imshow(loudness, LOUDNESS, aspect="auto", vmin=-RANGE, vmax=0, origin="lower", extent=extent)
     above.set(ylabel="frequency / kHz", ylim=(0, min(10, sample_rate / 2000)))
     rows = np.arange(len(techniques) + 1) - 0.5
-    silence = np.zeros(len(probabilities), dtype=bool) if silent is None else silent
-    shown = np.where(silence[:, None], np.nan, probabilities)
+    shown = np.where(silent[:, None], np.nan, probabilities)
     mesh = below.pcolormesh(edges, rows, shown.T, cmap="Blues", vmin=0, vmax=1)
     below.set_facecolor("0.88")  # silence
-    sound, best = ~silence, probabilities.argmax(axis=1)
+    sound, best = ~silent, probabilities.argmax(axis=1)
     below.hlines(best[sound], edges[:-1][sound], edges[1:][sound], color=COLOURS[1], linewidth=2)
-    if silence.any():
+    if silent.any():
         note = f"Grey: silence. {note}".strip()
     below.set_yticks(range(len(techniques)), map(printed, techniques))
     below.invert_yaxis()

@@ -261,7 +261,7 @@ def test_a_class_of_a_package_is_loaded_from_its_folder(tmp_path, target, file):
     before = list(sys.path)
     parts = PARTS | {"extractor": {"is": target}}
     with pytest.raises(ValueError, match="or its package's folder"):
-        Description(parts, ("trill", "straight"), 8000, 4800)
+        Description(parts, ("trill", "straight"), 8000, 4800).build()
     try:
         description = Description(parts, ("trill", "straight"), 8000, 4800, {}, import_file(package / file))
         assert type(description.build().extractor).__name__ == "Pitchless"

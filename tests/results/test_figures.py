@@ -20,7 +20,8 @@ OWN = {"axes.facecolor": "red", "font.size": 20, "text.usetex": True, "savefig.d
 def timeline(stem):
     """The bytes of half a second of a 1 kHz tone, belt throughout."""
     tone = np.sin(2 * np.pi * 1000 * np.arange(4000) / 8000).astype("f4")
-    figure = draw_timeline("tone", [tone], 8000, ("belt", "lip_trill"), np.array([0, 0.5]), np.array([[0.9, 0.1]]))
+    edges, probabilities = np.array([0, 0.5]), np.array([[0.9, 0.1]])
+    figure = draw_timeline("tone", [tone], 8000, ("belt", "lip_trill"), edges, probabilities, np.array([False]))
     return [path.read_bytes() for path in save(figure, stem)]
 
 
