@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from singtech.cli.options import command, option
-from singtech.errors import InvalidValue, NotThere, SingtechError
+from singtech.errors import InvalidValue, NotThere, SingtechError, require
 from singtech.io.atomic import escape_text, hash_file, write_text
 from singtech.io.stored import reading
 from singtech.io.terminal import format_table, progress_bar
@@ -103,8 +103,8 @@ def choose_pictures(kinds: str, recordings: int) -> tuple[str, ...]:
     names = tuple(name.strip() for name in kinds.strip("[]").split(","))
     if set(names) <= set(PICTURES):
         return names
-    if kinds not in ("", "true", "false"):
-        raise InvalidValue(f"pictures={kinds}: expected png, pdf, svg, several as in [png,pdf], true or false.")
+    expected = "png, pdf, svg, several as in [png,pdf], true or false"
+    require(kinds in ("", "true", "false"), "pictures", kinds, expected)
     return ("png",) if kinds == "true" or (not kinds and recordings <= MOST_PICTURES) else ()
 
 
@@ -124,9 +124,8 @@ def find_recordings(names: str) -> list[Path]:
             files = [path]
         elif path.is_dir():
             unreadable: list[OSError] = []  # folders, which are listed and skipped
-            inner = [
-                Path(folder, file) for folder, _, names in os.walk(path, onerror=unreadable.append) for file in names
-            ]
+            walk = os.walk(path, onerror=unreadable.append)
+            inner = [Path(folder, file) for folder, _, names in walk for file in names]
             files = sorted([*filter(is_recording, inner), *(Path(problem.filename) for problem in unreadable)])
         else:
             base = Path(path.anchor or ".")
@@ -157,7 +156,6 @@ def load_predictor(network: str, output_dir: Path, device: str, code: str = ""):
 
     Args:
         code: the file with the user's own classes, if the network has some.
-
     Raises:
         SingtechError: `network` is neither, or is damaged; or the device is absent.
     """
@@ -167,8 +165,7 @@ def load_predictor(network: str, output_dir: Path, device: str, code: str = ""):
     from singtech.inference.predictor import Predictor, load
 
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    if device not in devices:
-        raise InvalidValue(f"device={device}: expected {' or '.join(devices)}, which this machine has.")
+    require(device in devices, "device", device, f"{' or '.join(devices)}, which this machine has")
     if row is None:
         return load(network, device, code or None)
     model, description = load_network(output_dir, row, code)
@@ -242,6 +239,7 @@ def _predict_recording(
     except OSError as problem:
         raise InvalidValue(problem.strerror or str(problem)) from None
     segments = timeline.segments()
+    shares = technique_shares(segments)
     note = _write_note(predictor, timeline.seconds)
     rows = [(round(s.start, 3), round(s.end, 3), s.technique, _round(s.probability)) for s in segments]
     if not earlier:  # so that the files of an interrupted command are known as ours
@@ -253,13 +251,11 @@ def _predict_recording(
         from singtech.results.figures import save
         from singtech.results.timeline_figure import draw_timeline
 
-        share, (edges, values) = technique_shares(segments)[timeline.technique], timeline.pieces()
-        title = f"{escape_text(path.name)}: {timeline.technique.replace('_', ' ')} for {share:.0%} of "
-        title += f"{timeline.seconds:.1f} s"
-        with open_recording(path) as (sample_rate, _, blocks):
-            figure = draw_timeline(
-                title, blocks, sample_rate, timeline.techniques, edges, values, timeline.silent, note=note
-            )
+        name, share = timeline.technique.replace("_", " "), shares[timeline.technique]
+        title = f"{escape_text(path.name)}: {name} for {share:.0%} of {timeline.seconds:.1f} s"
+        edges, values = timeline.pieces()
+        with open_recording(path) as (rate, _, blocks):
+            figure = draw_timeline(title, blocks, rate, timeline.techniques, edges, values, timeline.silent, note)
         save(figure, stem, kinds=pictures)
     windows = timeline.starts.tolist(), timeline.ends.tolist(), timeline.probabilities
     result = {
@@ -268,7 +264,7 @@ def _predict_recording(
         "technique": timeline.technique,
         "probability": _round(timeline.probability),
         "note": note,
-        "shares": {name: round(share, 4) for name, share in technique_shares(segments).items()},
+        "shares": {name: round(share, 4) for name, share in shares.items()},
         "mean_probabilities": _name_values(timeline.techniques, timeline.overall),
         "segments": [dict(zip(SEGMENT_COLUMNS, row, strict=True)) for row in rows],
         "windows": [

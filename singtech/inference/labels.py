@@ -18,9 +18,8 @@ def format_text_grid(segments: Sequence[Segment]) -> str:
     lines.append(f"        intervals: size = {len(segments)}")
     for number, segment in enumerate(segments, 1):
         text = segment.technique.replace('"', '""')
-        lines.append(f"        intervals [{number}]:")
-        lines += [f"            xmin = {segment.start:.6f}", f"            xmax = {segment.end:.6f}"]
-        lines.append(f'            text = "{text}"')
+        lines += [f"        intervals [{number}]:", f"            xmin = {segment.start:.6f}"]
+        lines += [f"            xmax = {segment.end:.6f}", f'            text = "{text}"']
     return "\n".join(lines) + "\n"
 
 

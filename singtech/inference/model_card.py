@@ -95,11 +95,10 @@ def _metadata(row: Mapping, label: str, is_deformable: bool) -> str:
     import yaml
 
     is_vocalset = row["data"] == PAPER_CORPUS
-    own_split = "the paper's split" if is_vocalset else "its split"
     dataset = {
         "type": "singtech-demo" if row["data"] == "demo" else row["data"],
         "name": _corpus_name(row["data"]),
-        "config": f"fold {row['fold']}" if row["fold"] else own_split,
+        "config": f"fold {row['fold']}" if row["fold"] else "the paper's split" if is_vocalset else "its split",
         "split": "test",
     }
     scores = [

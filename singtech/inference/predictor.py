@@ -21,7 +21,7 @@ from scipy.special import softmax
 
 from singtech.components import import_file
 from singtech.corpus.audio import MAX_AMPLITUDE, SAMPLE_RATES, mix_to_mono
-from singtech.errors import Damaged, InvalidValue
+from singtech.errors import Damaged, InvalidValue, require
 from singtech.inference.recordings import BLOCK, GATE, GATE_SECONDS, LevelMeter
 from singtech.inference.saved import Description, read_model
 from singtech.models.network import Network
@@ -173,10 +173,10 @@ class Predictor:
             InvalidValue: no samples, samples that are not finite, or an argument out of range.
             Damaged: the network's logits are not finite.
         """
-        if gate is not None and not math.isfinite(gate):
-            raise InvalidValue(f"gate={gate}: expected a level in dBFS, such as {GATE:g}, or None for no gate.")
-        if sample_rate != int(sample_rate) or int(sample_rate) not in SAMPLE_RATES:
-            raise InvalidValue(f"sample_rate={sample_rate}: expected {SAMPLE_RATES[0]:,} to {SAMPLE_RATES[-1]:,} Hz.")
+        level = f"a level in dBFS, such as {GATE:g}, or None for no gate"
+        require(gate is None or math.isfinite(gate), "gate", gate, level)
+        rates = f"{SAMPLE_RATES[0]:,} to {SAMPLE_RATES[-1]:,} Hz"
+        require(sample_rate in SAMPLE_RATES, "sample_rate", sample_rate, rates)
         size, rate, meter = self.description.samples, self.description.sample_rate, LevelMeter(int(sample_rate))
         if not isinstance(waveform, Iterator):
             whole = _check_waveform(waveform)
@@ -243,8 +243,7 @@ def count_hop(size: int, overlap: float) -> int:
     Raises:
         InvalidValue: the overlap is not from 0 to 0.99, the value for a hundred times as many windows.
     """
-    if not 0 <= overlap <= 0.99:
-        raise InvalidValue(f"overlap={overlap}: expected a share of a window from 0 to 0.99, such as 0.5.")
+    require(0 <= overlap <= 0.99, "overlap", overlap, "a share of a window from 0 to 0.99, such as 0.5")
     return max(1, round(size * (1 - overlap)))
 
 

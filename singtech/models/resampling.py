@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from singtech.errors import InvalidValue
+from singtech.errors import require
 
 CROSSINGS = 32  # zero crossings of the filter on each side
 ROLLOFF = 0.95  # pass band, as a share of the lower Nyquist frequency
@@ -30,10 +30,8 @@ class Resampler(nn.Module):
         self.stride, self.phases = source // divisor, target // divisor
         cutoff = ROLLOFF * min(source, target) / 2
         self.reach = math.ceil(CROSSINGS * source / (2 * cutoff))  # samples on each side
-        if self.phases * (self.stride + 2 * self.reach) > 1 << 26:  # its table would fill the memory
-            raise InvalidValue(
-                f"data.sample_rate={source}: it has no large common divisor with {target}, so use another."
-            )
+        fits = self.phases * (self.stride + 2 * self.reach) <= 1 << 26  # the memory
+        require(fits, "data.sample_rate", source, f"a large common divisor with {target}")
         inputs = torch.arange(-self.reach, self.stride + self.reach, dtype=torch.float64) / source
         outputs = torch.arange(self.phases, dtype=torch.float64) / target
         time = outputs[:, None] - inputs  # (phases, taps), in seconds

@@ -155,11 +155,10 @@ def find_run(output_dir: Path, part: str, setting: str = "run") -> dict:
         InvalidValue: no name or several contain `part`; the error names `setting`.
     """
     results = collate(output_dir).results
-    complete = results[results["status"] == "complete"].to_dict("records")
-    if not complete:
+    rows = {row["run"]: row for row in results[results["status"] == "complete"].to_dict("records")}
+    if not rows:
         path = (output_dir / RESULTS).absolute()
         raise NotThere(f"{setting}={part}: {path} has no complete run; make some with `make demo`.")
-    rows = {row["run"]: row for row in complete}
     return rows[match_one_name(rows, part, setting)]
 
 
