@@ -23,7 +23,7 @@ import torch
 
 from singtech.corpus.clip_store import Corpus
 from singtech.errors import Damaged, InvalidValue, Newer
-from singtech.io.atomic import set_aside, write_text
+from singtech.io.atomic import escape_text, set_aside, write_text
 from singtech.io.lock import Busy, LeaseLost, get_lock_path, hold
 from singtech.metrics import count_confusions, score_clips
 from singtech.models.deformable import backend_for
@@ -213,7 +213,7 @@ def _record_end(
     end = {"status": INTERRUPTED}
     if isinstance(problem, Exception) and not isinstance(problem, Busy):
         write_text(folder / FAILURE, "".join(traceback.format_exception(problem)))
-        end = {"status": FAILED, "reason": explain(problem)}
+        end = {"status": FAILED, "reason": escape_text(explain(problem))}
     write_row(folder, row | end | {"finished": _now()})
 
 
