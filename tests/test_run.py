@@ -341,7 +341,7 @@ def test_runs_that_fail_in_training_are_rows_with_the_reason_and_are_tried_again
 def test_a_row_says_what_made_it(call, own, tmp_path):
     call("run", "-m", "alpha=0.2,0.5", *own)
     for _, row in results(tmp_path).iterrows():
-        assert re.fullmatch(r"[0-9a-f]{12}(\+dirty)?", row["commit"]) or row["commit"] == ""
+        assert re.fullmatch(r"[0-9a-f]{12}(\+dirty\.[0-9a-f]{8})?", row["commit"]) or row["commit"] == ""
         assert {"python", "torch", "torchvision", "pytorch-lightning", "librosa"} <= set(row["versions"].split())
         assert len(row["phases"].split()) == 2
         assert row["device"].startswith("cpu")

@@ -6,6 +6,7 @@ read the configuration. The modules below take plain arguments.
 
 import functools
 import gc
+import hashlib
 import os
 import re
 import subprocess
@@ -255,12 +256,16 @@ def _compose(*overrides: str) -> DictConfig:
 
 
 def read_commit() -> str:
-    """Return the commit of the checkout, with "+dirty" if it has changes; "" outside a checkout."""
+    """Return the commit of the checkout, with "+dirty." and a hash if its code has changes; "" outside one."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return ""
-    git = ["git", "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+dirty"]
+    describe = ["describe", "--always", "--exclude=*", "--abbrev=12"]
     try:
-        return subprocess.run(git, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+        commit, changes = (
+            subprocess.run(["git", *words], cwd=root, capture_output=True, check=True).stdout.strip()
+            for words in (describe, ["diff", "HEAD", "--", "singtech", "conf"])
+        )
+        return commit.decode() + f"+dirty.{hashlib.sha256(changes).hexdigest()[:8]}" * bool(changes)
     except (OSError, subprocess.CalledProcessError):
         return ""

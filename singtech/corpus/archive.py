@@ -26,7 +26,8 @@ BASES = ("FULL", "data_by_singer")
 SUFFIXES = (".wav", ".flac")
 # of recordings that a corpus does not take, but `singtech predict` does
 OTHER_SUFFIXES = tuple(
-    ".mp3 .ogg .oga .opus .aif .aiff .aifc .au .snd .caf .w64 .rf64 .m4a .aac .mp2 .wma .mka .amr".split()
+    ".mp3 .ogg .oga .opus .aif .aiff .aifc .au .snd .caf .wave .bwf .w64 .rf64 .m4a .m4b .aac .mp2 .mpga .wma .mka "
+    ".amr .wv .ape .3gp .mp4 .mov .mkv .webm".split()
 )
 MAX_BYTES = 1 << 30  # of one recording: 100 minutes of CD sound
 
@@ -165,6 +166,8 @@ class FolderSource(Source):
         super().__init__(path, stamps, by_folders)
 
     def _read_file(self, path: str) -> bytes:
+        if not (self.path / path).is_file():
+            raise Damaged("it is no file but a pipe or a device")
         return (self.path / path).read_bytes()
 
 

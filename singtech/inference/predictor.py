@@ -177,12 +177,13 @@ class Predictor:
         require(gate is None or math.isfinite(gate), "gate", gate, level)
         rates = f"{SAMPLE_RATES[0]:,} to {SAMPLE_RATES[-1]:,} Hz"
         require(sample_rate in SAMPLE_RATES, "sample_rate", sample_rate, rates)
-        size, rate, meter = self.description.samples, self.description.sample_rate, LevelMeter(int(sample_rate))
+        sample_rate = int(sample_rate)
+        size, rate, meter = self.description.samples, self.description.sample_rate, LevelMeter(sample_rate)
         if not isinstance(waveform, Iterator):
             whole = _check_waveform(waveform)
             waveform = (whole[first : first + BLOCK] for first in range(0, len(whole), BLOCK))
-        blocks = map(_check_waveform, waveform)
-        windows = cut_windows(resample(meter.listen(blocks), int(sample_rate), rate), size, count_hop(size, overlap))
+        blocks = map(_check_waveform, filter(len, waveform))
+        windows = cut_windows(resample(meter.listen(blocks), sample_rate, rate), size, count_hop(size, overlap))
         starts: list[int] = []
         logits = []
         with torch.inference_mode():
@@ -195,6 +196,8 @@ class Predictor:
                 if len(meter.recent) > 4 * BLOCK:
                     begins = np.array(starts)
                     meter.measure(find_edges(begins / rate, (begins + size) / rate), begins[-1] / rate - GATE_SECONDS)
+        if not meter.samples:
+            raise InvalidValue("waveform holds no block with samples.")
         seconds = meter.samples / sample_rate  # resampling may add or lose a sample
         begins = np.array(starts)  # in samples, so that equal times are equal numbers
         ends = np.where(begins < begins[-1], (begins + size) / rate, seconds)

@@ -32,8 +32,9 @@ GATE_SECONDS = 0.4
 
 
 def is_recording(path: Path) -> bool:
-    """Whether the name of a file in a folder is that of a recording; a file that is named itself is always tried."""
-    return path.suffix.lower() in (*SUFFIXES, *OTHER_SUFFIXES) and not path.name.startswith("._") and path.is_file()
+    """Whether the name of a file or broken link in a folder is a recording's; a file named itself is always tried."""
+    is_named = path.suffix.lower() in (*SUFFIXES, *OTHER_SUFFIXES) and not path.name.startswith("._")
+    return is_named and (path.is_file() or not path.exists())
 
 
 @contextlib.contextmanager

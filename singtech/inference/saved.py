@@ -6,6 +6,7 @@ classes of torch.nn. The user's own classes come only from the file or package t
 
 import contextlib
 import functools
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -165,6 +166,7 @@ def write_model(folder: Path, network: nn.Module, description: Description) -> N
         "weights_sha256": hash_file(folder / WEIGHTS),
         "origin": dict(description.origin),
     }
+    content["digest"] = _digest(content)
     write_text(folder / DESCRIPTION, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -197,7 +199,15 @@ def read_model(folder: Path, code: ModuleType | None = None) -> tuple[Network, D
         if hash_file(weights) != digest:
             raise ValueError("its content was changed")
         network.load_state_dict(load_file(weights))
+    with reading(path, "copy the folder again", "is no description of a model"):
+        if content.get("digest") not in (None, _digest(content)):  # earlier ones have none
+            raise ValueError("it has changed since it was written")
     return network, description
+
+
+def _digest(content: Mapping) -> str:
+    values = {name: value for name, value in content.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _find_torch_class(name: str) -> type[nn.Module] | None:

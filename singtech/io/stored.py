@@ -60,4 +60,6 @@ def require_version(values: dict, newest: int, entry: str = "format") -> None:
 def one_line(problem: BaseException) -> str:
     """Say in a few words on one line what an error says."""
     text = f"it has no {problem}" if isinstance(problem, KeyError) else str(problem)
+    if isinstance(problem, OSError) and problem.filename:
+        text = f"{Path(problem.filename).name}: {problem.strerror}"
     return " ".join(text.split())[:200].rstrip(".") or type(problem).__name__

@@ -132,8 +132,9 @@ def read_results(output_dir: str | os.PathLike) -> "pd.DataFrame":
     """Read all runs as one tidy frame, one row per run, with the columns of `singtech.results.schema`. Write nothing.
 
     Runs with the same `condition` differ only in seed: it names condition, alpha, ablation, schedule, other settings,
-    corpus and fold. `differences` is a dictionary of the typed settings that differ from the condition's. For a run of
-    an earlier version, `settings` is "". Unknown numbers, such as a metric that a run lacks, are nan.
+    corpus and fold, and where these have several states of clips or code, which of them. `differences` is a dictionary
+    of the typed settings that differ from the condition's. For a run of an earlier version, `settings` is "". Unknown
+    numbers, such as a metric that a run lacks, are nan.
 
     Raises:
         NotThere: there is no run.
@@ -326,7 +327,11 @@ def _describe_conditions(results: "pd.DataFrame") -> tuple[list[str], list[dict[
         name += f" data={data}" * (data != "vocalset") + f" data.fold={fold}" * (fold != "")
         names.append(name + f" rounding={rounding}" * (rounding != 0))
         differences.append(dict(differs))
-    return names, differences
+    named = results.assign(condition=names)
+    for column in ("data_fingerprint", "recipe"):  # other clips, techniques or split of a corpus; other code
+        is_mixed = (named.groupby("condition")[column].transform("nunique") > 1) & (named[column] != "")
+        named.loc[is_mixed, "condition"] += f" {column}=" + named[column]
+    return named["condition"].tolist(), differences
 
 
 def _layers_frame(runs: Path, rows: list[dict]) -> "pd.DataFrame":

@@ -80,6 +80,8 @@ def parse_row(content: bytes | OSError, folder: Path) -> dict | None:
             raise ValueError(fault)
         if row.get("digest", "") != (_digest(row) if row["schema"] else ""):  # rows of schema 0 have none
             raise ValueError("it has changed since it was written")
+        if row["run"] != folder.name:
+            raise ValueError(f"it is the row of the run {row['run']}: was the folder copied or renamed?")
     if row["status"] == RUNNING and not is_held(folder):
         row["status"] = INTERRUPTED
     return row
@@ -88,10 +90,9 @@ def parse_row(content: bytes | OSError, folder: Path) -> dict | None:
 def read_rows(runs_folder: str | os.PathLike) -> list[dict]:
     """Read the rows of all runs below `runs_folder`, in the order of their folders' names.
 
-    A one-line warning names the rows that are left out: damaged, of a newer version, or a copy of another row.
+    A one-line warning names the rows that are left out: damaged, of a newer version, or of another folder's run.
     """
-    rows: dict[str, dict] = {}
-    faults = []
+    rows, faults = [], []
     folders = sorted(Path(runs_folder).glob("[!.]*"))  # a name with a dot in front is a folder that is being written
     for folder, content in zip(folders, read_files(folder / ROW for folder in folders), strict=True):
         try:
@@ -99,14 +100,11 @@ def read_rows(runs_folder: str | os.PathLike) -> list[dict]:
         except (Damaged, Newer) as problem:
             faults.append(str(problem).removeprefix(f"{runs_folder}/").rstrip("."))
             continue
-        if row is not None and row["run"] in rows:
-            faults.append(f"{folder.name}/{ROW} (a second row of the run {row['run']})")
-        elif row is not None:
-            rows[row["run"]] = row
+        rows += [] if row is None else [row]
     if faults:
         more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
         log.warning("%s: %d unusable rows left out: %s%s", runs_folder, len(faults), "; ".join(faults[:5]), more)
-    return list(rows.values())
+    return rows
 
 
 def digests(folder: Path, names: Iterable[str]) -> str:

@@ -72,7 +72,7 @@ CIRCUMSTANCES = (
     Column("threads", "count", "", "threads of the processor that trained the first phase; 0 on a GPU"),
     Column("precision", "text", "", "floating-point precision of training"),
     Column("torch", "text", "", "version of torch"),
-    Column("commit", "text", "", "commit of the code; +dirty if files were changed"),
+    Column("commit", "text", "", "commit of the code; +dirty and a hash if it had changes"),
     Column("status", "text", "", "running, interrupted, failed or complete"),
     Column("reason", "text", "", "why the run failed"),
     Column("protocol", "text", "", "version of the protocol and hash of clips, split and meaning of the metrics"),

@@ -284,17 +284,16 @@ def _obtain_phases(
 
         entry, was_trained = store.obtain(key, train, title, wait)
         done = ("trained" if phase.trains else "stored") if was_trained else "taken from the store"
-        other = "" if made_by(entry) == f"{maker['version']}@{maker['commit']}" else f", made by {made_by(entry)}"
+        other = "" if made_by(entry.record) == made_by(maker) else f", made by {made_by(entry.record)}"
         say(f"{title}: {phase.describe()} {done} ({key}, {entry.record['seconds']:.1f} s{other})")
         stored.append(entry)
         trained.append(was_trained)
     return stored, trained
 
 
-def made_by(entry: StoredPhase) -> str:
-    """Name the version and commit that made a phase, as "0.1.0@ab12cd34ef56"."""
-    record = entry.record
-    return f"{record.get('version', '')}@{record.get('commit', '')}"
+def made_by(record: Mapping) -> str:
+    """Name the version and commit that made a phase, as "0.1.0@ab12cd34ef56"; "unknown" in an earlier record."""
+    return f"{record.get('version', '')}@{record.get('commit', '')}".strip("@") or "unknown"
 
 
 def _condition(run: Run, name: str, corpus: Corpus, parameters: int) -> dict:
@@ -334,7 +333,7 @@ def _circumstances(stored: list[StoredPhase], name: str) -> dict:
         "seconds_shared": shared,
         "device": records[0]["device"],
         "threads": records[0].get("threads"),  # phases of earlier versions do not tell
-        "made_by": " ".join(map(made_by, stored)),
+        "made_by": " ".join(made_by(entry.record) for entry in stored),
         "finished": _now(),
         **{name: value for name, value in records[-1].items() if name == "head_gap"},
     }

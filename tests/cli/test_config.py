@@ -1,6 +1,7 @@
 """The configuration is the paper's by default, and a condition is the difference that its name says."""
 
 import functools
+import re
 import subprocess
 
 import pytest
@@ -430,7 +431,7 @@ def test_places_are_no_part_of_the_science():
     assert settings != drop_neutral(composed("data.trim_silence=40"))
 
 
-def test_a_row_names_its_commit_and_whether_the_checkout_had_changes(tmp_path, monkeypatch):
+def test_a_row_names_its_commit_and_which_changes_its_code_had(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "__file__", str(tmp_path / "singtech" / "cli" / "config.py"))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert read_commit() == ""  # installed, not checked out
@@ -440,13 +441,22 @@ def test_a_row_names_its_commit_and_whether_the_checkout_had_changes(tmp_path, m
         return subprocess.run(["git", *named, *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
 
     git("init")
+    code = tmp_path / "singtech" / "loss.py"
+    code.parent.mkdir()
+    code.write_text("1")
     (tmp_path / "README.md").write_text("one")
     git("add", ".")
     git("commit", "--message", "Begin")
     head = git("rev-parse", "HEAD").strip()
     assert read_commit() == head[:12]
     (tmp_path / "README.md").write_text("two")
-    assert read_commit() == f"{head[:12]}+dirty"
+    assert read_commit() == head[:12]
+    changed = []
+    for text in ("2", "3", "2"):
+        code.write_text(text)
+        changed.append(read_commit())
+    assert changed[0] == changed[2] != changed[1]
+    assert all(re.fullmatch(rf"{head[:12]}\+dirty\.[0-9a-f]{{8}}", commit) for commit in changed)
 
 
 @pytest.mark.parametrize("name", ["resolution", "candidates", "recipe", "shortcuts"])

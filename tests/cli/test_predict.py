@@ -245,6 +245,15 @@ def test_what_is_no_waveform_is_one_sentence(predictor, waveform, options, why):
         predictor.predict(waveform, **({"sample_rate": RATE} | options))
 
 
+def test_a_generator_may_give_empty_blocks_and_none_alone_is_refused(predictor):
+    tone, nothing = np.full(400, 0.5, "f4"), np.zeros(0, "f4")
+    timeline = predictor.predict(iter([nothing, tone, nothing]), np.int64(RATE))
+    assert (timeline.technique, timeline.seconds) == ("high", 0.4)
+    for blocks in ([], [nothing]):
+        with pytest.raises(ValueError, match="holds no block with samples"):
+            predictor.predict(iter(blocks), RATE)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_network_whose_logits_are_no_numbers_names_nothing(predictor, value):
     predictor.network.register_forward_hook(lambda module, inputs, output: output * value)
@@ -521,6 +530,14 @@ def test_a_text_grid_doubles_quotes_and_has_the_form_that_praat_writes():
         "            xmax = 2.300000",
         '            text = "say ""a"""',
     ]
+
+
+@pytest.mark.parametrize("name", ["a.WAVE", "a.3gp", "a.mp4", "a.webm", "a.ape", "link.wav", "._a.wav", "a.txt"])
+def test_in_a_folder_no_recording_is_passed_over_in_silence(tmp_path, name):
+    """Other suffixes of sound and video, and a link to what was not fetched."""
+    path = tmp_path / name
+    path.symlink_to("nowhere") if name == "link.wav" else path.touch()
+    assert is_recording(path) == (name not in ("._a.wav", "a.txt"))
 
 
 def read(path):

@@ -1,6 +1,7 @@
 """A zip or a folder, VocalSet 1.1 or 1.2 or one's own: the same recordings; and what inflates is bounded."""
 
 import io
+import os
 import tracemalloc
 import zipfile
 
@@ -253,6 +254,14 @@ def test_a_broken_link_is_named(sounds, folder_of):
     (root / "male1/scales/straight/lost.wav").symlink_to("nowhere.wav")
     with pytest.raises(OSError, match=r"lost\.wav"):
         open_source(root)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_not_waited_for(sounds, folder_of):
+    root = folder_of(sounds.choir())
+    os.mkfifo(root / "male1/scales/straight/pipe.wav")
+    with pytest.raises(ValueError, match="it is no file but a pipe or a device"):
+        open_source(root).read("male1/scales/straight/pipe.wav")
 
 
 @pytest.mark.parametrize(

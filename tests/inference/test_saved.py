@@ -110,6 +110,24 @@ def test_a_description_that_is_wrong_or_hostile_is_one_sentence(folder, values, 
     assert "\n" not in str(problem.value)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"techniques": ["straight", "trill"]},
+        {"techniques": ["trill", "trill"]},
+        {"sample_rate": 16000},
+        {"origin": {"run": "another"}},
+        {"more": 1},
+    ],
+)
+def test_a_description_that_fits_but_was_changed_is_refused(folder, values):
+    changed(folder, **values)
+    with pytest.raises(Damaged, match="config.json is no description of a model .it has changed"):
+        read_model(folder)
+    changed(folder, digest=None)  # as those of earlier versions
+    assert read_model(folder)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 2}', "[" * 100_000])
 def test_a_damaged_description_is_one_sentence(folder, text):
     (folder / "config.json").write_text(text)

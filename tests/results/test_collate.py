@@ -247,6 +247,23 @@ def test_a_plain_groupby_by_condition_mixes_no_schedules_folds_settings_or_corpo
     assert repr(of[next(name for name in of.index if "focal" in name)]) == "{'loss': 'focal', 'loss.gamma': 2.0}"
 
 
+def test_a_plain_groupby_mixes_no_states_of_a_corpus_or_of_the_code(tmp_path, run):
+    """Other test singers, techniques or recordings, and another file of one's own, under one condition's settings."""
+    for seed, (f1, data_fingerprint) in enumerate([(0.1, "f"), (0.3, "f"), (0.5, "g")]):
+        run(f1, seed=seed, data_fingerprint=data_fingerprint)
+    run(0.6, fold="1", data_fingerprint="h")
+    for seed, recipe in enumerate("aab"):
+        run(0.7 + 0.1 * seed, seed=seed, alpha=0.5, recipe=recipe)
+    means = read_results(tmp_path).groupby("condition")["f1"].mean().round(9).to_dict()
+    assert means == {
+        "late_crt_wc data_fingerprint=f": 0.2,
+        "late_crt_wc data_fingerprint=g": 0.5,
+        "late_crt_wc data.fold=1": 0.6,
+        "late_crt_wc@0.5 recipe=a": 0.75,
+        "late_crt_wc@0.5 recipe=b": 0.9,
+    }
+
+
 def test_the_documented_line_of_pandas_gives_the_rows_of_table_3(tmp_path, run):
     for k, strategy in enumerate(("joint", "crt_wfc", "crt_wc")):
         run(0.1 * k, strategy=strategy, seed=0)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -60,8 +61,8 @@ def test_an_unusable_row_is_not_written(tmp_path, make_row, given, message):
 def test_a_row_that_names_no_fold_is_of_the_corpus_s_own_split(tmp_path, make_row):
     row = make_row()
     del row["fold"]
-    (tmp_path / "older").mkdir()
-    (tmp_path / "older" / "row.json").write_text(json.dumps(row))
+    (tmp_path / row["run"]).mkdir()
+    (tmp_path / row["run"] / "row.json").write_text(json.dumps(row))
     assert read_rows(tmp_path) == [make_row() | {"schema": 0}]
     assert json.loads(write_row(tmp_path / "newer", row).read_text())["fold"] == ""
 
@@ -102,9 +103,11 @@ def test_damaged_rows_are_left_out_and_named_in_one_line(tmp_path, run, make_row
     assert record.getMessage().endswith(" and 1 more")
 
 
-def test_a_copied_run_does_not_count_twice(tmp_path, run, caplog):
+@pytest.mark.parametrize("name", ["a copy", "zcopy"])
+def test_a_copied_run_does_not_count_twice_and_a_renamed_one_not_without_its_files(tmp_path, run, caplog, name):
     folder = run()
-    (tmp_path / "runs" / "zcopy").mkdir()
-    (tmp_path / "runs" / "zcopy" / "row.json").write_bytes((folder / "row.json").read_bytes())
+    shutil.copytree(folder, tmp_path / "runs" / name)
     assert len(read_rows(tmp_path / "runs")) == 1
-    assert "a second row of the run" in caplog.text
+    assert f"{name}/row.json is damaged (it is the row of the run {folder.name}: was the folder copied" in caplog.text
+    shutil.rmtree(folder)
+    assert read_rows(tmp_path / "runs") == []
