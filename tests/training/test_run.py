@@ -540,7 +540,7 @@ def test_a_run_of_a_newer_version_is_refused_and_left_as_it_is(corpus, retrained
     path = retrained.folder / "row.json"
     newer = path.read_text().replace(f'"schema": {SCHEMA}', f'"schema": {SCHEMA + 1}')
     path.write_text(newer)
-    with pytest.raises(Newer, match=r"row\.json: a newer version of singtech wrote it"):
+    with pytest.raises(Newer, match=r"row\.json has schema"):
         run(corpus, tmp_path, [network(), classifier()])
     assert path.read_text() == newer
 
