@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,12 +21,12 @@ from omegaconf import DictConfig, OmegaConf
 from singtech.cli import config, sweep
 from singtech.cli.prepare import check_corpus, prepare_corpus, write_lengths
 from singtech.cli.problems import describe_error, is_fixable
-from singtech.errors import InvalidValue
+from singtech.errors import InvalidValue, require
 from singtech.extras import check_installed
 from singtech.imbalance.smoothing import require_alpha
 from singtech.io.terminal import say, wrap
 from singtech.metrics import format_scores
-from singtech.settings import COMPONENTS
+from singtech.settings import COMPONENTS, flatten
 
 
 def job(cfg: DictConfig) -> float | None:
@@ -126,6 +127,8 @@ def build_run(cfg: DictConfig, corpus):
         "alpha": require_alpha(settings["alpha"]),
         "settings": json.dumps(config.list_differences(cfg)),
     }
+    for name, value in flatten(settings).items():
+        require(not isinstance(value, float) or math.isfinite(value), name, value, "a finite number")
     return make_run(settings, names, corpus)
 
 

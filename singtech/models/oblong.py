@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from singtech.errors import InvalidValue
+from singtech.errors import InvalidValue, require
 from singtech.models.aggregation import aggregate
 from singtech.models.conv_block import Block
 from singtech.models.deformable import DeformableConv2d, paddings
@@ -69,6 +69,7 @@ class OblongExtractor(nn.Module):
         seconds: float = 3.0,
     ) -> None:
         super().__init__()
+        require(features >= 1, "model.features", features, "a whole number from 1 up")
         unknown = sorted(set(dc) - set(range(1, len(LAYERS) + 1)))
         if unknown:
             raise InvalidValue(f"dc names layer {unknown[0]}: the network has layers 1 to {len(LAYERS)}.")

@@ -144,7 +144,8 @@ def _find_fault(row: dict) -> str:
         return f"it has no {', '.join(missing_names)}"
     for name, value in row.items():
         column = schema.column_type(name)
-        if not isinstance(value, TYPES[column]) or (isinstance(value, bool) and column):
+        is_wrong = not isinstance(value, TYPES[column]) or (isinstance(value, bool) and column)
+        if is_wrong or (column == "whole" and abs(value) >= 2**63):
             return f"{name} holds {value!r:.40}, expected {'a number' if column in schema.DTYPES else 'text'}"
     for name in ("data", "run"):
         if not NAME.fullmatch(row[name]):

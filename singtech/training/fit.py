@@ -95,6 +95,8 @@ class Setup:
         require_choice("precision", self.precision, PRECISIONS)
         is_count = self.max_batches is None or self.max_batches >= 1
         require(is_count, "schedule.max_batches", self.max_batches, "a whole number from 1 up, or null")
+        for name in ("seed", "rounding"):
+            require(abs(getattr(self, name)) < 2**63, name, getattr(self, name), "a whole number below 2**63")
         require(self.devices >= 1, "trainer.devices", self.devices, "how many devices share a batch, from 1 up")
         is_enough = self.batch_size >= 2 * self.devices
         require(is_enough, "batch_size", self.batch_size, "two clips or more for each of trainer.devices")

@@ -242,6 +242,8 @@ def runnable(run: Run, corpus: Corpus, machine: Machine) -> Network:
         ValueError: the corpus lacks clips, or the machine cannot compute as the settings require.
         ComponentError: a component does not do what its kind must do.
     """
+    if run.techniques < 2:
+        raise InvalidValue(f"{corpus.name} has one technique: a run needs two or more to tell apart.")
     if not len(corpus.rows("test")):
         raise InvalidValue(f"data.split names no test singer of {corpus.name}: a run needs clips to be scored on.")
     if run.setup.selection == "best" and not len(corpus.rows("validation")):
