@@ -1,6 +1,7 @@
 """Open a corpus or a trained run from Python, in one line."""
 
 import functools
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from singtech.models.network import Network
     from singtech.training.fit import Run
 
+_HYDRA = threading.RLock()  # its configuration is global
+
 
 def load_corpus(name: str = "demo", *settings: str, output_dir: str | Path = "outputs") -> Corpus:
     """Open a corpus, or prepare it as `singtech prepare` does.
@@ -36,27 +39,34 @@ def load_corpus(name: str = "demo", *settings: str, output_dir: str | Path = "ou
     import shlex
 
     from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
     from singtech.cli.config import quote_letters
     from singtech.cli.prepare import prepare_corpus
+    from singtech.cli.problems import describe_error
     from singtech.cli.sweep import composed
     from singtech.config_paths import CONF
 
     stored = shlex.split(read_collated(output_dir).settings(name))
     quoted = str(output_dir).replace("'", r"\'")
-    overrides = [*(stored or [f"data={name}"]), *map(quote_letters, settings), f"output_dir='{quoted}'"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    overrides = [*map(quote_letters, [*(stored or [f"data={name}"]), *settings]), f"output_dir='{quoted}'"]
+    with _HYDRA:
+        before = GlobalHydra.instance().hydra
+        GlobalHydra.instance().clear()
         try:
-            cfg = compose("config", overrides, return_hydra_config=True)
+            with initialize_config_dir(str(CONF), version_base="1.3"):
+                cfg = compose("config", overrides, return_hydra_config=True)
+                with composed(cfg) as cfg:
+                    return prepare_corpus(cfg)
         except HydraException as problem:
-            raise InvalidValue(f"load_corpus({name!r}): {' '.join(str(problem).split())[:300]}") from None
-        with composed(cfg) as cfg:
-            return prepare_corpus(cfg)
+            raise InvalidValue(f"load_corpus({name!r}): {describe_error(problem)}") from None
+        finally:
+            GlobalHydra.instance().hydra = before
 
 
-def load_run(name: str, output_dir: str | Path = "outputs", code: str = "") -> "StoredRun":
-    """Find a complete run by its name, or by a part of the name that no other run has.
+def load_run(name: str | Path, output_dir: str | Path = "outputs", code: str = "") -> "StoredRun":
+    """Find a complete run by its name or folder, or by a part of the name that no other run has.
 
     Args:
         code: the user's own file with the network's classes, if it has some.
@@ -139,6 +149,8 @@ class StoredRun:
 
         run, own = self._parts
         clips = corpus or own
+        if not len(clips.rows(subset)):
+            raise InvalidValue(f"features of {clips.name}: it has no {subset} clip.")
         size, own_size = (f"{each.waveforms.shape[1]} samples at {each.sample_rate} Hz" for each in (clips, own))
         if size != own_size:
             raise InvalidValue(f"features of {clips.name}: clips of {size}; the network was trained on {own_size}.")

@@ -1,10 +1,13 @@
 """What a notebook needs: a corpus, a run and all results in one line each, equal to what the commands stored."""
 
+import multiprocessing
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
@@ -44,6 +47,42 @@ def test_settings_are_those_of_the_command_line(place):
     assert set(corpus.table("test")["singer"]) == {"ann"}
     with pytest.raises(InvalidValue, match="nowhere"):
         singtech.load_corpus("nowhere", output_dir=place)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("Demo", [], r"data=Demo: no such choice; .*is demo meant"),
+        ("10", [], "data=10: no such choice"),
+        ("null", [], "data=null: no such choice"),
+        ("demo", ["data.flod=0"], "data.flod: no such setting .is data.fold meant"),
+        ("demo", ["data.clip_seconds=abc"], "data.clip_seconds=abc: expected a number."),
+        ("demo", ["data.fold=0,1"], "data.fold=0,1: several values"),
+    ],
+)
+def test_a_wrong_name_or_setting_is_told_as_on_the_command_line(place, name, settings, said):
+    with pytest.raises(InvalidValue, match=said):
+        singtech.load_corpus(name, *settings, output_dir=place)
+
+
+def test_threads_and_notebooks_with_hydra_configurations_of_their_own(place, tmp_path):
+    with initialize_config_dir(str(tmp_path), version_base=None), ThreadPoolExecutor(4) as threads:
+        own = GlobalHydra.instance().hydra
+        corpora = list(threads.map(lambda _: singtech.load_corpus("choir", output_dir=place), range(4)))
+        assert GlobalHydra.instance().hydra is own
+    assert len({corpus.key for corpus in corpora}) == 1
+
+
+def test_a_run_is_found_by_its_folder_and_in_a_forked_process(place, run):
+    for folder in (place / "runs" / run.row["run"], f"{place}/runs/{run.row['run']}/"):
+        assert singtech.load_run(folder, output_dir=place).row["run"] == run.row["run"]
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert repr(pool.apply_async(singtech.load_run, ("late", place)).get(timeout=60)) == repr(run)
+
+
+def test_a_split_without_clips_has_no_features(run):
+    with pytest.raises(InvalidValue, match="features of choir: it has no validation clip"):
+        run.features("validation")
 
 
 def test_settings_may_have_letters_beyond_ascii(place, tmp_path):

@@ -7,6 +7,7 @@ namespace, it waits until the file is `LEASE_SECONDS` old by the clock of the wa
 
 import contextlib
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,9 @@ LEASE_SECONDS = 30.0  # must be the same on all machines that share a store
 POLL_SECONDS = 0.2
 SILENT_SECONDS = 1.0  # a shorter wait prints nothing
 
-_leases: dict[str, SoftFileLease] = {}  # by path: a lease remembers since when the holder is silent
+_leases: dict[
+    tuple[int, str], SoftFileLease
+] = {}  # by process and path: a lease remembers since when the holder is silent
 
 
 class Busy(SingtechError):
@@ -118,6 +121,7 @@ def _require_lease(path: Path, token: str | None) -> None:
 
 def _open_lease(path: Path) -> SoftFileLease:
     lock = str(get_lock_path(path).absolute())
-    if lock not in _leases:
-        _leases[lock] = SoftFileLease(lock, lease_duration=LEASE_SECONDS)
-    return _leases[lock]
+    key = os.getpid(), lock  # a forked process cannot use those of its parent
+    if key not in _leases:
+        _leases[key] = SoftFileLease(lock, lease_duration=LEASE_SECONDS)
+    return _leases[key]

@@ -148,7 +148,7 @@ def read_results(output_dir: str | os.PathLike) -> "pd.DataFrame":
     return results.assign(differences=differences)
 
 
-def find_run(output_dir: Path, part: str, setting: str = "run") -> dict:
+def find_run(output_dir: Path, part: str | Path, setting: str = "run") -> dict:
     """Return the row of the one complete run whose name contains `part`.
 
     Raises:
@@ -160,7 +160,7 @@ def find_run(output_dir: Path, part: str, setting: str = "run") -> dict:
     if not rows:
         path = (output_dir / RESULTS).absolute()
         raise NotThere(f"{setting}={part}: {path} has no complete run; make some with `make demo`.")
-    return rows[match_one_name(rows, part, setting)]
+    return rows[match_one_name(rows, Path(part).name, setting)]  # also of its folder
 
 
 def match_one_name(names: Iterable[str], part: str, setting: str) -> str:
@@ -171,8 +171,9 @@ def match_one_name(names: Iterable[str], part: str, setting: str) -> str:
     """
     matches = [name for name in names if name == part] or [name for name in names if part in name]
     if len(matches) != 1:
-        count = "several are" if matches else "none is"
-        raise InvalidValue(f"{setting}={part}: {count} called so; there are {', '.join([*(matches or names)][:6])}.")
+        count, there = "several are" if matches else "none is", [*(matches or names)]
+        more = f" and {len(there) - 6} more" * (len(there) > 6)
+        raise InvalidValue(f"{setting}={part}: {count} called so; there are {', '.join(there[:6])}{more}.")
     return matches[0]
 
 
