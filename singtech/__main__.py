@@ -1,7 +1,9 @@
 """The one command: `singtech <verb> [name=value …]`, or `python -m singtech <verb>`."""
 
+import re
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from singtech.io.atomic import escape_text
 
@@ -23,6 +25,7 @@ VERBS = {
     "merge": "add the runs of a packed file to yours",
     "store": "list, check or remove stored runs and phases",
 }
+PATHS = ("output_dir=", "to=", "data.root=")
 COMPLETION = ("-sc", "--shell-completion")
 
 
@@ -34,10 +37,13 @@ def main() -> int:
 
 
 def _run_verb() -> int:
-    sys.argv[0] = "singtech"
+    sys.argv[:] = ["singtech", *(re.sub("(?<==)~(?=/|$)", str(Path.home()), word) for word in sys.argv[1:])]
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     for word in sys.argv:
-        if word.startswith(("output_dir=", "to=", "data.root=")) and word != escape_text(word):
+        if word in PATHS:
+            print(f"error: {word}: its value is missing; name a path.", file=sys.stderr)
+            return 2
+        if word.startswith(PATHS) and word != escape_text(word):
             print(f"error: {escape_text(word)}: a control character, or no UTF-8; rename it.", file=sys.stderr)
             return 2
     if verb in ("", "-h", "--help"):

@@ -37,7 +37,7 @@ from singtech.cli.problems import (
 from singtech.config_paths import CONF, register_home
 from singtech.errors import InvalidValue, SingtechError
 from singtech.io.atomic import name_in_errors
-from singtech.io.interrupts import raise_if_signalled
+from singtech.io.interrupts import raise_if_output_closed, raise_if_signalled
 from singtech.io.lock import Busy
 from singtech.settings import flatten
 
@@ -71,7 +71,8 @@ def hydra_command(job: Callable[[DictConfig], Any]) -> Callable[[], int]:
         allow_own_modules()
         try:
             check_settings(cfg)
-            return job(cfg)
+            with raise_if_output_closed():
+                return job(cfg)
         except Busy as problem:
             if not sweep.can_postpone():  # another process took over the run: wait for it
                 return run(cfg)
@@ -111,6 +112,8 @@ def read_words(words: Sequence[str]) -> list[str]:
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]
     flags, unknown = parser.parse_known_args([*words])
+    if (flags.package or flags.resolve) and not (flags.cfg or flags.help):
+        refuse("--package and --resolve go with --cfg job")
     for word in [*unknown, *(each for each in flags.overrides if not re.match(r"~|[^\s=]+=", each))]:
         name = re.sub(r"^\W+|[\s=:].*", "", word).replace("-", "_")
         refuse(f"{word}: no setting{suggest_setting(name)}")
@@ -118,9 +121,11 @@ def read_words(words: Sequence[str]) -> list[str]:
 
 
 def quote_letters(word: str) -> str:
-    """Quote each value of a setting that has letters beyond ASCII, which Hydra reads only in quotes."""
+    """Quote each value that Hydra reads only in quotes: letters beyond ASCII, and what is no name for a choice."""
     name, equals, values = word.partition("=")
     plain = r"""[^,\[\]{}()'"=]*"""
+    if (CONF / name).is_dir():  # a choice is text
+        values = re.sub(r"(?:^|(?<=,))(\[[^]]*\]|null|[-+.\de]+)(?=,|$)", r"'\1'", values)
     letters = rf"""('[^']*'|"[^"]*")|{plain}[^\x00-\x7f,]{plain}"""
     return name + equals + re.sub(letters, _quote, values)
 

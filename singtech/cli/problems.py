@@ -147,8 +147,10 @@ def _describe_settings_error(problem: BaseException) -> str:
     text = str(problem)
     if name_match := re.match(r"Could not override '([^']*)'", text):
         return _describe_unknown_setting(name_match[1])
-    if sweep_match := re.match(r"Ambiguous value for argument '([^']*)'", text):
+    if sweep_match := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '([^']*)'", text):
         return f"{sweep_match[1]}: several values; add -m before the settings to run each of them."
+    if twice := re.match(r"Multiple values for ([^.]+)\.", text):
+        return f"+{twice[1]}: {twice[1]} has a choice already; omit the + to replace it."
     if isinstance(problem, OmegaConfBaseException) and (key_match := re.match(r"(?s)(.*?)\s+full_key: (\S+)", text)):
         reason, name = key_match.groups()
         if isinstance(problem, ConfigKeyError):

@@ -5,6 +5,7 @@ import traceback
 
 import pytest
 
+from singtech.__main__ import main
 from singtech.cli.problems import BUG_NOTE, run_verb, suggest_setting
 from singtech.errors import InvalidValue
 
@@ -98,6 +99,12 @@ def test_a_setting_in_the_form_of_another_program_is_one_sentence(call, command,
         ("data=/x", "data=/x: no such choice; there are demo, folder, table, vocalset."),
         ("hydra/launcher=basci", "hydra/launcher=basci: no such choice; there are basic"),
         ("optimizer.momentum=0.9", "optimizer.momentum: no such setting; +optimizer.momentum passes it to the class"),
+        ("condition=null", "condition=null: no such choice; there are all,"),
+        ("seed=range(0,3)", "seed=range(0,3): several values; add -m before the settings"),
+        ("alpha=0,5", "alpha=0,5: several values; add -m before the settings"),
+        ("+condition=late", "+condition: condition has a choice already; omit the + to replace it."),
+        ("--resolve", "--package and --resolve go with --cfg job"),
+        ("-pseed", "--package and --resolve go with --cfg job"),
         ("--config=x.yaml", "could match --config-path"),
         ("trainer.accelerator=cuda:0", "Omit trainer.accelerator to compute on what is there."),
     ],
@@ -120,3 +127,18 @@ def test_a_root_that_is_not_there_is_not_made(call, tmp_path):
     assert done.status == 1
     assert "found nothing; expected VocalSet's zip or its unpacked folder." in done.err
     assert not (tmp_path / "nope").exists()
+
+
+@pytest.mark.parametrize("words", ["run output_dir=", "run data.root=", "predict to=", "pack to="])
+def test_an_empty_path_is_not_the_current_folder(monkeypatch, capsys, words):
+    monkeypatch.setattr("sys.argv", ["singtech", *words.split()])
+    assert main() == 2
+    assert capsys.readouterr().err == f"error: {words.split()[1]}: its value is missing; name a path.\n"
+
+
+@pytest.mark.parametrize("words", ["tables output_dir=~/nowhere", "store output_dir=~/nowhere"])
+def test_a_tilde_is_the_home_folder_though_the_shell_left_it(monkeypatch, tmp_path, capsys, words):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["singtech", *words.split()])
+    assert main() == 1
+    assert f"{tmp_path}/nowhere" in capsys.readouterr().err

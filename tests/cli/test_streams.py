@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from singtech.__main__ import main
-from singtech.cli import config, predict, store, tables  # noqa: F401, before the children begin
+from singtech.cli import config, predict, protocol, store, tables  # noqa: F401, before the children begin
 from singtech.io.atomic import escape_text
 
 GONE = 128 + signal.SIGPIPE  # as a shell calls it
@@ -81,6 +81,18 @@ def test_streams_that_are_closed_full_or_unread(command):
     else:
         assert (full.status, full.err.count("\n"), full.err[:27]) == (1, 1, "error: no room on the disk ")
         assert (unread.status, unread.err) == (GONE, "")
+
+
+def print_much(cfg):
+    print("a line\n" * 100_000)
+
+
+def test_a_command_with_a_configuration_whose_output_nobody_reads(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("singtech.cli.protocol.main", config.hydra_command(print_much))
+    for words in (["data=demo"], ["-m", "data=demo", "seed=0,1"]):
+        done = in_child(["protocol", *words], out="gone")
+        assert (done.status, done.err) == (GONE, "")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

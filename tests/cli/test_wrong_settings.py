@@ -43,6 +43,13 @@ WRONG = [
     ("front_end.scale=db", "front_end.scale=mel", "front_end.scale=mel: expected log or linear"),
     ("front_end.hop_length=50", "front_end.hop_length=4000", "too few for model.pooling=table1"),
     ("trainer.accelerator=cpu", "trainer.accelerator=abacus", "accelerator='abacus'"),
+    ("seed=-1", "seed=99999999999999999999", "seed=99999999999999999999: expected a whole number below 2**63."),
+    ("rounding=1", "rounding=-9223372036854775808", "expected a whole number below 2**63."),
+    ("optimizer.lr=0.1", "optimizer.lr=inf", "optimizer.lr=inf: expected a finite number."),
+    ("loss.alpha=0.1", "loss.alpha=nan", "loss.alpha=nan: expected a finite number."),
+    ("model.features=1", "model.features=0", "model.features=0: expected a whole number from 1 up."),
+    ("schedule=smoke", "schedule=10", "schedule=10: no such choice; there are demo, paper, rehearsal, smoke."),
+    ("dc=late", "dc=[3,4]", "dc=[3,4]: no such choice; there are all, early, last, late, none."),
     ("logger=none", "logger=paper", "logger=paper: no such choice; there are"),
 ]
 
