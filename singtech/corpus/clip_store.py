@@ -52,7 +52,7 @@ from singtech.corpus.splits import (
     require_names,
     summarise_unusable,
 )
-from singtech.errors import Damaged, InvalidValue, Newer, NotThere
+from singtech.errors import Damaged, InvalidValue, Newer, NotThere, require, require_choice
 from singtech.io.atomic import atomic_folder, hash_file, remove_temporary_files, set_aside
 from singtech.io.lock import hold
 from singtech.io.stored import parse_json, reading
@@ -65,6 +65,7 @@ WAVEFORMS = "clips.npy"
 TABLES = ("clips.csv", "manifest.csv")
 SCHEMA = 2  # version of the stored files; older stores are made again
 CLIP_COLUMNS = ["recording", "singer", "technique", "context", "start", "samples", "digest"]
+FORM = ("name", "techniques", "clip_seconds", "sample_rate", "remainder", "trim_silence")  # decides the clips
 TYPES = dict.fromkeys([*CLIP_COLUMNS, *COLUMNS], str) | {"samples": int, "sample_rate": int, "start": float}
 
 log = logging.getLogger(__name__)
@@ -193,13 +194,7 @@ def prepare(
     fold_singers: str = "all",
     strict: bool = False,
     make: bool = True,
-    long_tail: float | None = None,
-    long_tail_order: Sequence[str] | None = None,
-    long_tail_total: int | None = None,
-    long_tail_seed: int = 0,
-    train_contexts: Sequence[str] | None = None,
-    test_contexts: Sequence[str] | None = None,
-    **form: Any,
+    **options: Any,
 ) -> Corpus | None:
     """Cut a source's recordings into clips, or open the stored clips.
 
@@ -214,23 +209,14 @@ def prepare(
         inner_fold: None, or 1 to folds - 1: the singers of the fold that many after `fold` validate.
         fold_singers: `all`, or `train` to leave the test singers of `split` out of the folds.
         strict: stop at an unusable recording, instead of omitting it with a note.
-        long_tail: thin the training recordings to a long tail of this ratio (see `thin_recordings`); None for all.
-        long_tail_order, long_tail_total, long_tail_seed: its techniques, most common first; its clips; its choice.
-        train_contexts: of the training and validation clips, which may select an epoch; None for all.
-        test_contexts: of the test clips; None for all. Clips of other contexts are in no subset.
         make: False returns None if there are no stored clips, instead of cutting them.
-        form: name, techniques and how to cut the clips (see `normalise_settings`).
+        options: of `normalise_settings` (`FORM`), and of `divide`.
     Raises:
         SingtechError: a setting or the source is wrong; the message says which and why.
         OSError: the source cannot be read, or the store cannot be written.
     """
     clip_split = make_split(split, fold, folds, inner_fold, fold_singers)
-    tail: dict[str, Any] = {
-        "long_tail_order": long_tail_order,
-        "long_tail_total": long_tail_total,
-        "long_tail_seed": long_tail_seed,
-    }
-    settings = normalise_settings(**form)
+    settings = normalise_settings(**{name: options.pop(name) for name in FORM if name in options})
     if source is None:
         return None
     with open_recordings(source) as reader:
@@ -251,7 +237,7 @@ def prepare(
         if strict and store.unusable:
             raise Damaged(f"{store.unusable[0]}; repair it, or omit it with data.strict=false.")
         names = list_recordings(reader).names() if clip_split.by == "recording" else store.singers
-    return divide(store, clip_split, names, train_contexts, test_contexts, long_tail, **tail)
+    return divide(store, clip_split, names, **options)
 
 
 def divide(
@@ -269,6 +255,10 @@ def divide(
 
     Args:
         names: all singers of the source, or all recordings for a split by recording; None to check no names.
+        train_contexts: of the training and validation clips, which may select an epoch; None for all.
+        test_contexts: of the test clips; None for all. Clips of other contexts are in no subset.
+        long_tail: thin the training recordings to a long tail of this ratio (see `thin_recordings`); None for all.
+        long_tail_order, long_tail_total, long_tail_seed: its techniques, most common first; its clips; its choice.
     """
     corpus = _apply_split(store, clip_split, names)
     if train_contexts is not None or test_contexts is not None:
@@ -325,16 +315,14 @@ def normalise_settings(
     Raises:
         InvalidValue: a setting is out of range.
     """
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise InvalidValue(f"data.name={name}: expected letters, digits, - and _, because it names folders and rows.")
-    if not 0 < clip_seconds <= 3600:
-        raise InvalidValue(f"data.clip_seconds={clip_seconds}: expected seconds, such as 3.0.")
-    if sample_rate != int(sample_rate) or not 1000 <= sample_rate <= 384_000:
-        raise InvalidValue(f"data.sample_rate={sample_rate}: expected whole samples a second, such as 44100.")
-    if remainder not in ("drop", "pad"):
-        raise InvalidValue(f"data.remainder={remainder}: expected drop or pad.")
-    if trim_silence is not None and not 0 < trim_silence <= 200:
-        raise InvalidValue(f"data.trim_silence={trim_silence}: expected null, or dB below the peak, such as 40.")
+    is_name, is_whole = bool(re.fullmatch(r"\w[\w.-]*", name)), sample_rate == int(sample_rate)
+    require(is_name, "data.name", name, "letters, digits, - and _, because it names folders and rows")
+    require(0 < clip_seconds <= 3600, "data.clip_seconds", clip_seconds, "seconds, such as 3.0")
+    is_rate = is_whole and 1000 <= sample_rate <= 384_000
+    require(is_rate, "data.sample_rate", sample_rate, "whole samples a second, such as 44100")
+    require_choice("data.remainder", remainder, ("drop", "pad"))
+    is_level = trim_silence is None or 0 < trim_silence <= 200
+    require(is_level, "data.trim_silence", trim_silence, "null, or dB below the peak, such as 40")
     return {
         "name": name,
         "techniques": None if techniques is None else parse_names("data.techniques", techniques),
@@ -402,12 +390,10 @@ def read_store(folder: Path) -> Corpus:
             pd.read_csv(folder / name, dtype=TYPES, usecols=columns, na_filter=False)[columns]
             for name, columns in zip(TABLES, (CLIP_COLUMNS, COLUMNS), strict=True)
         )
-        stamp, settings = content.pop("stamp", None), content["settings"]
-        header, shape = _make_npy_header(len(clips), settings), (len(clips), count_clip_samples(settings))
-        with (folder / WAVEFORMS).open("rb") as file:
-            if file.read(len(header)) != header:
-                raise ValueError(f"{WAVEFORMS} and clips.csv do not fit together")
-        waveforms = np.memmap(folder / WAVEFORMS, "<i2", "r", offset=len(header), shape=shape)
+        stamp = content.pop("stamp", None)
+        waveforms = np.load(folder / WAVEFORMS, mmap_mode="r", allow_pickle=False)
+        if (waveforms.dtype, waveforms.shape) != ("<i2", (len(clips), count_clip_samples(content["settings"]))):
+            raise ValueError(f"{WAVEFORMS} and clips.csv do not fit together")
         content["techniques"] = tuple(content["techniques"])
         corpus = Corpus(folder, **content, clips=clips, waveforms=waveforms, recordings=recordings)
         if stamp not in (None, _read_stamp(folder)):
@@ -453,11 +439,7 @@ def write_store(source: Source, folder: Path, key: str, settings: dict, clip_spl
 
 
 def _apply_split(store: Corpus, clip_split: Split, names: Sequence[str] | None) -> Corpus:
-    """Apply a split to a store, see `divide`.
-
-    Raises:
-        InvalidValue: the split does not fit the store.
-    """
+    """Apply a split to a store, see `divide`."""
     if names is not None:
         require_names(clip_split, names)
     if clip_split.fold is not None:
@@ -480,29 +462,26 @@ def _keep_contexts(corpus: Corpus, train: Sequence[str] | None, test: Sequence[s
     Raises:
         InvalidValue: a context does not occur, or leaves a technique without training clips or no test clip.
     """
-    names = {"data.train_contexts": train, "data.test_contexts": test}
-    contexts = {setting: parse_names(setting, each) for setting, each in names.items() if each is not None}
+    lists = {"data.train_contexts": train, "data.test_contexts": test}
+    contexts = {setting: parse_names(setting, each) for setting, each in lists.items() if each is not None}
     if [] in contexts.values():
         raise InvalidValue("data.train_contexts, data.test_contexts: expected null, or a list of at least one context.")
-    there = sorted(set(corpus.clips["context"]) - {""})
+    available = sorted(set(corpus.clips["context"]) - {""})
     for setting, chosen in contexts.items():
-        for context in [name for name in chosen if name not in there]:
-            known = f"there are {escape(', '.join(there))}" if there else "this corpus tells no contexts"
+        for context in [name for name in chosen if name not in available]:
+            known = f"there are {escape(', '.join(available))}" if available else "this corpus tells no contexts"
             raise InvalidValue(f"{setting} names {escape(context)}: {known}.")
-    setting_of = {"train": "data.train_contexts", "validation": "data.train_contexts", "test": "data.test_contexts"}
+    settings = zip(SPLITS, ("data.train_contexts", "data.train_contexts", "data.test_contexts"), strict=True)
+    allowed = {subset: contexts[setting] for subset, setting in settings if setting in contexts}
 
-    def kept(table: pd.DataFrame) -> pd.Series:
-        is_kept = pd.Series(True, table.index)
-        for subset, setting in setting_of.items():
-            if setting in contexts:
-                is_kept &= (table["split"] != subset) | table["context"].isin(contexts[setting])
-        return is_kept
+    def is_other(table: pd.DataFrame) -> pd.Series:
+        pairs = zip(table["split"], table["context"], strict=True)
+        return pd.Series([context not in allowed.get(subset, [context]) for subset, context in pairs], table.index)
 
-    clips, table, lost = corpus.clips, corpus.recordings, {}
-    clips = clips.assign(split=clips["split"].where(kept(clips), ""))
-    for subset in SPLITS:
-        before, after = (set(each["technique"][each["split"] == subset]) for each in (corpus.clips, clips))
-        lost[subset] = [technique for technique in corpus.techniques if technique in before - after]
+    is_other_clip, is_other_recording = is_other(corpus.clips), is_other(corpus.recordings)
+    clips = corpus.clips.assign(split=corpus.clips["split"].mask(is_other_clip, ""))
+    before, after = (each.groupby("split")["technique"].agg(set) for each in (corpus.clips, clips))
+    lost = {s: [t for t in corpus.techniques if t in before.get(s, set()) - after.get(s, set())] for s in SPLITS}
     said = ", ".join(f"{setting}=[{escape(','.join(each))}]" for setting, each in contexts.items())
     if lost["train"]:
         rest = ",".join(technique for technique in corpus.techniques if technique not in lost["train"])
@@ -512,12 +491,12 @@ def _keep_contexts(corpus: Corpus, train: Sequence[str] | None, test: Sequence[s
         )
     if "test" not in set(clips["split"]):
         raise InvalidValue(f"{said}: no test clip is left; name other contexts.")
-    amounts = [plural(int((~kept(each)).sum()), noun) for each, noun in ((table, "recording"), (corpus.clips, "clip"))]
-    notes = [f"left out {amounts[0]} with {amounts[1]} of other contexts: {said}"]
+    amount = f"{plural(is_other_recording.sum(), 'recording')} with {plural(is_other_clip.sum(), 'clip')}"
+    notes = [f"left out {amount} of other contexts: {said}"]
     for subset in ("validation", "test"):
         notes += [f"no {subset} recording of {t}: its scores will not be defined" for t in lost[subset]]
-    table = table[kept(table)].reset_index(drop=True)
-    return replace(corpus, clips=clips, recordings=table, notes=[*corpus.notes, *notes])
+    recordings = corpus.recordings[~is_other_recording].reset_index(drop=True)
+    return replace(corpus, clips=clips, recordings=recordings, notes=[*corpus.notes, *notes])
 
 
 def _thin(corpus: Corpus, **options: Any) -> Corpus:
@@ -549,11 +528,14 @@ def _write_clips(
     counts: Counter[tuple[int, str, str]] = Counter()
     labels = {recording.path: recording for recording in recordings.itertuples()}
 
-    def cut(name: str, data: bytes) -> tuple[CutRecording, list[str]]:
+    def cut(name: str, data: bytes) -> tuple[CutRecording, list[list]]:
         result, label = cut_recording(data, settings), labels[name]
         identity = [recording_name(name), label.singer, label.technique]
-        spans = zip(result.spans, result.clips, strict=True)
-        return result, [_hash_clip([*identity, *span], audio) for span, audio in spans]
+        clips = []
+        for (start, valid), audio in zip(result.spans, result.clips, strict=True):
+            digest = _hash_clip([*identity, start, valid], audio)
+            clips.append([*identity, label.context, start / settings["sample_rate"], valid, digest])
+        return result, clips
 
     with path.open("wb") as file:
         file.write(_make_npy_header(0, settings))
@@ -561,11 +543,8 @@ def _write_clips(
             if isinstance(result, Exception):
                 unusable.append(describe_unusable(name, result, strict))
                 continue
-            recording, digests = result
-            label = labels[name]
-            for (start, valid), digest in zip(recording.spans, digests, strict=True):
-                identity = [recording_name(name), label.singer, label.technique, label.context]
-                rows.append([*identity, start / settings["sample_rate"], valid, digest])
+            recording, its_rows = result
+            rows += its_rows
             samples.append([name, recording.header.samples, recording.header.sample_rate])
             counts += _count_oddities(recording, settings)
             file.write(np.ascontiguousarray(recording.clips, "<i2").data)

@@ -25,7 +25,7 @@ import pandas as pd
 
 from singtech.components import ComponentError
 from singtech.corpus.archive import OTHER_SUFFIXES, Source, is_recording
-from singtech.errors import Damaged, InvalidValue, SingtechError
+from singtech.errors import Damaged, InvalidValue, SingtechError, require
 from singtech.io.atomic import escape_text as escape
 from singtech.io.terminal import progress_bar
 from singtech.techniques import CORRECT_SPELLINGS
@@ -205,7 +205,8 @@ def process_recordings(
 
     def attempt(path: str) -> Any:
         try:
-            require_printable(path)
+            if path != escape(path):
+                raise Damaged("its name is no UTF-8 or has a control character; rename it")
             return work(path, source.read(path))
         except ComponentError:
             raise
@@ -236,24 +237,14 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def require_printable(path: str) -> None:
-    """Check that a path can be written into a table.
-
-    Raises:
-        Damaged: it has a control character or is not UTF-8.
-    """
-    if path != escape(path):
-        raise Damaged("its name is no UTF-8 or has a control character; rename it")
-
-
 def parse_names(setting: str, names: object) -> list[str]:
     """Return the names in a list, with accents composed as in the names of folders.
 
     Raises:
         InvalidValue: it is not a list.
     """
-    if isinstance(names, str | Mapping) or not isinstance(names, Sequence):
-        raise InvalidValue(f"{setting}={names}: expected a list, [{names}].")
+    is_list = isinstance(names, Sequence) and not isinstance(names, str)
+    require(is_list, setting, names, f"a list, [{names}]")
     return [_compose_accents(str(name)) for name in names]
 
 

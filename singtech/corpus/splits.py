@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from singtech.corpus.manifest import escape, parse_names, plural, recording_name
-from singtech.errors import InvalidValue, NotThere
+from singtech.errors import InvalidValue, NotThere, require, require_choice
 
 SPLITS = ("train", "validation", "test")
 SPLIT_KINDS = ("singer", "recording")
@@ -76,20 +76,14 @@ def make_split(
         NotThere: there is no such text file.
     """
     by = split.get("by", "singer")
-    if by not in SPLIT_KINDS:
-        raise InvalidValue(f"data.split.by={by}: expected {' or '.join(SPLIT_KINDS)}.")
-    if folds < 2 or not (fold is None or 0 <= fold < folds):
-        raise InvalidValue(
-            f"data.fold={fold}, data.folds={folds}: expected null or a fold from 0, of two or more folds."
-        )
-    if inner_fold is not None and (fold is None or not 1 <= inner_fold < folds):
-        raise InvalidValue(
-            f"data.inner_fold={inner_fold}, data.fold={fold}: expected null, or a data.fold and 1 to {folds - 1}."
-        )
-    if fold_singers not in ("all", "train"):
-        raise InvalidValue(
-            f"data.fold_singers={fold_singers}: expected all, or train for those that data.split trains."
-        )
+    require_choice("data.split.by", by, SPLIT_KINDS)
+    is_fold = folds >= 2 and (fold is None or 0 <= fold < folds)
+    require(is_fold, f"data.fold={fold}, data.folds", folds, "null or a fold from 0, of two or more folds")
+    is_inner = inner_fold is None or (fold is not None and 1 <= inner_fold < folds)
+    setting = f"data.inner_fold={inner_fold}, data.fold"
+    require(is_inner, setting, fold, f"null, or a data.fold and 1 to {folds - 1}")
+    is_choice = fold_singers in ("all", "train")
+    require(is_choice, "data.fold_singers", fold_singers, "all, or train for those that data.split trains")
     test, validation = (_read_names(f"data.split.{name}", split.get(name) or [], by) for name in ("test", "validation"))
     train = None if split.get("train") is None else _read_names("data.split.train", split["train"], by)
     if fold is not None:
@@ -102,7 +96,7 @@ def make_split(
             raise InvalidValue("data.fold_singers=train needs data.split.by=singer, because folds are of singers.")
         left_out = tuple(test) if fold_singers == "train" else ()
         return Split([], [], fold=fold, folds=folds, inner_fold=inner_fold, left_out=left_out)
-    new_split = Split(test, validation, train, str(by), fold, folds)
+    new_split = Split(test, validation, train, str(by))
     subset_of: dict[str, str] = {}
     for subset, names in new_split.names().items():
         for name in names:
@@ -116,10 +110,8 @@ def _read_names(setting: str, names: object, by: object) -> list[str]:
     if isinstance(names, str):
         path = Path(names).expanduser()
         if not path.is_file():
-            raise NotThere(
-                f"{setting}={names}: there is no such file; expected a list, [{names}], or a text file with a name a "
-                "line."
-            )
+            wanted = f"expected a list, [{names}], or a text file with a name a line."
+            raise NotThere(f"{setting}={names}: there is no such file; {wanted}")
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
         names = [line for line in lines if line and not line.startswith("#")]
     names = parse_names(setting, names)
