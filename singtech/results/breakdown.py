@@ -90,7 +90,7 @@ def breakdown_page(answer: Answer) -> Page:
     notes = [note for kind, note in answer.notes.items() if kind not in left_out]
     lacking = len(answer.runs) - max(folds, 1) * sum(map(len, predictions.values()))
     if lacking:
-        notes.append(f"{lacking} runs are left out, whose runs/*/predictions.csv are not here.")
+        notes.append(f"{_counted(lacking, 'run')} left out: runs/*/predictions.csv is not here.")
     notes += [POOLED] * (folds > 0)
     names = [f"{data}-fold_{fold}" for fold in range(folds)] or [data]
     contexts, missing = pd.concat(map(collated.lengths_by_context, names)), list(answer.missing)

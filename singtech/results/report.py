@@ -5,7 +5,10 @@ recording, which the page's own script shows. Names that a user chose (corpus, r
 """
 
 import functools
+import hashlib
+import io
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +17,9 @@ import numpy as np
 import pandas as pd
 
 from singtech import metrics
+from singtech.errors import Damaged
 from singtech.io.atomic import write_text
+from singtech.io.stored import reading
 from singtech.results.claims import UNITS
 from singtech.results.clips import HARDEST, ClipProbabilities, RecordingMedia, compare, describe_recordings, wrong_clips
 from singtech.results.collate import Collated
@@ -27,6 +32,8 @@ from singtech.results.rows import COMPLETE, SCORED, VARIANT
 from singtech.results.settings import read_settings
 from singtech.results.summaries import Answer, in_order, printed, settings_of
 from singtech.results.summaries import answer as answer_experiment
+
+log = logging.getLogger(__name__)
 
 CURVE = ("epoch", "loss", "f1", "validation_f1")
 RUN = ("seed", "fold", "f1", "accuracy", "parameters", "epochs", "seconds", "device", "torch", "commit")
@@ -209,11 +216,18 @@ def _curves(answer: Answer) -> list[dict]:
     @functools.cache  # runs share phases
     def read(key: str) -> dict | None:
         folder = answer.collated.output_dir / "phases" / key
+        if not (folder / "log.csv").is_file():
+            return None
         try:
-            log = pd.read_csv(folder / "log.csv")
-            name = json.loads((folder / "phase.json").read_text(encoding="utf-8"))["phase"]["name"]
-            columns = {c: [round(float(v), 4) for v in log[c]] for c in CURVE if c in log}
-        except (OSError, ValueError, KeyError, TypeError):  # a phase that is absent or damaged has no curve
+            with reading(folder):
+                record, content = json.loads((folder / "phase.json").read_bytes()), (folder / "log.csv").read_bytes()
+                if record["files"]["log.csv"] != hashlib.sha256(content).hexdigest():
+                    raise ValueError("log.csv has changed")
+                epochs = pd.read_csv(io.BytesIO(content.strip() or b"epoch"))  # a phase without epochs has an empty one
+                name = record["phase"]["name"]
+                columns = {c: [round(float(v), 4) for v in epochs[c]] for c in CURVE if c in epochs}
+        except Damaged as problem:
+            log.warning("%s Its learning curve is left out.", problem)
             return None
         is_whole = {"epoch", "loss", "f1"} <= set(columns) and all(np.isfinite(v).all() for v in columns.values())
         return {"name": str(name), **columns} if is_whole else None

@@ -103,7 +103,8 @@ def read_rows(runs_folder: str | os.PathLike) -> list[dict]:
         rows += [] if row is None else [row]
     if faults:
         more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
-        log.warning("%s: %d unusable rows left out: %s%s", runs_folder, len(faults), "; ".join(faults[:5]), more)
+        amount = f"{len(faults)} unusable row{'s' * (len(faults) > 1)}"
+        log.warning("%s: %s left out: %s%s", runs_folder, amount, "; ".join(faults[:5]), more)
     return rows
 
 

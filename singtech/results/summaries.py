@@ -176,7 +176,7 @@ def answer(
         missing.append((f"{' and '.join(experiment.references)}, from the clips of the corpus", clips))
     notes = on_group(group) | ({"over folds": OVER_FOLDS.format(folds=experiment.folds)} if use_folds else {})
     notes |= {"demo": DEMO} if data == "demo" and group.includes(Settings.of({"schedule": "demo"})) else {}
-    notes |= _on_units(experiment, runs, frame)
+    notes |= _on_units(experiment, runs, frame, collated.jackknife)
     floor = on_rounding(needed, counted)
     if not floor and len(conditions) > 1 and (results["rounding"] != 0).any():
         others = replace(find_experiment("rounding"), metrics=experiment.metrics, folds=experiment.folds)
@@ -457,7 +457,7 @@ def _missing(
     return missing
 
 
-def _on_units(experiment: Experiment, runs: pd.DataFrame, frame: pd.DataFrame) -> dict[str, str]:
+def _on_units(experiment: Experiment, runs: pd.DataFrame, frame: pd.DataFrame, jackknife: Jackknife) -> dict[str, str]:
     """Note which seeds or folds each mean covers, which rows differ, and which have intervals."""
     if not len(runs):
         return {}
@@ -488,9 +488,15 @@ def _on_units(experiment: Experiment, runs: pd.DataFrame, frame: pd.DataFrame) -
             "few. A number that all singers have alike, or one alone, has no interval."
         )
     if not has_interval.all():
-        lacking = (~has_interval).sum()
-        why = "they have one fold" if experiment.folds else "their runs/*/predictions.csv are not here"
-        notes["no interval"] = f"No interval for {lacking} rows: {why}."
+        lacking = has_interval[~has_interval].index
+        has_scores = all(map(jackknife.scores, runs.loc[runs["condition"].isin(lacking), "run"]))
+        why = (
+            "each number is of one singer, or all singers have it alike"
+            if has_scores
+            else "runs/*/predictions.csv is not here"
+        )
+        why = "there is one fold" if experiment.folds else why
+        notes["no interval"] = f"No interval for {len(lacking)} row{'s' * (len(lacking) > 1)}: {why}."
     if experiment.baseline:
         base = experiment.label(experiment.baseline)
         notes["baseline"] = f"To {base}: mean ± deviation of the differences, {unit} by {unit}."

@@ -1,5 +1,6 @@
 """Clips in a real browser: pictures, addresses, lists, two conditions beside each other, the map, learning curves."""
 
+import hashlib
 import io
 import json
 import time
@@ -58,8 +59,10 @@ def page(tmp_path_factory):
             halve(folder / "predictions.csv")
         phase = place / "phases" / f"{strategy}{seed}"
         phase.mkdir(parents=True)
-        (phase / "log.csv").write_text("epoch,loss,f1\n1,2.0,0.25\n2,1.0,0.5\n3,0.5,0.75\n")
-        (phase / "phase.json").write_text(json.dumps({"phase": {"name": "features"}}))
+        curve = b"epoch,loss,f1\n1,2.0,0.25\n2,1.0,0.5\n3,0.5,0.75\n"
+        (phase / "log.csv").write_bytes(curve)
+        files = {"log.csv": hashlib.sha256(curve).hexdigest()}
+        (phase / "phase.json").write_text(json.dumps({"phase": {"name": "features"}, "files": files}))
     store = make_store([(s, t, "", c, r) for s, t, c, r in CLIPS], 24000, 3.0)
     with io.BytesIO() as buffer:
         np.save(buffer, np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32))

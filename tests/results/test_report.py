@@ -1,5 +1,6 @@
 """The report as text: nothing of a person's is markup, rows stay together, what is not here is said."""
 
+import hashlib
 import io
 import json
 import re
@@ -268,6 +269,25 @@ def test_features_of_the_last_phase_that_has_them_are_mapped(store):
     assert layout["axes"][0] == "component 1: 100 % of the variance"
     assert [abs(x) for x, y in layout["points"]] == [1000, 1000]
     assert layout["points"][0][0] == -layout["points"][1][0]
+
+
+@pytest.mark.parametrize("damage", ["epoch,loss,f1\n1,9.0,0.25\n", "", None])
+def test_a_curve_that_was_changed_is_left_out_and_named(store, caplog, damage):
+    curve = "epoch,loss,f1\n1,2.0,0.25\n"
+    files = {"log.csv": hashlib.sha256(curve.encode()).hexdigest()}
+    for key, content in (("a", curve), ("b", curve if damage is None else damage)):
+        phase = store / "phases" / key
+        phase.mkdir(parents=True)
+        (phase / "log.csv").write_text(content)
+        (phase / "phase.json").write_text(json.dumps({"phase": {"name": key}, "files": files}))
+    phases = [{"name": key, "epoch": [1.0], "loss": [2.0], "f1": [0.25]} for key in ("a", "b")]
+    assert payload(report(store))["curves"][0]["phases"] == (phases if damage is None else phases[:1])
+    said = [message for message in caplog.messages if "curve" in message]
+    assert said == (
+        []
+        if damage is None
+        else [f"{store / 'phases' / 'b'} is damaged (log.csv has changed). Its learning curve is left out."]
+    )
 
 
 def test_without_features_the_page_says_what_to_bring(store):

@@ -392,6 +392,23 @@ def test_a_change_has_the_jackknifes_interval_over_singers_and_seeds(run, put_pr
     assert tuple(found[["change", "change_low", "change_high"]]) == pytest.approx((1 / 6, 1 / 6 - half, 1 / 6 + half))
 
 
+@pytest.mark.parametrize(
+    ("singers", "why"),
+    [
+        ((), "runs/*/predictions.csv is not here"),
+        (("ann",), "each number is of one singer, or all singers have it alike"),
+        (("ann", "ben"), ""),
+    ],
+)
+def test_a_row_without_interval_says_why(run, put_predictions, collated, tmp_path, singers, why):
+    folder = run()
+    if singers:
+        clips = [(singer, "belt", told, "scales", 0) for singer, told in zip(singers, ("belt", "trill"), strict=False)]
+        put_predictions(folder, clips)
+    notes = answer(replace(TABLE, metrics=("accuracy",)), replace(collated(), output_dir=tmp_path), "vocalset").notes
+    assert notes.get("no interval", "") == (why and f"No interval for 1 row: {why}.")
+
+
 FLAT = read_condition("late_crt_wc", ablation="flatten")
 
 
