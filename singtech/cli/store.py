@@ -4,6 +4,7 @@ Without an option, it lists runs, phases and clip stores with their sizes, ages 
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from singtech.cli.options import command, option
 from singtech.corpus.download import format_bytes
 from singtech.errors import InvalidValue, NotThere
-from singtech.io.terminal import format_table, progress_bar, terminal_width, wrap
+from singtech.io.terminal import format_table, terminal_width, wrap
 from singtech.results.collate import match_one_name
 
 NEVER_USED = ("run", "damaged")  # kinds of entries that no row uses
@@ -91,7 +92,7 @@ def _remove(output_dir: Path, sure: bool) -> list[str]:
 def _check(output_dir: Path) -> tuple[list[str], int]:
     from singtech.training.inventory import check
 
-    count, faults, busy = check(output_dir, lambda entries: iter(progress_bar("checking", "entries", items=entries)))
+    count, faults, busy = check(output_dir)
     summary = f"{count - len(busy)} entries looked at"
     if not faults:
         return [*busy, f"{summary}, every one whole."], 0
@@ -108,10 +109,9 @@ def _show(output_dir: Path, part: str) -> list[str]:
         wrap(f"{name}: {value}", "#     ", "# ") for name, value in row.items() if str(value) not in ("", "nan", "None")
     ]
     configuration = output_dir / "runs" / row["run"] / "config.yaml"
+    settings = f"# {configuration} is absent; the command shows the configuration with --cfg job."
     if configuration.is_file():
         settings = configuration.read_text(encoding="utf-8").rstrip()
-    else:
-        settings = f"# {configuration} is absent; the command shows the configuration with --cfg job."
     return [*lines, "", command, "", settings]
 
 
@@ -131,10 +131,10 @@ def _compare(output_dir: Path, runs: str) -> list[str]:
 
 def _format_entries(entries: Sequence) -> list[str]:
     """Format a table of each kind of entry; runs of each state have a table of their own."""
-    groups: dict[str, list] = {}
+    groups = defaultdict(list)
     for entry in entries:
         name = f"runs, {entry.description}" if entry.kind == "run" else entry.kind.replace("phase", "phases")
-        groups.setdefault(name, []).append(entry)
+        groups[name].append(entry)
     lines = []
     for name, group in groups.items():
         lines += [wrap(f"{name}:"), _format_table(group), ""]
@@ -143,15 +143,14 @@ def _format_entries(entries: Sequence) -> list[str]:
 
 def _format_table(entries: Sequence) -> str:
     """Format entries of one kind; a long name is not wrapped."""
-    kind, lines = entries[0].kind, []
+    has_users, lines = entries[0].kind not in NEVER_USED, [["name", "size", "changed", "rows", "what it is"]]
     for entry in entries:
         changed = time.strftime("%Y-%m-%d", time.localtime(entry.change_time))
-        users = [] if kind in NEVER_USED else [str(len(set(entry.users)))]
-        state = [] if kind in NEVER_USED else [entry.description]
-        lines.append([entry.name, format_bytes(entry.size), changed, *users, *state])
-    header = ["name", "size", "changed"] + ([] if kind in NEVER_USED else ["rows", "what it is"])
+        users = str(len(set(entry.users)))
+        lines.append([entry.name, format_bytes(entry.size), changed, users, entry.description])
+    header, *lines = lines if has_users else [line[:3] for line in lines]
     width = max(terminal_width(), max(len(entry.name) for entry in entries) + 24)
-    return format_table(header, lines, ends_in_words=kind not in NEVER_USED, width=width)
+    return format_table(header, lines, ends_in_words=has_users, width=width)
 
 
 def _format_total(entries: Sequence) -> str:

@@ -3,13 +3,12 @@
 import json
 import re
 import zipfile
-import zlib
 from pathlib import Path
 
-from singtech.errors import Conflict, Damaged, Newer, NotThere
+from singtech.errors import Conflict, Damaged, NotThere
 from singtech.io.atomic import atomic_folder, atomic_path, write_bytes
 from singtech.io.lock import hold
-from singtech.io.stored import one_line, parse_json
+from singtech.io.stored import parse_json, reading
 from singtech.results.collate import CORPORA, RESULTS
 from singtech.results.predictions import PREDICTIONS, VALIDATION
 from singtech.results.rows import COMPLETE, ROW, parse_row, read_rows
@@ -54,30 +53,24 @@ def merge(path: Path, output_dir: Path) -> tuple[int, int]:
     """
     if not path.is_file():
         raise NotThere(f"{path}: no such file. Make one with `singtech pack to=FILE`.")
-    try:
-        with zipfile.ZipFile(path) as archive, hold(output_dir / RESULTS, f"{path} is being merged"):
-            names = _list_entries(archive)
-            runs = {name.split("/")[1] for name in names if name.startswith("runs/")}
-            new = sorted(run for run in runs if not (output_dir / "runs" / run).exists())
-            for name in names:
-                target = output_dir / name
-                is_expected = target.exists() or (name.startswith("runs/") and name.split("/")[1] not in new)
-                if is_expected and not (target.is_file() and target.read_bytes() == archive.read(name)):
-                    raise Conflict(f"{target} is not what {path} holds under this name. Nothing was merged: keep one.")
-            for run in new:
-                with atomic_folder(output_dir / "runs" / run) as folder:
-                    for name in names:
-                        if name.startswith(f"runs/{run}/"):
-                            (folder / name.split("/")[2]).write_bytes(archive.read(name))
-            for name in names:
-                if name.startswith(CORPORA) and not (output_dir / name).exists():
-                    write_bytes(output_dir / name, archive.read(name))
-    except Newer as problem:
-        raise Newer(f"{path}: {problem}.") from None
-    except Conflict:
-        raise
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, KeyError, TypeError) as problem:
-        raise Damaged(f"{path} is no packed file ({one_line(problem)}).") from None
+    with reading(path, fault="is no packed file"), zipfile.ZipFile(path) as archive:
+        names = _list_entries(archive)
+    with zipfile.ZipFile(path) as archive, hold(output_dir / RESULTS, f"{path} is being merged"):
+        runs = {name.split("/")[1] for name in names if name.startswith("runs/")}
+        new = sorted(run for run in runs if not (output_dir / "runs" / run).exists())
+        for name in names:
+            target = output_dir / name
+            is_expected = target.exists() or (name.startswith("runs/") and name.split("/")[1] not in new)
+            if is_expected and not (target.is_file() and target.read_bytes() == archive.read(name)):
+                raise Conflict(f"{target} is not what {path} holds under this name. Nothing was merged: keep one.")
+        for run in new:
+            with atomic_folder(output_dir / "runs" / run) as folder:
+                for name in names:
+                    if name.startswith(f"runs/{run}/"):
+                        (folder / name.split("/")[2]).write_bytes(archive.read(name))
+        for name in names:
+            if name.startswith(CORPORA) and not (output_dir / name).exists():
+                write_bytes(output_dir / name, archive.read(name))
     return len(new), len(runs) - len(new)
 
 
@@ -89,11 +82,13 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 
 def _list_entries(archive: zipfile.ZipFile) -> list[str]:
-    """List the entries of a packed file, and check that each is a results file and each row is complete."""
+    """List the entries of a packed file. Check that each is a whole results file, and each row complete."""
     names = [name for name in archive.namelist() if name != VERSION_FILE]
     invalid = [name for name in names if not _PATH.fullmatch(name) or ".." in name.split("/")]
     if invalid or len(set(names)) < len(names):
         raise Damaged(f"it holds {invalid[0]!r:.80}" if invalid else "it holds a name twice")
+    if archive.testzip():
+        raise Damaged("its checksums are not those of its content")
     parse_json(archive.read(VERSION_FILE), SCHEMA, "schema")
     for run in sorted({name.split("/")[1] for name in names if name.startswith("runs/")}):
         row = parse_row(archive.read(f"runs/{run}/{ROW}"), Path("runs", run))

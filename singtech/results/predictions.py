@@ -102,17 +102,16 @@ def read_predictions(path: Path) -> Predictions:
 
     if not path.exists():
         raise NotThere(f"{path} is absent.")
-    row = None
+    row: dict = {}
     with suppress(Damaged, Newer):
-        row = read_row(path.parent)
+        row = read_row(path.parent) or {}
     with reading(path, "`singtech store check=true` sets it aside"):
-        content = check_result(path.read_bytes(), path.name, row or {})
+        content = check_result(path.read_bytes(), path.name, row)
         frame = pd.read_csv(io.BytesIO(content), dtype=_TEXT, keep_default_na=False)
         prefix = LABEL if any(name.startswith(LABEL) for name in frame) else LOGIT
         names = [name for name in frame if name.startswith(prefix)]
         techniques = tuple(name.removeprefix(prefix) for name in names)
-        frame = frame.assign(**{name: "" for name in ("context",) if name not in frame})
-        clips = frame[[*CLIP]]
+        clips = (frame if "context" in frame else frame.assign(context=""))[[*CLIP]]
         logits = frame[names].to_numpy(dtype=np.float32)
         if not len(frame) or not set(frame["technique"]) <= set(techniques) or not np.isfinite(logits).all():
             raise ValueError("it holds no clips, techniques without a logit, or logits that are not finite")
@@ -132,8 +131,3 @@ def score(row: dict, folder: Path) -> dict:
         return row
     scores = read_predictions(folder / PREDICTIONS).score()
     return row | scores if not row.get("digest") else scores | row
-
-
-def same_score(one: float | None, other: float) -> bool:
-    """Whether two scores are equal up to rounding; None means nan."""
-    return bool(np.isclose(np.nan if one is None else one, other, rtol=0, atol=1e-9, equal_nan=True))

@@ -10,18 +10,22 @@ import os
 import shutil
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from singtech.corpus.clip_store import WAVEFORMS, check_clips, read_store
 from singtech.errors import Damaged, Newer, NotThere
 from singtech.io.atomic import set_aside
 from singtech.io.lock import Busy, hold
 from singtech.io.stored import reading
+from singtech.io.terminal import progress_bar
 from singtech.results.collate import RESULTS, read_lengths, read_results_file
 from singtech.results.conditions import flatten
-from singtech.results.predictions import PREDICTIONS, read_predictions, same_score
+from singtech.results.predictions import PREDICTIONS, read_predictions
 from singtech.results.rows import COMPLETE, ROW, check_result, read_digests, read_row, read_rows
 from singtech.training.phase_store import CHECKPOINT, StoredPhase, read_checkpoint, read_features
 from singtech.training.run import CONFIGURATION, read_configuration
@@ -53,10 +57,10 @@ class Entry:
     users: tuple[str, ...] = ()
     is_protected: bool = False
 
-    @property
-    def lock_target(self) -> Path:
-        """The path that its lock protects: for an unfinished phase, that of the phase."""
-        return self.path.with_name(self.name) if self.kind == "unfinished phase" else self.path
+    def lock(self) -> AbstractContextManager:
+        """Hold its lock, for an unfinished phase that of the phase; or raise `Busy`."""
+        target = self.path.with_name(self.name) if self.kind == "unfinished phase" else self.path
+        return hold(target, f"{self.path} is in use", wait=False)
 
     @property
     def is_unused(self) -> bool:
@@ -66,13 +70,7 @@ class Entry:
 
 def survey(output_dir: Path) -> list[Entry]:
     """List all entries, sorted by kind and name."""
-    users, unreadable_runs = find_users(output_dir)
-    entries = (
-        *_list_runs(output_dir),
-        *_list_phases(output_dir, users),
-        *_list_clips(output_dir, users),
-        *_list_damaged(output_dir, unreadable_runs),
-    )
+    entries = _list_entries(output_dir, *find_users(output_dir))
     return sorted(entries, key=lambda entry: (KINDS.index(entry.kind), entry.name))
 
 
@@ -85,15 +83,17 @@ def remove(entries: list[Entry], output_dir: Path) -> tuple[list[Entry], list[En
             continue
         with contextlib.suppress(Busy):
             if entry.is_unused:
-                with hold(entry.lock_target, f"{entry.path} is in use", wait=False):
-                    _delete(entry.path)
+                with entry.lock():
+                    hidden = entry.path.with_name(f".{entry.path.name.lstrip('.')}.removed.tmp")
+                    entry.path.rename(hidden)  # first, so that no process reads half of it
+                    shutil.rmtree(hidden) if hidden.is_dir() else hidden.unlink()
                     removed_entries.append(entry)
                     continue
         used_entries.append(entry)
     return removed_entries, used_entries
 
 
-def check(output_dir: Path, progress: Callable[[list], Iterator] = iter) -> tuple[int, list[str], list[str]]:
+def check(output_dir: Path) -> tuple[int, list[str], list[str]]:
     """Read phases, runs and clips byte by byte; set aside the damaged ones.
 
     Returns:
@@ -102,13 +102,10 @@ def check(output_dir: Path, progress: Callable[[list], Iterator] = iter) -> tupl
     """
     entries = [entry for entry in survey(output_dir) if entry.kind in CHECKS]
     faults, skip_reasons = [], []
-    for entry in progress(entries):
+    for entry in progress_bar("checking", "entries", items=entries):
         is_writable = os.access(entry.path.parent, os.W_OK)
-        lock = (
-            hold(entry.lock_target, f"{entry.path} is in use", wait=False) if is_writable else contextlib.nullcontext()
-        )
         try:
-            with lock, reading(entry.path):
+            with entry.lock() if is_writable else contextlib.nullcontext(), reading(entry.path):
                 CHECKS[entry.kind](entry.path)
         except (Busy, Newer) as problem:
             skip_reasons.append(f"{entry.path} was not checked: {problem}.")
@@ -119,12 +116,7 @@ def check(output_dir: Path, progress: Callable[[list], Iterator] = iter) -> tupl
 
 
 def compare_runs(output_dir: Path, runs: tuple[str, str]) -> list[tuple[str, str, str]]:
-    """Find the settings that decide the outcome and differ: (name, value in the first run, value in the second).
-
-    Raises:
-        NotThere: a run has no row here.
-        Damaged: a row cannot be read.
-    """
+    """Find the settings that decide the outcome and differ: (name, value in the first run, value in the second)."""
     first, second = (outcome_settings(output_dir, name) for name in runs)
     return [
         (name, *(json.dumps(each[name], ensure_ascii=False) if name in each else "—" for each in (first, second)))
@@ -168,11 +160,10 @@ def find_users(output_dir: Path) -> tuple[dict[str, tuple[str, ...]], tuple[str,
     set_aside_runs = {path.name[1:].rpartition(".damaged-")[0] for path in runs.glob(".*.damaged-*")}
     unreadable_runs = []
     for name in sorted(set_aside_runs | {folder.name for folder in _visible_folders(runs)}):
-        try:
-            is_readable = read_row(runs / name) is not None
-        except (Damaged, Newer):
-            is_readable = False
-        unreadable_runs += [] if is_readable else [name]
+        with contextlib.suppress(Damaged, Newer):
+            if read_row(runs / name) is not None:
+                continue
+        unreadable_runs.append(name)
     users: dict[str, tuple[str, ...]] = defaultdict(lambda: tuple(unreadable_runs))
     for row in collect_rows(output_dir):
         for key in (*row["phases"].split(), row["corpus_fingerprint"]):
@@ -180,41 +171,27 @@ def find_users(output_dir: Path) -> tuple[dict[str, tuple[str, ...]], tuple[str,
     return users, tuple(unreadable_runs)
 
 
-def _list_runs(output_dir: Path) -> Iterator[Entry]:
+def _list_entries(output_dir: Path, users: Mapping, unreadable_runs: tuple[str, ...]) -> Iterator[Entry]:
     for folder in _visible_folders(output_dir / "runs"):
         description, _ = _describe(_describe_run, folder)
         yield _make_entry("run", folder.name, folder, description, is_protected=True)
-
-
-def _list_phases(output_dir: Path, users: dict) -> Iterator[Entry]:
     for folder in _visible_folders(output_dir / "phases"):
         description, is_readable = _describe(_describe_phase, folder)
         yield _make_entry("phase", folder.name, folder, description, users[folder.name], not is_readable)
-    for folder in sorted((output_dir / "phases").glob(".*.work")):
+    for folder in (output_dir / "phases").glob(".*.work"):
         key = folder.name[1:].removesuffix(".work")
         description, is_readable = _describe(_describe_checkpoint, folder)
         yield _make_entry("unfinished phase", key, folder, description, users[key], not is_readable)
-
-
-def _list_clips(output_dir: Path, users: dict) -> Iterator[Entry]:
-    """List the clip stores. Those that were prepared last are protected."""
     lengths = read_lengths(output_dir).values()
-    current_states = {fingerprint for each in lengths for fingerprint in each["corpus_fingerprint"]}
+    last_prepared = {fingerprint for each in lengths for fingerprint in each["corpus_fingerprint"]}
     for folder in _visible_folders(output_dir / "data"):
-        if not any((folder / name).exists() for name in ("corpus.json", WAVEFORMS)):
-            continue  # recordings of the user
-        state, is_readable = _describe(lambda folder: read_store(folder).state[:16], folder)
-        is_protected = not is_readable or state in current_states
-        yield _make_entry("clips", folder.name, folder, f"state {state}", users[state], is_protected)
-
-
-def _list_damaged(output_dir: Path, unreadable_runs: tuple[str, ...]) -> Iterator[Entry]:
-    """List what was set aside. A run counts as in use until it is made again."""
-    for folder in (output_dir / name for name in ("runs", "phases", "data")):
-        for path in sorted(folder.rglob(".*.damaged-*")):
-            run = path.name[1:].rpartition(".damaged-")[0]
-            users = tuple({run}.intersection(unreadable_runs))
-            yield _make_entry("damaged", str(path.relative_to(output_dir)), path, "set aside", users)
+        if any((folder / name).exists() for name in ("corpus.json", WAVEFORMS)):  # else recordings of the user
+            state, is_readable = _describe(lambda folder: read_store(folder).state[:16], folder)
+            is_protected = not is_readable or state in last_prepared
+            yield _make_entry("clips", folder.name, folder, f"state {state}", users[state], is_protected)
+    for path in (path for name in ("runs", "phases", "data") for path in (output_dir / name).rglob(".*.damaged-*")):
+        runs = {path.name[1:].rpartition(".damaged-")[0]}.intersection(unreadable_runs)  # until they are made again
+        yield _make_entry("damaged", str(path.relative_to(output_dir)), path, "set aside", tuple(runs))
 
 
 def _describe(reader: Callable[[Path], str], folder: Path) -> tuple[str, bool]:
@@ -260,16 +237,6 @@ def _visible_folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("[!.]*") if path.is_dir())
 
 
-def _delete(path: Path) -> None:
-    """Remove a file or a folder. A folder is hidden first, so that no process reads half of it."""
-    if not path.is_dir():
-        path.unlink()
-        return
-    hidden = path.with_name(f".{path.name.lstrip('.')}.removed.tmp")
-    path.rename(hidden)
-    shutil.rmtree(hidden)
-
-
 def _check_phase(folder: Path) -> None:
     StoredPhase(folder).check()
     for path in sorted((folder / "features").glob("*.npy")):
@@ -284,7 +251,7 @@ def _check_run(folder: Path) -> None:
     if row["status"] != COMPLETE:
         return
     for name, metric in read_predictions(folder / PREDICTIONS).score().items():
-        if name in row and not same_score(row[name], metric):
+        if name in row and not np.isclose(np.nan if row[name] is None else row[name], metric, 0, 1e-9, equal_nan=True):
             raise Damaged(f"{folder}: {name} is {row[name]}, its predictions give {metric}")
     for name in read_digests(row):
         with reading(folder / name):

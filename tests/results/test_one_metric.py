@@ -96,7 +96,7 @@ def test_an_older_run_gets_it_from_its_predictions_and_stays_whole(older, reques
 def test_a_run_whose_own_scores_are_wrong_is_still_set_aside(older, added):
     (folder,) = (older / "runs").glob("*crt_wc*")
     row = json.loads((folder / "row.json").read_text())
-    (folder / "row.json").write_text(json.dumps(row | {"f1": 0.25}))
+    write_row(folder, row | {"f1": 0.25})
     _, (fault,), _ = check(older)
     assert "f1 is 0.25, its predictions give 1.0" in fault
 
