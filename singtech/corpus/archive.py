@@ -62,12 +62,7 @@ def fetch_vocalset(root: str | os.PathLike, default: str | os.PathLike | None = 
 
 
 def own_recordings(root: str | os.PathLike | None) -> Path:
-    """Return the folder or zip at `root`, which holds your own recordings.
-
-    Raises:
-        InvalidValue: `root` is not set.
-        NotThere: nothing is at `root`.
-    """
+    """Return the folder or zip at `root`, which holds your own recordings; raise `NotThere` if nothing is there."""
     if not root:
         raise InvalidValue("data.root is not set: name the folder or zip that holds the recordings.")
     path = find_source(Path(root).expanduser())
@@ -89,15 +84,7 @@ def find_source(root: Path) -> Path | None:
 
 
 def open_source(path: str | os.PathLike, by_folders: bool = True) -> "Source":
-    """Open the recordings in a folder or zip.
-
-    Args:
-        by_folders: see `Source`.
-    Raises:
-        FileNotFoundError: nothing is at `path`.
-        Damaged: the zip cannot be read.
-        InvalidValue: no recording is in the layout that singtech reads.
-    """
+    """Open the recordings in a folder or zip, see `Source`."""
     path = Path(path)
     return (FolderSource if path.is_dir() else ZipSource)(path, by_folders)
 
@@ -107,6 +94,8 @@ class Source(contextlib.AbstractContextManager):
 
     Args:
         by_folders: whether folders name singer and technique. If not, files can be anywhere, and the base is `path`.
+    Raises:
+        InvalidValue: no recording is in these folders.
     """
 
     def __init__(self, path: Path, stamps: dict[str, str], by_folders: bool) -> None:
@@ -207,7 +196,6 @@ class ZipSource(Source):
         return data
 
     def close(self) -> None:
-        """Close the zip."""
         self._zip.close()
 
 

@@ -269,15 +269,7 @@ def divide(
 
 
 def find_store(folder: Path, name: str, state: str) -> Corpus | None:
-    """Find the clips of a corpus in one state.
-
-    Args:
-        folder: holds the stores.
-        name: of the corpus.
-        state: the first 16 digits of `Corpus.state`, as rows have it.
-    Returns:
-        The store without a split; None if there is none.
-    """
+    """Find the store of a corpus by the first 16 digits of its `Corpus.state`; None if there is none in `folder`."""
     for path in sorted(folder.glob(f"{glob.escape(name)}-*")):
         try:
             store = read_store(path)
@@ -355,11 +347,7 @@ def report(corpus: Corpus) -> str:
 
 
 def check_clips(store: Corpus) -> None:
-    """Compare each clip of a store with its digest.
-
-    Raises:
-        Damaged: a clip has changed.
-    """
+    """Compare each clip of a store with its digest; raise `Damaged` if one has changed."""
     for clip, audio in zip(store.clips.itertuples(), store.waveforms, strict=True):
         start = round(clip.start * store.sample_rate)
         if _hash_clip([clip.recording, clip.singer, clip.technique, start, clip.samples], audio) != clip.digest:
@@ -402,11 +390,7 @@ def read_store(folder: Path) -> Corpus:
 
 
 def write_store(source: Source, folder: Path, key: str, settings: dict, clip_split: Split, strict: bool) -> None:
-    """List a source's recordings and write their clips. Check the split before any recording is decoded.
-
-    Raises:
-        SingtechError: the split or the source is wrong, or the disk is full. The folder is then removed.
-    """
+    """List a source's recordings and write their clips. Check the split before any recording is decoded."""
     listing = list_recordings(source)
     require_names(clip_split, listing.names() if clip_split.by == "recording" else listing.singers())
     recordings, techniques, notes = choose_recordings(source, listing, settings["techniques"])
@@ -457,11 +441,7 @@ def _apply_split(store: Corpus, clip_split: Split, names: Sequence[str] | None) 
 
 
 def _keep_contexts(corpus: Corpus, train: Sequence[str] | None, test: Sequence[str] | None) -> Corpus:
-    """Take the clips of other contexts out of the subsets of a corpus.
-
-    Raises:
-        InvalidValue: a context does not occur, or leaves a technique without training clips or no test clip.
-    """
+    """Take the clips of other contexts out of the subsets of a corpus."""
     lists = {"data.train_contexts": train, "data.test_contexts": test}
     contexts = {setting: parse_names(setting, each) for setting, each in lists.items() if each is not None}
     if [] in contexts.values():

@@ -74,12 +74,7 @@ class _TransferFailed(Exception):
 
 
 def _transfer(url: str, part: Path, size: int, bar: Any) -> None:
-    """Send one request and append the answer to `part`.
-
-    Raises:
-        _TransferFailed: it ended before the file did; another attempt may succeed.
-        NoConnection, Damaged: another attempt cannot succeed.
-    """
+    """Send one request and append the answer to `part`; raise `_TransferFailed` if another attempt may succeed."""
     import requests
 
     start = _file_size(part)
@@ -119,11 +114,7 @@ def _file_size(path: Path) -> int:
 
 
 def require_room(folder: Path, work: str, needed: int) -> None:
-    """Check that `folder`'s disk has `needed` bytes free.
-
-    Raises:
-        NoSpace: it has too few.
-    """
+    """Check that `folder`'s disk has `needed` bytes free; raise `NoSpace` if not."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         text = f"{work} needs {format_bytes(needed)}, {format_bytes(free)} is free; make room."

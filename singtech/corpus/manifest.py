@@ -25,7 +25,7 @@ import pandas as pd
 
 from singtech.components import ComponentError
 from singtech.corpus.archive import OTHER_SUFFIXES, Source, is_recording
-from singtech.errors import Damaged, InvalidValue, SingtechError, require
+from singtech.errors import Damaged, InvalidValue, SingtechError
 from singtech.io.atomic import escape_text as escape
 from singtech.io.terminal import progress_bar
 from singtech.techniques import CORRECT_SPELLINGS
@@ -118,17 +118,14 @@ def _list_by_folders(names: Iterable[str]) -> Listing:
             notes.append(f"{plural(count, 'recording')} in {wrong} folders counted as {right}")
     recordings["technique"] = recordings["technique"].replace(CORRECT_SPELLINGS)
     if other_kinds:
-        notes.append(
-            f"left out {plural(other_kinds.total(), 'file')} neither .wav nor .flac: {list_counts(other_kinds)}"
-        )
+        count = plural(other_kinds.total(), "file")
+        notes.append(f"left out {count} neither .wav nor .flac: {list_counts(other_kinds)}")
     if sounds := sorted(name for name in names if name.lower().endswith(OTHER_SUFFIXES)):
         count = plural(len(sounds), "recording")
         log.warning("left out %s such as %s: a corpus takes .wav and .flac; convert them.", count, escape(sounds[0]))
     if wrong_folder:
-        notes.append(
-            f"left out {plural(len(wrong_folder), 'recording')} not in a <singer>/…/<technique>/ folder, "
-            f"such as {escape(wrong_folder[0])}"
-        )
+        count, example = plural(len(wrong_folder), "recording"), escape(wrong_folder[0])
+        notes.append(f"left out {count} not in a <singer>/…/<technique>/ folder, such as {example}")
     return Listing(recordings, notes)
 
 
@@ -165,11 +162,7 @@ def map_copies(digests: Mapping[str, str]) -> dict[str, str]:
 
 
 def require_techniques(techniques: Sequence[str], available: Sequence[str]) -> None:
-    """Check that every technique is available and listed once.
-
-    Raises:
-        InvalidValue: one is not.
-    """
+    """Check that every technique is available and listed once; raise `InvalidValue` if not."""
     for technique in techniques:
         if technique not in available:
             near = difflib.get_close_matches(technique, available, n=1)
@@ -180,11 +173,7 @@ def require_techniques(techniques: Sequence[str], available: Sequence[str]) -> N
 
 
 def describe_unusable(path: str, problem: Exception, strict: bool) -> str:
-    """Describe an unusable recording in one line.
-
-    Raises:
-        Damaged: with this line, if strict.
-    """
+    """Describe an unusable recording in one line; raise `Damaged` with this line if strict."""
     line = f"{escape(path)}: {str(problem) or type(problem).__name__}"
     if strict:
         raise Damaged(f"{line}; repair it, or omit it with data.strict=false.")
@@ -198,9 +187,6 @@ def process_recordings(
 
     A SingtechError, OSError or MemoryError is yielded instead of a result; a ComponentError is raised. A few recordings
     are in memory at once, of `MAX_BYTES` together, or one larger recording alone.
-
-    Args:
-        title: of the progress bar.
     """
 
     def attempt(path: str) -> Any:
@@ -216,10 +202,7 @@ def process_recordings(
     paths = list(paths)
     pending: deque[tuple[str, Future]] = deque()
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with (
-        ThreadPoolExecutor(workers) as pool,
-        progress_bar(title, "recordings", len(paths)) as bar,
-    ):
+    with ThreadPoolExecutor(workers) as pool, progress_bar(title, "recordings", len(paths)) as bar:
         while paths or pending:
             sizes = sum(source.size(path) for path in [*(path for path, _ in pending), *paths[:1]])
             is_full = len(pending) == 2 * workers or DECODED_BYTES * sizes > MAX_BYTES
@@ -238,13 +221,9 @@ def plural(count: int, noun: str) -> str:
 
 
 def parse_names(setting: str, names: object) -> list[str]:
-    """Return the names in a list, with accents composed as in the names of folders.
-
-    Raises:
-        InvalidValue: it is not a list.
-    """
-    is_list = isinstance(names, Sequence) and not isinstance(names, str)
-    require(is_list, setting, names, f"a list, [{names}]")
+    """Return the names of a list, with accents composed as in those of folders; raise `InvalidValue` if it is none."""
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise InvalidValue(f"{setting}={names}: expected a list, [{names}].")
     return [_compose_accents(str(name)) for name in names]
 
 

@@ -82,14 +82,7 @@ class TableSource:
 
 
 def read_labels(content: bytes, file: str, names: set[str]) -> dict[str, Label]:
-    """Read the labels in a CSV.
-
-    Args:
-        file: its name, for messages.
-        names: of all files below the root.
-    Raises:
-        InvalidValue: it is not a CSV, a column is missing, or a line is wrong.
-    """
+    """Read the labels in a CSV of this name, with a line for each of some of the root's files."""
     try:
         text = io.StringIO(content.decode("utf-8-sig"))
         table = pd.read_csv(text, dtype=str, na_filter=False, skip_blank_lines=False)
@@ -138,7 +131,6 @@ class OwnSource(Source):
         self._signature = hashlib.sha256(json.dumps([signature, sorted(self._labels.items())]).encode()).hexdigest()
 
     def labels(self) -> dict[str, Label]:
-        """Return the label of each recording."""
         return self._labels
 
     def signature(self) -> str:
@@ -146,7 +138,6 @@ class OwnSource(Source):
         return self._signature
 
     def close(self) -> None:
-        """Close the source, if it can be closed."""
         getattr(self._source, "close", bool)()
 
     def _read_file(self, path: str) -> bytes:
@@ -161,11 +152,7 @@ class OwnSource(Source):
 
 
 def _check_labels(labels: object, names: Collection[str], kind: str) -> dict[str, Label]:
-    """Return the labels as a dictionary of `Label`s.
-
-    Raises:
-        InvalidValue: `LabelledSource.labels` must return something else.
-    """
+    """Return the labels as a dictionary of `Label`s; raise `InvalidValue` if they are not as in `LabelledSource`."""
     if not isinstance(labels, Mapping) or not labels:
         value = "no label" if isinstance(labels, Mapping) else type(labels).__name__
         raise InvalidValue(f"data.source: {kind}.labels() gives {value}; expected a Label for each recording.")
@@ -180,13 +167,7 @@ def _check_labels(labels: object, names: Collection[str], kind: str) -> dict[str
 
 @contextmanager
 def _name_user_line(exempt: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Add your file and line to exceptions inside your own source.
-
-    Args:
-        exempt: exceptions that do not change.
-    Raises:
-        ComponentError: instead of an exception from one of your files.
-    """
+    """Raise `ComponentError`, with your file and line, instead of other exceptions inside your own source."""
     try:
         yield
     except Exception as problem:
@@ -221,10 +202,5 @@ def make_source(settings: Mapping) -> str | os.PathLike | LabelledSource:
 
 
 def open_recordings(source: str | os.PathLike | LabelledSource) -> Source:
-    """Open a source: the folder or zip at a path, or an object with its own labels.
-
-    Raises:
-        SingtechError, OSError: it cannot be read.
-        ComponentError: your own source raises an exception.
-    """
+    """Open a source: the folder or zip at a path, or an object with its own labels."""
     return open_source(source) if isinstance(source, str | os.PathLike) else OwnSource(source)

@@ -88,10 +88,9 @@ def make_split(
     train = None if split.get("train") is None else _read_names("data.split.train", split["train"], by)
     if fold is not None:
         if validation or train:
-            raise InvalidValue(
-                f"data.split names {'validation' if validation else 'training'} {by}s: with data.fold={fold} none "
-                "validates and all others train; leave validation empty and train null."
-            )
+            what = f"{'validation' if validation else 'training'} {by}s: with data.fold={fold} none"
+            advice = "leave validation empty and train null"
+            raise InvalidValue(f"data.split names {what} validates and all others train; {advice}.")
         if fold_singers == "train" and by != "singer":
             raise InvalidValue("data.fold_singers=train needs data.split.by=singer, because folds are of singers.")
         left_out = tuple(test) if fold_singers == "train" else ()
@@ -171,12 +170,7 @@ def assign_subsets(
 
 
 def note_split(split: Split, recordings: pd.DataFrame, clips: pd.DataFrame, techniques: Sequence[str]) -> list[str]:
-    """Note recordings in no subset, names and techniques missing in a subset, and singers in train and test.
-
-    Args:
-        recordings: those that have clips, with a column `split`.
-        clips: all clips, with a column `split`.
-    """
+    """Note recordings in no subset, names and techniques missing in a subset, and singers in train and test."""
     lines = []
     if outsiders := (recordings["split"] == "").sum():
         amount = f"{plural(outsiders, 'recording')} with {plural((clips['split'] == '').sum(), 'clip')}"
@@ -207,11 +201,6 @@ def summarise_unusable(unusable: Sequence[str]) -> str:
 def choose_fold_singers(clips: pd.DataFrame, fold: int, folds: int) -> list[str]:
     """Choose the test singers of one of `folds` folds, with scikit-learn's StratifiedGroupKFold, not shuffled.
 
-    Args:
-        clips: a row for each clip, with its singer and technique.
-        fold: from 0.
-    Returns:
-        Sorted names. Each singer is in one fold.
     Raises:
         InvalidValue: there are fewer singers than folds, or no other fold has clips of a technique.
     """
@@ -226,8 +215,6 @@ def choose_fold_singers(clips: pd.DataFrame, fold: int, folds: int) -> list[str]
     train, test = (clips.iloc[rows] for rows in parts[fold])
     missing = sorted(set(clips["technique"]) - set(train["technique"]))
     if missing:
-        raise InvalidValue(
-            f"data.fold={fold}: all clips of {', '.join(missing)} are in this fold, none is left to train on; leave it "
-            "out of data.techniques."
-        )
+        why = f"all clips of {', '.join(missing)} are in this fold, none is left to train on"
+        raise InvalidValue(f"data.fold={fold}: {why}; leave it out of data.techniques.")
     return sorted(test["singer"].unique())

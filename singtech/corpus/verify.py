@@ -143,15 +143,13 @@ def _decode(sample_rate: int, _: str, data: bytes) -> _Sound:
     waveform = mix_to_mono(channels)
     is_silent = not to_int16(waveform)[0].any()
     runs = find_clipped_runs(channels)
-    findings = []
-    if header.ends_early:
-        findings.append(("short", "the existing part is used"))
-    if is_silent:
-        findings.append(("silent", "at 16 bits every sample is 0"))
-    if runs:
-        findings.append(("clipped", f"{plural(len(runs), 'run')}, the longest of {max(runs):,} samples"))
-    if header.sample_rate != sample_rate:
-        findings.append(("sample rate", f"{header.sample_rate:,} Hz"))
+    oddities = [
+        ("short", header.ends_early, "the existing part is used"),
+        ("silent", is_silent, "at 16 bits every sample is 0"),
+        ("clipped", runs, f"{plural(len(runs), 'run')}, the longest of {max(runs, default=0):,} samples"),
+        ("sample rate", header.sample_rate != sample_rate, f"{header.sample_rate:,} Hz"),
+    ]
+    findings = [(kind, detail) for kind, is_so, detail in oddities if is_so]
     fingerprint = make_fingerprint(resample(waveform, header.sample_rate))
     return _Sound(len(channels), header.sample_rate, is_silent, hash_content(data), findings, fingerprint)
 

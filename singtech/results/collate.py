@@ -206,10 +206,8 @@ def rebuild(output_dir: str | os.PathLike) -> "dict[str, pd.DataFrame]":
 def rebuild_if_due(output_dir: str | os.PathLike, share: float = 0.05) -> bool:
     """Rebuild between the runs of a sweep, unless this would take more than `share` of the time since the last rebuild.
 
-    Else a sweep of 10,000 runs would spend hours on it. `rebuild` at the end of the sweep adds the last runs.
-
-    Returns:
-        Whether it was rebuilt.
+    Else a sweep of 10,000 runs would spend hours on it. `rebuild` at the end of the sweep adds the last runs. Return
+    whether it was rebuilt.
     """
     folder = Path(output_dir).resolve()
     start = time.monotonic()
@@ -239,11 +237,7 @@ def columns(names: set[str]) -> list[str]:
 
 
 def read_results_file(path: Path) -> "pd.DataFrame":
-    """Read results.csv as a frame like that of the runs themselves; empty if the file is missing.
-
-    Raises:
-        Damaged, Newer: it is damaged, or of a newer version.
-    """
+    """Read results.csv as a frame like that of the runs themselves; empty if the file is missing."""
     frame = _read_csv(path, _REQUIRED, schema.column_type)
     empty = {"number": math.nan, "count": math.nan, "whole": 0}
     names = columns(set(frame))
@@ -255,11 +249,7 @@ def read_results_file(path: Path) -> "pd.DataFrame":
 
 
 def read_lengths(output_dir: Path) -> "dict[str, pd.DataFrame]":
-    """Read the files in `corpora/`, see `Collated.lengths`.
-
-    Raises:
-        Damaged: one is damaged.
-    """
+    """Read the files in `corpora/`, see `Collated.lengths`."""
     return {path.stem: _read(path, _LENGTHS) for path in sorted((output_dir / CORPORA).glob("*.csv"))}
 
 

@@ -85,9 +85,6 @@ def write_index(
     """Write `README.md` into `folder` from the pages, first how much of each there is; return its path.
 
     Args:
-        folder: holds the figures of the pages.
-        data: the corpus.
-        pages: of the experiments, in printed order.
         group: the settings that the runs of these pages share.
         links: every group of the corpus's runs, and its index as seen from `folder`.
     """

@@ -13,9 +13,9 @@
 
 `<store>/.<key>.work/last.ckpt` is the checkpoint of a phase in training (`write_checkpoint`, `read_checkpoint`).
 
-Reading a phase needs no lock. A damaged file raises `Damaged`: `obtain` and `features` then rename the phase, features
-or checkpoint to `.<name>.damaged-<number>` and make it again. A file of a newer version raises `Newer` and is not
-changed.
+Reading a phase needs no lock. What reads a file that is missing or has changed raises `Damaged`: `obtain` and
+`features` then rename the phase, features or checkpoint to `.<name>.damaged-<number>` and make it again. A file of a
+newer version raises `Newer` and is not changed.
 """
 
 import contextlib
@@ -72,12 +72,7 @@ class StoredPhase:
 
     @property
     def record(self) -> dict:
-        """The settings of the phase and how long its training took (`phase.json`).
-
-        Raises:
-            Damaged: it cannot be read, or belongs to another phase.
-            Newer: a newer version wrote it.
-        """
+        """The settings of the phase and how long its training took (`phase.json`)."""
         with reading(self.folder / RECORD):
             record = parse_json((self.folder / RECORD).read_bytes(), FORMAT)
             if record["key"] != self.key or record.pop("sha256") != _digest(record):
@@ -85,12 +80,7 @@ class StoredPhase:
         return record
 
     def check(self) -> dict:
-        """Check the record and the bytes of all files except the features, which are checked when they are used.
-
-        Raises:
-            Damaged: a file is missing or has changed.
-            Newer: a newer version wrote the phase.
-        """
+        """Check the record and the bytes of all files except the features, which are checked when they are used."""
         record = self.record
         for name in {WEIGHTS, OPTIMIZER, LOG, *record["files"]}:
             path = self.folder / name
@@ -117,21 +107,12 @@ class StoredPhase:
             network.load_state_dict(load_file(self.folder / RUNNING), strict=False)
 
     def optimizer_state(self) -> dict:
-        """Read the optimizer's state at the end of the phase.
-
-        Raises:
-            Damaged: it holds something other than tensors and plain values.
-        """
+        """Read the optimizer's state at the end of the phase."""
         path = self.folder / OPTIMIZER
         return read_plain(path.read_bytes(), path)
 
     def features(self, clips: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        """Read the (N, D) features of a set of clips; compute and store them if they are missing or damaged.
-
-        Args:
-            clips: their fingerprint.
-            compute: computes the features.
-        """
+        """Read the (N, D) features of clips with a fingerprint; compute and store them if missing or damaged."""
         stem = self.folder / "features" / clips[:16]
         with hold(stem, f"features of phase {self.key} are being computed"):
             for path in sorted(stem.parent.glob(f"{stem.name}-*.npy")):
@@ -154,11 +135,7 @@ def features_name(clips: str, data: bytes) -> str:
 
 
 def read_features(path: Path) -> np.ndarray:
-    """Read (N, D) features.
-
-    Raises:
-        Damaged: the SHA-256 in the file's name is not that of its bytes.
-    """
+    """Read (N, D) features; the file's name holds the SHA-256 of its bytes."""
     with reading(path):
         data = path.read_bytes()
         if path.name != features_name(path.name.partition("-")[0], data):
@@ -174,36 +151,20 @@ def torch_bytes(value: object) -> bytes:
 
 
 def read_plain(data: bytes, path: Path) -> dict:
-    """Read a dictionary of tensors and plain values from torch's bytes, without running code from the file.
-
-    Args:
-        data: from `torch_bytes`.
-        path: their file, for the message.
-    Raises:
-        Damaged: they hold something else.
-    """
+    """Read a dictionary of tensors and plain values from the bytes of torch's file, without running code in them."""
     with reading(path), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # for files that torch refuses in the next line
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
 def write_checkpoint(path: Path, values: dict) -> None:
-    """Write tensors and plain values in one step, after their SHA-256, because torch does not detect a flipped bit.
-
-    Raises:
-        OSError: for example, the disk is full; the previous file is kept.
-    """
+    """Write tensors and plain values in one step, after their SHA-256, because torch does not detect a flipped bit."""
     data = torch_bytes(values | {"format": FORMAT})
     write_bytes(path, hashlib.sha256(data).digest() + data)
 
 
 def read_checkpoint(path: Path) -> dict:
-    """Read the values of `write_checkpoint`.
-
-    Raises:
-        Damaged: it is absent, or its bytes have changed.
-        Newer: a newer version wrote it.
-    """
+    """Read the values of `write_checkpoint`."""
     with reading(path):
         content = path.read_bytes()
         if content[:32] != hashlib.sha256(content[32:]).digest():
@@ -214,11 +175,7 @@ def read_checkpoint(path: Path) -> dict:
 
 
 def find_checkpoint(path: Path) -> Path | None:
-    """Find the checkpoint to continue from; None if it is missing, or damaged: then it is set aside with a warning.
-
-    Raises:
-        Newer: a newer version wrote it.
-    """
+    """Find the checkpoint to continue from; None if it is missing, or damaged: then it is set aside with a warning."""
     remove_temporary_files(path)
     if not path.exists():
         return None
@@ -231,12 +188,7 @@ def find_checkpoint(path: Path) -> Path | None:
 
 
 def open_phases(store: Path, keys: Sequence[str]) -> tuple[StoredPhase, ...]:
-    """Open finished phases and check them.
-
-    Raises:
-        NotThere: one is absent.
-        Damaged, Newer: one is damaged, or a newer version wrote it.
-    """
+    """Open finished phases and check them; raise `NotThere` if one is absent."""
     phases = tuple(StoredPhase(store / key) for key in keys)
     for phase in phases:
         if not phase.folder.is_dir():
@@ -255,12 +207,7 @@ class PhaseStore:
         self.folder = Path(folder)
 
     def find(self, key: str) -> StoredPhase | None:
-        """Find the finished phase with a key; None if there is none.
-
-        Raises:
-            Damaged: a file of it is missing or has changed.
-            Newer: a newer version wrote it.
-        """
+        """Find the finished phase with a key, and check it; None if there is none."""
         stored = StoredPhase(self.folder / key)
         if not stored.folder.exists():
             return None
@@ -280,7 +227,6 @@ class PhaseStore:
             wait: whether to wait for another process that trains it.
         Raises:
             Busy: another process trains it and `wait` is False, or has taken it over.
-            Newer: a newer version wrote it.
         """
         folder, work = self.folder / key, self.folder / f".{key}.work"
         with contextlib.suppress(Damaged):  # set aside below, under the lock

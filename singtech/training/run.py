@@ -147,10 +147,6 @@ def read_current(folder: Path, run: Run, corpus: Corpus) -> dict | None:
     """Read the row of a complete run that fits the present settings and corpus; None if the run must be made.
 
     Metrics that were added after the run was scored come from its predictions.
-
-    Raises:
-        Damaged: the row or its predictions are damaged.
-        Newer: a newer version wrote it.
     """
     row = read_row(folder)
     if row is None or row["status"] != COMPLETE or not row.get("digest"):  # the oldest have none
@@ -175,11 +171,7 @@ def read_current(folder: Path, run: Run, corpus: Corpus) -> dict | None:
 
 
 def read_configuration(folder: Path) -> dict:
-    """Read the configuration of a run, its values not yet checked. Call this in `reading`.
-
-    Raises:
-        ValueError: it is not YAML, or has changed since the run ended.
-    """
+    """Read the configuration of a run, its values not yet checked. Call this in `reading`."""
     path = folder / CONFIGURATION
     check_result(path.read_bytes(), path.name, read_row(folder) or {})
     return read_yaml(path)
@@ -219,11 +211,9 @@ def _record_end(
 
 def is_complete(folder: Path) -> bool:
     """Whether a run's folder has a complete row."""
-    try:
-        row = read_row(folder)
-    except (Damaged, Newer):
-        return False
-    return row is not None and row["status"] == COMPLETE
+    with contextlib.suppress(Damaged, Newer):
+        return (read_row(folder) or {}).get("status") == COMPLETE
+    return False
 
 
 def _say_how_it_ended(folder: Path, say: Callable[[str], None]) -> None:
