@@ -350,24 +350,6 @@ def test_where_nothing_is_it_says_so(store):
     assert "there are no results yet" in done.err
 
 
-@pytest.mark.parametrize("content", ["{", "", "[]"])
-def test_a_damaged_row_never_makes_its_phases_unused(call, own, two_runs, store, outputs, content):
-    before = [path.name for path in phases(outputs)]
-    row = runs(outputs)[0] / "row.json"
-    row.write_text(content)
-    assert not [entry.name for entry in survey(outputs) if entry.is_unused]
-    store("check=true")
-    collate(outputs)
-    assert not [entry.name for entry in survey(outputs) if entry.is_unused]
-    store("remove=unused", "sure=true")
-    assert [path.name for path in phases(outputs)] == before
-    again = call("run", "-m", "alpha=0.2,0.5", *own)
-    assert again.out.count(" trained (") == 0
-    store("remove=unused", "sure=true")
-    assert [path.name for path in phases(outputs)] == before
-    assert not list((outputs / "runs").glob(".*damaged*"))
-
-
 def test_the_data_dictionary_is_printed(store):
     done = store("columns=true")
     assert done.status == 0

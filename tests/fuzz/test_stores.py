@@ -1,15 +1,12 @@
 """Clip stores, damaged: the clips as they were cut, or none, so that they are cut anew."""
 
-import json
-
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import given
-from hypothesis import strategies as st
 
 from singtech.corpus.clip_store import SPLITS, prepare, report
-from tests.fuzz.contract import JSON, bounded, damaged, kept
+from tests.fuzz.contract import bounded, damaged, kept
 
 FILES = ("corpus.json", "clips.csv", "manifest.csv", "clips.npy")
 SETTINGS = {"name": "choir", "techniques": None, "split": {"test": ["ben"]}, "clip_seconds": 0.05, "sample_rate": 8000}
@@ -62,42 +59,18 @@ def test_a_damaged_file_of_a_store_is_whole_or_none(file, hot, store):
     each()
 
 
-def test_a_store_described_by_any_json_is_whole_or_none(store):
-    described = json.loads(store.whole["corpus.json"])
-
-    @bounded(30)
-    @given(st.sampled_from(sorted(described)), JSON, st.booleans())
-    def each(name, value, alone):
-        stored = value if alone else described | {name: value}
-        require_whole(kept(store, corpusn=json.dumps(stored).encode()))
-
-    each()
-
-
 @pytest.mark.parametrize(
-    ("file", "said", "forged"),
+    ("said", "forged"),
     [
-        ("clips.csv", b",400,", b",401,"),
-        ("clips.csv", b",400,", b",0,"),
-        ("clips.csv", b",0.0,", b",-1.0,"),
-        ("clips.csv", b",0.0,", b",inf,"),
-        ("clips.csv", b",trill,", b",belt,"),
-        ("manifest.csv", b",8000", b",0"),
-        ("manifest.csv", b",1000,", b",-1000,"),
-        ("clips.npy", b"'<i2'", b"'<u2'"),
-        ("clips.npy", b"False", b"True "),
-        ("clips.npy", b"NUMPY\x01", b"NUMPY\x02"),
+        (b"'<i2'", b"'<u2'"),
+        (b"False", b"True "),
+        (b"NUMPY\x01", b"NUMPY\x02"),
     ],
 )
-def test_a_store_that_says_what_cannot_be_is_none(file, said, forged, store):
-    whole = store.whole[file]
+def test_clips_whose_header_says_what_cannot_be_are_none(said, forged, store):
+    whole = store.whole["clips.npy"]
     assert said in whole
-    assert kept(store, **{file.partition(".")[0] + file[-1]: whole.replace(said, forged, 1)}) is None
-
-
-@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 100_000, b"\xef\xbb\xbf{}", b"9" * 5000, b"null"])
-def test_a_store_described_by_hostile_json_is_none(content, store):
-    assert kept(store, corpusn=content) is None
+    assert kept(store, clipsy=whole.replace(said, forged, 1)) is None
 
 
 def test_an_archive_or_pickle_under_the_name_of_the_clips_is_none(store):
