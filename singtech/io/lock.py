@@ -22,9 +22,8 @@ LEASE_SECONDS = 30.0  # must be the same on all machines that share a store
 POLL_SECONDS = 0.2
 SILENT_SECONDS = 1.0  # a shorter wait prints nothing
 
-_leases: dict[
-    tuple[int, str], SoftFileLease
-] = {}  # by process and path: a lease remembers since when the holder is silent
+# by process and path: a lease remembers since when the holder is silent
+_leases: dict[tuple[int, str], SoftFileLease] = {}
 
 
 class Busy(SingtechError):
