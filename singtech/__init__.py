@@ -5,6 +5,7 @@ CONTRIBUTING.md has the map of the modules; `singtech --help` lists the commands
 """
 
 import importlib
+import importlib.metadata
 from typing import Any
 
 __all__ = ["load_corpus", "load_run", "results"]
@@ -12,6 +13,8 @@ __all__ = ["load_corpus", "load_run", "results"]
 
 def __getattr__(name: str) -> Any:
     """Import these only when they are used."""
+    if name == "__version__":
+        return importlib.metadata.version("singtech")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "results":

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 
 from singtech.io.atomic import escape_text
@@ -46,7 +46,10 @@ def _run_verb() -> int:
         if word.startswith(PATHS) and word != escape_text(word):
             print(f"error: {escape_text(word)}: a control character, or no UTF-8; rename it.", file=sys.stderr)
             return 2
-    if verb in ("", "-h", "--help"):
+    if verb in ("-V", "--version", "version"):
+        print(f"singtech {metadata.version('singtech')}")
+        return 0
+    if verb in ("", "-h", "--help", "help"):
         print("usage: singtech <verb> [name=value …]\n")
         print(*(f"  {name:10}{text}" for name, text in VERBS.items()), sep="\n")
         print("\n`singtech <verb> --help` shows the options.")

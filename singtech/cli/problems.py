@@ -16,7 +16,7 @@ from singtech.io.interrupts import OutputClosed, Terminated, catch_signals, prep
 
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LIBRARIES = ("hydra", "omegaconf", "submitit")  # their errors concern settings or the cluster
-TYPE_NAMES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}  # as OmegaConf names them
+TYPE_NAMES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false", "bool": "true or false"}
 COMMON_NAMES = {  # names of other programs -> what singtech has
     "lr learning_rate": "optimizer.lr",
     "epochs max_epochs num_epochs n_epochs": "schedule.features and schedule.classifier",
@@ -157,10 +157,13 @@ def _describe_settings_error(problem: BaseException) -> str:
             return _describe_unknown_setting(name)
         if isinstance(problem, MissingMandatoryValue):
             return f"{name} is not set: give it a value."
-        value_match = re.search(r"Value '(.*)' of type '.*' could not be converted to (\w+)", reason, re.DOTALL)
+        is_not = "(?:of type '.*' could not be converted to|is not a valid)"
+        value_match = re.search(rf"Value '(.*)' {is_not} (\w+)", reason, re.DOTALL)
         if value_match and value_match[2] in TYPE_NAMES:
             return f"{name}={value_match[1]}: expected {TYPE_NAMES[value_match[2]]}."
-        return f"{name}: {' '.join(reason.split())}."
+        if reason.endswith("is not Optional"):
+            return f"{name}=null: expected a value."
+        return f"{name}: {' '.join(reason.split()).rstrip('.')}."
     return describe_error(problem.__cause__) if isinstance(problem.__cause__, OmegaConfBaseException) else ""
 
 

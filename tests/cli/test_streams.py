@@ -141,5 +141,12 @@ def test_ctrl_c_while_modules_are_imported_ends_without_a_traceback(module, tmp_
     verb = ["run"] if module == "singtech" else []
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])}
     command = [sys.executable, "-m", module, *verb]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    )
     assert (done.returncode, done.stderr) == (130, "interrupted: the same command continues where this one stopped.\n")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from singtech import __version__
 from singtech.__main__ import VERBS
 from singtech.__main__ import main as singtech
 from singtech.cli.usage import WITH_OPTIONS
@@ -43,6 +44,14 @@ def test_the_verbs_are_listed_with_a_line_each(monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[2 : 2 + len(VERBS)]] == list(VERBS)
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("word", ["--version", "version", "-V"])
+def test_the_version_is_told(monkeypatch, capsys, word):
+    monkeypatch.setattr(sys, "argv", ["singtech", word])
+    assert singtech() == 0
+    assert capsys.readouterr().out == f"singtech {__version__}\n"
+    assert __version__ in (Path(__file__).parents[2] / "pyproject.toml").read_text()
 
 
 def test_an_unknown_verb_is_one_sentence(monkeypatch, capsys):
