@@ -437,5 +437,8 @@ def _advise(path: Path) -> str:
     """Say what to do about a damaged collated file."""
     if path.parent.name == CORPORA:
         return "run `singtech prepare` to write it again"
-    is_made_here = any((path.parent / "runs").glob("[!.]*"))
-    return "`singtech tables` makes it again" if is_made_here else "copy it again from where it was made"
+    return (
+        "`singtech tables` makes it again"
+        if (path.parent / "runs").is_dir()
+        else "copy it again from where it was made"
+    )

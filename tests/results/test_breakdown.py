@@ -169,7 +169,7 @@ def test_a_recording_is_right_whose_clips_are_right_on_the_whole(run, put_predic
 def test_without_predictions_the_page_says_so(run, collated, tmp_path):
     run()
     paths, page = render(EXPERIMENT, replace(collated(), output_dir=tmp_path), {}, "vocalset", tmp_path)
-    assert "1 runs are left out" in paths[0].read_text()
+    assert "1 run left out" in paths[0].read_text()
     assert len(page.runs) == 1
     assert not len(page.frame)
 
