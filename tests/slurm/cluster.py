@@ -116,7 +116,8 @@ class Cluster:
         jobs = [job for job in self.jobs() if job.get("StdOut", "").startswith(f"{folder}/")]
         arrays = sorted({int(job.get("ArrayJobId", job["JobId"])) for job in jobs})[array : array + 1]
         jobs = [job for job in jobs if int(job.get("ArrayJobId", job["JobId"])) in arrays]
-        return next((job for job in jobs if job.get("ArrayTaskId", "0") == str(number)), {})
+        waiting = next((job for job in jobs if "-" in job.get("ArrayTaskId", "")), {})  # one record for several
+        return next((job for job in jobs if job.get("ArrayTaskId", "0") == str(number)), waiting)
 
     def _daemon(self, *words):
         with (self.folder / f"{words[0]}.out").open("wb") as out:

@@ -134,17 +134,24 @@ def test_a_job_out_of_time_is_queued_again_and_needs_no_command_that_waits(clust
 
 
 def test_a_failing_run_says_why_in_its_log_and_in_one_sentence_to_who_waits(sweep, logs, tmp_path):
-    command = sweep("front_end.hop_length=4000,50", "schedule=smoke", "trainer.accelerator=cpu", *SLURM)
+    command = sweep("optimizer.lr=1e30,1e-4", "schedule.features=3", "trainer.accelerator=cpu", *SLURM)
     assert command.wait(200) == 1
     said = (tmp_path / "outputs.out").read_text()
     assert "1 run of this sweep failed:" in said
-    assert "too few for model.pooling=table1" in said
+    assert "the loss is nan" in said
     assert said.splitlines()[-1].startswith("  singtech run ")
-    assert " front_end.hop_length=4000 " in said.splitlines()[-1]
+    assert " optimizer.lr=1e+30 " in said.splitlines()[-1]
     assert "Traceback" not in said
     assert "Traceback" in logs(0)
-    assert "too few for model.pooling=table1" in logs(0)
-    assert pd.read_csv(tmp_path / "outputs" / "results.csv")["status"].tolist() == ["complete"]
+    assert "the loss is nan" in logs(0)
+    assert sorted(pd.read_csv(tmp_path / "outputs" / "results.csv")["status"]) == ["complete", "failed"]
+
+
+def test_a_wrong_value_is_refused_before_any_job_is_submitted(sweep, tmp_path):
+    command = sweep("front_end.hop_length=4000,50", "schedule=smoke", "trainer.accelerator=cpu", *SLURM)
+    assert command.wait(200) == 1
+    assert "too few for model.pooling=table1" in (tmp_path / "outputs.out").read_text()
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_a_cancelled_job_stays_cancelled(cluster, sweep, logs, tmp_path):
