@@ -379,7 +379,7 @@ def test_smoke_shortens_the_schedule_of_every_corpus():
         (["alpha=abc"], "alpha=abc: expected a number."),
         (["batch_size=1.5"], "batch_size=1.5: expected a whole number."),
         (["schedule.features=x"], "schedule.features=x: expected a whole number."),
-        (["drop_last=maybe"], "drop_last: Value 'maybe' is not a valid bool"),
+        (["drop_last=maybe"], "drop_last=maybe: expected true or false"),
         (["dc.layers=[3,x]"], "dc.layers[1]=x: expected a whole number."),
         (["data.split.tset=[ann]"], "data.split.tset: no such setting (is data.split.test meant?)"),
         (["trainer.devcies=2"], "trainer.devcies: no such setting (is trainer.devices meant?)"),

@@ -44,7 +44,7 @@ def test_values_have_the_types_of_their_options(typed, name, value):
         (["run="], "run=: its value is missing; expected run=RUN."),
         ([], "run is not set: give it a value."),
         (["run=x", "overlap=half"], "overlap=half: expected a number."),
-        (["run=x", "picture=often"], "picture: Value 'often' is not a valid bool"),
+        (["run=x", "picture=often"], "picture=often: expected true or false"),
     ],
 )
 def test_a_mistake_is_one_sentence(typed, message):

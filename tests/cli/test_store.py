@@ -318,7 +318,7 @@ def test_a_check_sets_aside_what_is_damaged_and_the_next_run_makes_it_again(call
     ("settings", "message"),
     [
         (["chekc=true"], "chekc=true: no such option (is check meant?); singtech store takes show,"),
-        (["check=often"], "check: Value 'often' is not a valid bool"),
+        (["check=often"], "check=often: expected true or false"),
         (["remove=all"], "remove=all: expected unused"),
         (["compare=one"], "expected two runs with a comma between them"),
     ],
