@@ -6,7 +6,6 @@ classes of torch.nn. The user's own classes come only from the file or package t
 
 import contextlib
 import functools
-import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ from singtech.components import import_target
 from singtech.corpus.audio import SAMPLE_RATES
 from singtech.errors import InvalidValue, NotThere
 from singtech.io.atomic import hash_file, write_bytes, write_text
-from singtech.io.stored import one_line, parse_json, reading
+from singtech.io.stored import hash_values, one_line, parse_json, reading
 from singtech.models.cnn1d import Waveform, WaveformExtractor
 from singtech.models.constant_q import ConstantQ
 from singtech.models.encoders import Crepe, HubEncoder, Resemblyzer
@@ -166,7 +165,7 @@ def write_model(folder: Path, network: nn.Module, description: Description) -> N
         "weights_sha256": hash_file(folder / WEIGHTS),
         "origin": dict(description.origin),
     }
-    content["digest"] = _digest(content)
+    content["digest"] = hash_values(content)
     write_text(folder / DESCRIPTION, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -200,14 +199,9 @@ def read_model(folder: Path, code: ModuleType | None = None) -> tuple[Network, D
             raise ValueError("its content was changed")
         network.load_state_dict(load_file(weights))
     with reading(path, "copy the folder again", "is no description of a model"):
-        if content.get("digest") not in (None, _digest(content)):  # earlier ones have none
+        if content.get("digest") not in (None, hash_values(content)):  # earlier ones have none
             raise ValueError("it has changed since it was written")
     return network, description
-
-
-def _digest(content: Mapping) -> str:
-    values = {name: value for name, value in content.items() if name != "digest"}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _find_torch_class(name: str) -> type[nn.Module] | None:

@@ -1,8 +1,9 @@
 """Read what singtech wrote: a file is whole, damaged (`Damaged`), or of a newer version (`Newer`)."""
 
 import errno
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,6 +56,12 @@ def require_version(values: dict, newest: int, entry: str = "format") -> None:
     """Check a file's version, see `parse_json`."""
     if values.get(entry, 0) > newest:
         raise Newer(f"has {entry} {values[entry]}, this version of singtech reads up to {newest}: install a newer one")
+
+
+def hash_values(values: Mapping) -> str:
+    """SHA-256 of plain values, whatever their order, in hexadecimal; an entry `digest` is left out."""
+    content = {name: value for name, value in values.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def one_line(problem: BaseException) -> str:

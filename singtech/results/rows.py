@@ -17,7 +17,7 @@ from pathlib import Path
 from singtech.errors import Damaged, Newer
 from singtech.io.atomic import hash_file, read_files, write_text
 from singtech.io.lock import is_held
-from singtech.io.stored import parse_json, reading
+from singtech.io.stored import hash_values, parse_json, reading
 from singtech.results import schema
 from singtech.results.settings import read_settings
 
@@ -49,7 +49,7 @@ def write_row(folder: str | os.PathLike, values: dict) -> Path:
     if fault := _find_fault(row):
         raise ValueError(f"{Path(folder) / ROW} is not written, for it would be unusable: {fault}.")
     path = Path(folder) / ROW
-    text = json.dumps(row | {"digest": _digest(row)}, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(row | {"digest": hash_values(row)[:16]}, indent=1, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
     return path
 
@@ -78,7 +78,7 @@ def parse_row(content: bytes | OSError, folder: Path) -> dict | None:
         row = {"fold": "", "schema": 0} | ({"settings": ""} if VARIANT in row else {}) | row
         if fault := _find_fault(row):
             raise ValueError(fault)
-        if row.get("digest", "") != (_digest(row) if row["schema"] else ""):  # rows of schema 0 have none
+        if row.get("digest", "") != (hash_values(row)[:16] if row["schema"] else ""):  # rows of schema 0 have none
             raise ValueError("it has changed since it was written")
         if row["run"] != folder.name:
             raise ValueError(f"it is the row of the run {row['run']}: was the folder copied or renamed?")
@@ -132,10 +132,6 @@ def check_result(content: bytes, name: str, row: Mapping) -> bytes:
 def short_digest(content: bytes) -> str:
     """The first 16 digits of the SHA-256 of bytes."""
     return hashlib.sha256(content).hexdigest()[:16]
-
-
-def _digest(row: dict) -> str:
-    return short_digest(json.dumps({name: row[name] for name in row if name != "digest"}, sort_keys=True).encode())
 
 
 def _find_fault(row: dict) -> str:

@@ -38,7 +38,7 @@ from torch import nn
 from singtech.errors import Damaged, NotThere
 from singtech.io.atomic import atomic_folder, hash_file, remove_temporary_files, set_aside, write_bytes
 from singtech.io.lock import get_lock_path, hold
-from singtech.io.stored import parse_json, reading, require_version
+from singtech.io.stored import hash_values, parse_json, reading, require_version
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class StoredPhase:
         """The settings of the phase and how long its training took (`phase.json`)."""
         with reading(self.folder / RECORD):
             record = parse_json((self.folder / RECORD).read_bytes(), FORMAT)
-            if record["key"] != self.key or record.pop("sha256") != _digest(record):
+            if record["key"] != self.key or record.pop("sha256") != hash_values(record):
                 raise ValueError(f"it is not what was stored under {self.key}")
         return record
 
@@ -263,9 +263,5 @@ class PhaseStore:
             pd.DataFrame(outcome.curve).to_csv(folder / LOG, index=False)
             files = {name: hash_file(folder / name) for name in (*tensors, OPTIMIZER, LOG)}
             record = {"key": key, **outcome.record, "format": FORMAT, "files": files}
-            text = json.dumps(record | {"sha256": _digest(record)}, indent=2) + "\n"
+            text = json.dumps(record | {"sha256": hash_values(record)}, indent=2) + "\n"
             (folder / RECORD).write_text(text, encoding="utf-8")
-
-
-def _digest(record: dict) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
