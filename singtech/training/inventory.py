@@ -105,14 +105,25 @@ def check(output_dir: Path) -> tuple[int, list[str], list[str]]:
     for entry in progress_bar("checking", "entries", items=entries):
         is_writable = os.access(entry.path.parent, os.W_OK)
         try:
-            with entry.lock() if is_writable else contextlib.nullcontext(), reading(entry.path):
-                CHECKS[entry.kind](entry.path)
+            with entry.lock() if is_writable else contextlib.nullcontext():
+                for path, read in _list_parts(entry):
+                    try:
+                        with reading(path):
+                            read(path)
+                    except Damaged as problem:
+                        aside = f"set aside as {set_aside(path).name}" if is_writable else "the folder is read-only"
+                        faults.append(f"{str(problem).rstrip('.')}; {aside}.")
         except (Busy, Newer) as problem:
             skip_reasons.append(f"{entry.path} was not checked: {problem}.")
-        except Damaged as problem:
-            aside = f"set aside as {set_aside(entry.path).name}" if is_writable else "the folder is read-only"
-            faults.append(f"{str(problem).rstrip('.')}; {aside}.")
     return len(entries), faults, skip_reasons
+
+
+def _list_parts(entry: Entry) -> Iterator[tuple[Path, Callable[[Path], object]]]:
+    """List what is set aside alone if it is damaged, and what reads it: a phase's features can be computed again."""
+    yield entry.path, CHECKS[entry.kind]
+    if entry.kind == "phase":
+        for path in sorted((entry.path / "features").glob("*.npy")):
+            yield path, read_features
 
 
 def compare_runs(output_dir: Path, runs: tuple[str, str]) -> list[tuple[str, str, str]]:
@@ -237,12 +248,6 @@ def _visible_folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("[!.]*") if path.is_dir())
 
 
-def _check_phase(folder: Path) -> None:
-    StoredPhase(folder).check()
-    for path in sorted((folder / "features").glob("*.npy")):
-        read_features(path)
-
-
 def _check_run(folder: Path) -> None:
     """Compare the metrics of a complete run's row with its predictions, and its files with their digests."""
     row = read_row(folder)
@@ -259,7 +264,7 @@ def _check_run(folder: Path) -> None:
 
 
 CHECKS = {
-    "phase": _check_phase,
+    "phase": lambda folder: StoredPhase(folder).check(),
     "run": _check_run,
     "unfinished phase": _describe_checkpoint,
     "clips": lambda folder: check_clips(read_store(folder)),

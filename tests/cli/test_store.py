@@ -189,8 +189,9 @@ def test_clips_as_they_are_now_are_kept_without_a_row(call, own, two_runs, store
 
 
 def test_a_check_sets_aside_damaged_features_and_checkpoints_and_leaves_what_is_in_use(two_runs, store, outputs):
-    phase = next(phase for phase in phases(outputs) if list(phase.glob("features/*.npy")))
-    damage_byte(next(phase.glob("features/*.npy")))
+    features = next(path for phase in phases(outputs) for path in phase.glob("features/*.npy"))
+    phase = features.parent.parent
+    damage_byte(features)
     begun = outputs / "phases" / ".0123456789abcdef.work"
     begun.mkdir()
     (begun / "last.ckpt").write_bytes(b"half")
@@ -201,7 +202,8 @@ def test_a_check_sets_aside_damaged_features_and_checkpoints_and_leaves_what_is_
     assert len(damaged) == 1
     assert (outputs / "phases" / ".0123456789abcdef.work.damaged-1" / "last.ckpt").exists()
     assert "is damaged (its SHA-256 has changed); set aside as" in store("check=true").out
-    assert (outputs / "phases" / f".{phase.name}.damaged-1" / "weights.safetensors").exists()
+    assert features.with_name(f".{features.name}.damaged-1").exists()
+    assert (phase / "weights.safetensors").exists()
 
 
 def test_a_phase_that_a_run_takes_up_meanwhile_is_kept(two_runs, outputs):
