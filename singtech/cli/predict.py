@@ -69,7 +69,7 @@ class Options:
 
 @command(Options)
 def main(options: Options) -> int:
-    """Predict and print a table; return 1 if a recording cannot be read."""
+    """Predict and print a table; return 1 if a recording has no timeline."""
     paths = find_recordings(options.input)
     pictures = choose_pictures(options.pictures, len(paths))
     print(f"{len(paths):,} recording{'s' * (len(paths) > 1)}, loading the network …", flush=True)
@@ -90,7 +90,7 @@ def main(options: Options) -> int:
     if unreadable.empty:
         return 0
     print(*("skipped " + unreadable["recording"] + ": " + unreadable["problem"]), sep="\n", file=sys.stderr)
-    print(f"error: {len(unreadable)} of {len(lines)} recordings could not be read.", file=sys.stderr)
+    print(f"error: {len(unreadable)} of {len(lines)} recordings have no timeline.", file=sys.stderr)
     return 1
 
 

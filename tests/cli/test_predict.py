@@ -288,7 +288,7 @@ def test_a_folder_is_named_file_by_file_and_what_cannot_be_read_is_told(model, t
     assert main([f"network={model}", f"input={takes}", f"to={to}", "overlap=0.25"]) == 1
     said = capsys.readouterr()
     assert "broken.wav: it is no readable WAV or FLAC recording" in said.err
-    assert "1 of 4 recordings could not be read" in said.err
+    assert "1 of 4 recordings have no timeline" in said.err
     names = {str(path.relative_to(to)) for path in to.rglob("*") if path.is_file()}
     stems, suffixes = ("a.flac", "a.wav", "more/a"), ("csv", "json", "png", "txt", "TextGrid")
     assert names == {"summary.csv", *(f"{stem}.{suffix}" for stem in stems for suffix in suffixes)}
@@ -377,7 +377,7 @@ def test_a_file_of_20_gb_is_skipped_before_it_is_read(model, tmp_path, capsys, m
     skipped, error = capsys.readouterr().err.splitlines()
     assert skipped.startswith(f"skipped {huge}: ")
     assert skipped.endswith(why)
-    assert error == "error: 1 of 1 recordings could not be read."
+    assert error == "error: 1 of 1 recordings have no timeline."
 
 
 def test_stopped_and_given_again_it_goes_on_with_what_is_not_done(model, takes, tmp_path, monkeypatch, capsys):
