@@ -48,7 +48,7 @@ def main(cfg: DictConfig, options: Options) -> None:
     if other:
         require_same_clips(other, jackknife.predictions(other), predictions)
     words = ["singtech", "score", f"input={options.input}", f"name={name}"]
-    command = " ".join([shlex.join(words), *shlex.split(format_command("score"))[2:]])
+    command = shlex.join([*words, *shlex.split(format_command("score"))[2:]])
     provenance = {"commit": read_commit(), "command": command}
     row, is_new = store_system(name, cfg.seed, predictions, protocol, output_dir, provenance, options.replace)
     rebuild(output_dir)

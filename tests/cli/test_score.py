@@ -13,7 +13,7 @@ TECHNIQUES = ["straight", "trill", "vibrato"]
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
     """The results of one short run on a person's own corpus, and the settings of that corpus; to be read only."""
-    folder = tmp_path_factory.mktemp("scored")
+    folder = tmp_path_factory.mktemp("scored") / "a name with spaces"
     settings = own_settings(write_corpus(folder / "corpus"), folder / "outputs")
     assert call_command("run", *settings) == 0
     return folder / "outputs", [word for word in settings if word.startswith(("data", "output_dir"))]
@@ -89,7 +89,7 @@ def test_the_official_clips_need_no_audio_and_no_corpus(call, tmp_path):
     assert " validation and 1,318 test clips of vocalset" in done.out
     done = call("protocol", f"to={tmp_path / 'clips.csv'}", "data.split.test=[female99]")
     assert done.err.startswith("error: data.split.test names female99; there are female1,")
-    assert not (tmp_path / "out" / "data").exists()
+    assert not (tmp_path / "out").exists()  # it may be read-only
 
 
 WRONG = [
