@@ -49,6 +49,9 @@ class CorpusProblem(SingtechError):
     """The corpus cannot be prepared, so every run of a sweep on it fails."""
 
 
+# Hydra records the settings of runs in output_dir; a command that only reads it must not write there.
+NO_RECORD = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout")
+
 # Settings that name files and displays and do not change results.
 NEUTRAL_SETTINGS: tuple[str, ...] = ("output_dir", "trainer", "logger", "experiment", "looks", "label")
 NEUTRAL_SETTINGS += ("data.root", "data.labels", "data.source", "data.strict", "model.remote_code")
@@ -85,7 +88,8 @@ def hydra_command(job: Callable[[DictConfig], Any]) -> Callable[[], int]:
         return None
 
     def start() -> Any:
-        sys.argv[1:] = read_words(sys.argv[1:])
+        record = () if job.__module__ == "singtech.run" else NO_RECORD
+        sys.argv[1:] = read_words([*record, *sys.argv[1:]])
         return hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run)()
 
     def main() -> int:
@@ -100,7 +104,9 @@ def hydra_command(job: Callable[[DictConfig], Any]) -> Callable[[], int]:
 
 
 def read_words(words: Sequence[str]) -> list[str]:
-    """Check that each word of a command is a setting or a flag of Hydra; return them with `quote_letters`.
+    """Check that each word of a command is a setting or a flag of Hydra; return the flags, then the settings.
+
+    The settings are quoted by `quote_letters`.
 
     Raises:
         InvalidValue: one is neither.
@@ -111,13 +117,15 @@ def read_words(words: Sequence[str]) -> list[str]:
 
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]
-    flags, unknown = parser.parse_known_args([*words])
+    flags, unknown = parser.parse_known_args([*words])  # unknown are also the settings after a flag
     if (flags.package or flags.resolve) and not (flags.cfg or flags.help):
         refuse("--package and --resolve go with --cfg job")
-    for word in [*unknown, *(each for each in flags.overrides if not re.match(r"~|[^\s=]+=", each))]:
-        name = re.sub(r"^\W+|[\s=:].*", "", word).replace("-", "_")
-        refuse(f"{word}: no setting{suggest_setting(name)}")
-    return [*map(quote_letters, words)]
+    settings = [*flags.overrides, *(word for word in unknown if not word.startswith("-"))]
+    for word in [*unknown, *settings]:
+        if not re.match(r"~\w+\.|[^-~\s=][^\s=]*=", word):
+            name = re.sub(r"^\W+|[\s=:].*", "", word).replace("-", "_")
+            refuse(f"{word}: no setting{suggest_setting(name)}")
+    return [*(word for word in words if word not in settings), *map(quote_letters, settings)]
 
 
 def quote_letters(word: str) -> str:

@@ -149,6 +149,8 @@ def _describe_settings_error(problem: BaseException) -> str:
         return _describe_unknown_setting(name_match[1])
     if sweep_match := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '([^']*)'", text):
         return f"{sweep_match[1]}: several values; add -m before the settings to run each of them."
+    if "does not support sweep type" in text:
+        return "interval(): expected values one by one, as in alpha=0,0.5,1, or a range()."
     if twice := re.match(r"Multiple values for ([^.]+)\.", text):
         return f"+{twice[1]}: {twice[1]} has a choice already; omit the + to replace it."
     if isinstance(problem, OmegaConfBaseException) and (key_match := re.match(r"(?s)(.*?)\s+full_key: (\S+)", text)):
@@ -163,6 +165,8 @@ def _describe_settings_error(problem: BaseException) -> str:
             return f"{name}={value_match[1]}: expected {TYPE_NAMES[value_match[2]]}."
         if reason.endswith("is not Optional"):
             return f"{name}=null: expected a value."
+        if "is not a ListConfig" in reason:
+            return f"{name}: expected a list, such as [1,2]."
         return f"{name}: {' '.join(reason.split()).rstrip('.')}."
     return describe_error(problem.__cause__) if isinstance(problem.__cause__, OmegaConfBaseException) else ""
 

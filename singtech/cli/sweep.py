@@ -171,7 +171,8 @@ def list_axes(params: Any, settings: Sequence[str]) -> list[list[str]]:
         HydraException: they are not understood.
     """
     words = [*(f"{name}={values}" for name, values in (params or {}).items()), *settings]
-    overrides = {each.get_key_element(): each for each in OverridesParser.create().parse_overrides(words)}
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+    overrides = {each.get_key_element(): each for each in parser.parse_overrides(words)}
     jobs = (BasicSweeper.split_arguments([each], max_batch_size=None)[0] for each in overrides.values())
     return [[override for (override,) in each] for each in jobs]
 

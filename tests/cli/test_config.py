@@ -14,7 +14,7 @@ from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from singtech.cli import config
-from singtech.cli.config import check_settings, drop_neutral, list_differences, quote_letters, read_commit
+from singtech.cli.config import check_settings, drop_neutral, list_differences, quote_letters, read_commit, read_words
 from singtech.cli.problems import describe_error
 from singtech.components import build, import_component
 from singtech.config_paths import CONF, EXPERIMENTS
@@ -482,3 +482,12 @@ def test_the_rows_beyond_the_paper_have_front_ends_and_changes_that_can_be_built
 )
 def test_letters_beyond_ascii_are_quoted_for_hydra(word, quoted):
     assert quote_letters(word) == quoted
+
+
+@pytest.mark.parametrize(
+    "words", ["-m data=demo seed=0,1", "data=demo -m seed=0,1", "data=demo seed=0,1 -m", "data=demo -c job seed=0,1"]
+)
+def test_flags_may_stand_anywhere(words):
+    *flags, data, seed = read_words(words.split())
+    assert (data, seed) == ("data=demo", "seed=0,1")
+    assert flags in (["-m"], ["-c", "job"])

@@ -50,6 +50,7 @@ WRONG = [
     ("model.features=1", "model.features=0", "model.features=0: expected a whole number from 1 up."),
     ("schedule=smoke", "schedule=10", "schedule=10: no such choice; there are demo, paper, rehearsal, smoke."),
     ("dc=late", "dc=[3,4]", "dc=[3,4]: no such choice; there are all, early, last, late, none."),
+    ("seed=0", "~seed", "~seed: no setting (is seed meant?); a setting is written name=value, such as seed=1."),
     ("logger=none", "logger=paper", "logger=paper: no such choice; there are"),
 ]
 
@@ -99,6 +100,19 @@ def test_the_values_are_checked_whatever_launches_the_runs(call, own, tmp_path, 
         call, tmp_path / "outputs", "-m", *own, "trainer.accelerator=gpu", "precision=16-mixed", "seed=0,abc"
     )
     assert line == "error: seed=abc: expected a whole number."  # the jobs may have the GPU that is not here
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["dc.layers=3"], "error: dc.layers: expected a list, such as [1,2]."),
+        (["alpha=interval(0,1)"], "error: alpha=interval(0,1): several values; add -m before the settings"),
+        (["-m", "alpha=interval(0,1)"], "error: interval(): expected values one by one, as in alpha=0,0.5,1"),
+        (["-m", "optimizer=glob(a*)", "optimizer.lr=abc"], "error: optimizer.lr=abc: expected a number"),
+    ],
+)
+def test_a_list_and_several_values(call, own, tmp_path, settings, said):
+    assert refused(call, tmp_path / "outputs", *own, *settings).startswith(said)
 
 
 def test_the_sweep_of_an_experiment_is_checked_with_the_settings_of_the_command(call, own, tmp_path):
