@@ -110,7 +110,7 @@ class Settings:
     selection: str = "last"
     rounding: int = 0
     forest: Any = None
-    experiment: Any = None  # a table or figure, set by experiments=
+    experiment: dict[str, Any] | None = None  # a table or figure, set by experiments=
     data: DataSettings = field(default_factory=DataSettings)
     front_end: dict[str, Any] = field(default_factory=dict)
     dc: DeformableSettings = field(default_factory=DeformableSettings)

@@ -34,6 +34,7 @@ COMMON_NAMES = {  # names of other programs -> what singtech has
     "sr": "data.sample_rate",
     "classes labels num_classes": "data.techniques",
     "out output outdir save_dir log_dir": "output_dir",
+    "experiment": "experiments",
     "random_seed manual_seed": "seed",
 }
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"  # read it before `hydra_command` sets it
@@ -166,7 +167,7 @@ def _describe_settings_error(problem: BaseException) -> str:
         if reason.endswith("is not Optional"):
             return f"{name}=null: expected a value."
         if "is not a ListConfig" in reason:
-            return f"{name}: expected a list, such as [1,2]."
+            return f"{name}: expected a list in brackets, such as [3,4] or [belt,trill]."
         return f"{name}: {' '.join(reason.split()).rstrip('.')}."
     return describe_error(problem.__cause__) if isinstance(problem.__cause__, OmegaConfBaseException) else ""
 
@@ -192,11 +193,12 @@ def suggest_setting(name: str) -> str:
         if leaf in names.split() and ours != name:
             return f"; here {leaf} is {ours}"
     schema: Any = OmegaConf.to_container(OmegaConf.structured(Settings))
-    known = [*schema, *flatten(schema)]
+    known: list[str] = [*schema, *flatten(schema)]
     for component in COMPONENTS:
         for path in sorted(CONF.glob(f"{component}/*.yaml")):
             settings = flatten(OmegaConf.to_container(OmegaConf.load(path)))
             known += [f"{component}.{each.removeprefix(f'{component}.')}" for each in settings]
+    known = [each for each in known if each != name]  # it may belong to another choice of its group
     if inside := [each.removeprefix(f"{group}.") for each in known if group and each.startswith(f"{group}.")]:
         return suggest_name(leaf, inside).replace("is ", f"is {group}.")
     same = [each for each in known if each.rpartition(".")[2] == name]

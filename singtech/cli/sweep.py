@@ -9,6 +9,7 @@ import functools
 import itertools
 import json
 import random
+import re
 import shlex
 import sys
 import time
@@ -29,7 +30,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from singtech.cli.problems import describe_error, needs_traceback
-from singtech.errors import SingtechError
+from singtech.errors import InvalidValue, SingtechError
 from singtech.io.atomic import write_text
 from singtech.io.interrupts import raise_if_signalled
 from singtech.io.lock import Busy, is_held
@@ -169,12 +170,17 @@ def list_axes(params: Any, settings: Sequence[str]) -> list[list[str]]:
         settings: the settings of the command.
     Raises:
         HydraException: they are not understood.
+        InvalidValue: one has no value.
     """
     words = [*(f"{name}={values}" for name, values in (params or {}).items()), *settings]
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())
     overrides = {each.get_key_element(): each for each in parser.parse_overrides(words)}
-    jobs = (BasicSweeper.split_arguments([each], max_batch_size=None)[0] for each in overrides.values())
-    return [[override for (override,) in each] for each in jobs]
+    axes = []
+    for each in overrides.values():
+        axes.append([override for (override,) in BasicSweeper.split_arguments([each], max_batch_size=None)[0]])
+        if not axes[-1]:
+            raise InvalidValue(f"{each.input_line}: expected one value or more.")
+    return axes
 
 
 def find_wrong_values(axes: Sequence[Sequence[str]], check: Callable[[Sequence[str]], str]) -> list[str]:
@@ -193,14 +199,15 @@ def find_wrong_values(axes: Sequence[Sequence[str]], check: Callable[[Sequence[s
     longest = max(map(len, axes), default=0)
     passed: dict[tuple[str, ...], None] = {}
     problems: list[str] = []
+    blamed: set[str] = set()  # values that a sentence begins with
     for number in range(sum(map(len, axes))):
         if number >= longest and passed:
             break
-        named = {text.partition(":")[0] for text in problems}
-        choices = [[value for value in axis if value not in named] or axis for axis in axes]
+        choices = [[value for value in axis if value not in blamed] or axis for axis in axes]
         run = tuple(values[number % len(values)] if number < longest else choose(values) for values in choices)
         if problem := check(run):
             problems.append(problem)
+            blamed.update(value for value in run if re.match(rf"{re.escape(value.partition('=')[0])}\b", problem))
         else:
             passed[run] = None
     if passed:
@@ -284,7 +291,7 @@ class RunCallback(Callback):
         if hydra.sweeper._target_.rpartition(".")[2] == BasicSweeper.__name__:  # others choose values as they go
             try:
                 axes = list_axes(hydra.sweeper.params, hydra.overrides.task)
-            except HydraException as problem:
+            except (HydraException, InvalidValue) as problem:
                 raise SystemExit(f"error: {describe_error(problem)}") from None
         if hydra.job.name == "run":
             say(CHECKING)

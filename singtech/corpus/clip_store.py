@@ -315,9 +315,13 @@ def normalise_settings(
     require_choice("data.remainder", remainder, ("drop", "pad"))
     is_level = trim_silence is None or 0 < trim_silence <= 200
     require(is_level, "data.trim_silence", trim_silence, "null, or dB below the peak, such as 40")
+    if techniques is not None:
+        techniques = parse_names("data.techniques", techniques)
+        is_valid = len(set(techniques)) == len(techniques) > 0
+        require(is_valid, "data.techniques", techniques, "each one once, and at least one")
     return {
         "name": name,
-        "techniques": None if techniques is None else parse_names("data.techniques", techniques),
+        "techniques": techniques,
         "clip_seconds": float(clip_seconds),
         "sample_rate": int(sample_rate),
         "remainder": remainder,

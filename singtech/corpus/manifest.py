@@ -162,14 +162,12 @@ def map_copies(digests: Mapping[str, str]) -> dict[str, str]:
 
 
 def require_techniques(techniques: Sequence[str], available: Sequence[str]) -> None:
-    """Check that every technique is available and listed once; raise `InvalidValue` if not."""
+    """Check that every technique is available; raise `InvalidValue` if not."""
     for technique in techniques:
         if technique not in available:
             near = difflib.get_close_matches(technique, available, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise InvalidValue(f"data.techniques names {technique}, found are {', '.join(available)}.{hint}")
-    if not techniques or len(set(techniques)) < len(techniques):
-        raise InvalidValue(f"data.techniques={list(techniques)}: name each one once, and at least one.")
 
 
 def describe_unusable(path: str, problem: Exception, strict: bool) -> str:

@@ -111,7 +111,10 @@ def _read_names(setting: str, names: object, by: object) -> list[str]:
         if not path.is_file():
             wanted = f"expected a list, [{names}], or a text file with a name a line."
             raise NotThere(f"{setting}={names}: there is no such file; {wanted}")
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        try:
+            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        except UnicodeDecodeError:
+            raise InvalidValue(f"{setting}={names}: expected UTF-8; save it as UTF-8.") from None
         names = [line for line in lines if line and not line.startswith("#")]
     names = parse_names(setting, names)
     return sorted({recording_name(name) if by == "recording" else name for name in names})

@@ -71,9 +71,11 @@ def backend_for(device: torch.device, backend: str = "auto") -> str:
         InvalidValue: it is unknown, or does not run on that device.
     """
     available = backends_on(device)
-    require_choice("deformable", backend, ("auto", *BACKENDS))
+    require_choice("trainer.deformable", backend, ("auto", *BACKENDS))
     if backend not in ("auto", *available):
-        raise InvalidValue(f"deformable={backend}: not on {device.type} here, where there is {' or '.join(available)}.")
+        raise InvalidValue(
+            f"trainer.deformable={backend}: not on {device.type} here, where there is {' or '.join(available)}."
+        )
     if backend != "auto":
         return backend
     return available[1] if available[0] == "triton" and not triton_works(device) else available[0]

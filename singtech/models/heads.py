@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from singtech.errors import require
+
 
 class Cosine(nn.Linear):
     """Logits are cosines between features and weights, times a scale (Cao et al. 2019).
@@ -34,6 +36,7 @@ class MLP(nn.Sequential):
     """
 
     def __init__(self, features: int, techniques: int, hidden: int = 512, dropout: float = 0.0) -> None:
+        require(hidden > 0, "head.hidden", hidden, "a whole number from 1 up")
         super().__init__(nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, techniques))
 
 

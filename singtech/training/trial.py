@@ -73,7 +73,7 @@ def _name_errors(group: str, component: Callable) -> Iterator[Callable[..., None
     except Exception as problem:
         line, text = find_user_line(problem), " ".join(str(problem).split())
         if isinstance(problem, ValueError) and not line:  # raised by singtech or torch: a setting is invalid
-            raise InvalidValue(text) from problem
+            raise InvalidValue(f"{name}: {text}") from problem
         raise ComponentError(": ".join(filter(None, (name, line, type(problem).__name__, text)))) from problem
 
 

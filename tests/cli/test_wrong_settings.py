@@ -50,7 +50,12 @@ WRONG = [
     ("model.features=1", "model.features=0", "model.features=0: expected a whole number from 1 up."),
     ("schedule=smoke", "schedule=10", "schedule=10: no such choice; there are demo, paper, rehearsal, smoke."),
     ("dc=late", "dc=[3,4]", "dc=[3,4]: no such choice; there are all, early, last, late, none."),
-    ("seed=0", "~seed", "~seed: no setting (is seed meant?); a setting is written name=value, such as seed=1."),
+    ("data.techniques=[straight,trill]", "data.techniques=[]", "data.techniques=[]: expected each one once"),
+    ("data.techniques=[straight,trill]", "data.techniques=[trill,trill]", "expected each one once, and at least one."),
+    ("head=mlp", "head.hidden=0", "head.hidden: no such setting"),
+    ("trainer.deformable=auto", "trainer.deformable=cudnn", "trainer.deformable=cudnn: expected auto or torchvision"),
+    ("seed=0", "experiment=table3", "experiment: "),
+    ("seed=0", "~seed", "~seed: no setting; a setting is written name=value, such as seed=1."),
     ("logger=none", "logger=paper", "logger=paper: no such choice; there are"),
 ]
 
@@ -105,7 +110,10 @@ def test_the_values_are_checked_whatever_launches_the_runs(call, own, tmp_path, 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (["dc.layers=3"], "error: dc.layers: expected a list, such as [1,2]."),
+        (["dc.layers=3"], "error: dc.layers: expected a list in brackets, such as [3,4] or [belt,trill]."),
+        (["head=mlp", "head.hidden=0"], "error: head.hidden=0: expected a whole number from 1 up."),
+        (["corruption=noise", "corruption.decibels=1"], "error: corruption.decibels: no such setting"),
+        (["-m", "seed=range(0,0)"], "error: seed=range(0,0): expected one value or more."),
         (["alpha=interval(0,1)"], "error: alpha=interval(0,1): several values; add -m before the settings"),
         (["-m", "alpha=interval(0,1)"], "error: interval(): expected values one by one, as in alpha=0,0.5,1"),
         (["-m", "optimizer=glob(a*)", "optimizer.lr=abc"], "error: optimizer.lr=abc: expected a number"),

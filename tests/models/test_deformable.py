@@ -264,7 +264,9 @@ def test_every_device_has_a_backend():
 
 
 def test_unknown_choices_are_named():
-    with pytest.raises(ValueError, match="deformable=cudnn: expected auto or torchvision or gather or numba or triton"):
+    with pytest.raises(
+        ValueError, match="trainer.deformable=cudnn: expected auto or torchvision or gather or numba or triton"
+    ):
         deform_conv2d(*example((1, 4)), (0, 1), backend="cudnn")
     with pytest.raises(ValueError, match="deformable=triton: not on cpu here, where there is numba or gather or torch"):
         deform_conv2d(*example((1, 4)), (0, 1), backend="triton")
