@@ -208,9 +208,9 @@ def require_healed(study, file, damage):
     study.damage(file, damage)
     study.ask("check")
     if file.startswith("runs"):
-        before = set(study.outputs.glob("phases/*"))
+        before = set(study.outputs.glob("phases/[0-9a-f]*"))  # the begun phase is unused if the row can be read
         study.ask("remove")
-        assert set(study.outputs.glob("phases/*")) == before
+        assert set(study.outputs.glob("phases/[0-9a-f]*")) == before
     status, _, err = study.ask("run")
     where = f"{file}, {damage}: {err[-300:]}"
     assert status == 0, where
