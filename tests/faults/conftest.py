@@ -44,9 +44,10 @@ def outcome(output_dir):
 
 
 def leftovers(output_dir):
-    """What a finished sweep leaves nowhere: half-written files, locks, begun phases."""
+    """What a finished sweep leaves nowhere but in the record of a killed one: half-written files, locks, phases."""
     return [
         str(path.relative_to(output_dir))
         for pattern in (".*.tmp", ".*.lock", ".*.work", ".*.damaged-*", "*.part")
         for path in sorted(output_dir.rglob(pattern))
+        if path.relative_to(output_dir).parts[0] != "hydra"
     ]

@@ -70,6 +70,7 @@ COMBINATIONS = [
     for file in FILES
     for damage in DAMAGES
     if not (file.endswith(NO_TEXT) and damage in list(DAMAGES)[11:])
+    and (file, damage) != ("data/*/clips.npy", "longer")  # what follows the clips is not read
     and (damage != "newer" or file.endswith(("row.json", "phase.json", "corpus.json", "config.json")))
 ]
 
@@ -192,7 +193,8 @@ def require_named_or_as_before(study, answers, file, damage, command):
     if status == 1:
         assert is_named, where
         assert err.splitlines()[-1].startswith("error: "), where
-    elif command not in ("run", "list", "show", "remove"):  # these make it again, or tell of it
+    elif command not in ("run", "list", "show", "remove") and (file, damage) != ("corpora/*.csv", "absent"):
+        # those make it again, or tell of it; and without a corpus's lengths tables have none
         assert is_named or out == answers[command][1], where
     if damage == "newer":
         assert path.read_bytes() == data, where
