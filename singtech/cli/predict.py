@@ -22,7 +22,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +29,7 @@ import pandas as pd
 from singtech.cli.options import command, option
 from singtech.errors import InvalidValue, NotThere, SingtechError, require
 from singtech.io.atomic import escape_text, hash_file, write_text
-from singtech.io.stored import reading
+from singtech.io.stored import hash_values, reading
 from singtech.io.terminal import format_table, progress_bar
 from singtech.loading import load_network
 from singtech.results.collate import find_run
@@ -41,9 +40,6 @@ TIMELINES = ("csv", "txt", "TextGrid")
 PICTURES = ("png", "pdf", "svg")
 MOST_PICTURES = 50  # recordings of which pictures are drawn by default
 LONGEST_PICTURE = 1800  # seconds: the picture of a longer recording is unreadable
-# of a recording's JSON, those that are read again
-_ENTRIES: dict[str, Any] = {"recording": str, "seconds": float, "technique": str, "note": str}
-_ENTRIES |= {"probability": float | None, "shares": float}  # a share of each technique
 _ELSEWHERE = "name another folder with to=FOLDER"
 
 
@@ -229,8 +225,8 @@ def _predict_recording(
         raise InvalidValue(f"{escape_text(_add_suffix(stem, 'json'))} is of {earlier['recording']}; {_ELSEWHERE}")
     try:
         if earlier and earlier["made_of"] == _describe_origin(predictor, path, settings):
-            kinds = pictures if earlier["seconds"] <= LONGEST_PICTURE else ()
-            if all(_add_suffix(stem, suffix).is_file() for suffix in (*TIMELINES, *kinds)):
+            kinds = (*TIMELINES, *(pictures if earlier["seconds"] <= LONGEST_PICTURE else ()))
+            if {kind: earlier["files"].get(kind) for kind in kinds} == _hash_files(stem, kinds):
                 return earlier
         with open_recording(path) as (sample_rate, samples, blocks):  # a wrong header is found before all is read
             origin = _describe_origin(predictor, path, settings)
@@ -273,7 +269,9 @@ def _predict_recording(
         ],
         "network": dict(predictor.description.origin),
         "made_of": origin,
+        "files": _hash_files(stem, (*TIMELINES, *pictures)),
     }
+    result["digest"] = hash_values(result)
     write_text(_add_suffix(stem, "json"), json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     return result
 
@@ -281,6 +279,12 @@ def _predict_recording(
 def _describe_origin(predictor, path: Path, settings: dict) -> dict:
     """Return all that decides what is written about a recording."""
     return {"sha256": hash_file(path), "network": predictor.fingerprint, **settings}
+
+
+def _hash_files(stem: Path, suffixes: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of each of a recording's other files that exists."""
+    paths = {suffix: _add_suffix(stem, suffix) for suffix in suffixes}
+    return {suffix: hash_file(path) for suffix, path in paths.items() if path.is_file()}
 
 
 def _watch(blocks: Iterator[np.ndarray], samples: int, advance: Callable[[float], object]) -> Iterator[np.ndarray]:
@@ -291,7 +295,7 @@ def _watch(blocks: Iterator[np.ndarray], samples: int, advance: Callable[[float]
 
 
 def _read_result(stem: Path, suffixes: Sequence[str]) -> dict:
-    """Read the stored JSON of a recording; empty if it is absent.
+    """Read the stored JSON of a recording; empty if it is absent, and with made_of null if it is not whole.
 
     Args:
         suffixes: of the other files that will be written.
@@ -301,24 +305,15 @@ def _read_result(stem: Path, suffixes: Sequence[str]) -> dict:
     path, fault = _add_suffix(stem, "json"), "exists, and predict did not write it"
     if path.exists():
         with reading(Path(escape_text(path)), _ELSEWHERE, fault):
-            return _check_result(json.loads(path.read_bytes()))
+            result = json.loads(path.read_bytes())
+            if not isinstance(result["recording"], str):
+                raise ValueError("its recording is no text")
+            is_whole = result["made_of"] and result.get("digest") == hash_values(result)  # earlier ones have none
+            return result if is_whole else result | {"made_of": None}
     for other in (_add_suffix(stem, suffix) for suffix in suffixes):
         if other.exists():
             raise InvalidValue(f"{escape_text(other)} {fault}; {_ELSEWHERE}.")
     return {}
-
-
-def _check_result(result: dict) -> dict:
-    """Return a recording's JSON; one that an interrupted command began has the entries recording and made_of alone.
-
-    Raises:
-        ValueError: its entries are not those of predict. Call this in `reading`.
-    """
-    for name, kind in _ENTRIES.items() if result["made_of"] else [("recording", str)]:
-        values = result[name].values() if name == "shares" else [result[name]]
-        if not all(isinstance(value, kind) for value in values):
-            raise ValueError(f"its {name} has another type")
-    return result
 
 
 def _write_note(predictor, seconds: float) -> str:
