@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig, OmegaConf
 
 from singtech import settings
@@ -39,10 +41,29 @@ from singtech.errors import InvalidValue, SingtechError
 from singtech.io.atomic import name_in_errors
 from singtech.io.interrupts import raise_if_output_closed, raise_if_signalled
 from singtech.io.lock import Busy
+from singtech.io.stored import reading
 from singtech.settings import flatten
 
 register_home()
 ConfigStore.instance().store("schema", settings.Settings)  # configurations begin with it
+_load = ConfigRepository.load_config
+
+
+def _load_file(self: ConfigRepository, config_path: str) -> Any:
+    """Load a file of settings as Hydra does, and name it in the error that its content raises."""
+    if (source := self._find_object_source(config_path, ObjectType.CONFIG)) is None:
+        return None  # Hydra tells what there is
+    path = Path(source.path, f"{config_path}.yaml")
+    with reading(path, "expected names and values, as YAML in UTF-8", "is no file of settings"):
+        loaded: Any = _load(self, config_path)
+        if OmegaConf.is_list(loaded.config):
+            raise ValueError("it holds a list")
+    if path.parent.name in ("condition", "ablation", "experiments") and not loaded.header["package"]:
+        raise InvalidValue(f"{path}: expected `# @package _global_` as its first line.")
+    return loaded
+
+
+ConfigRepository.load_config = _load_file  # type: ignore[method-assign]
 
 
 class CorpusProblem(SingtechError):

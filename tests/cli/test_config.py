@@ -491,3 +491,29 @@ def test_flags_may_stand_anywhere(words):
     *flags, data, seed = read_words(words.split())
     assert (data, seed) == ("data=demo", "seed=0,1")
     assert flags in (["-m"], ["-c", "job"])
+
+
+GLOBAL, UNREADABLE = b"# @package _global_\n", " is no file of settings ("
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (GLOBAL + "label: café\n".encode("latin-1"), UNREADABLE),
+        ("# @package _global_\nalpha: 0.5\n".encode("utf-16"), UNREADABLE),
+        (GLOBAL + b"alpha: " + b"[" * 5000, UNREADABLE),
+        (GLOBAL + b"optimizer:\n\tlr: 1\n", UNREADABLE),
+        (GLOBAL + b"- alpha\n", UNREADABLE),
+        (GLOBAL + b"defaults: 3\n", UNREADABLE),
+        (b"", ": expected `# @package _global_` as its first line."),
+        (b"alpha: 0.5\n", ": expected `# @package _global_` as its first line."),
+    ],
+)
+@pytest.mark.parametrize("command", [["run", "-m", "seed=0,1"], ["plan", "data=demo"]])
+def test_a_file_of_the_users_that_holds_no_settings_is_named(call, tmp_path, content, said, command):
+    (tmp_path / "condition").mkdir()
+    (tmp_path / "condition" / "mine.yaml").write_bytes(content)
+    done = call(*command, "--config-dir", str(tmp_path), "condition=mine", f"output_dir={tmp_path / 'outputs'}")
+    assert done.status == 1
+    assert done.err.startswith(f"error: {tmp_path}/condition/mine.yaml{said}")
+    assert done.err.count("\n") == 1
