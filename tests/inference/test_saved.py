@@ -124,7 +124,13 @@ def test_a_description_that_fits_but_was_changed_is_refused(folder, values):
     changed(folder, **values)
     with pytest.raises(Damaged, match="config.json is no description of a model .it has changed"):
         read_model(folder)
-    changed(folder, digest=None)  # as those of earlier versions
+    path = folder / "config.json"
+    content = json.loads(path.read_text())
+    del content["digest"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(Damaged, match="config.json is no description of a model .it has changed"):
+        read_model(folder)
+    path.write_text(json.dumps(content | {"format": 2}))  # as those of earlier versions
     assert read_model(folder)
 
 
@@ -159,8 +165,8 @@ def test_one_flipped_bit_is_noticed(folder):
 
 
 def test_a_newer_format_asks_for_an_update(folder):
-    changed(folder, format=3)
-    with pytest.raises(Newer, match="has format 3, this version of singtech reads up to 2: install a newer one"):
+    changed(folder, format=4)
+    with pytest.raises(Newer, match="has format 4, this version of singtech reads up to 3: install a newer one"):
         read_model(folder)
 
 
