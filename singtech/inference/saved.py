@@ -20,7 +20,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from singtech.components import import_target
 from singtech.corpus.audio import SAMPLE_RATES
-from singtech.errors import InvalidValue, NotThere
+from singtech.errors import Diverged, InvalidValue, NotThere
 from singtech.io.atomic import hash_file, write_bytes, write_text
 from singtech.io.stored import hash_values, one_line, parse_json, reading
 from singtech.models.cnn1d import Waveform, WaveformExtractor
@@ -153,8 +153,14 @@ def _replace_targets(value):
 
 
 def write_model(folder: Path, network: nn.Module, description: Description) -> None:
-    """Write weights and description into an existing folder."""
+    """Write weights and description into an existing folder.
+
+    Raises:
+        Diverged: a weight is not finite.
+    """
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    if not all(value.isfinite().all() for value in weights.values()):
+        raise Diverged("the network's weights hold NaN or infinite numbers: it names nothing; train it again.")
     write_bytes(folder / WEIGHTS, save(weights, {"format": "pt"}))
     content = {
         "format": FORMAT,
@@ -199,8 +205,7 @@ def read_model(folder: Path, code: ModuleType | None = None) -> tuple[Network, D
             raise ValueError("its content was changed")
         network.load_state_dict(load_file(weights))
     with reading(path, "copy the folder again", "is no description of a model"):
-        is_earlier = content["format"] < 3 and "digest" not in content
-        if not is_earlier and content.get("digest") != hash_values(content):
+        if content.get("digest") != hash_values(content) and (content["format"] > 2 or "digest" in content):
             raise ValueError("it has changed since it was written")
     return network, description
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from singtech.components import import_file
-from singtech.errors import Damaged, Newer
+from singtech.errors import Damaged, Diverged, Newer
 from singtech.inference.saved import Description, describe_parts, read_model, write_model
 from singtech.models.network import oblong_network
 
@@ -46,6 +46,15 @@ def folder(tmp_path):
     network = oblong_network(samples=4800, techniques=2, seed=3, **ARGUMENTS)
     write_model(tmp_path, network, DESCRIPTION)
     return tmp_path
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_network_that_diverged_is_not_written(tmp_path, value):
+    network = oblong_network(samples=4800, techniques=2, seed=3, **ARGUMENTS)
+    next(network.parameters()).data[0] = value
+    with pytest.raises(Diverged, match="weights hold NaN or infinite numbers"):
+        write_model(tmp_path, network, DESCRIPTION)
+    assert not list(tmp_path.iterdir())
 
 
 def changed(folder, **values):
