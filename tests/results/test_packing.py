@@ -12,6 +12,7 @@ from singtech.cli.tables import main as tables
 from singtech.errors import Conflict, Damaged, Newer
 from singtech.results.collate import read_results
 from singtech.results.packing import VERSION_FILE, merge, pack
+from singtech.results.rows import digests, read_row, write_row
 from singtech.results.schema import SCHEMA
 
 RIGHT = [("ann", "trill", "trill", "scales", 0), ("ben", "belt", "belt", "scales", 1)]
@@ -76,12 +77,40 @@ def test_a_file_that_contradicts_is_refused_and_nothing_is_merged(packed, tmp_pa
     assert contents(other) == before
 
 
+def test_a_copy_that_stopped_before_the_row_is_set_aside_and_the_run_taken_in(packed, tmp_path):
+    other = tmp_path / "other"
+    merge(packed, other)
+    whole, half = contents(other / "runs"), min((other / "runs").iterdir())
+    (half / "row.json").unlink()
+    (half / "predictions.csv").write_text("recording,")
+    assert merge(packed, other) == (1, 2)
+    aside = f".{half.name}.damaged-1"
+    assert {name: data for name, data in contents(other / "runs").items() if not name.startswith(aside)} == whole
+    assert (other / "runs" / aside / "predictions.csv").read_text() == "recording,"
+
+
+@pytest.mark.parametrize("content", [b"recording,", None])
+def test_a_run_whose_files_are_not_those_of_its_row_is_not_packed_and_not_merged(packed, tmp_path, content, caplog):
+    first = min((tmp_path / "runs").iterdir())
+    write_row(first, read_row(first) | {"files": digests(first, ["predictions.csv", "config.yaml"])})
+    assert pack(tmp_path, packed) == (3, 1)
+    forged(packed, f"runs/{first.name}/predictions.csv", content)
+    with pytest.raises(Damaged, match=rf"in {first.name}, predictions\.csv has changed since the run ended, or is"):
+        merge(packed, tmp_path / "other")
+    assert not list((tmp_path / "other").rglob("*.*"))
+    (first / "predictions.csv").write_bytes(content) if content else (first / "predictions.csv").unlink()
+    assert pack(tmp_path, packed) == (2, 2)
+    assert f"{first} is left out: predictions.csv has changed" in caplog.text
+    assert merge(packed, tmp_path / "other") == (2, 0)
+
+
 def forged(packed, name, content):
     with zipfile.ZipFile(packed) as archive:
         files = {each: archive.read(each) for each in archive.namelist()}
     with zipfile.ZipFile(packed, "w") as archive:
         for each, data in (files | {name: content}).items():
-            archive.writestr(each, data)
+            if data is not None:
+                archive.writestr(each, data)
 
 
 @pytest.mark.parametrize(
