@@ -12,6 +12,7 @@ from pathlib import Path
 from singtech.cli.options import command, option
 from singtech.corpus.download import format_bytes
 from singtech.errors import InvalidValue, NotThere
+from singtech.io.stored import reading
 from singtech.io.terminal import format_table, terminal_width, wrap
 from singtech.results.collate import match_one_name
 
@@ -101,6 +102,7 @@ def _check(output_dir: Path) -> tuple[list[str], int]:
 
 def _show(output_dir: Path, part: str) -> list[str]:
     from singtech.training.inventory import collect_rows
+    from singtech.training.run import read_configuration
 
     rows = {row["run"]: row for row in collect_rows(output_dir)}
     row = rows[match_one_name(rows, part, "show")]
@@ -111,7 +113,9 @@ def _show(output_dir: Path, part: str) -> list[str]:
     configuration = output_dir / "runs" / row["run"] / "config.yaml"
     settings = f"# {configuration} is absent; the command shows the configuration with --cfg job."
     if configuration.is_file():
-        settings = configuration.read_text(encoding="utf-8").rstrip()
+        with reading(configuration, f"this shows it as it was: {command} --cfg job"):
+            read_configuration(configuration.parent)
+            settings = configuration.read_text(encoding="utf-8").rstrip()
     return [*lines, "", command, "", settings]
 
 

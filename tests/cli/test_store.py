@@ -97,6 +97,17 @@ def test_any_row_gives_the_command_and_configuration_that_make_it_again(call, ow
     assert "the command shows the configuration with --cfg job" in shown.out
 
 
+@pytest.mark.parametrize("added", [b"more: 1\n", b"# caf\xe9\n"])
+def test_a_configuration_that_has_changed_is_named_with_the_command_that_shows_it(two_runs, store, outputs, added):
+    configuration = runs(outputs)[0] / "config.yaml"
+    configuration.write_bytes(configuration.read_bytes() + added)
+    shown = store("show=alpha_0.2")
+    assert shown.status == 1
+    (line,) = shown.err.splitlines()
+    assert line.startswith(f"error: {configuration} is damaged (it has changed since the run ended); this shows it")
+    assert line.endswith(" --cfg job.")
+
+
 @pytest.mark.parametrize("part", ["alpha", "nothing_like_it"])
 def test_a_name_that_is_no_one_rows_is_told(two_runs, store, part):
     done = store(f"show={part}")
