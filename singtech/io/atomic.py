@@ -102,6 +102,18 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def list_visible(folder: str | os.PathLike, suffix: str = "") -> list[Path]:
+    """List a folder by name, without what has a dot in front: what is being written, and files of the system's own.
+
+    Raises:
+        OSError: it is there, but may not be read.
+    """
+    try:
+        return sorted(path for path in Path(folder).iterdir() if path.name[0] != "." and path.name.endswith(suffix))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def read_files(paths: Iterable[Path]) -> Iterator[bytes | OSError]:
     """Read files; yield the bytes of each, or its error, in the order of the paths.
 

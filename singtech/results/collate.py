@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from singtech import metrics
 from singtech.config_paths import add_user_folder
 from singtech.errors import Damaged, InvalidValue, Newer, NotThere
-from singtech.io.atomic import read_files, remove_temporary_files, write_bytes
+from singtech.io.atomic import list_visible, read_files, remove_temporary_files, write_bytes
 from singtech.io.lock import hold
 from singtech.io.stored import reading, require_version
 from singtech.results import schema
@@ -250,7 +250,7 @@ def read_results_file(path: Path) -> "pd.DataFrame":
 
 def read_lengths(output_dir: Path) -> "dict[str, pd.DataFrame]":
     """Read the files in `corpora/`, see `Collated.lengths`."""
-    return {path.stem: _read(path, _LENGTHS) for path in sorted((output_dir / CORPORA).glob("*.csv"))}
+    return {path.stem: _read(path, _LENGTHS) for path in list_visible(output_dir / CORPORA, ".csv")}
 
 
 def _make_collated(output_dir: Path, frames: "dict[str, pd.DataFrame]") -> Collated:

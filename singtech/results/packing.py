@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from singtech.errors import Conflict, Damaged, NotThere
-from singtech.io.atomic import atomic_folder, atomic_path, set_aside, write_bytes
+from singtech.io.atomic import atomic_folder, atomic_path, list_visible, set_aside, write_bytes
 from singtech.io.lock import hold
 from singtech.io.stored import parse_json, reading
 from singtech.results.collate import CORPORA, RESULTS
@@ -47,7 +47,7 @@ def pack(output_dir: Path, path: Path) -> tuple[int, int]:
                 _add(archive, f"runs/{row['run']}/{name}", content)
         if not count:
             raise NotThere(f"{output_dir / 'runs'}: no complete run to pack. Make some with `singtech run`.")
-        for corpus in sorted((output_dir / CORPORA).glob("*.csv")):
+        for corpus in list_visible(output_dir / CORPORA, ".csv"):
             _add(archive, corpus.relative_to(output_dir).as_posix(), corpus.read_bytes())
     return count, len(rows) - count
 

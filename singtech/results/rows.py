@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from singtech.errors import Damaged, Newer
-from singtech.io.atomic import hash_file, read_files, write_text
+from singtech.io.atomic import hash_file, list_visible, read_files, write_text
 from singtech.io.lock import is_held
 from singtech.io.stored import hash_values, parse_json, reading
 from singtech.results import schema
@@ -93,7 +93,7 @@ def read_rows(runs_folder: str | os.PathLike) -> list[dict]:
     A one-line warning names the rows that are left out: damaged, of a newer version, or of another folder's run.
     """
     rows, faults = [], []
-    folders = sorted(Path(runs_folder).glob("[!.]*"))  # a name with a dot in front is a folder that is being written
+    folders = list_visible(runs_folder)
     for folder, content in zip(folders, read_files(folder / ROW for folder in folders), strict=True):
         try:
             row = parse_row(content, folder)

@@ -19,7 +19,7 @@ import numpy as np
 
 from singtech.corpus.clip_store import WAVEFORMS, check_clips, read_store
 from singtech.errors import Damaged, Newer, NotThere
-from singtech.io.atomic import set_aside
+from singtech.io.atomic import list_visible, set_aside
 from singtech.io.lock import Busy, hold
 from singtech.io.stored import reading
 from singtech.io.terminal import progress_bar
@@ -245,7 +245,7 @@ def _make_entry(
 
 
 def _visible_folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("[!.]*") if path.is_dir())
+    return [path for path in list_visible(folder) if path.is_dir()]
 
 
 def _check_run(folder: Path) -> None:

@@ -2,8 +2,10 @@
 
 import csv
 import errno
+import functools
 import json
 import math
+import os
 import re
 import shutil
 import threading
@@ -17,11 +19,12 @@ from singtech.errors import Damaged, Newer
 from singtech.io.lock import hold
 from singtech.results import collate as collating
 from singtech.results.collate import collate, read_collated, read_results
+from singtech.results.packing import pack
 from singtech.results.predictions import read_predictions
 from singtech.results.rows import digests, read_row, write_row
 from singtech.results.schema import SCHEMA
 from singtech.techniques import TECHNIQUES
-from singtech.training.inventory import check
+from singtech.training.inventory import check, survey
 
 
 def header(path):
@@ -436,3 +439,26 @@ def test_a_damaged_list_of_clips_says_how_to_make_it_anew(tmp_path, put_corpus):
 def test_nothing_collated_is_nothing_to_read(tmp_path):
     there = read_collated(tmp_path / "absent")
     assert (there.corpora, len(there.results), len(there.layers), len(there.confusions)) == ([], 0, 0, 0)
+
+
+def test_a_hidden_file_beside_the_corpora_is_left_out(tmp_path, run, put_corpus):
+    run()
+    put_corpus("choir", {("trill", "train"): (1, 1.5, 9)})
+    (tmp_path / "corpora" / "._choir.csv").write_bytes(b"\x00\x05\x16\x07")  # as macOS writes
+    assert list(read_collated(tmp_path).lengths) == ["choir"]
+
+
+def test_runs_that_may_not_be_read_are_no_reason_to_take_the_file(tmp_path, run, monkeypatch):
+    run()
+    collate(tmp_path)
+
+    def refuse(path, listing):
+        if str(path) == str(tmp_path / "runs"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listing(path)
+
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, functools.partial(refuse, listing=getattr(os, name)))
+    for read in (read_results, collate, lambda folder: pack(folder, folder / "packed.zip"), survey):
+        with pytest.raises(PermissionError, match="runs"):
+            read(tmp_path)

@@ -22,6 +22,7 @@ RIGHT = [("ann", "trill", "trill", "scales", 0), ("ben", "belt", "belt", "scales
 def packed(tmp_path, run, put_predictions, put_layers, put_confusion, put_corpus):
     """A packed file of three complete runs; their results folder is `tmp_path` itself."""
     put_corpus("vocalset", {("trill", "train"): (1, 1.5, 9), ("trill", "test"): (1, 0.5, 4)})
+    (tmp_path / "corpora" / "._vocalset.csv").write_bytes(b"\x00\x05\x16\x07")  # as macOS writes
     for seed, strategy in ((0, "joint"), (0, "crt_wc"), (1, "crt_wc")):
         folder = run(0.5 + 0.1 * seed, seed=seed, strategy=strategy)
         put_predictions(folder, RIGHT)

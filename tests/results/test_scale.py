@@ -33,7 +33,7 @@ opened, listed = [], []
 def note(event, arguments):
     if event == "open" and str(arguments[0]).startswith(sys.argv[1]):
         opened.append((str(arguments[0]), arguments[1]))
-    elif event == "os.scandir":
+    elif event in ("os.scandir", "os.listdir"):
         listed.append(str(arguments[0]))
 from singtech.results.collate import rebuild
 sys.addaudithook(note)
