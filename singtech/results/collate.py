@@ -15,18 +15,19 @@ import logging
 import math
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, product
+from itertools import chain, count, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from singtech import metrics
 from singtech.config_paths import add_user_folder
 from singtech.errors import Damaged, InvalidValue, Newer, NotThere
-from singtech.io.atomic import list_visible, read_files, remove_temporary_files, write_bytes
+from singtech.io.atomic import atomic_folder, list_visible, read_files, remove_temporary_files, set_aside, write_bytes
 from singtech.io.lock import hold
 from singtech.io.stored import reading, require_version
 from singtech.results import schema
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RESULTS, LAYERS, CONFUSIONS, CORPORA = "results.csv", "layers.csv", "confusions.csv", "corpora"
+BEFORE = "before-"  # begins the names of folders with earlier files
 _ORDER = ["data", "model", "dc", "strategy", "alpha", "settings", VARIANT, "fold", "seed", "rounding", "run"]
 _NETWORK = ("data", "model", "dc", "settings", VARIANT)  # these decide the layers of a network
 LAYER = ("number", "layer", "channels", "output", "deformable", "parameters")  # columns of a run's layers.csv
@@ -181,7 +183,8 @@ def rebuild(output_dir: str | os.PathLike) -> "dict[str, pd.DataFrame]":
     """Write `results.csv`, `layers.csv` and `confusions.csv` from all runs on disk; return their frames.
 
     The same runs give the same bytes; a file that would not change is not written. No file is changed if no run is on
-    disk (then there are no frames), if a newer version wrote the files, or if the folder is read-only.
+    disk (then there are no frames), if a newer version wrote the files, or if the folder is read-only. Files with rows
+    of runs that are not on disk are kept, see `_keep`.
     """
     output_dir = Path(output_dir)
     runs, path = output_dir / "runs", output_dir / RESULTS
@@ -190,8 +193,8 @@ def rebuild(output_dir: str | os.PathLike) -> "dict[str, pd.DataFrame]":
     try:
         with hold(path, "results are being collated", announce=lambda line: None):
             frames = _frames(runs)  # under the lock, else older frames could be written last
-            with suppress(Damaged):  # it is written again
-                _read_csv(path, (), schema.column_type)
+            if frames:
+                _keep(path, frames[RESULTS]["run"])
             for name, frame in frames.items():
                 _write_csv(output_dir / name, frame)
     except Newer:
@@ -383,6 +386,29 @@ def _read_confusion(content: bytes | OSError, path: Path, row: Mapping) -> dict[
             for technique, *counts in lines
             for predicted, clips in zip(techniques, counts, strict=True)
         }
+
+
+def _keep(path: Path, runs: Iterable[str]) -> None:
+    """Copy the collated files into `before-<number>/` if results.csv has rows of other runs than these, and say so.
+
+    A damaged results.csv is set aside.
+
+    Raises:
+        Newer: a newer version wrote it.
+    """
+    try:
+        others = set(_read_csv(path, ["run"], schema.column_type)["run"]).difference(runs)
+    except Damaged as problem:
+        log.warning("%s The file is set aside as %s.", problem, set_aside(path).name)
+        return
+    if others:
+        folder = next(each for n in count(1) if not (each := path.with_name(f"{BEFORE}{n}")).exists())
+        with atomic_folder(folder) as temporary:
+            for name in (RESULTS, LAYERS, CONFUSIONS):
+                with suppress(FileNotFoundError):
+                    shutil.copyfile(path.with_name(name), temporary / name)
+        said = "%s had %s of runs that cannot be read from %s: it is kept in %s; copy these runs here, or remove that."
+        log.warning(said, path, f"{len(others)} row{'s' * (len(others) > 1)}", path.with_name("runs"), folder)
 
 
 def _write_csv(path: Path, frame: "pd.DataFrame") -> None:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from singtech.io.atomic import list_visible, set_aside
 from singtech.io.lock import Busy, hold
 from singtech.io.stored import reading
 from singtech.io.terminal import progress_bar
-from singtech.results.collate import RESULTS, read_lengths, read_results_file
+from singtech.results.collate import BEFORE, RESULTS, read_lengths, read_results_file
 from singtech.results.conditions import flatten
 from singtech.results.predictions import PREDICTIONS, read_predictions
 from singtech.results.rows import COMPLETE, ROW, check_result, read_digests, read_row, read_rows
@@ -155,8 +156,9 @@ def outcome_settings(output_dir: Path, run: str) -> dict:
 
 
 def collect_rows(output_dir: Path) -> list[dict]:
-    """Collect the rows on disk and those of results.csv, which may come from elsewhere, sorted by the runs' names."""
-    collated = read_results_file(output_dir / RESULTS).to_dict("records")
+    """Collect the rows on disk, and of other runs those of results.csv and earlier ones, sorted by the runs' names."""
+    files = [*output_dir.glob(f"{BEFORE}*/{RESULTS}"), output_dir / RESULTS]
+    collated = chain.from_iterable(read_results_file(file).to_dict("records") for file in files)
     rows = {row["run"]: row for row in (*collated, *read_rows(output_dir / "runs"))}
     return [{"phases": "", "corpus_fingerprint": ""} | rows[name] for name in sorted(rows)]
 

@@ -146,6 +146,9 @@ def test_what_no_row_uses_is_named_first_and_goes_only_when_one_is_sure(call, ow
     }
     shutil.rmtree(gone)
     collate(outputs)
+    assert "Every entry is used by a row" in store("remove=unused").out
+    assert "alpha=0.5" in store("show=alpha_0.5").out
+    shutil.rmtree(outputs / "before-1")  # nobody needs its row
     before = sorted(path.name for path in phases(outputs))
     dry = store("remove=unused")
     assert f"{len(only_its)} entries" in dry.out

@@ -111,6 +111,37 @@ def test_a_file_brought_without_its_runs_is_kept(tmp_path, run):
     assert collate(brought).results["f1"].tolist() == [0.25]
 
 
+def test_rows_whose_runs_are_not_here_are_kept_and_told_once(tmp_path, run, caplog):
+    for seed in range(3):
+        run(seed=seed)
+    collate(tmp_path)
+    whole = {name: (tmp_path / name).read_bytes() for name in ("results.csv", "layers.csv", "confusions.csv")}
+    for seed in range(2):  # of a copy that stopped half way; or a colleague's results.csv, and one run here
+        shutil.rmtree(run(seed=seed))
+    for _ in range(2):
+        assert collate(tmp_path).results["seed"].tolist() == [2]
+    (record,) = caplog.records
+    said = rf"results\.csv had 2 rows of runs that cannot be read from \S+/runs: it is kept in {tmp_path / 'before-1'};"
+    assert re.search(said, record.getMessage())
+    run(seed=3)
+    collate(tmp_path)
+    shutil.rmtree(run(seed=3))
+    collate(tmp_path)
+    assert [len(pd.read_csv(tmp_path / f"before-{number}" / "results.csv")) for number in (1, 2)] == [3, 2]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "before-1").iterdir()} == whole
+    assert len(read_results(tmp_path / "before-1")) == 3
+
+
+def test_a_file_that_cannot_be_read_is_set_aside_before_another_is_written(tmp_path, run, caplog):
+    run()
+    (tmp_path / "results.csv").write_text("run;data\na;b\n")
+    collate(tmp_path)
+    assert "(its fields are separated by semicolons, expected commas)" in caplog.text
+    assert "The file is set aside as .results.csv.damaged-1." in caplog.text
+    assert (tmp_path / ".results.csv.damaged-1").read_text() == "run;data\na;b\n"
+    assert len(pd.read_csv(tmp_path / "results.csv")) == 1
+
+
 def test_where_nothing_was_run_there_is_nothing_and_no_file(tmp_path):
     assert len(collate(tmp_path / "absent").results) == 0
     assert list(tmp_path.iterdir()) == []
