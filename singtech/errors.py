@@ -19,6 +19,10 @@ class Damaged(SingtechError, ValueError):
     """A file that singtech wrote cannot be read: it is cut short, edited, or another kind of file."""
 
 
+class Foreign(Damaged):
+    """A file or folder bears a name that singtech did not give to it, or leads nowhere; no check renames it."""
+
+
 class Newer(SingtechError, ValueError):
     """A file was written by a newer version of singtech; it is never changed or removed."""
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from singtech.errors import Damaged, Newer
+from singtech.errors import Damaged, Foreign, Newer
 from singtech.io.atomic import hash_file, list_visible, read_files, write_text
 from singtech.io.lock import is_held
 from singtech.io.stored import hash_values, parse_json, reading
@@ -61,6 +61,7 @@ def read_row(folder: Path) -> dict | None:
 
     Raises:
         Damaged: it cannot be read, or has changed since it was written.
+        Foreign: it is the row of another folder's run, or the folder is a link to an absent one.
         Newer: a newer version wrote it.
     """
     (content,) = read_files([folder / ROW])
@@ -70,6 +71,8 @@ def read_row(folder: Path) -> dict | None:
 def parse_row(content: bytes | OSError, folder: Path) -> dict | None:
     """Parse a row from a file's content, see `read_row`."""
     if isinstance(content, FileNotFoundError | NotADirectoryError):
+        if folder.is_symlink() and not folder.exists():
+            raise Foreign(f"{folder} is a link to {folder.readlink()}, which is absent.")
         return None
     with reading(folder / ROW):
         if isinstance(content, OSError):
@@ -81,7 +84,9 @@ def parse_row(content: bytes | OSError, folder: Path) -> dict | None:
         if row.get("digest", "") != (hash_values(row)[:16] if row["schema"] else ""):  # rows of schema 0 have none
             raise ValueError("it has changed since it was written")
         if row["run"] != folder.name:
-            raise ValueError(f"it is the row of the run {row['run']}: was the folder copied or renamed?")
+            raise Foreign(
+                f"{folder / ROW} is the row of the run {row['run']}: rename the folder back, or remove this copy."
+            )
     if row["status"] == RUNNING and not is_held(folder):
         row["status"] = INTERRUPTED
     return row

@@ -7,6 +7,7 @@ may name any of them. `check` sets damaged entries aside, and the next run makes
 import contextlib
 import json
 import os
+import re
 import shutil
 import stat
 from collections import defaultdict
@@ -19,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from singtech.corpus.clip_store import WAVEFORMS, check_clips, read_store
-from singtech.errors import Damaged, Newer, NotThere
+from singtech.errors import Damaged, Foreign, Newer, NotThere
 from singtech.io.atomic import list_visible, set_aside
 from singtech.io.lock import Busy, hold
 from singtech.io.stored import reading
@@ -27,10 +28,12 @@ from singtech.io.terminal import progress_bar
 from singtech.results.collate import BEFORE, RESULTS, read_lengths, read_results_file
 from singtech.results.conditions import flatten
 from singtech.results.predictions import PREDICTIONS, read_predictions
-from singtech.results.rows import COMPLETE, ROW, check_result, read_digests, read_row, read_rows
+from singtech.results.rows import COMPLETE, NAME, ROW, check_result, read_digests, read_row, read_rows
 from singtech.training.phase_store import CHECKPOINT, StoredPhase, read_checkpoint, read_features
 from singtech.training.run import CONFIGURATION, read_configuration
 
+_KEY = re.compile("[0-9a-f]{16}")
+NAMES = {"run": NAME, "phase": _KEY, "unfinished phase": _KEY, "clips": re.compile(".+-[0-9a-f]{8}")}
 KINDS = ("run", "phase", "unfinished phase", "clips", "damaged")
 
 
@@ -99,7 +102,7 @@ def check(output_dir: Path) -> tuple[int, list[str], list[str]]:
 
     Returns:
         The number of entries; a sentence for each damaged one; and one for each that was not checked, because a process
-        works on it or a newer version wrote it.
+        works on it, a newer version wrote it, or no run would make it again.
     """
     entries = [entry for entry in survey(output_dir) if entry.kind in CHECKS]
     faults, skip_reasons = [], []
@@ -107,16 +110,29 @@ def check(output_dir: Path) -> tuple[int, list[str], list[str]]:
         is_writable = os.access(entry.path.parent, os.W_OK)
         try:
             with entry.lock() if is_writable else contextlib.nullcontext():
+                _require_own(entry)
                 for path, read in _list_parts(entry):
                     try:
                         with reading(path):
                             read(path)
+                    except Foreign:
+                        raise
                     except Damaged as problem:
                         aside = f"set aside as {set_aside(path).name}" if is_writable else "the folder is read-only"
                         faults.append(f"{str(problem).rstrip('.')}; {aside}.")
-        except (Busy, Newer) as problem:
-            skip_reasons.append(f"{entry.path} was not checked: {problem}.")
+        except (Busy, Foreign, Newer) as problem:
+            skip_reasons.append(f"{entry.path} was not checked: {str(problem).rstrip('.')}.")
     return len(entries), faults, skip_reasons
+
+
+def _require_own(entry: Entry) -> None:
+    """Raise `Foreign` for an entry that no run makes again, since the user named it or its place is not here now."""
+    if not entry.path.exists():
+        raise Foreign("it is a link to a folder that is absent")
+    if not NAMES[entry.kind].fullmatch(entry.name):
+        raise Foreign("singtech gives no such name; rename it back")
+    if entry.kind == "run" and not (entry.path / ROW).exists():
+        raise Foreign(f"its {ROW} is absent; copy it here, or make the run again")
 
 
 def _list_parts(entry: Entry) -> Iterator[tuple[Path, Callable[[Path], object]]]:
@@ -247,15 +263,13 @@ def _make_entry(
 
 
 def _visible_folders(folder: Path) -> list[Path]:
-    return [path for path in list_visible(folder) if path.is_dir()]
+    return [path for path in list_visible(folder) if path.is_dir() or not path.exists()]  # a link to an absent one
 
 
 def _check_run(folder: Path) -> None:
     """Compare the metrics of a complete run's row with its predictions, and its files with their digests."""
     row = read_row(folder)
-    if row is None:
-        raise Damaged(f"{folder / ROW} is absent")
-    if row["status"] != COMPLETE:
+    if row is None or row["status"] != COMPLETE:
         return
     for name, metric in read_predictions(folder / PREDICTIONS).score().items():
         if name in row and not np.isclose(np.nan if row[name] is None else row[name], metric, 0, 1e-9, equal_nan=True):

@@ -246,6 +246,49 @@ def test_the_phases_of_a_damaged_row_stay_until_the_run_is_made_again(call, own,
     assert "2 entries" in store("remove=unused").out
 
 
+def test_what_the_user_named_or_brought_without_its_row_is_told_and_stays(two_runs, store, outputs):
+    best, (copied, bare), own = outputs / "phases" / "late-best", runs(outputs), outputs / "data" / "mine"
+    phases(outputs)[0].rename(best)
+    copied.rename(copied.with_name("my-best"))
+    (bare / "row.json").unlink()
+    own.mkdir()
+    (own / "clips.npy").write_bytes(b"of the user's")
+    before = sorted(outputs.rglob("*"))
+    checked = store("check=true")
+    assert checked.status == 0, checked.out
+    for path, why in {
+        best: "singtech gives no such name; rename it back.",
+        copied.with_name(
+            "my-best"
+        ): f"row.json is the row of the run {copied.name}: rename the folder back, or remove this copy.",
+        bare: "its row.json is absent; copy it here, or make the run again.",
+        own: "singtech gives no such name; rename it back.",
+    }.items():
+        (line,) = [line for line in checked.out.splitlines() if line.startswith(f"{path} was not checked: ")]
+        assert line.endswith(why)
+    store("remove=unused", "sure=true")
+    assert sorted(outputs.rglob("*")) == before
+
+
+def test_a_run_on_a_disk_that_is_away_uses_everything(two_runs, store, outputs, caplog):
+    run, phase = runs(outputs)[0], phases(outputs)[0]
+    for path in (run, phase):
+        path.symlink_to(path.rename(outputs / f"disk-{path.parent.name}"))
+    away = [each.rename(outputs / f"away-{each.name}") for each in outputs.glob("disk-*")]
+    collate(outputs)
+    assert f"{run.name} is a link to {outputs / 'disk-runs'}, which is absent" in caplog.text
+    shutil.rmtree(outputs / "before-1")
+    assert "Every entry is used by a row" in store("remove=unused").out
+    assert f"{run} is a link to {outputs / 'disk-runs'}" in " ".join(store().out.split())
+    checked = store("check=true").out
+    for path in (run, phase):
+        assert f"{path} was not checked: it is a link to a folder that is absent." in checked
+    for path in away:
+        path.rename(path.with_name(path.name.removeprefix("away-")))
+    assert store("check=true").status == 0
+    assert len(collate(outputs).results) == 2
+
+
 def test_what_a_newer_version_wrote_is_listed_checked_and_removed_by_nobody(two_runs, store, outputs):
     newer, begun = phases(outputs)[0], outputs / "phases" / ".0123456789abcdef.work"
     shutil.rmtree(outputs / "runs")

@@ -108,6 +108,9 @@ def test_a_copied_run_does_not_count_twice_and_a_renamed_one_not_without_its_fil
     folder = run()
     shutil.copytree(folder, tmp_path / "runs" / name)
     assert len(read_rows(tmp_path / "runs")) == 1
-    assert f"{name}/row.json is damaged (it is the row of the run {folder.name}: was the folder copied" in caplog.text
+    assert (
+        f"{name}/row.json is the row of the run {folder.name}: rename the folder back, or remove this copy"
+        in caplog.text
+    )
     shutil.rmtree(folder)
     assert read_rows(tmp_path / "runs") == []
