@@ -19,12 +19,13 @@ import pandas as pd
 
 from singtech import metrics
 from singtech.errors import Conflict, Damaged, InvalidValue
-from singtech.io.atomic import set_aside, write_text
+from singtech.io.atomic import set_aside, write_bytes, write_text
 from singtech.io.lock import hold
+from singtech.io.stored import reading
 from singtech.results.jackknife import Jackknife
 from singtech.results.pages import shown, shown_change, shown_change_interval, shown_interval
 from singtech.results.predictions import CLIP, LABEL, LOGIT, PREDICTIONS, Predictions
-from singtech.results.rows import COMPLETE, RUNNING, SCORED, digests, read_row, write_row
+from singtech.results.rows import COMPLETE, RUNNING, SCORED, check_result, digests, read_row, write_row
 from singtech.results.schema import protocol
 
 PROBABILITY, TECHNIQUE = "probability_", "technique"
@@ -214,24 +215,26 @@ def store_system(
     row = _make_row(name, seed, predictions, clips) | dict(provenance)
     row["protocol"] = protocol(row)
     folder, content = Path(output_dir) / "runs" / row["run"], _write_predictions(predictions)
+    path, earlier = folder / PREDICTIONS, b""
     with hold(folder, f"run {folder.name} is being scored"):
         try:
             stored = read_row(folder)
+            if stored is not None and stored["status"] == COMPLETE:
+                with reading(path):
+                    earlier = check_result(path.read_bytes(), path.name, stored)
         except Damaged as problem:
-            log.warning("%s It is set aside as %s.", problem, set_aside(folder).name)
+            log.warning("%s Its run is set aside as %s.", problem, set_aside(folder).name)
             stored = None
-        if stored is not None and stored["status"] == COMPLETE:
-            path = folder / PREDICTIONS
-            if path.is_file() and path.read_text(encoding="utf-8") == content:
-                return stored, False
-            if not is_replacing:
-                raise Conflict(
-                    f"{folder.name} has other predictions: give this system another name=…, or another seed=… for "
-                    "another training of it, or add replace=true to replace them."
-                )
+        if stored is not None and earlier == content:
+            return stored, False
+        if earlier and not is_replacing:
+            raise Conflict(
+                f"{folder.name} has other predictions: give this system another name=…, or another seed=… for "
+                "another training of it, or add replace=true to replace them."
+            )
         folder.mkdir(parents=True, exist_ok=True)
         write_row(folder, row | {"status": RUNNING})
-        write_text(folder / PREDICTIONS, content)
+        write_bytes(path, content)
         write_text(folder / CONFUSION, _write_confusion(predictions))
         row |= predictions.score()
         files = digests(folder, (PREDICTIONS, CONFUSION))
@@ -268,10 +271,11 @@ def _make_row(name: str, seed: int, predictions: Predictions, clips: Protocol) -
     }
 
 
-def _write_predictions(predictions: Predictions) -> str:
+def _write_predictions(predictions: Predictions) -> bytes:
     prefix = LABEL if predictions.has_labels_only else LOGIT
     columns = pd.DataFrame(predictions.logits, columns=[f"{prefix}{name}" for name in predictions.techniques])
-    return pd.concat([predictions.clips, columns], axis=1).to_csv(index=False, lineterminator="\n")
+    text = pd.concat([predictions.clips, columns], axis=1).to_csv(index=False, lineterminator="\n")
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _write_confusion(predictions: Predictions) -> str:

@@ -161,12 +161,15 @@ def test_the_same_predictions_change_nothing_and_others_are_refused(protocol, la
     assert (replaced["run"], replaced["accuracy"], is_new) == (row["run"], 0.5, True)
 
 
-def test_a_damaged_row_is_set_aside_and_scored_again(protocol, labels, file, tmp_path):
+@pytest.mark.parametrize("name", ["row.json", "predictions.csv"])
+def test_a_damaged_file_is_named_and_the_run_is_scored_again(protocol, labels, file, tmp_path, name, caplog):
     predictions, _ = read_system(file(labels), protocol)
     row, _ = store_system("a", 0, predictions, protocol, tmp_path, {})
-    (tmp_path / "runs" / row["run"] / "row.json").write_text("{")
+    path = tmp_path / "runs" / row["run"] / name
+    path.write_bytes(path.read_bytes() + b"\xff")
     again, is_new = store_system("a", 0, predictions, protocol, tmp_path, {})
     assert (again["f1"], is_new) == (row["f1"], True)
+    assert f"{path} is damaged (" in caplog.text
     assert list((tmp_path / "runs").glob(".*.damaged-*"))
 
 
