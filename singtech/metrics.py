@@ -196,6 +196,7 @@ METRICS: dict[str, Metric] = {
     "auc_*": Metric("AUC", lambda clips: clips.areas),
 }
 
+SHARES = frozenset(METRICS)  # those of a user may have other bounds than 0 and 1
 HEADINGS = {"head_gap": "above minimum"}  # columns that tables show beside metrics; lower values are better
 
 ROW_COLUMNS = frozenset(  # columns of a row that are not metrics

@@ -133,9 +133,10 @@ def read_collated(output_dir: str | os.PathLike) -> Collated:
 def read_results(output_dir: str | os.PathLike) -> "pd.DataFrame":
     """Read all runs as one tidy frame, one row per run, with the columns of `singtech.results.schema`. Write nothing.
 
-    Runs with the same `condition` differ only in seed: it names condition, alpha, ablation, schedule, other settings,
-    corpus and fold, and where these have several states of clips or code, which of them. `differences` is a dictionary
-    of the typed settings that differ from the condition's. For a run of an earlier version, `settings` is "". Unknown
+    Runs with the same `condition` differ only in seed, and in `commit` if the package changed: it names condition,
+    alpha, ablation, schedule, other settings, corpus and fold, and where these have several states of clips or of the
+    user's own code, which of them. `differences` is a dictionary of the typed settings that differ from the
+    condition's. For a run of an earlier version, `settings` is "". Unknown
     numbers, such as a metric that a run lacks, are nan.
 
     Raises:
@@ -248,6 +249,11 @@ def read_results_file(path: Path) -> "pd.DataFrame":
     with reading(path, _advise(path)):
         if invalid_names := [data for data in frame["data"] if not NAME.fullmatch(data)]:
             raise ValueError(f"data is {invalid_names[0]!r:.40}, expected a name that a folder can have")
+        if len(repeated_runs := frame.loc[frame["run"].duplicated(), "run"]):
+            raise ValueError(f"it has the run {repeated_runs.iloc[0]} twice")
+        for name in filter(schema.is_share, frame):
+            if len(others := frame.loc[(frame[name] - 0.5).abs() > 0.5 + 1e-6, name]):
+                raise ValueError(f"{name} is {others.iloc[0]}, expected a number between 0 and 1")
         return frame.assign(condition=_describe_conditions(frame)[0])
 
 

@@ -102,6 +102,11 @@ def column_type(name: str) -> str:
     return _TYPES.get(name, "number" if is_metric else "")
 
 
+def is_share(name: str) -> bool:
+    """Whether a column holds values between 0 and 1."""
+    return (metrics.split_column(name) or [name.removeprefix("validation_")])[0] in metrics.SHARES
+
+
 def protocol(row: Mapping) -> str:
     """Make the version and hash of the protocol, as "1:0123456789abcdef". The hash covers clips, split and version."""
     names = ("data_fingerprint", "fold", "singers_test", "clips_train", "clips_test")

@@ -221,12 +221,20 @@ def test_a_file_cut_short_says_what_to_do(brought):
         (b",oblong,", b",obl\xffng,", "'utf-8' codec can't decode byte 0xff"),
         (b",vocalset,", b",../elsewhere,", "data is '../elsewhere', expected a name that a folder can have"),
         (b",0.2,0,", b",0.2,0.5,", "int64"),
+        (b",0.5,0.5,", b",0.5,7.3,", "accuracy is 7.3, expected a number between 0 and 1"),
+        (b",0.5,0.5,", b",inf,0.5,", "f1 is inf, expected a number between 0 and 1"),
     ],
 )
 def test_a_file_that_says_what_cannot_be_says_why(said, forged, why, brought):
     assert said in brought.read_bytes()
     brought.write_bytes(brought.read_bytes().replace(said, forged, 1))
     with pytest.raises(Damaged, match=rf"results\.csv is damaged \(.*{re.escape(why)}.*copy it again"):
+        read_results(brought.parent)
+
+
+def test_a_run_that_a_file_has_twice_is_named(brought):
+    brought.write_text(brought.read_text() + brought.read_text().splitlines()[1] + "\n")
+    with pytest.raises(Damaged, match="it has the run vocalset--oblong-late-crt_wc-0.2-0- twice"):
         read_results(brought.parent)
 
 
