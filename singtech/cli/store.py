@@ -16,8 +16,6 @@ from singtech.io.stored import reading
 from singtech.io.terminal import format_table, terminal_width, wrap
 from singtech.results.collate import match_one_name
 
-NEVER_USED = ("run", "damaged")  # kinds of entries that no row uses
-
 
 @dataclass(kw_only=True)
 class Options:
@@ -147,7 +145,7 @@ def _format_entries(entries: Sequence) -> list[str]:
 
 def _format_table(entries: Sequence) -> str:
     """Format entries of one kind; a long name is not wrapped."""
-    has_users, lines = entries[0].kind not in NEVER_USED, [["name", "size", "changed", "rows", "what it is"]]
+    has_users, lines = entries[0].kind not in ("run", "damaged"), [["name", "size", "changed", "rows", "what it is"]]
     for entry in entries:
         changed = time.strftime("%Y-%m-%d", time.localtime(entry.change_time))
         users = str(len(set(entry.users)))

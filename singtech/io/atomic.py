@@ -103,11 +103,7 @@ def hash_file(path: Path) -> str:
 
 
 def list_visible(folder: str | os.PathLike, suffix: str = "") -> list[Path]:
-    """List a folder by name, without what has a dot in front: what is being written, and files of the system's own.
-
-    Raises:
-        OSError: it is there, but may not be read.
-    """
+    """List a folder by name, if it exists, without hidden files; one that may not be read raises OSError."""
     try:
         return sorted(path for path in Path(folder).iterdir() if path.name[0] != "." and path.name.endswith(suffix))
     except (FileNotFoundError, NotADirectoryError):

@@ -33,7 +33,7 @@ from singtech.io.stored import reading, require_version
 from singtech.results import schema
 from singtech.results.conditions import describe
 from singtech.results.jackknife import Jackknife
-from singtech.results.predictions import PREDICTIONS, read_predictions, score
+from singtech.results.predictions import CONFUSION, PREDICTIONS, read_predictions, score
 from singtech.results.rows import COMPLETE, NAME, SCORED, VARIANT, check_result, read_digests, read_rows, short_digest
 from singtech.results.settings import own_folder, read_settings
 from singtech.techniques import TECHNIQUES
@@ -116,18 +116,25 @@ class Collated:
 
 def collate(output_dir: str | os.PathLike) -> Collated:
     """Rebuild the collated files if they can be written, and return their content."""
-    output_dir = Path(output_dir)
-    return _make_collated(output_dir, rebuild(output_dir))
+    return read_collated(output_dir, rebuild(output_dir))
 
 
-def read_collated(output_dir: str | os.PathLike) -> Collated:
+def read_collated(output_dir: str | os.PathLike, frames: "dict[str, pd.DataFrame] | None" = None) -> Collated:
     """Read everything collated, from the runs on disk, or from the collated files if there are no runs. Write nothing.
+
+    `frames` are those of the runs, if they are read already.
 
     Raises:
         Damaged, Newer: a collated file is damaged, or of a newer version.
     """
     output_dir = Path(output_dir)
-    return _make_collated(output_dir, _frames(output_dir / "runs"))
+    frames = _frames(output_dir / "runs") if frames is None else frames
+    frames = frames or {
+        RESULTS: read_results_file(output_dir / RESULTS),
+        LAYERS: _read(output_dir / LAYERS, (*_NETWORK, *LAYER)),
+        CONFUSIONS: _read(output_dir / CONFUSIONS, _CONFUSION),
+    }
+    return Collated(frames[RESULTS], frames[LAYERS], frames[CONFUSIONS], read_lengths(output_dir), output_dir)
 
 
 def read_results(output_dir: str | os.PathLike) -> "pd.DataFrame":
@@ -145,10 +152,8 @@ def read_results(output_dir: str | os.PathLike) -> "pd.DataFrame":
     """
     results = read_collated(output_dir).results
     if not len(results):
-        path = Path(output_dir) / RESULTS
-        raise NotThere(f"{path}: no results yet. Make some with `make demo` or `singtech run`.")
-    _, differences = _describe_conditions(results)
-    return results.assign(differences=differences)
+        raise NotThere(f"{Path(output_dir) / RESULTS}: no results yet. Make some with `make demo` or `singtech run`.")
+    return results.assign(differences=_describe_conditions(results)[1])
 
 
 def find_run(output_dir: Path, part: str | Path, setting: str = "run") -> dict:
@@ -262,18 +267,6 @@ def read_lengths(output_dir: Path) -> "dict[str, pd.DataFrame]":
     return {path.stem: _read(path, _LENGTHS) for path in list_visible(output_dir / CORPORA, ".csv")}
 
 
-def _make_collated(output_dir: Path, frames: "dict[str, pd.DataFrame]") -> Collated:
-    """Combine everything collated: these frames, or those of the files if there are none."""
-    corpora = read_lengths(output_dir)
-    if not frames:
-        frames = {
-            RESULTS: read_results_file(output_dir / RESULTS),
-            LAYERS: _read(output_dir / LAYERS, (*_NETWORK, *LAYER)),
-            CONFUSIONS: _read(output_dir / CONFUSIONS, _CONFUSION),
-        }
-    return Collated(frames[RESULTS], frames[LAYERS], frames[CONFUSIONS], corpora, output_dir)
-
-
 def _frames(runs: Path) -> "dict[str, pd.DataFrame]":
     """Make the frames of the collated files, by file name, from the runs on disk; empty if there is no run."""
     rows = []
@@ -344,11 +337,9 @@ def _layers_frame(runs: Path, rows: list[dict]) -> "pd.DataFrame":
         path = runs / row["run"] / LAYERS
         if row["status"] == COMPLETE and network not in tables and path.is_file():
             try:
-                table = _read(path, LAYER, row)
+                tables[network] = _read(path, LAYER, row).assign(**dict(zip(_NETWORK, network, strict=True)))
             except Damaged as problem:
                 log.warning("%s", problem)
-            else:
-                tables[network] = table.assign(**dict(zip(_NETWORK, network, strict=True)))
     empty = _read(Path(), (*_NETWORK, *LAYER))
     return pd.concat([empty, *(tables[network] for network in sorted(tables))], ignore_index=True)
 
@@ -361,15 +352,14 @@ def _confusions_frame(runs: Path, rows: list[dict]) -> "pd.DataFrame":
     import pandas as pd
 
     rows = sorted(rows, key=lambda row: row["run"])
-    paths = [runs / row["run"] / "confusion.csv" for row in rows]
+    paths = [runs / row["run"] / CONFUSION for row in rows]
     pairs: list[tuple[str, str, str, int]] = []
     for row, path, content in zip(rows, paths, read_files(paths), strict=True):
         try:
             matrix = _read_confusion(content, path, row)
+            pairs += [(row["run"], *pair, clips) for pair, clips in matrix.items() if clips]
         except Damaged as problem:
             log.warning("%s The run is left out of the confusions.", problem)
-            continue
-        pairs += [(row["run"], *pair, clips) for pair, clips in matrix.items() if clips]
     return pd.DataFrame(pairs, columns=_CONFUSION).astype({"clips": "int64"})
 
 
@@ -397,10 +387,7 @@ def _read_confusion(content: bytes | OSError, path: Path, row: Mapping) -> dict[
 def _keep(path: Path, runs: Iterable[str]) -> None:
     """Copy the collated files into `before-<number>/` if results.csv has rows of other runs than these, and say so.
 
-    A damaged results.csv is set aside.
-
-    Raises:
-        Newer: a newer version wrote it.
+    A damaged results.csv is set aside; one of a newer version raises `Newer`.
     """
     try:
         others = set(_read_csv(path, ["run"], schema.column_type)["run"]).difference(runs)
@@ -469,8 +456,5 @@ def _advise(path: Path) -> str:
     """Say what to do about a damaged collated file."""
     if path.parent.name == CORPORA:
         return "run `singtech prepare` to write it again"
-    return (
-        "`singtech tables` makes it again"
-        if (path.parent / "runs").is_dir()
-        else "copy it again from where it was made"
-    )
+    has_runs = (path.parent / "runs").is_dir()
+    return "`singtech tables` makes it again" if has_runs else "copy it again from where it was made"

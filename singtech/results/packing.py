@@ -12,13 +12,13 @@ from singtech.io.atomic import atomic_folder, atomic_path, list_visible, set_asi
 from singtech.io.lock import hold
 from singtech.io.stored import parse_json, reading
 from singtech.results.collate import CORPORA, RESULTS
-from singtech.results.predictions import PREDICTIONS, VALIDATION
+from singtech.results.predictions import CONFUSION, PREDICTIONS, VALIDATION
 from singtech.results.rows import COMPLETE, ROW, parse_row, read_digests, read_rows, short_digest
 from singtech.results.schema import SCHEMA
 
 log = logging.getLogger(__name__)
 
-RUN_FILES = (ROW, "config.yaml", PREDICTIONS, VALIDATION, "confusion.csv", "layers.csv")
+RUN_FILES = (ROW, "config.yaml", PREDICTIONS, VALIDATION, CONFUSION, "layers.csv")
 VERSION_FILE = "singtech.json"  # holds the version of a packed file
 _PATH = re.compile(rf"(runs/[^/\\:\0]+/({'|'.join(map(re.escape, RUN_FILES))})|{CORPORA}/[^/\\:\0]+\.csv)")
 

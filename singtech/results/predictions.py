@@ -22,7 +22,7 @@ from singtech.results.rows import COMPLETE, check_result, read_row
 if TYPE_CHECKING:
     import pandas as pd
 
-PREDICTIONS, VALIDATION = "predictions.csv", "validation.csv"
+PREDICTIONS, VALIDATION, CONFUSION = "predictions.csv", "validation.csv", "confusion.csv"
 LOGIT, LABEL = "logit_", "label_"  # begin the columns of a technique
 CLIP = ("recording", "singer", "technique", "context", "start")  # the columns before them
 _TEXT = dict.fromkeys(("recording", "singer", "technique", "context"), str)
@@ -68,8 +68,16 @@ class Predictions:
         """The text of their file."""
         import pandas as pd
 
-        columns = pd.DataFrame(self.logits, columns=[f"logit_{name}" for name in self.techniques])
+        prefix = LABEL if self.has_labels_only else LOGIT
+        columns = pd.DataFrame(self.logits, columns=[f"{prefix}{name}" for name in self.techniques])
         return pd.concat([self.clips, columns], axis=1).to_csv(index=False)
+
+    def confusion_csv(self) -> str:
+        """The text of the file of their confusion matrix."""
+        import pandas as pd
+
+        counts = metrics.count_confusions(self.targets, self.logits)
+        return pd.DataFrame(counts, pd.Index(self.techniques, name="technique"), list(self.techniques)).to_csv()
 
     def scores(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """metric -> (R,) values of every metric for (R, N) weights of the clips; nan where it is not defined."""

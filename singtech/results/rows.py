@@ -101,16 +101,14 @@ def read_rows(runs_folder: str | os.PathLike) -> list[dict]:
     folders = list_visible(runs_folder)
     for folder, content in zip(folders, read_files(folder / ROW for folder in folders), strict=True):
         try:
-            row = parse_row(content, folder)
+            rows.append(parse_row(content, folder))
         except (Damaged, Newer) as problem:
             faults.append(str(problem).removeprefix(f"{runs_folder}/").rstrip("."))
-            continue
-        rows += [] if row is None else [row]
     if faults:
         more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
         amount = f"{len(faults)} unusable row{'s' * (len(faults) > 1)}"
         log.warning("%s: %s left out: %s%s", runs_folder, amount, "; ".join(faults[:5]), more)
-    return rows
+    return [row for row in rows if row is not None]
 
 
 def digests(folder: Path, names: Iterable[str]) -> str:

@@ -15,8 +15,6 @@ from singtech.techniques import TECHNIQUES
 
 SCHEMA = 1  # 0: rows without a schema; their `seconds` include shared phases, and they have no digests
 PROTOCOL = 1  # increase it when a metric changes its meaning
-
-
 DTYPES = {"number": "float64", "count": "float64", "whole": "int64"}  # types of columns that are not text
 
 

@@ -24,12 +24,11 @@ from singtech.io.lock import hold
 from singtech.io.stored import reading
 from singtech.results.jackknife import Jackknife
 from singtech.results.pages import shown, shown_change, shown_change_interval, shown_interval
-from singtech.results.predictions import CLIP, LABEL, LOGIT, PREDICTIONS, Predictions
+from singtech.results.predictions import CLIP, CONFUSION, LOGIT, PREDICTIONS, Predictions
 from singtech.results.rows import COMPLETE, RUNNING, SCORED, check_result, digests, read_row, write_row
 from singtech.results.schema import protocol
 
 PROBABILITY, TECHNIQUE = "probability_", "technique"
-CONFUSION = "confusion.csv"
 SUM_TOLERANCE = 0.01  # of the probabilities of a clip: they may be printed with few decimals
 LEAST_PROBABILITY = 1e-30  # stands for 0, whose logarithm is infinite
 SYSTEM = re.compile(r"\w[\w .,+()-]{0,79}")
@@ -214,19 +213,18 @@ def store_system(
         raise InvalidValue(f"name={name}: expected up to 80 letters, digits, spaces and . , + - _ ( ).")
     row = _make_row(name, seed, predictions, clips) | dict(provenance)
     row["protocol"] = protocol(row)
-    folder, content = Path(output_dir) / "runs" / row["run"], _write_predictions(predictions)
-    path, earlier = folder / PREDICTIONS, b""
+    path, earlier = Path(output_dir, "runs", row["run"], PREDICTIONS), b""
+    folder, content = path.parent, predictions.to_csv().encode("utf-8", "backslashreplace")
     with hold(folder, f"run {folder.name} is being scored"):
         try:
             stored = read_row(folder)
             if stored is not None and stored["status"] == COMPLETE:
                 with reading(path):
                     earlier = check_result(path.read_bytes(), path.name, stored)
+                if earlier == content:
+                    return stored, False
         except Damaged as problem:
             log.warning("%s Its run is set aside as %s.", problem, set_aside(folder).name)
-            stored = None
-        if stored is not None and earlier == content:
-            return stored, False
         if earlier and not is_replacing:
             raise Conflict(
                 f"{folder.name} has other predictions: give this system another name=…, or another seed=… for "
@@ -235,7 +233,7 @@ def store_system(
         folder.mkdir(parents=True, exist_ok=True)
         write_row(folder, row | {"status": RUNNING})
         write_bytes(path, content)
-        write_text(folder / CONFUSION, _write_confusion(predictions))
+        write_text(folder / CONFUSION, predictions.confusion_csv())
         row |= predictions.score()
         files = digests(folder, (PREDICTIONS, CONFUSION))
         finished = datetime.now(UTC).isoformat(timespec="seconds")
@@ -269,19 +267,6 @@ def _make_row(name: str, seed: int, predictions: Predictions, clips: Protocol) -
         "recipe": "",
         "made_by": name,
     }
-
-
-def _write_predictions(predictions: Predictions) -> bytes:
-    prefix = LABEL if predictions.has_labels_only else LOGIT
-    columns = pd.DataFrame(predictions.logits, columns=[f"{prefix}{name}" for name in predictions.techniques])
-    text = pd.concat([predictions.clips, columns], axis=1).to_csv(index=False, lineterminator="\n")
-    return text.encode("utf-8", "backslashreplace")
-
-
-def _write_confusion(predictions: Predictions) -> str:
-    names = pd.Index(predictions.techniques, name="technique")
-    counts = metrics.count_confusions(predictions.targets, predictions.logits)
-    return pd.DataFrame(counts, names, list(predictions.techniques)).to_csv(lineterminator="\n")
 
 
 def compare(run: str, other: str, jackknife: Jackknife, predictions: Predictions) -> list[list[str]]:

@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -82,9 +81,7 @@ def remove(entries: list[Entry], output_dir: Path) -> tuple[list[Entry], list[En
     """Remove the entries that are still unused. Return the removed entries, and those that are in use now."""
     removed_entries, used_entries = [], []
     paths = {entry.path for entry in entries}
-    for entry in survey(output_dir):  # survey again: a run may have started since
-        if entry.path not in paths:
-            continue
+    for entry in (each for each in survey(output_dir) if each.path in paths):  # a run may have started since
         with contextlib.suppress(Busy):
             if entry.is_unused:
                 with entry.lock():
@@ -174,7 +171,7 @@ def outcome_settings(output_dir: Path, run: str) -> dict:
 def collect_rows(output_dir: Path) -> list[dict]:
     """Collect the rows on disk, and of other runs those of results.csv and earlier ones, sorted by the runs' names."""
     files = [*output_dir.glob(f"{BEFORE}*/{RESULTS}"), output_dir / RESULTS]
-    collated = chain.from_iterable(read_results_file(file).to_dict("records") for file in files)
+    collated = [row for file in files for row in read_results_file(file).to_dict("records")]
     rows = {row["run"]: row for row in (*collated, *read_rows(output_dir / "runs"))}
     return [{"phases": "", "corpus_fingerprint": ""} | rows[name] for name in sorted(rows)]
 
@@ -211,8 +208,7 @@ def _list_entries(output_dir: Path, users: Mapping, unreadable_runs: tuple[str, 
         key = folder.name[1:].removesuffix(".work")
         description, is_readable = _describe(_describe_checkpoint, folder)
         yield _make_entry("unfinished phase", key, folder, description, users[key], not is_readable)
-    lengths = read_lengths(output_dir).values()
-    last_prepared = {fingerprint for each in lengths for fingerprint in each["corpus_fingerprint"]}
+    last_prepared = {state for each in read_lengths(output_dir).values() for state in each["corpus_fingerprint"]}
     for folder in _visible_folders(output_dir / "data"):
         if any((folder / name).exists() for name in ("corpus.json", WAVEFORMS)):  # else recordings of the user
             state, is_readable = _describe(lambda folder: read_store(folder).state[:16], folder)

@@ -25,13 +25,13 @@ from singtech.corpus.clip_store import Corpus
 from singtech.errors import Damaged, InvalidValue, Newer
 from singtech.io.atomic import escape_text, set_aside, write_text
 from singtech.io.lock import Busy, LeaseLost, get_lock_path, hold
-from singtech.metrics import count_confusions, score_clips
+from singtech.metrics import score_clips
 from singtech.models.deformable import backend_for
 from singtech.models.layers import describe
 from singtech.models.network import Network, parameter_count
 from singtech.results.conditions import describe as describe_condition
 from singtech.results.conditions import read_yaml
-from singtech.results.predictions import PREDICTIONS, VALIDATION, Predictions, read_predictions, score
+from singtech.results.predictions import CONFUSION, PREDICTIONS, VALIDATION, Predictions, read_predictions, score
 from singtech.results.rows import COMPLETE, FAILED, INTERRUPTED, RUNNING, check_result, digests, read_row, write_row
 from singtech.results.schema import protocol
 from singtech.results.settings import read_settings
@@ -41,7 +41,7 @@ from singtech.training.scoring import predict, scored_clips
 from singtech.training.trainer import Machine
 from singtech.training.trial import try_components
 
-CONFIGURATION, CONFUSION, LAYERS = "config.yaml", "confusion.csv", "layers.csv"
+CONFIGURATION, LAYERS = "config.yaml", "layers.csv"
 FAILURE = "failure.txt"  # the traceback of a run that failed
 RESULT_FILES = (CONFIGURATION, PREDICTIONS, VALIDATION, CONFUSION, LAYERS)
 VERSIONED = ("torch", "torchvision", "pytorch-lightning", "numpy", "scikit-learn", "librosa", "soxr")
@@ -181,9 +181,7 @@ def _write_results(folder: Path, network: Network, corpus: Corpus, predictions: 
     """Write predictions, confusion matrix and layers; return the scores for the row."""
     test = predictions["test"]
     write_text(folder / PREDICTIONS, test.to_csv())
-    names = pd.Index(corpus.techniques, name="technique")
-    table = pd.DataFrame(count_confusions(test.targets, test.logits), names, list(corpus.techniques))
-    write_text(folder / CONFUSION, table.to_csv())
+    write_text(folder / CONFUSION, test.confusion_csv())
     layers = pd.DataFrame(describe(network, corpus.waveforms.shape[1]))
     write_text(folder / LAYERS, layers.to_csv(index=False))
     for name in (VALIDATION, FAILURE):  # of an earlier attempt
