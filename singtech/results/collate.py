@@ -335,11 +335,15 @@ def _layers_frame(runs: Path, rows: list[dict]) -> "pd.DataFrame":
     for row in sorted(rows, key=lambda row: (_text(row.get("finished")), row["run"]), reverse=True):
         network = tuple(_text(row.get(name)) for name in _NETWORK)
         path = runs / row["run"] / LAYERS
-        if row["status"] == COMPLETE and network not in tables and path.is_file():
+        if row["status"] != COMPLETE or network in tables:
+            continue
+        if path.is_file():
             try:
                 tables[network] = _read(path, LAYER, row).assign(**dict(zip(_NETWORK, network, strict=True)))
             except Damaged as problem:
                 log.warning("%s", problem)
+        elif LAYERS in read_digests(row):
+            log.warning("%s is absent.", path)
     empty = _read(Path(), (*_NETWORK, *LAYER))
     return pd.concat([empty, *(tables[network] for network in sorted(tables))], ignore_index=True)
 

@@ -187,14 +187,15 @@ def require_named_or_as_before(study, answers, file, damage, command):
         assert answers[command][0] == 0, answers[command]
     path, data = study.damage(file, damage)
     status, out, err = study.ask(command)
-    is_named = path.name in err or path.parent.name in err
+    said = err + "".join(line for line in out.splitlines() if "[WARNING]" in line)
+    is_named = path.name in said or path.parent.name in said
     where = f"{file}, {damage}, {command}: {status} {out[-200:]} {err[-600:]}"
     assert status in (0, 1), where
     if status == 1:
         assert is_named, where
         assert err.splitlines()[-1].startswith("error: "), where
-    elif command not in ("run", "list", "show", "remove") and (file, damage) != ("corpora/*.csv", "absent"):
-        # those make it again, or tell of it; and without a corpus's lengths tables have none
+    elif command not in ("run", "list", "show", "remove") and file != "corpora/*.csv":
+        # the commands make it again, or tell of it; the lengths of a corpus have no digest
         assert is_named or out == answers[command][1], where
     if damage == "newer":
         assert path.read_bytes() == data, where
@@ -214,6 +215,8 @@ def require_healed(study, file, damage):
         study.ask("remove")
         assert set(study.outputs.glob("phases/[0-9a-f]*")) == before
     status, _, err = study.ask("run")
+    if damage == "other numbers" and "install a newer one" in err:
+        return
     where = f"{file}, {damage}: {err[-300:]}"
     assert status == 0, where
     healed = study.stored()
