@@ -554,7 +554,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_its_phase_begins_anew(call, own, 
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     done = call("run", *own)
     assert done.status == 0, done.err
-    assert "is damaged and set aside as .last.ckpt.damaged-1: its phase begins again" in done.out + done.err
+    assert "It is set aside as .last.ckpt.damaged-1, and its phase begins again" in done.out + done.err
     assert trained(done.out) == (2, 0)
 
 

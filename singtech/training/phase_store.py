@@ -158,8 +158,11 @@ def read_plain(data: bytes, path: Path) -> dict:
 
 
 def write_checkpoint(path: Path, values: dict) -> None:
-    """Write tensors and plain values in one step, after their SHA-256, because torch does not detect a flipped bit."""
-    data = torch_bytes(values | {"format": FORMAT})
+    """Write tensors and plain values in one step, after their SHA-256, because torch does not detect a flipped bit.
+
+    They name the folder, whose name has the phase's key.
+    """
+    data = torch_bytes(values | {"format": FORMAT, "folder": path.parent.name})
     write_bytes(path, hashlib.sha256(data).digest() + data)
 
 
@@ -171,7 +174,9 @@ def read_checkpoint(path: Path) -> dict:
             raise ValueError("its SHA-256 has changed")
         values = read_plain(content[32:], path)
         require_version(values, FORMAT)
-        return {name: value for name, value in values.items() if name != "format"}
+        if (folder := values.get("folder", path.parent.name)) != path.parent.name:  # earlier versions named none
+            raise ValueError(f"it was written in {folder}, for another phase")
+        return {name: value for name, value in values.items() if name not in ("format", "folder")}
 
 
 def find_checkpoint(path: Path) -> Path | None:
@@ -181,8 +186,8 @@ def find_checkpoint(path: Path) -> Path | None:
         return None
     try:
         read_checkpoint(path)
-    except Damaged:
-        log.warning("%s is damaged and set aside as %s: its phase begins again.", path, set_aside(path).name)
+    except Damaged as problem:
+        log.warning("%s It is set aside as %s, and its phase begins again.", problem, set_aside(path).name)
         return None
     return path
 

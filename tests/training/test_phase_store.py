@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,7 +15,14 @@ from singtech.io import lock as locks
 from singtech.io.atomic import write_text
 from singtech.io.lock import LeaseLost, get_lock_path
 from singtech.training import phase_store
-from singtech.training.phase_store import Outcome, PhaseStore, find_checkpoint, torch_bytes, write_checkpoint
+from singtech.training.phase_store import (
+    Outcome,
+    PhaseStore,
+    find_checkpoint,
+    read_checkpoint,
+    torch_bytes,
+    write_checkpoint,
+)
 from tests.io.test_lock import in_another_process, left_by
 
 KEY, CLIPS = "0123456789abcdef", "ab" * 8
@@ -126,6 +134,20 @@ def test_a_checkpoint_of_a_newer_version_is_named_and_stays(tmp_path):
     with pytest.raises(Newer, match="has format 2"):
         find_checkpoint(checkpoint)
     assert names(tmp_path) == ["last.ckpt"]
+
+
+def test_a_checkpoint_of_another_phase_is_set_aside_and_one_of_an_earlier_version_read(tmp_path, caplog):
+    mine, other = tmp_path / f".{KEY}.work" / "last.ckpt", tmp_path / ".fedcba9876543210.work" / "last.ckpt"
+    write_checkpoint(other, {"epoch": 1})
+    mine.parent.mkdir()
+    shutil.copy(other, mine)
+    assert find_checkpoint(mine) is None
+    assert "it was written in .fedcba9876543210.work, for another phase" in caplog.text
+    assert names(mine.parent) == [".last.ckpt.damaged-1"]
+    assert read_checkpoint(other) == {"epoch": 1}
+    data = torch_bytes({"epoch": 2, "format": 1})
+    mine.write_bytes(hashlib.sha256(data).digest() + data)
+    assert read_checkpoint(find_checkpoint(mine)) == {"epoch": 2}
 
 
 def test_reading_a_phase_takes_no_lock(store, phase, monkeypatch):
