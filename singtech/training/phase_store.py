@@ -8,7 +8,7 @@
 | `weights.safetensors` | the network; nothing of a frozen encoder | `StoredPhase.load_into` |
 | `running.safetensors` | running statistics of training, if the weights have others | `StoredPhase.load_into` |
 | `optimizer.pt` | the optimizer's state: tensors and plain values | `StoredPhase.optimizer_state` |
-| `log.csv` | one row per epoch | people |
+| `log.csv` | one row per epoch | people; it may change |
 | `features/<clips>-<sha256>.npy` | (N, D) features of a set of clips | `read_features` |
 
 `<store>/.<key>.work/last.ckpt` is the checkpoint of a phase in training (`write_checkpoint`, `read_checkpoint`).
@@ -80,9 +80,9 @@ class StoredPhase:
         return record
 
     def check(self) -> dict:
-        """Check the record and the bytes of all files except the features, which are checked when they are used."""
+        """Check the record and the bytes of weights and optimizer; features are checked when they are used."""
         record = self.record
-        for name in {WEIGHTS, OPTIMIZER, LOG, *record["files"]}:
+        for name in {WEIGHTS, OPTIMIZER, *record["files"]} - {LOG}:
             path = self.folder / name
             if not path.is_file() or hash_file(path) != record["files"].get(name):
                 raise Damaged(f"{path} is not what was stored: it is missing, or its SHA-256 has changed.")

@@ -658,7 +658,7 @@ def test_a_failed_run_is_tried_again_and_then_complete(corpus, one_epoch, tmp_pa
 
 @pytest.mark.parametrize(
     ("name", "damage"),
-    [("weights.safetensors", "changed"), ("optimizer.pt", "cut"), ("log.csv", "gone"), ("phase.json", "cut")],
+    [("weights.safetensors", "changed"), ("optimizer.pt", "gone"), ("phase.json", "cut")],
 )
 def test_a_damaged_phase_is_set_aside_and_made_again_with_the_same_bits(corpus, first, tmp_path, caplog, name, damage):
     phase = tmp_path / "phases" / first.row["phases"]
@@ -676,6 +676,13 @@ def test_a_damaged_phase_is_set_aside_and_made_again_with_the_same_bits(corpus, 
     assert {k: v for k, v in again.row.items() if k.startswith("f1")} == {
         k: v for k, v in first.row.items() if k.startswith("f1")
     }
+
+
+@pytest.mark.parametrize("change", [lambda path: path.write_bytes(b"epoch\r\n1\r\n"), Path.unlink])
+def test_a_learning_curve_that_a_spreadsheet_saved_or_nobody_has_costs_no_training(corpus, first, tmp_path, change):
+    change(tmp_path / "phases" / first.row["phases"] / "log.csv")
+    shutil.rmtree(first.folder)
+    assert run(corpus, tmp_path, [network()]).trained == (False,)
 
 
 def test_damaged_features_are_computed_again(corpus, first, tmp_path, caplog):
