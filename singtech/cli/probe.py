@@ -5,7 +5,7 @@ singers that it knows ("same"). For "new" singers it learns from all training cl
 network has not heard these either. How well singers are decoded says how much of the voice the features hold.
 
 It trains nothing and computes only features that are not stored yet. The numbers are also in
-`<output_dir>/tables/<data>/probe-<run>.csv`.
+`<output_dir>/tables/<data>/probe-<run>.csv`, or below the folder of `to`.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,8 @@ class Options:
     """The options of `singtech probe`."""
 
     run: str = option("RUN", "a run, by its name or a part of it that no other run has")
-    output_dir: Path = option("FOLDER", "where the results are", Path("outputs"))
+    output_dir: Path = option("FOLDER", "where the results are; it may be read-only", Path("outputs"))
+    to: str = option("FOLDER", "where to write; <output_dir>/tables by default", "")
     remote_code: bool = option("true", "run the code that comes with a frozen encoder; read it before", False)
 
 
@@ -43,7 +44,7 @@ def main(options: Options) -> None:
     allow_own_modules()
     run, subsets = StoredRun(row, options.output_dir, remote_code=options.remote_code), ("train", "test")
     frame = probe({name: run.features(name) for name in subsets}, {name: run.corpus.table(name) for name in subsets})
-    path = options.output_dir / "tables" / row["data"] / f"probe-{row['run']}.csv"
+    path = Path(options.to or options.output_dir / "tables") / row["data"] / f"probe-{row['run']}.csv"
     frame.insert(0, "run", row["run"])
     write_text(path, frame.to_csv(index=False))
     columns = {name: frame[name] for name in ("target", "singers", "classes")}

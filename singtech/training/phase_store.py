@@ -23,6 +23,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -112,10 +113,19 @@ class StoredPhase:
         return read_plain(path.read_bytes(), path)
 
     def features(self, clips: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        """Read the (N, D) features of clips with a fingerprint; compute and store them if missing or damaged."""
+        """Read the (N, D) features of clips with a fingerprint; compute and store them if missing or damaged.
+
+        In a read-only folder they are computed and not stored.
+        """
         stem = self.folder / "features" / clips[:16]
+        pattern = f"{stem.name}-*.npy"
+        for path in stem.parent.glob(pattern):
+            with contextlib.suppress(Damaged):  # set aside below, under the lock
+                return read_features(path)
+        if not os.access(self.folder, os.W_OK):
+            return compute()
         with hold(stem, f"features of phase {self.key} are being computed"):
-            for path in sorted(stem.parent.glob(f"{stem.name}-*.npy")):
+            for path in sorted(stem.parent.glob(pattern)):
                 try:
                     return read_features(path)
                 except Damaged as problem:

@@ -1,10 +1,12 @@
 """`singtech probe`: a stored run's features, their table and its file; what is absent is one sentence."""
 
+import errno
 import shutil
 
 import pandas as pd
 import pytest
 
+from tests.cli.test_full_disk import refuse_below
 from tests.conftest import call_command, own_settings, write_corpus
 
 
@@ -36,6 +38,21 @@ def test_a_runs_features_are_probed_and_nothing_is_trained(place, call):
         str
     ).to_numpy().tolist()
     assert lines[-1] == str(path)
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_features_in_a_folder_that_may_only_be_read_are_read_or_computed(place, call, tmp_path, monkeypatch, is_stored):
+    results = shutil.copytree(place, tmp_path / "results")
+    stored = list(results.glob("phases/*/features/*.npy"))
+    assert len(stored) == 2
+    for path in [] if is_stored else stored:
+        path.unlink()
+    before = sorted(results.rglob("*"))
+    refuse_below(results, errno.EROFS, monkeypatch)
+    done = call("probe", "run=late", f"output_dir={results}", f"to={tmp_path}")
+    assert (done.status, done.err) == (0, "")
+    assert list((tmp_path / "choir").glob("probe-choir-*.csv"))
+    assert sorted(results.rglob("*")) == before
 
 
 def test_what_is_absent_is_one_sentence(place, call, tmp_path):

@@ -150,6 +150,8 @@ def test_a_checkpoint_of_another_phase_is_set_aside_and_one_of_an_earlier_versio
     assert read_checkpoint(find_checkpoint(mine)) == {"epoch": 2}
 
 
-def test_reading_a_phase_takes_no_lock(store, phase, monkeypatch):
+def test_reading_a_phase_and_its_features_takes_no_lock(store, phase, monkeypatch):
+    features = phase.features(CLIPS, lambda: np.ones((2, 3), dtype=np.float32))
     monkeypatch.setattr(phase_store, "hold", None)
     assert store.obtain(KEY, None) == (phase, False)
+    assert np.array_equal(phase.features(CLIPS, None), features)
