@@ -166,7 +166,7 @@ def read_current(folder: Path, run: Run, corpus: Corpus) -> dict | None:
     path = folder / VALIDATION
     if list(validation) != (list(read_predictions(path).clips["recording"]) if path.is_file() else []):
         return None
-    is_alone = list(folder.parent.glob(f"{glob.escape(folder.name[:-8])}*")) == [folder]
+    is_alone = list(folder.parent.glob(glob.escape(folder.name[:-8]) + "[0-9a-f]" * 8)) == [folder]
     return score(row, folder) if is_alone else None  # else make it again: tables show the newest run of several
 
 

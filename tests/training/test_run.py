@@ -430,6 +430,13 @@ def test_a_run_asked_for_twice_trains_nothing_and_gives_the_same_row(corpus, ret
     assert second.row == first.row
 
 
+def test_a_copy_or_archive_beside_a_run_trains_nothing(corpus, first, tmp_path):
+    shutil.copytree(first.folder, f"{first.folder}.bak")
+    Path(f"{first.folder}.zip").touch()
+    shutil.rmtree(tmp_path / "phases")
+    assert run(corpus, tmp_path, [network()]).trained == (False,)
+
+
 def test_a_run_that_was_scored_before_a_metric_was_added_gets_it_and_is_not_made_again(corpus, retrained, tmp_path):
     first = retrained
     later = ("auc", "calibration_error")
