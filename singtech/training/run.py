@@ -122,16 +122,22 @@ def execute(
             half_written.unlink()
         write_text(folder / CONFIGURATION, configuration)
         write_row(folder, first_row | {"status": RUNNING})
+
+        def note_time(stored: list[StoredPhase]) -> None:  # after each phase: a killed run has spent it too
+            require_lease()
+            first_row.update(_training_time(stored, folder.name))
+            write_row(folder, first_row | {"status": RUNNING})
+
         try:
             maker = {"version": metadata.version("singtech"), "commit": first_row.get("commit", ""), "run": folder.name}
-            stored, trained = _obtain_phases(run, corpus, store, machine, maker, say, wait, after_epoch)
+            stored, trained = _obtain_phases(run, corpus, store, machine, maker, say, wait, after_epoch, note_time)
             predictions = {
                 split: predict(run, tuple(stored), corpus, split, machine)
                 for split in ("test", "validation")
                 if len(corpus.rows(split))
             }
             require_lease()
-            row = first_row | _circumstances(stored, folder.name)
+            row = first_row | _circumstances(stored)
             row |= _write_results(folder, network, corpus, predictions)
             write_row(folder, row | {"files": digests(folder, RESULT_FILES), "status": COMPLETE})
         except BaseException as problem:
@@ -255,11 +261,13 @@ def _obtain_phases(
     say: Callable[[str], None],
     wait: bool,
     after_epoch: Callable[[int, int, int, float], None] | None,
+    after_phase: Callable[[list[StoredPhase]], None],
 ) -> tuple[list[StoredPhase], list[bool]]:
     """Obtain each phase of the run from the store; train the missing ones.
 
     Args:
         maker: version and commit of the code and the run's name, for the records of phases trained now.
+        after_phase: called after each phase with all phases so far.
     """
     stored: list[StoredPhase] = []
     trained = []
@@ -278,6 +286,7 @@ def _obtain_phases(
         say(f"{title}: {phase.describe()} {done} ({key}, {entry.record['seconds']:.1f} s{other})")
         stored.append(entry)
         trained.append(was_trained)
+        after_phase(stored)
     return stored, trained
 
 
@@ -311,16 +320,19 @@ def _condition(run: Run, name: str, corpus: Corpus, parameters: int) -> dict:
     }
 
 
-def _circumstances(stored: list[StoredPhase], name: str) -> dict:
-    """Make the entries of a row from its phases. The time of a phase counts for the run that trained it."""
+def _training_time(stored: list[StoredPhase], name: str) -> dict:
+    """Make the entries of a row with the time of its phases, which counts for the run that trained them."""
     records = [entry.record for entry in stored]
-    own, shared = (
-        round(sum(record["seconds"] for record in records if (record.get("run") == name) == is_own), 3)
-        for is_own in (True, False)
-    )
     return {
-        "seconds": own,
-        "seconds_shared": shared,
+        column: round(sum(record["seconds"] for record in records if (record.get("run") == name) == is_own), 3)
+        for column, is_own in (("seconds", True), ("seconds_shared", False))
+    }
+
+
+def _circumstances(stored: list[StoredPhase]) -> dict:
+    """Make the other entries of a row from its phases."""
+    records = [entry.record for entry in stored]
+    return {
         "device": records[0]["device"],
         "threads": records[0].get("threads"),  # phases of earlier versions do not tell
         "made_by": " ".join(made_by(entry.record) for entry in stored),

@@ -516,6 +516,27 @@ def test_the_sum_of_seconds_is_the_time_spent_and_shared_time_stands_apart(corpu
     assert [row["seconds_shared"] for row in rows] == [0, pytest.approx(shared, abs=0.002)]
 
 
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_the_sum_of_seconds_has_the_phases_of_a_run_that_was_killed(corpus, tmp_path, monkeypatch, is_recorded):
+    def killed_in_the_second_phase(task):
+        if task.number:
+            raise Killed
+        return train_phase(task)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "train_phase", killed_in_the_second_phase)
+        if not is_recorded:
+            patch.setattr(runs, "_record_end", lambda *_: None)
+        with pytest.raises(Killed):
+            run(corpus, tmp_path, [network(), classifier(alpha=0.2)])
+    run(corpus, tmp_path, [network(), classifier(alpha=0.5)])
+    rows = read_rows(tmp_path / "runs")
+    assert sorted(row["status"] for row in rows) == ["complete", "failed" if is_recorded else "interrupted"]
+    records = [json.loads(path.read_text())["seconds"] for path in (tmp_path / "phases").glob("*/phase.json")]
+    assert len(records) == 2
+    assert sum(row["seconds"] for row in rows) == pytest.approx(sum(records), abs=0.003)
+
+
 def test_every_column_of_a_row_is_in_the_dictionary(two_phases):
     row = two_phases[0].row
     names = {column.name for column in COLUMNS}
