@@ -100,14 +100,17 @@ def get_lock_path(path: Path) -> Path:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove an old lock without an owner: its holder was killed before it wrote its name."""
+    """Remove an old lock without an owner: its holder was killed before it wrote its name.
+
+    One of the future is as old: the clock was set back, or another machine's is ahead.
+    """
     lock = get_lock_path(path)
     if not lock.exists() or _open_lease(path).owner:
         return
     with hold(lock, f"{lock} is being removed"):  # by one process at a time
         now = get_lock_path(lock).stat().st_mtime  # by the clock of the file system
         with contextlib.suppress(FileNotFoundError):
-            if not _open_lease(path).owner and now - lock.stat().st_mtime > LEASE_SECONDS:
+            if not _open_lease(path).owner and abs(now - lock.stat().st_mtime) > LEASE_SECONDS:
                 lock.unlink()
 
 

@@ -161,6 +161,14 @@ def test_an_empty_lock_goes_also_where_nobody_waits(place, short_lease):
     assert taken_after(place, at_most=20) > 0.9
 
 
+def test_an_empty_lock_of_the_future_is_taken_over_too(place, short_lease):
+    place.parent.mkdir(parents=True)
+    get_lock_path(place).touch()
+    tomorrow = time.time() + 86400
+    os.utime(get_lock_path(place), (tomorrow, tomorrow))
+    assert taken_after(place, at_most=20) is not None
+
+
 def test_who_slept_through_its_lease_learns_that_it_was_taken_over(place, short_lease):
     with hold(place, "it is being made") as require_lease:
         require_lease()
