@@ -12,7 +12,7 @@ from singtech.corpus.clip_store import Corpus, divide, find_store
 from singtech.errors import Damaged, InvalidValue, NotThere
 from singtech.io.stored import reading
 from singtech.metrics import split_column
-from singtech.results.collate import find_run, read_collated
+from singtech.results.collate import CORPORA, find_run, read_collated
 from singtech.results.predictions import PREDICTIONS, read_predictions
 from singtech.results.rows import SCORED
 
@@ -34,7 +34,7 @@ def load_corpus(name: str = "demo", *settings: str, output_dir: str | Path = "ou
         settings: as on the command line, such as "data.fold=0"; of the user's own recordings
             `load_corpus("folder", "data.name=choir", "data.root=FOLDER")`.
     Raises:
-        SingtechError: there is no such corpus, or it cannot be prepared.
+        SingtechError: there is no such corpus, it cannot be prepared, or its file in `corpora/` is damaged.
     """
     import shlex
 
@@ -48,7 +48,9 @@ def load_corpus(name: str = "demo", *settings: str, output_dir: str | Path = "ou
     from singtech.cli.sweep import composed
     from singtech.config_paths import CONF
 
-    stored = shlex.split(read_collated(output_dir).settings(name))
+    collated = read_collated(output_dir)
+    with reading(collated.output_dir / CORPORA / f"{name}.csv", "`singtech prepare` writes it again"):
+        stored = shlex.split(collated.settings(name))
     quoted = str(output_dir).replace("'", r"\'")
     overrides = [*map(quote_letters, [*(stored or [f"data={name}"]), *settings]), f"output_dir='{quoted}'"]
     with _HYDRA:

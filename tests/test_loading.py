@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -35,6 +36,14 @@ def test_a_corpus_of_the_results_is_opened_by_its_name(place, run):
     corpus = singtech.load_corpus("choir", output_dir=place)
     assert corpus.identity() == run.corpus.identity()
     assert not GlobalHydra.instance().is_initialized()  # a notebook may compose configurations of its own
+
+
+def test_a_lost_quote_in_the_settings_of_a_corpus_names_the_file(place, tmp_path):
+    (tmp_path / "corpora").mkdir()
+    lengths = pd.read_csv(place / "corpora" / "choir.csv", dtype=str, keep_default_na=False)
+    lengths.assign(settings="data=folder 'data.root=my corpus").to_csv(tmp_path / "corpora" / "choir.csv", index=False)
+    with pytest.raises(Damaged, match=r"corpora/choir\.csv is damaged \(No closing quotation\); `singtech prepare`"):
+        singtech.load_corpus("choir", output_dir=tmp_path)
 
 
 def test_an_apostrophe_may_stand_in_the_path_of_the_results(tmp_path):
