@@ -3,9 +3,8 @@
 import re
 import sys
 from importlib import import_module, metadata
-from pathlib import Path
 
-from singtech.io.atomic import escape_text
+from singtech.io.atomic import escape_text, expand_home
 
 VERBS = {
     "run": "train and score one run, or a sweep of them",
@@ -37,7 +36,7 @@ def main() -> int:
 
 
 def _run_verb() -> int:
-    sys.argv[:] = ["singtech", *(re.sub("(?<==)~(?=/|$)", str(Path.home()), word) for word in sys.argv[1:])]
+    sys.argv[:] = ["singtech", *(re.sub("(?<==)~(?=/|$)", str(expand_home("~")), word) for word in sys.argv[1:])]
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     for word in sys.argv:
         if word in PATHS:

@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Any
 
 from singtech.errors import InvalidValue, NotThere, SingtechError
+from singtech.io.atomic import expand_home
 
 PACKAGE = Path(__file__).resolve().parent
 BUILT_IN = ("singtech", "torch")  # keys hold no hash of their code; the key schema covers it
@@ -106,7 +107,7 @@ def import_file(path: Path) -> ModuleType:
         NotThere: there is no such file or package.
         ComponentError: it raises an exception.
     """
-    path = Path(path).expanduser().resolve()
+    path = expand_home(path).resolve()
     path = path.parent if path.name == "__init__.py" else path
     file = path / "__init__.py" if path.is_dir() else path
     if not file.is_file():
@@ -183,7 +184,7 @@ def _describe_call(target: Callable, settings: Mapping, defaults: Mapping) -> di
     if code := identify_code(target):
         described["code"] = code
         values = {**defaults, **settings}
-        paths = {name: Path(value).expanduser() for name, value in values.items() if isinstance(value, str | Path)}
+        paths = {name: expand_home(value) for name, value in values.items() if isinstance(value, str | Path)}
         if files := {name: _hash_file(path) for name, path in paths.items() if path.is_file()}:
             described["files"] = files  # such as pretrained weights
     return described

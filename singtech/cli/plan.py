@@ -24,6 +24,7 @@ from singtech.cli.problems import run_verb
 from singtech.cli.sweep import composed, list_axes
 from singtech.config_paths import CONF, EXPERIMENTS
 from singtech.corpus.download import format_bytes
+from singtech.io.atomic import expand_home
 from singtech.io.terminal import format_seconds, format_table, wrap
 
 PAPER_EXPERIMENTS = ("table2", "table3", "figure3")  # their runs give all numbers of the paper
@@ -112,7 +113,7 @@ def _find_corpus(cfg: DictConfig) -> Any:
 
     if HydraConfig.get().runtime.choices["data"] != "vocalset":
         return prepare_corpus(cfg)
-    is_here = find_source(Path(cfg.data.root).expanduser()) is not None
+    is_here = find_source(expand_home(cfg.data.root)) is not None
     return (prepare_corpus(cfg, make=False) if is_here else None) or UnpreparedCorpus(cfg, is_here)
 
 

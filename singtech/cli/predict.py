@@ -28,7 +28,7 @@ import pandas as pd
 
 from singtech.cli.options import command, option
 from singtech.errors import InvalidValue, NotThere, SingtechError, require
-from singtech.io.atomic import escape_text, hash_file, write_text
+from singtech.io.atomic import escape_text, expand_home, hash_file, write_text
 from singtech.io.stored import hash_values, reading
 from singtech.io.terminal import format_table, progress_bar
 from singtech.loading import load_network
@@ -115,7 +115,7 @@ def find_recordings(names: str) -> list[Path]:
 
     unique: dict[Path, None] = {}
     for name in _split_list(names):
-        path = Path(name).expanduser()
+        path = expand_home(name)
         if path.is_file():
             files = [path]
         elif path.is_dir():

@@ -18,7 +18,7 @@ from singtech.corpus.splits import make_split
 from singtech.corpus.verify import report, verify
 from singtech.corpus.vocalset import SAMPLE_RATE, expected_vocalset
 from singtech.errors import NotThere
-from singtech.io.atomic import write_text
+from singtech.io.atomic import expand_home, write_text
 from singtech.io.terminal import wrap, wrap_lines
 
 
@@ -33,7 +33,7 @@ def job(cfg: DictConfig) -> None:
     choice = HydraConfig.get().runtime.choices["data"]
     name = choice if OmegaConf.is_missing(cfg.data, "name") else cfg.data.name
     if choice == "vocalset":
-        recordings, sample_rate, facts = find_source(Path(cfg.data.root).expanduser()), SAMPLE_RATE, expected_vocalset()
+        recordings, sample_rate, facts = find_source(expand_home(cfg.data.root)), SAMPLE_RATE, expected_vocalset()
         if recordings is None:
             raise NotThere(f"data.root={cfg.data.root}: VocalSet is absent; `make data` downloads it.")
     else:

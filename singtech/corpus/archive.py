@@ -14,6 +14,7 @@ from pathlib import Path
 
 from singtech.corpus.download import download, format_bytes
 from singtech.errors import Damaged, InvalidValue, NoConnection, NotThere
+from singtech.io.atomic import expand_home
 
 # Zenodo record 1442513: VocalSet 1.1, Creative Commons Attribution 4.0.
 ZENODO_RECORD = "https://zenodo.org/records/1442513"
@@ -42,11 +43,11 @@ def fetch_vocalset(root: str | os.PathLike, default: str | os.PathLike | None = 
         NotThere: nothing is there, and it is not the default.
         NoConnection: nothing is there and the server cannot be reached.
     """
-    root = Path(root).expanduser()
+    root = expand_home(root)
     path = find_source(root)
     if path is not None:
         return path
-    if default is not None and root != Path(default).expanduser() and not root.is_dir():
+    if default is not None and root != expand_home(default) and not root.is_dir():
         raise NotThere(
             f"data.root={root}: found nothing; expected VocalSet's zip or its unpacked folder. To download it "
             "(2.1 GB), omit data.root, or create this folder first."
@@ -65,7 +66,7 @@ def own_recordings(root: str | os.PathLike | None) -> Path:
     """Return the folder or zip at `root`, which holds your own recordings; raise `NotThere` if nothing is there."""
     if not root:
         raise InvalidValue("data.root is not set: name the folder or zip that holds the recordings.")
-    path = find_source(Path(root).expanduser())
+    path = find_source(expand_home(root))
     if path is None:
         raise NotThere(f"data.root={root}: found nothing; expected a folder or a zip with recordings.")
     return path

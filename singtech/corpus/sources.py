@@ -19,6 +19,7 @@ import pandas as pd
 from singtech.components import ComponentError, find_user_line, import_component, unwrap
 from singtech.corpus.archive import Source, is_recording, open_source, own_recordings
 from singtech.errors import Damaged, InvalidValue, NotThere
+from singtech.io.atomic import expand_home
 
 COLUMNS = ("path", "singer", "technique")  # of a table of labels; context is optional
 
@@ -67,7 +68,7 @@ class TableSource:
         self._files = files = open_source(own_recordings(root), by_folders=False)
         self.path, self.names, self.size, self.read = files.path, files.names, files.size, files.read
         self.signature, self.close = files.signature, files.close
-        path = Path(labels).expanduser()
+        path = expand_home(labels)
         if path.is_absolute() and path.is_file():
             table = path.read_bytes()
         elif path.as_posix() in self.names():

@@ -11,13 +11,14 @@ import difflib
 import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import pandas as pd
 
 from singtech.corpus.manifest import escape, parse_names, plural, recording_name
 from singtech.errors import InvalidValue, NotThere, require, require_choice
+from singtech.io.atomic import expand_home
 
 SPLITS = ("train", "validation", "test")
 SPLIT_KINDS = ("singer", "recording")
@@ -107,7 +108,7 @@ def make_split(
 def _read_names(setting: str, names: object, by: object) -> list[str]:
     """Return the sorted names of a list, or of a text file without blank lines and lines that begin with #."""
     if isinstance(names, str):
-        path = Path(names).expanduser()
+        path = expand_home(names)
         if not path.is_file():
             wanted = f"expected a list, [{names}], or a text file with a name a line."
             raise NotThere(f"{setting}={names}: there is no such file; {wanted}")

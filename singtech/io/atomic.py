@@ -148,3 +148,8 @@ def escape_text(text: object) -> str:
     """Escape the characters of a path, or of text of others, that UTF-8 cannot encode or that steer a terminal."""
     encodable = str(text).encode("utf-8", "backslashreplace").decode()
     return CONTROL_CHARACTERS.sub(lambda match: repr(match[0])[1:-1], encodable)
+
+
+def expand_home(path: str | os.PathLike) -> Path:
+    """Replace the ~ or ~user that a path begins with by the home folder, if there is one."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  pathlib's raises an error if there is none

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from singtech.components import hash_files
 from singtech.errors import InvalidValue, MissingExtra, NotThere, require, require_choice
 from singtech.extras import check_installed
+from singtech.io.atomic import expand_home
 from singtech.io.stored import one_line
 from singtech.models.resampling import Resampler
 
@@ -206,7 +207,7 @@ def find_folder(name: str, revision: str | None = None) -> Path:
         MissingExtra: its name is no folder, and huggingface_hub is not installed.
         NotThere: it is not here and cannot be fetched.
     """
-    folder = Path(name).expanduser()
+    folder = expand_home(name)
     if folder.is_dir():
         return folder.resolve()
     check_installed(f"model.name={name}", "encoders", "huggingface_hub")

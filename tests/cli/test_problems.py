@@ -144,3 +144,29 @@ def test_a_tilde_is_the_home_folder_though_the_shell_left_it(monkeypatch, tmp_pa
     monkeypatch.setattr("sys.argv", ["singtech", *words.split()])
     assert main() == 1
     assert f"{tmp_path}/nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("predict network=x input=b.wav", "input=b.wav: no recording there"),
+        ("predict network=x input=~/a.wav", "input=~/a.wav: no recording there"),
+        ("predict network=x input=~nobody-here/a.wav", "input=~nobody-here/a.wav: no recording there"),
+        (
+            "predict network={here} input={here}/a.wav code=~nobody-here/x.py",
+            "~nobody-here/x.py: there is no such file",
+        ),
+        ("verify data.root='~nobody-here'", "data.root=~nobody-here: VocalSet is absent"),
+    ],
+)
+def test_a_user_without_a_home_folder_and_an_unknown_one(monkeypatch, tmp_path, call, words, why):
+    def find_no_user(_):
+        raise KeyError("as in a container")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.wav").touch()
+    monkeypatch.delenv("HOME")
+    for find in ("getpwuid", "getpwnam"):
+        monkeypatch.setattr(f"pwd.{find}", find_no_user)
+    done = call(*words.format(here=tmp_path).split())
+    assert (done.status, why in done.err) == (1, True)
