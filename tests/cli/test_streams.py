@@ -27,7 +27,17 @@ COMMANDS: dict[tuple, int] = {  # arguments -> status
     ("store", "output_dir=/nowhere"): 1,
     ("sing",): 2,
 }
-ODD_NAMES = ["e\x1b[31mred", "new\nline", "cr\rover", "bel\x07", "\x9bc1", "bad\udcff", "sep\u2028"]
+ODD_NAMES = [
+    "e\x1b[31mred",
+    "new\nline",
+    "cr\rover",
+    "bel\x07",
+    "\x9bc1",
+    "bad\udcff",
+    "sep\u2028",
+    "gnp\u202e.wav",
+    "\u2067isolate",
+]
 
 
 def connect(number, state, file):
