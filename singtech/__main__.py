@@ -1,8 +1,14 @@
 """The one command: `singtech <verb> [name=value …]`, or `python -m singtech <verb>`."""
 
+import atexit
+import contextlib
+import os
 import re
+import shutil
 import sys
+import tempfile
 from importlib import import_module, metadata
+from pathlib import Path
 
 from singtech.io.atomic import escape_text, expand_home
 
@@ -37,6 +43,7 @@ def main() -> int:
 
 def _run_verb() -> int:
     sys.argv[:] = ["singtech", *(re.sub("(?<==)~(?=/|$)", str(expand_home("~")), word) for word in sys.argv[1:])]
+    _prepare_libraries()
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     for word in sys.argv:
         if word in PATHS:
@@ -67,6 +74,19 @@ def _run_verb() -> int:
         print(f"error: {verb}: no such verb; there are {', '.join(VERBS)}.", file=sys.stderr)
         return 2
     return import_module("singtech.run" if verb == "run" else f"singtech.cli.{verb}").main()
+
+
+def _prepare_libraries() -> None:
+    """Keep a user's matplotlibrc out of figures, and caches out of a home folder that cannot be written."""
+    os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}  # Jupyter may name a backend that is not installed
+    if Path("matplotlibrc").exists():  # in the current folder, which matplotlib tries first
+        with contextlib.chdir(Path(__file__).parent):
+            import_module("matplotlib")
+    if not os.access(expand_home("~"), os.W_OK):
+        folder = tempfile.mkdtemp(prefix="singtech-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        for name in ("HOME", "MPLCONFIGDIR", "NUMBA_CACHE_DIR"):
+            os.environ.setdefault(name, folder)
 
 
 if __name__ == "__main__":

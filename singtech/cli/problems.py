@@ -49,7 +49,6 @@ def run_verb(job: Callable[[], int | None]) -> int:
         Exception: the error is a bug, or HYDRA_FULL_ERROR=1 asks for tracebacks.
     """
     prepare_streams()
-    os.environ["MPLBACKEND"] = "agg"  # commands only write files; Jupyter may name a backend that is not installed
     try:
         with catch_signals(), raise_if_output_closed():
             return job() or 0

@@ -165,6 +165,8 @@ def test_a_user_without_a_home_folder_and_an_unknown_one(monkeypatch, tmp_path, 
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.wav").touch()
+    for name in ("MPLCONFIGDIR", "NUMBA_CACHE_DIR", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path))  # to be as it was when the test ends
     monkeypatch.delenv("HOME")
     for find in ("getpwuid", "getpwnam"):
         monkeypatch.setattr(f"pwd.{find}", find_no_user)

@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.font_manager import fontManager
@@ -64,9 +66,22 @@ def test_letters_are_drawn_in_an_installed_font_that_has_them(tmp_path, monkeypa
     assert len(caplog.messages) == 1
 
 
-def test_commands_draw_where_the_backend_of_a_notebook_is_not_installed():
-    code = "from singtech.cli.problems import run_verb; run_verb(lambda: None)\n"
-    code += "import matplotlib; print(matplotlib.get_backend())"
-    environment = os.environ | {"MPLBACKEND": "module://not_installed.backend"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert (done.stdout.strip(), done.stderr) == ("agg", "")
+@pytest.mark.parametrize("place", ["the current folder", "MATPLOTLIBRC"])
+def test_commands_draw_as_without_the_users_backend_and_file_and_where_no_home_is(tmp_path, place):
+    (tmp_path / "matplotlibrc").write_bytes("font.size: 30  # für Folien".encode("cp1252"))
+    code = "import os, sys; from singtech.__main__ import main; sys.argv[1:] = ['--version']; main()\n"
+    code += "import matplotlib\nprint(matplotlib.get_backend(), matplotlib.rcParams['font.size'])\n"
+    code += "print(os.environ['NUMBA_CACHE_DIR'], matplotlib.get_cachedir(), os.getcwd())"
+    environment = os.environ | {"MPLBACKEND": "module://not_installed.backend", "HOME": "/nonexistent"}
+    for name in ("MPLCONFIGDIR", "NUMBA_CACHE_DIR"):
+        environment.pop(name, None)
+    if place == "MATPLOTLIBRC":
+        environment[place] = str(tmp_path / "matplotlibrc")
+    folder = tmp_path if place == "the current folder" else tmp_path.parent
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=folder, capture_output=True, text=True, check=True
+    )
+    _, figures, places = done.stdout.splitlines()
+    assert (figures, done.stderr) == ("agg 10.0", "")
+    cache, config, current = places.split()
+    assert (config, current, Path(cache).exists()) == (cache, str(folder), False)
