@@ -49,7 +49,7 @@ def parse_options(schema: type, arguments: Sequence[str]) -> Any:
     """Read `name=value` arguments into the dataclass `schema`.
 
     Raises:
-        InvalidValue: a name is unknown, or its value is missing.
+        InvalidValue: a name is unknown or repeated, or its value is missing.
         OmegaConfBaseException: a value has another type, or a required option is missing.
     """
     options = {item.name: item for item in fields(schema)}
@@ -59,6 +59,8 @@ def parse_options(schema: type, arguments: Sequence[str]) -> Any:
         if name not in options:
             usage_text = f"singtech {schema.__module__.rpartition('.')[2]} takes {', '.join(options)}"
             raise InvalidValue(f"{argument}: no such option{suggest_name(name.lstrip('-+'), options)}; {usage_text}.")
+        if name in values:
+            raise InvalidValue(f"{argument}: {name} is set twice; set it once, to several values as in {name}=[a,b].")
         if not text:
             raise InvalidValue(f"{argument}: its value is missing; expected {name}={options[name].metadata['value']}.")
         is_quoted = text[0] == text[-1] and text[0] in "'\""  # as in Hydra's grammar

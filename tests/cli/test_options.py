@@ -27,7 +27,7 @@ class Options:
         ("overlap=0.25", "overlap", 0.25),
         ("picture=false", "picture", False),
         ("output_dir='my folder'", "output_dir", Path("my folder")),
-        ("run=late=1", "run", "late=1"),
+        ("output_dir=late=1", "output_dir", Path("late=1")),
     ],
 )
 def test_values_have_the_types_of_their_options(typed, name, value):
@@ -42,6 +42,7 @@ def test_values_have_the_types_of_their_options(typed, name, value):
         (["rnu=x"], "rnu=x: no such option (is run meant?); singtech test_options takes run, overlap, picture, "),
         (["--help-me"], "--help-me: no such option; "),
         (["run="], "run=: its value is missing; expected run=RUN."),
+        (["run=a", "run=b"], "run=b: run is set twice; set it once, to several values as in run=[a,b]."),
         ([], "run is not set: give it a value."),
         (["run=x", "overlap=half"], "overlap=half: expected a number."),
         (["run=x", "picture=often"], "picture=often: expected true or false"),

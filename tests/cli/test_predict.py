@@ -399,8 +399,8 @@ def test_a_file_of_20_gb_is_skipped_before_it_is_read(model, tmp_path, capsys, m
 def test_stopped_and_given_again_it_goes_on_with_what_is_not_done(model, takes, tmp_path, monkeypatch, capsys):
     (takes / "broken.wav").unlink()
     whole, again = tmp_path / "whole", tmp_path / "again"
-    command = [f"network={model}", f"input={takes}", "pictures=false"]
-    assert main([*command, f"to={whole}"]) == 0
+    command = [f"network={model}", f"input={takes}"]
+    assert main([*command, f"to={whole}", "pictures=false"]) == 0
     computed, predict = [], Predictor.predict
 
     def counted(*arguments):
@@ -411,12 +411,13 @@ def test_stopped_and_given_again_it_goes_on_with_what_is_not_done(model, takes, 
 
     def now_computed(*more):
         computed.clear()
-        assert main([*command, f"to={again}", *more]) == 0
+        pictures = [] if "pictures=true" in more else ["pictures=false"]
+        assert main([*command, f"to={again}", *pictures, *more]) == 0
         return len(computed)
 
     monkeypatch.setattr(Predictor, "predict", counted)
     stop_at = 2
-    assert main([*command, f"to={again}"]) == 130
+    assert main([*command, f"to={again}", "pictures=false"]) == 130
     assert "interrupted" in capsys.readouterr().err
     assert len((again / "summary.csv").read_text().splitlines()) == 3  # what was done till then
     stop_at = None
