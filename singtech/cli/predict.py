@@ -156,12 +156,8 @@ def load_predictor(network: str, output_dir: Path, device: str, code: str = ""):
         SingtechError: `network` is neither, or is damaged; or the device is absent.
     """
     row = None if Path(network).is_dir() else find_run(output_dir, network, "network")
-    import torch  # takes seconds
+    from singtech.inference.predictor import Predictor, load  # imports torch, which takes seconds
 
-    from singtech.inference.predictor import Predictor, load
-
-    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    require(device in devices, "device", device, f"{' or '.join(devices)}, which this machine has")
     if row is None:
         return load(network, device, code or None)
     model, description = load_network(output_dir, row, code)
@@ -175,12 +171,12 @@ def predict_recordings(
 
     Stored results of the same network are reused.
     """
-    from singtech.inference.predictor import count_hop
+    from singtech.inference.predictor import check_options
 
-    count_hop(1, overlap)  # finds a wrong overlap before the first recording
+    check_options(overlap, gate)
     lines: list[dict] = []
     names, settings = _output_names(paths), {"overlap": overlap, "gate": gate}
-    sizes = [path.stat().st_size for path in paths]
+    sizes = [path.stat().st_size if os.access(path, os.R_OK) else 0 for path in paths]
     bar = progress_bar("recordings", "bytes", total=sum(sizes), unit_scale=True)
     try:
         for number, (path, size) in enumerate(zip(paths, sizes, strict=True), 1):

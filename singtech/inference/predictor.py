@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from singtech.models.network import Network
 
 OVERLAP = 0.5
 SILENCE = "silence"
+MAX_CHANNELS = 8  # of an array; a batch of recordings must not be mixed
 
 
 @dataclass(frozen=True)
@@ -132,13 +134,16 @@ class Predictor:
     Args:
         network: (B, S) -> (B, K), in eval mode.
         description: its techniques, sample rate and clip length.
-        device: of the computation.
+        device: of the computation; `InvalidValue` is raised if this machine has no such device.
         batch_size: windows in one batch.
     """
 
     def __init__(
         self, network: Network, description: Description, device: str | torch.device = "cpu", batch_size: int = 16
     ) -> None:
+        kinds = sorted({"cpu", getattr(torch.accelerator.current_accelerator(check_available=True), "type", "cpu")})
+        expected = f"{' or '.join(kinds)}, which this machine has"
+        require(str(device).partition(":")[0] in kinds, "device", device, expected)
         self.network, self.description = network.eval().to(device), description
         self.device, self.batch_size = torch.device(device), batch_size
 
@@ -163,9 +168,9 @@ class Predictor:
         A shorter recording is padded with zeros. The last window ends with the recording.
 
         Args:
-            waveform: (S,), (S, C) as soundfile reads it, or (C, S) as torchaudio does; the longer axis holds the
-                samples. Floats with full scale at 1. Or an iterator of blocks of (n,) samples, for a recording that
-                the memory does not hold.
+            waveform: one recording, no batch: an array or tensor (S,), (S, C) as soundfile reads it, or (C, S) as
+                torchaudio does; the longer axis holds the samples, the other up to 8 channels. Floats with full scale
+                at 1. Or an iterator of blocks of (n,) samples, for a recording that the memory does not hold.
             sample_rate: in Hz.
             overlap: share of a window that the next one repeats, from 0 to 0.99.
             gate: level in dBFS (RMS; a full-scale square wave has 0) below which a piece is silence; None for no gate.
@@ -173,8 +178,7 @@ class Predictor:
             InvalidValue: no samples, samples that are not finite, or an argument out of range.
             Damaged: the network's logits are not finite.
         """
-        level = f"a level in dBFS, such as {GATE:g}, or None for no gate"
-        require(gate is None or math.isfinite(gate), "gate", gate, level)
+        check_options(overlap, gate)
         rates = f"{SAMPLE_RATES[0]:,} to {SAMPLE_RATES[-1]:,} Hz"
         require(sample_rate in SAMPLE_RATES, "sample_rate", sample_rate, rates)
         sample_rate = int(sample_rate)
@@ -237,16 +241,21 @@ def resample(blocks: Iterator[np.ndarray], source: int, target: int) -> Iterator
     yield np.pad(rest, (0, missing - len(rest)))
 
 
+def check_options(overlap: float, gate: float | None) -> None:
+    """Raise `InvalidValue` unless `Predictor.predict` takes this overlap and this gate."""
+    is_share = isinstance(overlap, Real) and 0 <= overlap <= 0.99  # which makes a hundred times as many windows
+    require(is_share, "overlap", overlap, "a share of a window from 0 to 0.99, such as 0.5")
+    is_level = gate is None or (isinstance(gate, Real) and -math.inf < gate <= 0)
+    require(is_level, "gate", gate, f"a level in dBFS up to 0, such as {GATE:g}, or none (null, in Python None)")
+
+
 def count_hop(size: int, overlap: float) -> int:
     """Return the samples from one window to the next.
 
     Args:
         size: samples of a window.
         overlap: the share of it that the next one repeats.
-    Raises:
-        InvalidValue: the overlap is not from 0 to 0.99, the value for a hundred times as many windows.
     """
-    require(0 <= overlap <= 0.99, "overlap", overlap, "a share of a window from 0 to 0.99, such as 0.5")
     return max(1, round(size * (1 - overlap)))
 
 
@@ -280,18 +289,23 @@ def _check_waveform(waveform: np.ndarray | torch.Tensor) -> np.ndarray:
     if isinstance(waveform, torch.Tensor):
         waveform = waveform.detach().cpu()
         waveform = waveform.float() if waveform.is_floating_point() else waveform  # NumPy has no bfloat16
+    if isinstance(waveform, list | tuple):
+        raise InvalidValue(f"waveform is a {type(waveform).__name__}: expected an array; of blocks, iter(blocks).")
     samples = np.asarray(waveform)
-    if samples.ndim not in (1, 2) or not samples.size:
-        raise InvalidValue(f"waveform of shape {samples.shape}: expected (S,), (S, channels) or (channels, S).")
+    channels = sorted((1, *samples.shape))[-2]  # the shorter of two axes
+    if samples.ndim not in (1, 2) or not samples.size or channels > MAX_CHANNELS:
+        expected = f"(S,), or (S, channels) or (channels, S) with up to {MAX_CHANNELS} channels, no batch"
+        raise InvalidValue(f"waveform of shape {samples.shape}: expected {expected}.")
     if not np.issubdtype(samples.dtype, np.floating):
         raise InvalidValue(f"waveform of {samples.dtype}: expected floats with full scale at 1.")
     if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
         samples = samples.T  # as torchaudio reads them
-    samples = samples.astype(np.float32)
-    if not np.isfinite(samples).all():
+    peak = np.abs(samples).max()  # NaN if one sample is NaN
+    if not np.isfinite(peak):
         raise InvalidValue("waveform holds NaN or infinite samples.")
-    if np.abs(samples).max() > MAX_AMPLITUDE:
-        raise InvalidValue(f"waveform reaches {np.abs(samples).max():.3g}: expected floats with full scale at 1.")
+    if peak > MAX_AMPLITUDE:
+        raise InvalidValue(f"waveform reaches {peak:.3g}: expected floats with full scale at 1.")
+    samples = samples.astype(np.float32)
     return mix_to_mono(samples) if samples.ndim == 2 else samples
 
 

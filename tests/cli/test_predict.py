@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from singtech.cli.predict import Options, find_recordings, main, predict_recordings
-from singtech.errors import Damaged
+from singtech.errors import Damaged, InvalidValue
 from singtech.inference import recordings
 from singtech.inference.labels import format_text_grid
 from singtech.inference.predictor import (
@@ -230,13 +230,18 @@ def test_zeros_follow_a_short_recording(predictor):
     ("waveform", "options", "why"),
     [
         (np.zeros(0, "f4"), {}, "or .channels, S."),
+        (np.zeros((0, 2), "f4"), {}, "or .channels, S."),
         (np.zeros((2, 2, 2), "f4"), {}, "or .channels, S."),
         (np.full(9, 1e30, "f4"), {}, "reaches 1e[+]30: expected floats with full scale at 1"),
+        (np.full(9, 1e300), {}, "reaches 1e[+]300: expected floats with full scale at 1"),
         (np.zeros(9, "i2"), {}, "floats with full scale at 1"),
+        (np.zeros((16, 36000), "f4"), {}, "16, 36000.: .* with up to 8 channels, no batch"),
+        ([np.zeros(9, "f4")] * 2, {}, "waveform is a list: expected an array; of blocks, iter.blocks"),
         (np.array([np.nan], "f4"), {}, "NaN"),
         (np.zeros(9, "f4"), {"sample_rate": 0}, "sample_rate=0"),
         (np.zeros(9, "f4"), {"overlap": 1}, "overlap=1"),
-        (np.zeros(9, "f4"), {"gate": np.nan}, "gate=nan: expected a level in dBFS"),
+        (np.zeros(9, "f4"), {"overlap": None}, "overlap=None"),
+        *((np.zeros(9, "f4"), {"gate": gate}, f"gate={gate}: expected a level") for gate in (np.nan, np.inf, 5, "-70")),
         (np.zeros(9, "f4"), {"overlap": 0.9999}, "from 0 to 0.99"),
     ],
 )
@@ -268,6 +273,12 @@ def model(tmp_path):
     network = oblong_network(samples=4800, techniques=2, seed=0, **ARGUMENTS)
     write_model(folder, network, Description(PARTS, ("trill", "straight"), 8000, 4800))
     return folder
+
+
+def test_a_device_that_is_not_here_is_one_sentence(model):
+    device = "mps" if torch.cuda.is_available() else "cuda"
+    with pytest.raises(InvalidValue, match=f"^device={device}: expected cpu.*, which this machine has"):
+        load(model, device=device)
 
 
 @pytest.fixture
