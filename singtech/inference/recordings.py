@@ -48,15 +48,19 @@ def open_recording(path: Path) -> Iterator[tuple[int, int, Iterator[np.ndarray]]
             header does not say, its blocks raise.
         OSError: the file cannot be read.
     """
+    if path.is_fifo():  # it would be waited for
+        raise Damaged("it is a pipe, no file")
     with path.open("rb") as file, contextlib.ExitStack() as stack:
-        magic = file.read(4)
+        beginning = file.read(64)
         file.seek(0)
-        if not magic or magic in MAGIC_BYTES:
+        if not beginning or beginning[:4] in MAGIC_BYTES:
             sound, header = audio.open_recording(file)
             blocks = read_blocks(sound, header, BLOCK // header.channels)
         elif other := _open_other(file):
             header = Header(other.frames, other.samplerate, other.channels, False)
             blocks = _mute(read_blocks(other, header, BLOCK // header.channels, may_miss=0.01))  # of an MP3's samples
+        elif "".join(beginning.decode("utf-8-sig", "surrogateescape").split()).isprintable():
+            raise Damaged("it is text, no sound")  # a page, a playlist, a pointer of Git LFS
         else:
             header, blocks = stack.enter_context(_run_ffmpeg(path))
         _check_length(header.samples, header.sample_rate)

@@ -597,6 +597,23 @@ def test_what_libsndfile_reads_is_read(tmp_path, kind, subtype, monkeypatch):
     np.testing.assert_array_equal(samples, soundfile.read(path, dtype="float32", always_2d=True)[0].mean(axis=1))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"<!DOCTYPE html>\n<title>404</title>",
+        b"\xef\xbb\xbf<html lang='fr'>\r\n<title>T\xc3\xa9l\xc3\xa9chargement</title>",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n",
+        b"#EXTM3U\n#EXTINF:3,a\nhttp://example.org/a.wav\n",
+    ],
+)
+def test_a_text_that_is_called_a_recording_is_named_as_text(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("PATH", "")
+    path = tmp_path / "take.wav"
+    path.write_bytes(text)
+    with pytest.raises(Damaged, match="^it is text, no sound$"):
+        read(path)
+
+
 def test_a_damaged_mp3_is_one_sentence_and_its_decoder_is_quiet(tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("PATH", "")
     path = tmp_path / "take.mp3"
