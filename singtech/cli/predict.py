@@ -13,6 +13,8 @@ others. Files that cannot be read are listed and skipped. After an interruption,
 remaining recordings.
 """
 
+import contextlib
+import errno
 import functools
 import json
 import math
@@ -111,21 +113,19 @@ def find_recordings(names: str) -> list[Path]:
         InvalidValue: the list in brackets is wrong.
         NotThere: a name matches no file.
     """
-    from singtech.inference.recordings import is_recording
-
     unique: dict[Path, None] = {}
     for name in _split_list(names):
         path = expand_home(name)
-        if path.is_file():
+        if path.is_dir():
+            files = _list_folder(path)
+        elif os.path.lexists(path):  # links without a target are listed and skipped
             files = [path]
-        elif path.is_dir():
-            unreadable: list[OSError] = []  # folders, which are listed and skipped
-            walk = os.walk(path, onerror=unreadable.append)
-            inner = [Path(folder, file) for folder, _, names in walk for file in names]
-            files = sorted([*filter(is_recording, inner), *(Path(problem.filename) for problem in unreadable)])
         else:
             base = Path(path.anchor or ".")
-            files = sorted(file for file in base.glob(str(path.relative_to(path.anchor))) if file.is_file())
+            try:
+                files = sorted(file for file in base.glob(str(path.relative_to(base))) if not file.is_dir())
+            except ValueError:
+                raise InvalidValue(f"input={name}: expected ** between slashes alone, as in b/**/*.wav.") from None
         if not files:
             raise NotThere(
                 f"input={name}: no recording there; expected a file, a folder or glob with some, or several of these "
@@ -135,16 +135,32 @@ def find_recordings(names: str) -> list[Path]:
     return list(unique)
 
 
+def _list_folder(path: Path) -> list[Path]:
+    """List all recordings below a folder, and the folders that cannot be read; each linked folder counts once."""
+    from singtech.inference.recordings import is_recording
+
+    unreadable: list[OSError] = []
+    files, visited = [], set()
+    for folder, folders, names in os.walk(path, onerror=unreadable.append, followlinks=True):
+        folders.sort()
+        if (target := Path(folder).resolve()) in visited:
+            folders.clear()
+        else:
+            files += [Path(folder, name) for name in names]
+        visited.add(target)
+    return sorted([*filter(is_recording, files), *(Path(problem.filename) for problem in unreadable)])
+
+
 def _split_list(names: str) -> list[str]:
     """Split a list in brackets; any other text, or the name of a file, is one item."""
     import yaml
 
-    if not names.startswith("[") or Path(names).exists():
+    if not names.startswith("[") or os.path.lexists(names):
         return [names]
-    try:
-        return [str(item) for item in yaml.safe_load(names)]
-    except yaml.YAMLError:
-        raise InvalidValue(f"""input={names}: expected a list, as in "input=[a,'b c']".""") from None
+    with contextlib.suppress(yaml.YAMLError):
+        if items := yaml.safe_load(names):
+            return [str(item) for item in items]
+    raise InvalidValue(f"""input={names}: expected a list, as in "input=[a,'b c']".""")
 
 
 def load_predictor(network: str, output_dir: Path, device: str, code: str = ""):
@@ -189,8 +205,12 @@ def predict_recordings(
                 timeline = ", ".join(f"{name} {share:.0%}" for name, share in list(result["shares"].items())[:3])
                 line |= {name: result[name] for name in ("seconds", "technique", "note")} | {"timeline": timeline}
                 line["probability"] = "" if result["probability"] is None else result["probability"]
-            except (SingtechError, ValueError) as problem:
+            except SingtechError as problem:
                 line["problem"] = " ".join(str(problem).split())
+            except OSError as problem:
+                if problem.errno != errno.ENAMETOOLONG:
+                    raise
+                line["problem"] = "its name is too long for those of its timelines"
             lines.append(line)
             bar.update(done + size - bar.n)
     finally:

@@ -28,7 +28,8 @@ SUFFIXES = (".wav", ".flac")
 # of recordings that a corpus does not take, but `singtech predict` does
 OTHER_SUFFIXES = tuple(
     ".mp3 .ogg .oga .opus .aif .aiff .aifc .au .snd .caf .wave .bwf .w64 .rf64 .m4a .m4b .aac .mp2 .mpga .wma .mka "
-    ".amr .wv .ape .3gp .mp4 .mov .mkv .webm".split()
+    ".amr .wv .ape .3gp .mp4 .mov .mkv .webm .weba .avi .m4v .mpg .mpeg .wmv .flv .spx .tta .dsf .ac3 .sph .nist .voc "
+    ".sf .ircam .8svx .svx .iff .avr .htk .paf .pvf .sd2 .sds .wve .xi".split()
 )
 MAX_BYTES = 1 << 30  # of one recording: 100 minutes of CD sound
 

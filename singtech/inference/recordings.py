@@ -32,9 +32,8 @@ GATE_SECONDS = 0.4
 
 
 def is_recording(path: Path) -> bool:
-    """Whether the name of a file or broken link in a folder is a recording's; a file named itself is always tried."""
-    is_named = path.suffix.lower() in (*SUFFIXES, *OTHER_SUFFIXES) and not path.name.startswith("._")
-    return is_named and (path.is_file() or not path.exists())
+    """Whether a name in a folder is a recording's; a file named itself is always tried."""
+    return path.suffix.lower() in (*SUFFIXES, *OTHER_SUFFIXES) and not path.name.startswith("._")
 
 
 @contextlib.contextmanager

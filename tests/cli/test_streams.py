@@ -140,8 +140,10 @@ def test_a_folder_that_cannot_be_read_is_listed_like_a_recording(tmp_path, monke
             raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", refuse)
-    assert predict.find_recordings(str(tmp_path)) == [tmp_path / "open" / "a.wav", tmp_path / "shut"]
+    with monkeypatch.context() as patch:  # the test's folder is removed before `monkeypatch` ends
+        patch.setattr(os, "scandir", refuse)
+        files = predict.find_recordings(str(tmp_path))
+    assert files == [tmp_path / "open" / "a.wav", tmp_path / "shut"]
 
 
 @pytest.mark.parametrize("module", ["singtech", "singtech.run"])
