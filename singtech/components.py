@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any
 
 from singtech.errors import InvalidValue, NotThere, SingtechError
-from singtech.io.atomic import expand_home
+from singtech.io.atomic import expand_home, hash_file
 
 PACKAGE = Path(__file__).resolve().parent
 BUILT_IN = ("singtech", "torch")  # keys hold no hash of their code; the key schema covers it
@@ -137,8 +137,7 @@ def list_parameters(target: Callable) -> dict[str, inspect.Parameter]:
 
 def build(component: Any, **arguments: object) -> Any:
     """Call a component with its settings and those of the arguments that its signature has."""
-    target, _ = unwrap(component)
-    names = list_parameters(target)
+    names = list_parameters(unwrap(component)[0])
     return component(**{name: value for name, value in arguments.items() if name in names})
 
 
@@ -243,8 +242,7 @@ def _hash_file(path: Path) -> str:
 @functools.cache
 def _hash_content(path: Path, *_: float) -> str:
     """Hash a file, once for each time and size."""
-    with path.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+    return f"sha256:{hash_file(path)[:16]}"
 
 
 def hash_files(paths: Iterable[Path]) -> str:

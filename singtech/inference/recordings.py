@@ -176,11 +176,7 @@ def _mute(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
 @contextlib.contextmanager
 def _muted() -> Iterator[None]:
     """Discard what decoders in C write to the standard error output."""
-    try:
-        saved = os.dup(2)
-    except OSError:  # it is closed
-        yield
-        return
+    saved = os.dup(2)
     try:
         with Path(os.devnull).open("wb") as nothing:
             os.dup2(nothing.fileno(), 2)
