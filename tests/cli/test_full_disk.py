@@ -71,7 +71,8 @@ def refuse_below(folder, number, monkeypatch):
         return opened(path, flags, *rest, **options)
 
     def is_allowed(path, mode):
-        return access(path, mode) and not (number == errno.EROFS and mode == os.W_OK)
+        is_refused = number == errno.EROFS and mode == os.W_OK and str(path).startswith(str(folder))
+        return access(path, mode) and not is_refused
 
     monkeypatch.setattr(os, "open", refuse)
     monkeypatch.setattr(os, "access", is_allowed)
