@@ -165,6 +165,8 @@ def _describe_settings_error(problem: BaseException) -> str:
             return f"{name}={value_match[1]}: expected {TYPE_NAMES[value_match[2]]}."
         if reason.endswith("is not Optional"):
             return f"{name}=null: expected a value."
+        if reason.startswith("Cannot assign"):
+            return f"{name}: it holds settings and takes no value{suggest_setting(name)}."
         if "is not a ListConfig" in reason:
             return f"{name}: expected a list in brackets, such as [3,4] or [belt,trill]."
         return f"{name}: {' '.join(reason.split()).rstrip('.')}."

@@ -54,7 +54,11 @@ WRONG = [
     ("data.techniques=[straight,trill]", "data.techniques=[trill,trill]", "expected each one once, and at least one."),
     ("head=mlp", "head.hidden=0", "head.hidden: no such setting"),
     ("trainer.deformable=auto", "trainer.deformable=cudnn", "trainer.deformable=cudnn: expected auto or torchvision"),
-    ("seed=0", "experiment=table3", "experiment: "),
+    (
+        "seed=0",
+        "experiment=table3",
+        "experiment: it holds settings and takes no value; here experiment is experiments.",
+    ),
     ("seed=0", "~seed", "~seed: no setting; a setting is written name=value, such as seed=1."),
     ("logger=none", "logger=paper", "logger=paper: no such choice; there are"),
 ]
