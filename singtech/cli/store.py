@@ -14,7 +14,7 @@ from singtech.corpus.download import format_bytes
 from singtech.errors import InvalidValue, NotThere
 from singtech.io.stored import reading
 from singtech.io.terminal import format_table, terminal_width, wrap
-from singtech.results.collate import match_one_name
+from singtech.results.collate import BEFORE, match_one_name
 
 
 @dataclass(kw_only=True)
@@ -78,7 +78,8 @@ def _remove(output_dir: Path, sure: bool) -> list[str]:
 
     unused = [entry for entry in survey(output_dir) if entry.is_unused]
     if not unused:
-        return ["Every entry is used by a row; there is nothing to remove."]
+        earlier = [f"{each} counts as users, until you remove it." for each in sorted(output_dir.glob(f"{BEFORE}*"))]
+        return ["Every entry is used by a row; there is nothing to remove.", *earlier]
     if not sure:
         summary = f"{len(unused)} entries, {_format_total(unused)}, are unused. Add sure=true to remove them."
         return [*_format_entries(unused), summary]
@@ -104,14 +105,15 @@ def _show(output_dir: Path, part: str) -> list[str]:
 
     rows = {row["run"]: row for row in collect_rows(output_dir)}
     row = rows[match_one_name(rows, part, "show")]
-    command = row.pop("command", "") or "# the command of this row is unknown"
+    known_command = row.pop("command", "")
+    command = known_command or "# the command of this row is unknown"
     lines = [
         wrap(f"{name}: {value}", "#     ", "# ") for name, value in row.items() if str(value) not in ("", "nan", "None")
     ]
     configuration = output_dir / "runs" / row["run"] / "config.yaml"
     settings = f"# {configuration} is absent; the command shows the configuration with --cfg job."
     if configuration.is_file():
-        with reading(configuration, f"this shows it as it was: {command} --cfg job"):
+        with reading(configuration, known_command and f"this shows it as it was: {known_command} --cfg job"):
             read_configuration(configuration.parent)
             settings = configuration.read_text(encoding="utf-8").rstrip()
     return [*lines, "", command, "", settings]

@@ -34,7 +34,17 @@ from singtech.results import schema
 from singtech.results.conditions import describe
 from singtech.results.jackknife import Jackknife
 from singtech.results.predictions import CONFUSION, PREDICTIONS, read_predictions, score
-from singtech.results.rows import COMPLETE, NAME, SCORED, VARIANT, check_result, read_digests, read_rows, short_digest
+from singtech.results.rows import (
+    COMPLETE,
+    NAME,
+    ROW,
+    SCORED,
+    VARIANT,
+    check_result,
+    read_digests,
+    read_rows,
+    short_digest,
+)
 from singtech.results.settings import own_folder, read_settings
 from singtech.techniques import TECHNIQUES
 
@@ -190,7 +200,7 @@ def rebuild(output_dir: str | os.PathLike) -> "dict[str, pd.DataFrame]":
 
     The same runs give the same bytes; a file that would not change is not written. No file is changed if no run is on
     disk (then there are no frames), if a newer version wrote the files, or if the folder is read-only. Files with rows
-    of runs that are not on disk are kept, see `_keep`.
+    of runs that are not on disk are kept, see `_copy_earlier`.
     """
     output_dir = Path(output_dir)
     runs, path = output_dir / "runs", output_dir / RESULTS
@@ -200,7 +210,7 @@ def rebuild(output_dir: str | os.PathLike) -> "dict[str, pd.DataFrame]":
         with hold(path, "results are being collated", announce=lambda line: None):
             frames = _frames(runs)  # under the lock, else older frames could be written last
             if frames:
-                _keep(path, frames[RESULTS]["run"])
+                _copy_earlier(path, frames[RESULTS]["run"])
             for name, frame in frames.items():
                 _write_csv(output_dir / name, frame)
     except Newer:
@@ -388,24 +398,25 @@ def _read_confusion(content: bytes | OSError, path: Path, row: Mapping) -> dict[
         }
 
 
-def _keep(path: Path, runs: Iterable[str]) -> None:
-    """Copy the collated files into `before-<number>/` if results.csv has rows of other runs than these, and say so.
+def _copy_earlier(path: Path, runs: Iterable[str]) -> None:
+    """Copy the collated files into `before-<number>/` if results.csv has rows of runs that are absent, and say so.
 
     A damaged results.csv is set aside; one of a newer version raises `Newer`.
     """
     try:
-        others = set(_read_csv(path, ["run"], schema.column_type)["run"]).difference(runs)
+        absent = set(read_results_file(path)["run"]).difference(runs)
     except Damaged as problem:
         log.warning("%s The file is set aside as %s.", problem, set_aside(path).name)
         return
-    if others:
+    absent = {run for run in absent if not (path.with_name("runs") / run / ROW).exists()}  # another process made it now
+    if absent:
         folder = next(each for n in count(1) if not (each := path.with_name(f"{BEFORE}{n}")).exists())
         with atomic_folder(folder) as temporary:
             for name in (RESULTS, LAYERS, CONFUSIONS):
                 with suppress(FileNotFoundError):
                     shutil.copyfile(path.with_name(name), temporary / name)
-        said = "%s had %s of runs that cannot be read from %s: it is kept in %s; copy these runs here, or remove that."
-        log.warning(said, path, f"{len(others)} row{'s' * (len(others) > 1)}", path.with_name("runs"), folder)
+        text = "%s had %s of runs that are not in %s: it is kept in %s; copy the runs there, or remove this folder."
+        log.warning(text, path, f"{len(absent)} row{'s' * (len(absent) > 1)}", path.with_name("runs"), folder)
 
 
 def _write_csv(path: Path, frame: "pd.DataFrame") -> None:

@@ -121,7 +121,7 @@ def test_rows_whose_runs_are_not_here_are_kept_and_told_once(tmp_path, run, capl
     for _ in range(2):
         assert collate(tmp_path).results["seed"].tolist() == [2]
     (record,) = caplog.records
-    said = rf"results\.csv had 2 rows of runs that cannot be read from \S+/runs: it is kept in {tmp_path / 'before-1'};"
+    said = rf"results\.csv had 2 rows of runs that are not in \S+/runs: it is kept in {tmp_path / 'before-1'};"
     assert re.search(said, record.getMessage())
     run(seed=3)
     collate(tmp_path)
