@@ -25,6 +25,7 @@ from singtech.corpus.audio import MAX_AMPLITUDE, SAMPLE_RATES, mix_to_mono
 from singtech.errors import Damaged, InvalidValue, require
 from singtech.inference.recordings import BLOCK, GATE, GATE_SECONDS, LevelMeter
 from singtech.inference.saved import Description, read_model
+from singtech.io.stored import one_line
 from singtech.models.network import Network
 
 OVERLAP = 0.5
@@ -144,7 +145,10 @@ class Predictor:
         kinds = sorted({"cpu", getattr(torch.accelerator.current_accelerator(check_available=True), "type", "cpu")})
         expected = f"{' or '.join(kinds)}, which this machine has"
         require(str(device).partition(":")[0] in kinds, "device", device, expected)
-        self.network, self.description = network.eval().to(device), description
+        try:
+            self.network, self.description = network.eval().to(device), description
+        except RuntimeError as problem:
+            raise InvalidValue(f"device={device}: {one_line(problem)}.") from None
         self.device, self.batch_size = torch.device(device), batch_size
 
     @functools.cached_property
@@ -292,7 +296,7 @@ def _check_waveform(waveform: np.ndarray | torch.Tensor) -> np.ndarray:
     if isinstance(waveform, list | tuple):
         raise InvalidValue(f"waveform is a {type(waveform).__name__}: expected an array; of blocks, iter(blocks).")
     samples = np.asarray(waveform)
-    channels = sorted((1, *samples.shape))[-2]  # the shorter of two axes
+    channels = sorted((1, 1, *samples.shape))[-2]  # the shorter of two axes
     if samples.ndim not in (1, 2) or not samples.size or channels > MAX_CHANNELS:
         expected = f"(S,), or (S, channels) or (channels, S) with up to {MAX_CHANNELS} channels, no batch"
         raise InvalidValue(f"waveform of shape {samples.shape}: expected {expected}.")

@@ -156,11 +156,12 @@ def write_model(folder: Path, network: nn.Module, description: Description) -> N
     """Write weights and description into an existing folder.
 
     Raises:
-        Diverged: a weight is not finite.
+        Diverged: a weight is not finite, or a buffer holds NaN.
     """
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    if not all(value.isfinite().all() for value in weights.values()):
-        raise Diverged("the network's weights hold NaN or infinite numbers: it names nothing; train it again.")
+    is_finite = all(value.isfinite().all() for value in network.parameters())
+    if not is_finite or any(value.isnan().any() for value in weights.values()):
+        raise Diverged("the network's weights hold NaN or infinite numbers: it cannot predict; train it again.")
     write_bytes(folder / WEIGHTS, save(weights, {"format": "pt"}))
     content = {
         "format": FORMAT,

@@ -55,6 +55,9 @@ def test_a_network_that_diverged_is_not_written(tmp_path, value):
     with pytest.raises(Diverged, match="weights hold NaN or infinite numbers"):
         write_model(tmp_path, network, DESCRIPTION)
     assert not list(tmp_path.iterdir())
+    network = oblong_network(samples=4800, techniques=2, seed=3, **ARGUMENTS)
+    network.register_buffer("mask", torch.tensor([0.0, -torch.inf]))  # as for attention
+    write_model(tmp_path, network, DESCRIPTION)
 
 
 def changed(folder, **values):
