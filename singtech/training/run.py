@@ -123,7 +123,7 @@ def execute(
         write_text(folder / CONFIGURATION, configuration)
         write_row(folder, first_row | {"status": RUNNING})
 
-        def note_time(stored: list[StoredPhase]) -> None:  # after each phase: a killed run has spent it too
+        def note_time(stored: list[StoredPhase]) -> None:  # a killed run has spent it too
             require_lease()
             first_row.update(_training_time(stored, folder.name))
             write_row(folder, first_row | {"status": RUNNING})
@@ -137,7 +137,7 @@ def execute(
                 if len(corpus.rows(split))
             }
             require_lease()
-            row = first_row | _circumstances(stored)
+            row = first_row | _training_time(stored, folder.name) | _circumstances(stored)
             row |= _write_results(folder, network, corpus, predictions)
             write_row(folder, row | {"files": digests(folder, RESULT_FILES), "status": COMPLETE})
         except BaseException as problem:
@@ -267,7 +267,7 @@ def _obtain_phases(
 
     Args:
         maker: version and commit of the code and the run's name, for the records of phases trained now.
-        after_phase: called after each phase with all phases so far.
+        after_phase: called after each phase that was trained now, with all phases so far.
     """
     stored: list[StoredPhase] = []
     trained = []
@@ -286,7 +286,8 @@ def _obtain_phases(
         say(f"{title}: {phase.describe()} {done} ({key}, {entry.record['seconds']:.1f} s{other})")
         stored.append(entry)
         trained.append(was_trained)
-        after_phase(stored)
+        if was_trained:
+            after_phase(stored)
     return stored, trained
 
 
