@@ -24,5 +24,5 @@ def main(options: Options) -> None:
     from singtech.results.packing import pack
 
     count, omitted = pack(options.output_dir, options.to)
-    omission = f"; {omitted} damaged or not complete were left out" if omitted else ""
+    omission = f"; {omitted} changed or not complete were left out" if omitted else ""
     print(f"{options.to}: {count} runs, {options.to.stat().st_size / 1e6:.1f} MB{omission}.")

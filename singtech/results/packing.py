@@ -29,7 +29,7 @@ def pack(output_dir: Path, path: Path) -> tuple[int, int]:
     A one-line warning names each run that is left out because a file is not what its row says.
 
     Returns:
-        The number of runs in it, and the number of those left out because they are damaged or not complete.
+        The number of runs in it, and the number of those left out because they have changed or are not complete.
     Raises:
         NotThere: there is no complete run.
     """
@@ -76,7 +76,8 @@ def merge(path: Path, output_dir: Path) -> tuple[int, int]:
                 raise Conflict(f"{target} is not what {path} holds under this name. Nothing was merged: keep one.")
         for run in new:
             if (output_dir / "runs" / run).exists():  # a copy that stopped before the row
-                set_aside(output_dir / "runs" / run)
+                aside = set_aside(output_dir / "runs" / run)
+                log.warning("%s has no %s: it is set aside as %s.", output_dir / "runs" / run, ROW, aside.name)
             with atomic_folder(output_dir / "runs" / run) as folder:
                 for name in names:
                     if name.startswith(f"runs/{run}/"):
