@@ -43,7 +43,6 @@ def main() -> int:
 
 def _run_verb() -> int:
     sys.argv[:] = ["singtech", *(re.sub("(?<==)~(?=/|$)", str(expand_home("~")), word) for word in sys.argv[1:])]
-    _prepare_libraries()
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     for word in sys.argv:
         if word in PATHS:
@@ -73,6 +72,7 @@ def _run_verb() -> int:
     else:
         print(f"error: {verb}: no such verb; there are {', '.join(VERBS)}.", file=sys.stderr)
         return 2
+    _prepare_libraries()
     return import_module("singtech.run" if verb == "run" else f"singtech.cli.{verb}").main()
 
 
