@@ -60,7 +60,7 @@ def parse_options(schema: type, arguments: Sequence[str]) -> Any:
             usage_text = f"singtech {schema.__module__.rpartition('.')[2]} takes {', '.join(options)}"
             raise InvalidValue(f"{argument}: no such option{suggest_name(name.lstrip('-+'), options)}; {usage_text}.")
         if name in values:
-            raise InvalidValue(f"{argument}: {name} is set twice; set it once, to several values as in {name}=[a,b].")
+            raise InvalidValue(f"{argument}: {name} is set twice; set it once.")
         if not text:
             raise InvalidValue(f"{argument}: its value is missing; expected {name}={options[name].metadata['value']}.")
         is_quoted = text[0] == text[-1] and text[0] in "'\""  # as in Hydra's grammar

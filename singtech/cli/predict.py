@@ -140,14 +140,14 @@ def _list_folder(path: Path) -> list[Path]:
     from singtech.inference.recordings import is_recording
 
     unreadable: list[OSError] = []
-    files, visited = [], set()
+    files, targets = [], set()
     for folder, folders, names in os.walk(path, onerror=unreadable.append, followlinks=True):
         folders.sort()
-        if (target := Path(folder).resolve()) in visited:
+        if (target := Path(folder).resolve()) in targets:
             folders.clear()
         else:
             files += [Path(folder, name) for name in names]
-        visited.add(target)
+        targets.add(target)
     return sorted([*filter(is_recording, files), *(Path(problem.filename) for problem in unreadable)])
 
 

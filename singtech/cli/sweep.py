@@ -199,15 +199,15 @@ def find_wrong_values(axes: Sequence[Sequence[str]], check: Callable[[Sequence[s
     longest = max(map(len, axes), default=0)
     passed: dict[tuple[str, ...], None] = {}
     problems: list[str] = []
-    blamed: set[str] = set()  # values that a sentence begins with
+    wrong_values: set[str] = set()  # whose names begin a sentence
     for number in range(sum(map(len, axes))):
         if number >= longest and passed:
             break
-        choices = [[value for value in axis if value not in blamed] or axis for axis in axes]
+        choices = [[value for value in axis if value not in wrong_values] or axis for axis in axes]
         run = tuple(values[number % len(values)] if number < longest else choose(values) for values in choices)
         if problem := check(run):
             problems.append(problem)
-            blamed.update(value for value in run if re.match(rf"{re.escape(value.partition('=')[0])}\b", problem))
+            wrong_values.update(value for value in run if re.match(rf"{re.escape(value.partition('=')[0])}\b", problem))
         else:
             passed[run] = None
     if passed:

@@ -42,7 +42,7 @@ def test_values_have_the_types_of_their_options(typed, name, value):
         (["rnu=x"], "rnu=x: no such option (is run meant?); singtech test_options takes run, overlap, picture, "),
         (["--help-me"], "--help-me: no such option; "),
         (["run="], "run=: its value is missing; expected run=RUN."),
-        (["run=a", "run=b"], "run=b: run is set twice; set it once, to several values as in run=[a,b]."),
+        (["run=a", "run=b"], "run=b: run is set twice; set it once."),
         ([], "run is not set: give it a value."),
         (["run=x", "overlap=half"], "overlap=half: expected a number."),
         (["run=x", "picture=often"], "picture=often: expected true or false"),
