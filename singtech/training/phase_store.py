@@ -119,10 +119,12 @@ class StoredPhase:
         """
         stem = self.folder / "features" / clips[:16]
         pattern = f"{stem.name}-*.npy"
-        for path in stem.parent.glob(pattern):
-            with contextlib.suppress(Damaged):  # set aside below, under the lock
-                return read_features(path)
-        if not os.access(self.folder, os.W_OK):
+        is_writable = os.access(self.folder, os.W_OK)
+        if not (is_writable and get_lock_path(stem).exists()):  # a killed process leaves it
+            for path in stem.parent.glob(pattern):
+                with contextlib.suppress(Damaged):  # set aside below, under the lock
+                    return read_features(path)
+        if not is_writable:
             return compute()
         with hold(stem, f"features of phase {self.key} are being computed"):
             for path in sorted(stem.parent.glob(pattern)):
