@@ -69,7 +69,7 @@ def test_letters_are_drawn_in_an_installed_font_that_has_them(tmp_path, monkeypa
 @pytest.mark.parametrize("place", ["the current folder", "MATPLOTLIBRC"])
 def test_commands_draw_as_without_the_users_backend_and_file_and_where_no_home_is(tmp_path, place):
     (tmp_path / "matplotlibrc").write_bytes("font.size: 30  # für Folien".encode("cp1252"))
-    code = "import os, sys; from singtech.__main__ import main; sys.argv[1:] = ['--version']; main()\n"
+    code = "import os, sys; from singtech.__main__ import main; sys.argv[1:] = ['store', 'columns=true']; main()\n"
     code += "import matplotlib\nprint(matplotlib.get_backend(), matplotlib.rcParams['font.size'])\n"
     code += "print(os.environ['NUMBA_CACHE_DIR'], matplotlib.get_cachedir(), os.getcwd())"
     environment = os.environ | {"MPLBACKEND": "module://not_installed.backend", "HOME": "/nonexistent"}
@@ -81,7 +81,7 @@ def test_commands_draw_as_without_the_users_backend_and_file_and_where_no_home_i
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=folder, capture_output=True, text=True, check=True
     )
-    _, figures, places = done.stdout.splitlines()
+    *_, figures, places = done.stdout.splitlines()
     assert (figures, done.stderr) == ("agg 10.0", "")
     cache, config, current = places.split()
     assert (config, current, Path(cache).exists()) == (cache, str(folder), False)
