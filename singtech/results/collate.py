@@ -404,11 +404,13 @@ def _copy_earlier(path: Path, runs: Iterable[str]) -> None:
     A damaged results.csv is set aside; one of a newer version raises `Newer`.
     """
     try:
-        absent = set(read_results_file(path)["run"]).difference(runs)
+        absent = set(_read_csv(path, ["run"], schema.column_type)["run"]).difference(runs)
+        absent = {run for run in absent if not (path.with_name("runs") / run / ROW).exists()}  # made meanwhile
+        if absent:
+            read_results_file(path)  # what is kept must be readable
     except Damaged as problem:
         log.warning("%s The file is set aside as %s.", problem, set_aside(path).name)
         return
-    absent = {run for run in absent if not (path.with_name("runs") / run / ROW).exists()}  # another process made it now
     if absent:
         folder = next(each for n in count(1) if not (each := path.with_name(f"{BEFORE}{n}")).exists())
         with atomic_folder(folder) as temporary:
