@@ -19,7 +19,7 @@ import pandas as pd
 from singtech.components import ComponentError, find_user_line, import_component, unwrap
 from singtech.corpus.archive import Source, is_recording, open_source, own_recordings
 from singtech.errors import Damaged, InvalidValue, NotThere
-from singtech.io.atomic import expand_home
+from singtech.io.atomic import decode_text, expand_home
 
 COLUMNS = ("path", "singer", "technique")  # of a table of labels; context is optional
 
@@ -84,11 +84,9 @@ class TableSource:
 
 def read_labels(content: bytes, file: str, names: set[str]) -> dict[str, Label]:
     """Read the labels in a CSV of this name, with a line for each of some of the root's files."""
+    text = io.StringIO(decode_text(content, file))
     try:
-        text = io.StringIO(content.decode("utf-8-sig"))
         table = pd.read_csv(text, dtype=str, na_filter=False, skip_blank_lines=False)
-    except UnicodeDecodeError:
-        raise InvalidValue(f"{file}: expected UTF-8; save it as UTF-8.") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as problem:
         raise InvalidValue(f"{file}: it is no CSV ({' '.join(str(problem).split())}).") from None
     table.columns = [column.strip() for column in table.columns]

@@ -18,7 +18,7 @@ import pandas as pd
 
 from singtech.corpus.manifest import escape, parse_names, plural, recording_name
 from singtech.errors import InvalidValue, NotThere, require, require_choice
-from singtech.io.atomic import expand_home
+from singtech.io.atomic import decode_text, expand_home
 
 SPLITS = ("train", "validation", "test")
 SPLIT_KINDS = ("singer", "recording")
@@ -112,10 +112,7 @@ def _read_names(setting: str, names: object, by: object) -> list[str]:
         if not path.is_file():
             wanted = f"expected a list, [{names}], or a text file with a name a line."
             raise NotThere(f"{setting}={names}: there is no such file; {wanted}")
-        try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-        except UnicodeDecodeError:
-            raise InvalidValue(f"{setting}={names}: expected UTF-8; save it as UTF-8.") from None
+        lines = [line.strip() for line in decode_text(path.read_bytes(), f"{setting}={names}").splitlines()]
         names = [line for line in lines if line and not line.startswith("#")]
     names = parse_names(setting, names)
     return sorted({recording_name(name) if by == "recording" else name for name in names})

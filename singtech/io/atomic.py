@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from singtech.errors import InvalidValue
+
 CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # steer a terminal or break lines
 
 
@@ -148,6 +150,14 @@ def escape_text(text: object) -> str:
     """Escape the characters of a path, or of text of others, that UTF-8 cannot encode or that steer a terminal."""
     encodable = str(text).encode("utf-8", "backslashreplace").decode()
     return CONTROL_CHARACTERS.sub(lambda match: repr(match[0])[1:-1], encodable)
+
+
+def decode_text(content: bytes, file: object) -> str:
+    """Decode a user's text file, with or without a byte-order mark; raise `InvalidValue` if it is not UTF-8."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidValue(f"{file}: expected UTF-8; save it as UTF-8.") from None
 
 
 def expand_home(path: str | os.PathLike) -> Path:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from singtech import metrics
 from singtech.errors import Conflict, Damaged, InvalidValue
-from singtech.io.atomic import set_aside, write_bytes, write_text
+from singtech.io.atomic import decode_text, set_aside, write_bytes, write_text
 from singtech.io.lock import hold
 from singtech.io.stored import reading
 from singtech.results.jackknife import Jackknife
@@ -98,11 +98,9 @@ def read_system(path: Path, clips: Protocol) -> tuple[Predictions, str]:
 
 def _read_frame(path: Path) -> pd.DataFrame:
     """Read a CSV as text. It has the columns recording and start."""
+    text = io.StringIO(decode_text(path.read_bytes(), path))
     try:
-        text = io.StringIO(path.read_bytes().decode("utf-8-sig"))
         frame = pd.read_csv(text, dtype=str, na_filter=False)
-    except UnicodeDecodeError:
-        raise InvalidValue(f"{path}: expected UTF-8; save it as UTF-8.") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as problem:
         raise InvalidValue(f"{path}: it is no CSV ({' '.join(str(problem).split())}).") from None
     frame.columns = [column.strip() for column in frame.columns]

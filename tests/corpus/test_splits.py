@@ -130,3 +130,9 @@ def test_with_a_fold_no_list_names_who_validates_or_trains():
         make_split({"validation": ["ann"]}, 1, 2)
     with pytest.raises(ValueError, match="data.split names training singers: .* all others train; leave"):
         make_split({"train": ["ann"]}, 1, 2)
+
+
+def test_a_text_file_of_names_that_is_not_utf8_is_named(tmp_path):
+    (tmp_path / "names.txt").write_bytes("béla\n".encode("cp1252"))
+    with pytest.raises(ValueError, match=r"^data.split.test=\S+names.txt: expected UTF-8; save it as UTF-8.$"):
+        make_split({"test": str(tmp_path / "names.txt")})
